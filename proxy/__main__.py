@@ -1,0 +1,5 @@
+"""`python -m proxy`: the same as the `hapax` command."""
+
+from proxy.cli import main
+
+main()

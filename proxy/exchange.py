@@ -1,0 +1,88 @@
+"""
+The record of one client call, from admission to its single end.
+
+It is made in the front, filled in on the way down, and read by every observer once it has ended. It decides nothing.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from proxy import clock
+
+
+class Outcome(StrEnum):
+    """How an exchange ended, for logs, metrics and the ledger alike."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    """The request was at fault and was told so: 4xx."""
+    FAILED = "failed"
+    """No target gave an answer: 429 or 5xx."""
+    CUT = "cut"
+    """The answer broke off after its first content had reached the client."""
+    CLIENT_GONE = "client_gone"
+    """The client left before the end."""
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One try of one target."""
+
+    provider: str
+    model: str
+    started: float
+    """Monotonic seconds, like every other moment here."""
+    status: int = 0
+    """The provider's status; 0 while none has arrived."""
+    failure: str = ""
+    """The error code of a failed attempt; empty for one that answered."""
+    head_at: float = 0.0
+    first_content_at: float = 0.0
+    ended: float = 0.0
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One client call."""
+
+    id: str
+    method: str = ""
+    route: str = "other"
+    """The route's template, never the raw path: it becomes a metric label."""
+    started: float = field(default_factory=clock.now)
+    principal: str = ""
+    client_ip: str = ""
+    correlation_id: str = ""
+    model: str = ""
+    """The public model asked for."""
+    stream: bool = False
+    status: int = 0
+    error_code: str = ""
+    outcome: Outcome = Outcome.OK
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    events: int = 0
+    """SSE events relayed."""
+    usage: dict[str, Any] | None = None
+    """The provider's own usage object, when it sent one."""
+    upstream_request_id: str = ""
+    ended: float = 0.0
+
+    @property
+    def provider(self) -> str:
+        """The provider of the last attempt; empty when none was made."""
+        return self.attempts[-1].provider if self.attempts else ""
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the request's head to the end of the answer."""
+        return self.ended - self.started
+
+
+class Observer(Protocol):
+    """Reads exchanges; handed to the front as a list, so that the core imports no observer."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """The exchange is over; called exactly once for each."""

@@ -1,0 +1,94 @@
+"""
+Which headers pass through, in which direction, and what a request id may look like.
+
+Allow-lists both ways: a header nobody thought of stays outside. Nothing here builds or sends a message.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable
+
+Header = tuple[bytes, bytes]
+
+PSEUDONYM = "hapax"
+"""Our name in `Via` and `Server`."""
+
+TO_PROVIDER = frozenset(
+    (
+        b"accept",
+        b"content-type",
+        b"openai-beta",
+        b"anthropic-beta",
+        b"anthropic-version",
+        b"idempotency-key",
+        b"traceparent",
+        b"tracestate",
+    )
+)
+"""Request headers that reach a provider. Host, length, credentials, Via and the request id are always our own."""
+
+TO_CLIENT = {
+    b"content-type": b"Content-Type",
+    b"content-disposition": b"Content-Disposition",
+    b"content-language": b"Content-Language",
+    b"content-range": b"Content-Range",
+    b"accept-ranges": b"Accept-Ranges",
+    b"etag": b"ETag",
+    b"last-modified": b"Last-Modified",
+    b"openai-processing-ms": b"openai-processing-ms",
+    b"openai-version": b"openai-version",
+    b"openai-model": b"openai-model",
+    # The provider's own id stands beside ours: support tickets ask for it.
+    b"x-request-id": b"X-Upstream-Request-ID",
+    b"request-id": b"X-Upstream-Request-ID",
+}
+"""
+Response headers that reach the client, and the name they get there. Left out on purpose: cookies, HSTS, Alt-Svc, the
+provider's server and CDN headers, and its organisation and rate limits, which describe an account shared by others.
+"""
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,512}")
+
+
+def request_id(offered: str | None) -> str:
+    """The id the client offered when it is printable ASCII of at most 512 characters, else a new UUID."""
+    if offered is not None and _REQUEST_ID.fullmatch(offered):
+        return offered
+    return str(uuid.uuid4())
+
+
+def for_provider(raw: Iterable[Header]) -> bytes:
+    """The client's headers that a provider may see, as header lines; named by `Connection` means left out."""
+    named: frozenset[bytes] = frozenset()
+    kept: list[Header] = []
+    for name, value in raw:
+        lower = name.lower()
+        if lower in TO_PROVIDER:
+            kept.append((lower, value))
+        elif lower == b"connection":
+            named |= {token.strip() for token in value.lower().split(b",")}
+    return b"".join(b"%b: %b\r\n" % pair for pair in kept if pair[0] not in named)
+
+
+def for_client(raw: Iterable[Header]) -> list[Header]:
+    """The provider's headers that the client may see, under the names it sees them by."""
+    kept: list[Header] = []
+    named: frozenset[bytes] = frozenset()
+    for name, value in raw:
+        lower = name.lower()
+        shown = TO_CLIENT.get(lower)
+        if shown is not None:
+            kept.append((shown, value))
+        elif lower == b"connection":
+            named |= {token.strip() for token in value.lower().split(b",")}
+    if named:
+        kept = [pair for pair in kept if pair[0].lower() not in named]
+    return kept
+
+
+def value_of(raw: Iterable[Header], wanted: bytes) -> bytes | None:
+    """The first value of header *wanted* (lower case), or None."""
+    for name, value in raw:
+        if name.lower() == wanted:
+            return value
+    return None

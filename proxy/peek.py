@@ -1,0 +1,152 @@
+"""
+What the gateway reads of a request's body: `model` and `stream`, and where `model` stands.
+
+It refuses JSON that two parsers could read differently (duplicate keys, NaN, lone surrogates, absurd depth), because a
+body is checked here and obeyed elsewhere. It never rebuilds a body: a change replaces only the model's own bytes.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from proxy.errors import ProxyError
+
+MAX_DEPTH = 128
+"""Nesting above this is refused: recursive parsers behind us may fall over (reliability.md P16 asks for 64 to 128)."""
+
+DESTINATIONS = frozenset(("api_base", "base_url", "api_key", "user_config", "extra_headers"))
+"""Fields by which other gateways let a body choose where it goes or with whose key (CVE-2024-6587)."""
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]")
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What routing needs to know of a body."""
+
+    model: str | None
+    stream: bool
+    span: tuple[int, int] | None = None
+    """Where the model's value stands in a multipart body; a JSON body is searched only when it has to change."""
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """The top-level object of *body*; `ProxyError` 400 `invalid_json` for anything a strict reader would refuse."""
+    try:
+        # NaN, Infinity, integers beyond a double, lone surrogates, invalid UTF-8, a BOM: all refused by orjson itself.
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise ProxyError("invalid_json") from None
+    if type(value) is not dict:
+        raise ProxyError("invalid_json", "The body must be a JSON object.")
+    try:
+        again = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise ProxyError("invalid_json", "The body is nested too deeply.") from None
+    # A dropped duplicate key takes its quotes with it. Only an escaped quote could hide that.
+    if body.count(b'"') != again.count(b'"') or b"\\u0022" in body:
+        _refuse_duplicate_keys(body)
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
+        raise ProxyError("invalid_json", "The body is nested too deeply.")
+    return value
+
+
+def peek_json(value: dict[str, Any]) -> Peek:
+    """`model` and `stream` of a parsed body; `ProxyError` 400 when either has the wrong type."""
+    if not DESTINATIONS.isdisjoint(value):
+        raise ProxyError("unsupported_parameter", param=next(iter(DESTINATIONS.intersection(value))))
+    model = value.get("model")
+    if model is not None and (type(model) is not str or not model):
+        raise ProxyError("invalid_type", "'model' must be a non-empty string.", param="model")
+    stream = value.get("stream")
+    if stream is not None and type(stream) is not bool:
+        raise ProxyError("invalid_type", "'stream' must be true or false.", param="stream")
+    return Peek(model, bool(stream))
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """*body*, a JSON object already read, with the top-level `model` value replaced and every other byte as it was."""
+    depth = 0
+    key: bytes | None = None
+    wanted = False
+    for token in _TOKEN.finditer(body):
+        text = token.group()
+        if text in b"{[":
+            depth += 1
+        elif text in b"}]":
+            depth -= 1
+        elif depth != 1:
+            continue
+        elif text == b":":
+            wanted = key is not None and orjson.loads(key) == "model"
+        elif text == b",":
+            wanted = False
+        elif wanted:
+            return body[: token.start()] + orjson.dumps(model) + body[token.end() :]
+        else:
+            key = text
+    raise ValueError("the body has no top-level model")
+
+
+def boundary_of(content_type: str) -> bytes | None:
+    """The multipart boundary named in *content_type*, or None."""
+    match = re.search(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', content_type, re.IGNORECASE)
+    if match is None:
+        return None
+    return (match.group(1) or match.group(2)).encode("latin-1")
+
+
+def peek_multipart(start: bytes, boundary: bytes) -> Peek:
+    """`model` and `stream` among the form fields that stand wholly in *start*, the first bytes of a multipart body."""
+    model: str | None = None
+    span: tuple[int, int] | None = None
+    stream = False
+    delimiter = b"--" + boundary
+    at = start.find(delimiter)
+    while at >= 0:
+        head = start.find(b"\r\n\r\n", at)
+        end = start.find(b"\r\n" + delimiter, head) if head >= 0 else -1
+        if end < 0:
+            break
+        name = re.search(rb'name="([^"]*)"', start[at:head])
+        value = start[head + 4 : end]
+        if name is not None and name.group(1) == b"model":
+            if span is not None:
+                raise ProxyError("invalid_multipart", "The form names 'model' twice.", param="model")
+            try:
+                model = value.decode()
+            except UnicodeDecodeError:
+                raise ProxyError("invalid_type", "'model' must be UTF-8 text.", param="model") from None
+            span = (head + 4, end)
+        elif name is not None and name.group(1) == b"stream":
+            stream = value.strip().lower() == b"true"
+        at = end + 2
+    return Peek(model or None, stream, span)
+
+
+def _refuse_duplicate_keys(body: bytes) -> None:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            raise ProxyError("invalid_json", "The body repeats a key.")
+        return made
+
+    json.loads(body, object_pairs_hook=unique)
+
+
+def _depth_exceeds(value: dict[str, Any], limit: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if type(parent) is dict else parent)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True

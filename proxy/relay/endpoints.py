@@ -1,0 +1,85 @@
+"""
+What each OpenAI path means to the relay: how its streams speak, whether it needs a model, whether it may be repeated.
+
+A table, and the rules for a path nobody listed.
+"""
+
+from dataclasses import dataclass
+
+from proxy.sse import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One kind of call."""
+
+    route: str
+    """The template that stands for the path in metrics and logs."""
+    dialect: Dialect = Dialect.OTHER
+    generates: bool = False
+    """
+    The only effect is an answer (and its price), so a call that died unanswered may go to another target. All else
+    is tried again only when the provider cannot have seen it (RFC 9110 section 9.2.2).
+    """
+    needs_model: bool = False
+    methods: frozenset[str] = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
+    json_only: bool = False
+    """Takes nothing but a JSON body."""
+
+
+_POST = frozenset(("POST",))
+
+
+def _generation(path: str, dialect: Dialect = Dialect.OTHER, needs_model: bool = False) -> Operation:
+    return Operation(f"/v1{path}", dialect, True, needs_model, _POST, json_only=not path.startswith("/audio/trans"))
+
+
+_OPERATIONS = {
+    # GET lists the completions a provider was asked to store.
+    "/chat/completions": Operation(
+        "/v1/chat/completions", Dialect.CHAT, True, True, frozenset(("GET", "POST")), json_only=True
+    ),
+    "/completions": _generation("/completions", Dialect.COMPLETIONS, needs_model=True),
+    "/responses": _generation("/responses", Dialect.RESPONSES),
+    "/messages": _generation("/messages", Dialect.MESSAGES, needs_model=True),
+    "/messages/count_tokens": _generation("/messages/count_tokens"),
+    "/embeddings": _generation("/embeddings", needs_model=True),
+    "/moderations": _generation("/moderations"),
+    "/rerank": _generation("/rerank"),
+    "/images/generations": _generation("/images/generations"),
+    "/audio/speech": _generation("/audio/speech"),
+    "/audio/transcriptions": _generation("/audio/transcriptions"),
+    "/audio/translations": _generation("/audio/translations"),
+}
+
+_FAMILIES = {
+    family: Operation(f"/v1/{family}/*")
+    for family in (
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "containers",
+        "conversations",
+        "evals",
+        "files",
+        "fine_tuning",
+        "images",
+        "messages",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    )
+}
+
+_OTHER = Operation("/v1/*")
+
+
+def operation(path: str) -> Operation:
+    """The operation at *path*, which is what follows `/v1` and starts with a slash."""
+    known = _OPERATIONS.get(path)
+    if known is not None:
+        return known
+    return _FAMILIES.get(path[1:].partition("/")[0], _OTHER)

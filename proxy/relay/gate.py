@@ -1,0 +1,58 @@
+"""
+The gate an event stream passes: shut until the first content, and open only for whole events after it.
+
+Before the first content an answer can still be exchanged for another target's; half an event is held until its rest
+has come, so that an answer that breaks off breaks between events. No byte is changed, and none is lost at a good end.
+"""
+
+from proxy.sse import Scanner
+
+MAX_HELD = 64 * 1024
+"""Bytes held back at most; a preamble or an event that is longer passes as it comes."""
+
+_BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
+"""How an event ends, whichever line endings the provider uses."""
+
+
+class Gate:
+    """What may pass to the client now."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._held = b""
+        self.open = False
+        """The first content has come, or more than can be held."""
+        self.split = False
+        """Part of an event has passed without its rest."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Scan *chunk* and return what may pass now, perhaps nothing; raises `sse.EventTooLarge`."""
+        scanner = self._scanner
+        scanner.feed(chunk)
+        ready = self._held + chunk if self._held else chunk
+        if not self.open:
+            if not scanner.content and len(ready) <= MAX_HELD:
+                self._held = ready
+                return b""
+            self.open = True
+        if scanner.between_events:
+            self._held = b""
+            self.split = False
+            return ready
+        if len(ready) > MAX_HELD or self.split:
+            self._held = b""
+            self.split = True
+            return ready
+        last = _last_boundary(ready)
+        self._held = ready[last:]
+        return ready[:last]
+
+    def rest(self) -> bytes:
+        """What is still held, at a good end: trailing bytes belong to the answer too."""
+        held, self._held = self._held, b""
+        return held
+
+
+def _last_boundary(data: bytes) -> int:
+    """Where the last whole event of *data* ends; 0 when none does."""
+    return max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in _BOUNDARIES)

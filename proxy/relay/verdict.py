@@ -1,0 +1,136 @@
+"""
+How an attempt ended, and what may follow from it.
+
+Only judgements: a status, a body or a loss goes in, a verdict comes out. Nothing is sent or awaited here.
+"""
+
+import email.utils
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from proxy.headers import Header, value_of
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds; a provider that asks for more is asked again after this long."""
+
+SPENT = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached")
+"""Codes that mean money is gone, not that the pace was too high."""
+
+
+class Reach(Enum):
+    """How far a failed request got: what decides whether another target may have it."""
+
+    NEVER_SENT = "never sent"
+    UNANSWERED = "sent, nothing usable received"
+    REFUSED = "refused before any work"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer was delivered, and the client has seen nothing."""
+
+    code: str
+    reach: Reach
+    reason: str
+    """For the log and the decision trail; never content."""
+    retry_after: float | None = None
+    """Seconds the provider asked to be left alone."""
+
+
+class Answered(Enum):
+    """The client has an answer, or the beginning of one."""
+
+    WHOLE = "whole"
+    REFUSED = "the provider refused the request itself and the client was told"
+    CUT = "cut after the first content"
+
+
+def judge_status(status: int, headers: Iterable[Header], body: bytes) -> Failed | None:
+    """What a whole error answer means; None when it is the client's own fault and is passed on as it is."""
+    if status < 400:
+        return Failed("upstream_redirect", Reach.UNANSWERED, f"redirect {status}")
+    if status in (401, 403):
+        # Our key, not the client's: never shown as a 401, and never with the provider's words, which quote the key.
+        return Failed("upstream_auth_error", Reach.REFUSED, f"status {status}")
+    error = _error_of(body)
+    if status in (402, 429):
+        code = error.get("code") or error.get("type")
+        spent = status == 402 or code in SPENT
+        return Failed(
+            "insufficient_quota" if spent else "rate_limit_exceeded",
+            Reach.REFUSED,
+            f"status {status}",
+            retry_after(headers),
+        )
+    if status in (503, 529):
+        return Failed("upstream_unavailable", Reach.REFUSED, f"status {status}", retry_after(headers))
+    if status in (408, 409, 425):
+        return Failed("upstream_unavailable", Reach.REFUSED, f"status {status}", retry_after(headers))
+    if status == 504:
+        return Failed("upstream_timeout", Reach.UNANSWERED, "status 504")
+    if status >= 500:
+        return Failed("upstream_error", Reach.UNANSWERED, f"status {status}")
+    return None
+
+
+def judge_error_event(error: dict[str, Any]) -> Failed | None:
+    """What an error told inside a 200 means; None when it is the client's own fault, as with `judge_status`."""
+    words = f"{error.get('type')} {error.get('code')}".lower()
+    if "invalid_request" in words or "context_length" in words:
+        return None
+    if "rate_limit" in words or "429" in words:
+        return Failed("rate_limit_exceeded", Reach.REFUSED, "error event: rate limit")
+    if "insufficient_quota" in words:
+        return Failed("insufficient_quota", Reach.REFUSED, "error event: quota")
+    if "overloaded" in words or "unavailable" in words or "503" in words:
+        return Failed("upstream_unavailable", Reach.REFUSED, "error event: overloaded")
+    if "authentication" in words or "permission" in words or "invalid_api_key" in words:
+        return Failed("upstream_auth_error", Reach.REFUSED, "error event: authentication")
+    return Failed("upstream_error", Reach.UNANSWERED, "error event")
+
+
+def retry_after(headers: Iterable[Header]) -> float | None:
+    """Seconds asked for by `retry-after-ms` or `retry-after` (seconds or a date); None for nonsense or none."""
+    headers = list(headers)
+    for name, scale in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        raw = value_of(headers, name)
+        if raw is None:
+            continue
+        try:
+            text = raw.decode("ascii").strip()
+            seconds = float(text) * scale
+        except ValueError:
+            seconds = _seconds_until(raw) if scale == 1.0 else math.nan
+        if math.isfinite(seconds) and seconds >= 0:
+            return min(seconds, MAX_RETRY_AFTER)
+    return None
+
+
+def _seconds_until(date: bytes) -> float:
+    parsed = email.utils.parsedate_tz(date.decode("latin-1"))
+    if parsed is None:
+        return math.nan
+    try:
+        return max(0.0, email.utils.mktime_tz(parsed) - time.time())
+    except (OverflowError, ValueError):
+        return math.nan
+
+
+def object_of(body: bytes) -> dict[str, Any] | None:
+    """The JSON object *body* is, or None when it is not a whole one."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if type(value) is dict else None
+
+
+def _error_of(body: bytes) -> dict[str, Any]:
+    error = (object_of(body) or {}).get("error")
+    return error if type(error) is dict else {}

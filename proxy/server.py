@@ -1,0 +1,183 @@
+"""
+The process that serves: event loop, listening socket, signals, and an orderly end.
+
+What is served is built in `app`. One process and one socket here; more workers are a supervisor's business.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+
+from proxy import __version__, tasks
+from proxy.app import Gateway
+from proxy.observe import log
+from proxy.settings import Loaded, Settings
+
+_log = logging.getLogger("hapax")
+
+BACKLOG = 2048
+"""Connections the kernel may hold for us; aiohttp's 128 refuses bursts."""
+
+
+class Listener:
+    """A gateway with a listening socket."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.gateway = Gateway(settings)
+        self.port = 0
+        """The port it listens on, once started."""
+        self._settings = settings.server
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Where to reach it."""
+        host = self._settings.host
+        if host in ("0.0.0.0", "::"):
+            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        scheme = "https" if self._settings.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def start(self) -> None:
+        """Begin to serve; raises `OSError` when the address cannot be had."""
+        listening = _socket(self._settings.host, self._settings.port)
+        try:
+            await self.gateway.start()
+        except BaseException:
+            listening.close()
+            raise
+        self._protocols = self.gateway.protocols()
+        tls = self._settings.tls
+        context = None
+        if tls is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._protocols, sock=listening, backlog=BACKLOG, ssl=context
+        )
+        self.port = listening.getsockname()[1]
+
+    async def drain(self, timeout: float) -> None:
+        """Accept no more; exchanges under way may end within *timeout* seconds."""
+        front = self.gateway.front
+        front.draining = True
+        if self._server is not None:
+            self._server.close()
+        if front.active:
+            try:
+                async with asyncio.timeout(timeout):
+                    await front.idle.wait()
+            except TimeoutError:
+                _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": front.active}})
+
+    async def stop(self) -> None:
+        """Close everything at once; call `drain` first to let exchanges end."""
+        if self._server is not None:
+            self._server.close()
+            self._protocols.pre_shutdown()
+            await self._protocols.shutdown(0.1)
+        await self.gateway.stop()
+
+
+def run(loaded: Loaded) -> int:
+    """Serve until a signal says otherwise; returns the exit code."""
+    _require_c_parser()
+    log.configure(loaded.settings.logging.level, loaded.settings.logging.format)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(loaded))
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _serve(loaded: Loaded) -> int:
+    settings = loaded.settings
+    listener = Listener(settings)
+    try:
+        await listener.start()
+    except OSError as error:
+        print(
+            f"hapax: cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}. "
+            "Choose another with --port, or stop what listens there.",
+            file=sys.stderr,
+        )
+        await listener.gateway.stop()
+        return 1
+    print(banner(loaded, listener), flush=True)
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    first = await signals.get()
+    _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
+    draining = tasks.start(listener.drain(settings.server.shutdown_timeout), "drain")
+    second = tasks.start(signals.get(), "second signal")
+    await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in (draining, second):
+        waiting.cancel()
+    await listener.stop()
+    _log.info("shutdown complete")
+    return 0
+
+
+def banner(loaded: Loaded, listener: Listener) -> str:
+    """What is printed once the gateway answers: where it is, whom it asks, and a line that streams."""
+    settings = loaded.settings
+    providers = ", ".join(settings.preferred_order)
+    model = next(iter(settings.models), "MODEL")
+    if listener.gateway.simulator is not None:
+        model = "sim-1"
+    key = '-H "X-API-Key: $KEY" ' if settings.auth.keys else ""
+    lines = [
+        f"hapax {__version__} listens on {listener.url}",
+        f"  configuration  {loaded.source}",
+        f"  providers      {providers}",
+    ]
+    if not settings.auth.keys:
+        lines.append("  keys           none: whoever reaches the loopback address may call, with any key")
+    lines += [
+        "",
+        "Try it:",
+        "",
+        f"  curl -N {listener.url}/v1/chat/completions {key}-H 'Content-Type: application/json' \\",
+        f'    -d \'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}\'',
+        "",
+        f"Or set base_url={listener.url}/v1 in any OpenAI client. Stop with Ctrl-C.",
+    ]
+    return "\n".join(lines)
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _require_c_parser() -> None:
+    """Most request smuggling holes were found in the pure Python parser; it is not used here (reliability.md P3)."""
+    from aiohttp import http_parser
+
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise SystemExit(
+            "hapax: aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel."
+        )

@@ -1,0 +1,217 @@
+"""
+One HTTP/1.1 connection to a provider: bytes in, parsed by llhttp, pushed to the sink of the request under way.
+
+It trusts nothing the provider sends: sizes are bounded, framing must be unambiguous, and bytes nobody asked for end the
+connection. It does not connect, choose or retry; `connections` does.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from proxy.headers import Header
+from proxy.upstream.wire import Loss, Sink
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Status line and headers of one answer, interim answers included (reliability.md F17)."""
+MAX_HEADERS = 256
+
+
+class Connection(asyncio.Protocol):
+    """A connection, idle or serving exactly one request."""
+
+    def __init__(self, released: Callable[["Connection", bool], None]) -> None:
+        """*released* is called with the connection and whether it may serve another request."""
+        self._released = released
+        self._parser = httptools.HttpResponseParser(self)
+        self._sink: Sink | None = None
+        self._write_paused: asyncio.Future[None] | None = None
+        self._read_paused = False
+        self._head_bytes = 0
+        self._headers: list[Header] = []
+        self._reset()
+        self.transport: asyncio.Transport | None = None
+        self.requests = 0
+        """Requests sent so far; more than one means the connection is being reused."""
+        self.expires = 0.0
+        """When it is too old to be used again; set by the pool while it is idle."""
+
+    def _reset(self) -> None:
+        self._head_bytes = 0
+        self._headers.clear()
+        self._received = False
+        self._head_done = False
+        self._interim = False
+        self._delimited = True
+        self._complete = False
+        self._keep_alive = False
+        self._request_sent = False
+        self._fault = ""
+
+    @property
+    def usable(self) -> bool:
+        """Open, and nobody is using it."""
+        return self.transport is not None and not self.transport.is_closing() and self._sink is None
+
+    def begin(self, sink: Sink, request: bytes, complete: bool) -> None:
+        """Send *request* for *sink*; unless *complete*, the rest follows through `write` and `finish`."""
+        assert self.transport is not None
+        self._reset()
+        self._sink = sink
+        self.requests += 1
+        self._request_sent = complete
+        self.transport.write(request)
+
+    async def write(self, chunk: bytes) -> None:
+        """Send more of the body; waits while the transport's buffer is full."""
+        if self.transport is None or self._sink is None:
+            raise ConnectionResetError
+        self.transport.write(chunk)
+        if self._write_paused is not None:
+            await asyncio.shield(self._write_paused)
+
+    def finish(self) -> None:
+        """The request is complete."""
+        self._request_sent = True
+
+    def pause(self) -> None:
+        """Read no further for now."""
+        if self.transport is not None and not self._read_paused:
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.transport is not None and self._read_paused:
+            self._read_paused = False
+            self.transport.resume_reading()
+
+    def abandon(self) -> None:
+        """Close at once; the sink hears nothing more."""
+        self._sink = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if self._write_paused is not None and not self._write_paused.done():
+            self._write_paused.set_result(None)
+        sink, self._sink = self._sink, None
+        self._released(self, False)
+        if sink is None:
+            return
+        if self._head_done and not self._delimited and exc is None:
+            sink.ended(False)
+        else:
+            reason = "connection reset" if exc is not None else "connection closed early"
+            sink.lost(Loss("upstream_truncated", reason, sent=True, received=self._received))
+
+    def pause_writing(self) -> None:
+        self._write_paused = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        waiting, self._write_paused = self._write_paused, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        if self._sink is None:
+            # Bytes nobody asked for: whatever they are, they belong to no request.
+            self.abandon()
+            return
+        self._received = True
+        in_head = not self._head_done
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fault = self._fault or "protocol upgrade"
+        except httptools.HttpParserError as error:
+            if not self._complete:
+                self._fault = self._fault or f"unparseable: {type(error).__name__}"
+            # After a complete answer, junk only costs the connection.
+            self._keep_alive = False
+        if in_head and not self._complete:
+            self._head_bytes += len(data)
+            if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
+                self._fault = self._fault or "head too large"
+        if self._fault:
+            self._fail(self._fault)
+        elif self._complete:
+            self._end()
+
+    def _fail(self, reason: str) -> None:
+        sink = self._sink
+        self.abandon()
+        if sink is not None:
+            sink.lost(Loss("upstream_protocol_error", reason, sent=True, received=True))
+
+    def _end(self) -> None:
+        sink, self._sink = self._sink, None
+        reusable = self._keep_alive and self._request_sent
+        if not reusable and self.transport is not None:
+            self.transport.abort()
+        # The client was slow to the last byte; the next one must find an open ear.
+        self.resume()
+        self._released(self, reusable)
+        if sink is not None:
+            sink.ended(True)
+
+    # What the parser calls. Nothing may raise here: the parser would hide it.
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            # More than the answer announced: the surplus must reach nobody.
+            self._keep_alive = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._complete or self._fault:
+            return
+        self._headers.append((name, value))
+        if len(self._headers) > MAX_HEADERS:
+            self._fault = "too many headers"
+
+    def on_headers_complete(self) -> None:
+        if self._complete or self._fault or self._sink is None:
+            return
+        status = self._parser.get_status_code()
+        headers = self._headers
+        if status < 200:
+            self._interim = status >= 100 and status != 101
+            if not self._interim:
+                self._fault = f"status {status}"
+            self._headers = []
+            return
+        if status > 599:
+            self._fault = f"status {status}"
+            return
+        self._head_done = True
+        self._delimited = status in (204, 304)
+        for name, value in headers:
+            if len(name) == 14 and name.lower() == b"content-length":
+                self._delimited = True
+            elif len(name) == 17 and name.lower() == b"transfer-encoding":
+                if value.strip().lower() != b"chunked":
+                    self._fault = "unknown transfer coding"
+                    return
+                self._delimited = True
+        self._sink.head(status, headers)
+
+    def on_body(self, body: bytes) -> None:
+        if self._sink is not None and not self._complete and not self._fault:
+            self._sink.data(body)
+
+    def on_message_complete(self) -> None:
+        if self._complete:
+            return
+        if self._interim:
+            self._interim = False
+            return
+        self._complete = True
+        self._keep_alive = self._parser.should_keep_alive()

@@ -1,0 +1,285 @@
+"""
+The connections to one provider: those that wait to be used again, and how a new one comes about.
+
+A request goes out on an idle connection at once, or on a new one. A reused connection that dies before it answered a
+byte is the ordinary end of a keep-alive; the same request goes once more on a fresh one and nobody hears of it
+(RFC 9112 section 9.3.1). Nothing here follows redirects, keeps cookies or reads proxy variables.
+"""
+
+import asyncio
+import ipaddress
+import random
+import socket
+import ssl
+from collections import deque
+from functools import lru_cache
+from typing import cast
+from urllib.parse import urlsplit
+
+import aiohappyeyeballs
+
+from proxy import clock, tasks
+from proxy.upstream.connection import Connection
+from proxy.upstream.wire import Loss, Sink
+
+KEEP_ALIVE = 15.0
+"""Seconds an idle connection may wait, shortened at random by up to a third so that they do not all end at once."""
+DNS_TTL = 60.0
+"""Seconds an answer of the resolver is used; when the resolver fails, the last answer serves on."""
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds before the next address is tried beside a silent one (RFC 8305)."""
+
+
+@lru_cache(maxsize=1)
+def verified_tls() -> ssl.SSLContext:
+    """Certificates and host names are checked, TLS 1.2 is the least; SSL_CERT_FILE adds a private authority."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Connections:
+    """The pool of one provider's base URL."""
+
+    def __init__(self, base_url: str, connect_timeout: float, keep_alive: float = KEEP_ALIVE) -> None:
+        """*connect_timeout* in seconds covers name lookup, TCP and TLS together."""
+        parts = urlsplit(base_url)
+        assert parts.hostname
+        self._host = parts.hostname
+        self._tls = verified_tls() if parts.scheme == "https" else None
+        self._port = parts.port or (443 if self._tls else 80)
+        self._connect_timeout = connect_timeout
+        self._keep_alive = keep_alive
+        # The mutable state: connections waiting to be used again, calls still connecting, and every open connection.
+        self._idle: deque[Connection] = deque()
+        self._connecting: set[HttpCall] = set()
+        self._open: set[Connection] = set()
+        self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
+        self._resolved_at = 0.0
+        self._sweep: asyncio.TimerHandle | None = None
+        self._all_closed: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Connections {self._host}:{self._port} "
+            f"[{len(self._open)} open, {len(self._idle)} idle, {len(self._connecting)} connecting]>"
+        )
+
+    def send(self, request: bytes, sink: Sink) -> "HttpCall":
+        """Send a complete request."""
+        call = HttpCall(self, request, sink, complete=True)
+        connection = self._take_idle()
+        if connection is not None:
+            call.use(connection)
+        else:
+            call.connect()
+        return call
+
+    def send_streamed(self, head: bytes, sink: Sink) -> "HttpCall":
+        """
+        Send a request whose body follows through the call's `write` and `finish`. It always gets a fresh connection:
+        its body cannot be sent twice, so it must not meet a stale one.
+        """
+        call = HttpCall(self, head, sink, complete=False)
+        call.connect()
+        return call
+
+    async def close(self) -> None:
+        """Close every connection and stop connecting."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        connecting = [call.cancel() for call in list(self._connecting)]
+        await asyncio.gather(*(task for task in connecting if task is not None), return_exceptions=True)
+        self._idle.clear()
+        if self._open:
+            self._all_closed = asyncio.get_running_loop().create_future()
+            for connection in list(self._open):
+                connection.abandon()
+            await self._all_closed
+
+    def _take_idle(self) -> Connection | None:
+        now = clock.now()
+        while self._idle:
+            # The most recently used first: the rest may age and close.
+            connection = self._idle.pop()
+            if connection.usable and connection.expires > now:
+                return connection
+            connection.abandon()
+        return None
+
+    def _released(self, connection: Connection, reusable: bool) -> None:
+        if not reusable:
+            if connection.transport is None:
+                self._open.discard(connection)
+                if connection in self._idle:
+                    self._idle.remove(connection)
+                if self._all_closed is not None and not self._open:
+                    self._all_closed.set_result(None)
+            return
+        connection.expires = clock.now() + self._keep_alive * random.uniform(0.67, 1.0)
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(self._keep_alive, self._close_expired)
+
+    def _close_expired(self) -> None:
+        self._sweep = None
+        now = clock.now()
+        while self._idle and self._idle[0].expires <= now:
+            self._idle.popleft().abandon()
+        if self._idle:
+            self._sweep = asyncio.get_running_loop().call_later(self._keep_alive, self._close_expired)
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._connect_timeout):
+            sock = await aiohappyeyeballs.start_connection(
+                await self._resolve(), happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, interleave=1
+            )
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._released),
+                    sock=sock,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                )
+            except BaseException:
+                sock.close()
+                raise
+        self._open.add(connection)
+        return connection
+
+    async def _resolve(self) -> list[aiohappyeyeballs.AddrInfoType]:
+        now = clock.now()
+        if self._addresses and now - self._resolved_at < DNS_TTL:
+            return self._addresses
+        try:
+            address = ipaddress.ip_address(self._host)
+        except ValueError:
+            pass
+        else:
+            family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+            self._addresses = [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (self._host, self._port))]
+            self._resolved_at = float("inf")
+            return self._addresses
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
+            self._addresses = cast(list[aiohappyeyeballs.AddrInfoType], found)
+        except OSError:
+            if not self._addresses:
+                raise
+        self._resolved_at = now
+        return self._addresses
+
+
+class HttpCall:
+    """One request on its way: first connecting perhaps, then on a connection."""
+
+    def __init__(self, pool: Connections, request: bytes, sink: Sink, complete: bool) -> None:
+        self._pool = pool
+        self._request = request
+        self._sink = sink
+        self._complete = complete
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._paused = False
+        self._over = False
+        # What needs no mending goes straight to the owner.
+        self.connected = sink.connected
+        self.head = sink.head
+        self.data = sink.data
+
+    def use(self, connection: Connection) -> None:
+        """Send the request on *connection*."""
+        self._connection = connection
+        connection.begin(self, self._request, self._complete)
+        self.connected()
+        if self._paused:
+            connection.pause()
+
+    def connect(self) -> None:
+        """Send the request on a new connection, once there is one."""
+        self._connecting = tasks.start(self._connect(), "upstream connect")
+        self._pool._connecting.add(self)
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._pool._connect()
+        except TimeoutError:
+            self._fail_to_connect("upstream_connect_timeout", "connect timeout")
+        except ssl.SSLError as error:
+            self._fail_to_connect("upstream_connect_error", f"TLS: {error.reason or type(error).__name__}")
+        except OSError as error:
+            self._fail_to_connect("upstream_connect_error", f"connect: {type(error).__name__}")
+        else:
+            self._pool._connecting.discard(self)
+            self._connecting = None
+            self.use(connection)
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_result(None)
+        finally:
+            self._pool._connecting.discard(self)
+
+    def _fail_to_connect(self, code: str, reason: str) -> None:
+        self._over = True
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+        self._sink.lost(Loss(code, reason, sent=False, received=False))
+
+    # The call as its owner sees it.
+
+    def pause(self) -> None:
+        self._paused = True
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._connection is not None:
+            self._connection.resume()
+
+    def cancel(self) -> asyncio.Task[None] | None:
+        """Give up; returns the task that was connecting, if any, for an owner who waits for it to be gone."""
+        self._over = True
+        connecting = self._connecting
+        if connecting is not None:
+            connecting.cancel()
+        if self._connection is not None:
+            self._connection.abandon()
+            self._connection = None
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+        return connecting
+
+    async def write(self, chunk: bytes) -> None:
+        if self._connection is None and not self._over:
+            self._ready = asyncio.get_running_loop().create_future()
+            await self._ready
+        if self._connection is None:
+            raise ConnectionResetError
+        await self._connection.write(chunk)
+
+    def finish(self) -> None:
+        if self._connection is not None:
+            self._connection.finish()
+
+    # The call as its connection's sink.
+
+    def ended(self, delimited: bool) -> None:
+        self._over = True
+        self._connection = None
+        self._sink.ended(delimited)
+
+    def lost(self, loss: Loss) -> None:
+        connection, self._connection = self._connection, None
+        # A keep-alive that ended just as it was used again: the provider never saw the request.
+        if self._complete and connection is not None and connection.requests > 1 and not loss.received:
+            self.connect()
+            return
+        self._over = True
+        self._sink.lost(loss)

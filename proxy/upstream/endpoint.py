@@ -1,0 +1,101 @@
+"""
+One provider's API as the relay calls it: base URL, credentials, and the exact head of each request.
+
+Every head is built here from our own parts, never relayed. It picks among the provider's keys by turn; which target to
+ask, and what an answer means, is decided elsewhere.
+"""
+
+from collections.abc import Sequence
+from itertools import cycle
+from urllib.parse import urlsplit
+
+from proxy import __version__
+from proxy.headers import PSEUDONYM
+from proxy.upstream.connections import Connections, HttpCall
+from proxy.upstream.presets import Preset
+from proxy.upstream.wire import Sink
+
+
+class Endpoint:
+    """Where one provider's requests go."""
+
+    def __init__(
+        self,
+        name: str,
+        preset: Preset,
+        base_url: str,
+        keys: Sequence[str],
+        extra_headers: Sequence[tuple[str, str]],
+        connect_timeout: float,
+    ) -> None:
+        """*keys* are used by turn; *extra_headers* go on every request and win over ours of the same name."""
+        base_url = base_url.rstrip("/")
+        if preset.path_suffix and not base_url.endswith(preset.path_suffix):
+            base_url += preset.path_suffix
+        self.name = name
+        self.base_url = base_url
+        self.models_path = "/models" + preset.models_query
+        self.model_prefix = preset.model_prefix
+        parts = urlsplit(base_url)
+        self._base_path = parts.path
+        self._auth = preset.auth
+        self._keys = cycle(keys) if keys else None
+        self._extra_names = {name.lower().encode() for name, _ in extra_headers}
+        fixed = [
+            ("Host", parts.netloc.rpartition("@")[2]),
+            ("User-Agent", f"{PSEUDONYM}/{__version__}"),
+            ("Via", f"1.1 {PSEUDONYM}"),
+            # Bytes pass through as they are, so they must not be compressed for us alone.
+            ("Accept-Encoding", "identity"),
+        ]
+        self._fixed = _lines([pair for pair in fixed if pair[0].lower().encode() not in self._extra_names])
+        self._fixed += _lines(extra_headers)
+        self._connections = Connections(base_url, connect_timeout)
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.name} {self.base_url} {self._connections!r}>"
+
+    def send(
+        self, method: str, path: str, client_lines: bytes, request_id: str, body: bytes | None, sink: Sink
+    ) -> HttpCall:
+        """Send a whole request; *path* is below the base URL and may carry a query, *client_lines* are header lines."""
+        head = self._head(method, path, client_lines, request_id)
+        if body is None:
+            return self._connections.send(head + b"\r\n", sink)
+        return self._connections.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body), sink)
+
+    def send_streamed(
+        self, method: str, path: str, client_lines: bytes, request_id: str, length: int | None, sink: Sink
+    ) -> HttpCall:
+        """Send the head of a request whose body follows: *length* bytes, or chunked by the caller when None."""
+        framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+        head = self._head(method, path, client_lines, request_id)
+        return self._connections.send_streamed(b"%b%b\r\n\r\n" % (head, framing), sink)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._connections.close()
+
+    def _head(self, method: str, path: str, client_lines: bytes, request_id: str) -> bytes:
+        credentials: tuple[tuple[str, str], ...] = ()
+        if self._keys is not None:
+            credentials = tuple(
+                pair
+                for pair in self._auth(path, next(self._keys))
+                if pair[0].lower().encode() not in self._extra_names
+                # A client that names its own version of a provider's API gets it.
+                and pair[0].encode() + b": " not in client_lines
+            )
+        return b"%b %b%b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
+            method.encode("ascii"),
+            self._base_path.encode("ascii"),
+            path.encode("ascii"),
+            self._fixed,
+            _lines(credentials),
+            client_lines,
+            request_id.encode("ascii"),
+        )
+
+
+def _lines(pairs: Sequence[tuple[str, str]]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in pairs).encode("latin-1")

@@ -1,0 +1,81 @@
+"""
+Cross-origin rules, so that browser apps can call the gateway directly.
+
+Off until origins are listed. All header lines are joined once; a request costs one dictionary look-up.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from aiohttp import web
+
+from proxy.errors import ProxyError
+
+
+class Cors:
+    """Who may call from a browser, and what scripts there may send and read."""
+
+    def __init__(
+        self,
+        origins: Sequence[str],
+        methods: Sequence[str],
+        headers: Sequence[str],
+        expose: Sequence[str],
+        max_age: float,
+    ) -> None:
+        """*origins* are exact, globs, or `*`; *headers* may end in `*`; *max_age* in seconds."""
+        self._any = "*" in origins
+        self._origins = frozenset(origins)
+        self._globs = tuple(origin for origin in origins if "*" in origin and origin != "*")
+        self._methods = ", ".join(methods)
+        self._headers = frozenset(name.lower() for name in headers if not name.endswith("*"))
+        self._prefixes = tuple(name[:-1].lower() for name in headers if name.endswith("*"))
+        self._expose = ", ".join(expose)
+        self._max_age = int(max_age)
+
+    @property
+    def enabled(self) -> bool:
+        """Some origin may call."""
+        return bool(self._origins)
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page from *origin* may call."""
+        return self._any or origin in self._origins or any(fnmatchcase(origin, glob) for glob in self._globs)
+
+    def lines(self, origin: str | None) -> bytes:
+        """Header lines for an answer to a request with that Origin."""
+        if not self._origins:
+            return b""
+        if origin is None or not self.allows(origin):
+            # Caches must not serve this answer to an origin that would have got others.
+            return b"Vary: Origin\r\n"
+        granted = f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
+        return f"{granted}Access-Control-Expose-Headers: {self._expose}\r\n".encode("ascii")
+
+    def is_preflight(self, request: web.BaseRequest) -> bool:
+        """Whether the browser asks if it may ask."""
+        return (
+            request.method == "OPTIONS"
+            and "Origin" in request.headers
+            and "Access-Control-Request-Method" in request.headers
+        )
+
+    def preflight(self, request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
+        """Headers of the 204 that grants it; `ProxyError` 403 for an origin that is not listed."""
+        if not self.allows(request.headers["Origin"]):
+            raise ProxyError("origin_not_allowed")
+        asked = request.headers.get("Access-Control-Request-Headers", "")
+        # The wildcard would not cover Authorization, and names cannot be prefixes: echo what was asked and is allowed.
+        granted = [name for name in (part.strip().lower() for part in asked.split(",")) if self._may_send(name)]
+        answer = [
+            (b"Access-Control-Allow-Methods", self._methods.encode("ascii")),
+            (b"Access-Control-Allow-Headers", ", ".join(granted or sorted(self._headers)).encode("ascii")),
+            (b"Access-Control-Max-Age", b"%d" % self._max_age),
+        ]
+        if request.headers.get("Access-Control-Request-Private-Network") == "true":
+            # A public page that calls a gateway on a private address: Chromium asks separately.
+            answer.append((b"Access-Control-Allow-Private-Network", b"true"))
+        return answer
+
+    def _may_send(self, name: str) -> bool:
+        return name in self._headers or (bool(self._prefixes) and name.startswith(self._prefixes))

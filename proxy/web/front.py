@@ -1,0 +1,185 @@
+"""
+The front door: every request enters here, becomes an exchange, finds its route, and ends here exactly once.
+
+The order is the contract of docs/http.md: request id, record, CORS, well-formedness, route, key, handler. What a route
+does stands in its own file; how the server runs, in `server`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from proxy import clock
+from proxy.accounts.principals import Principals
+from proxy.errors import ProxyError
+from proxy.exchange import Exchange, Observer, Outcome
+from proxy.headers import Header, request_id
+from proxy.web.answer import Answer
+from proxy.web.auth import authenticate, authenticate_operator
+from proxy.web.cors import Cors
+from proxy.web.guard import check
+from proxy.web.inbound import JSON_HEADERS, Inbound
+
+if TYPE_CHECKING:
+    from proxy.web.connection import ClientConnection
+
+_log = logging.getLogger("hapax")
+
+Handler = Callable[[Inbound], Awaitable[None]]
+
+
+class Access(Enum):
+    """Who may use a route."""
+
+    OPEN = "anyone"
+    CLIENT = "a client key"
+    OPERATOR = "a client key or the admin key"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path, and what happens there."""
+
+    template: str
+    """The path; one that ends in `/*` takes everything below it."""
+    methods: frozenset[str]
+    handler: Handler
+    access: Access = Access.CLIENT
+    native: bool = False
+    """Errors keep the native API's shape: its type names and a numeric code."""
+
+
+class Front:
+    """Receives requests and hands them to their routes."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        principals: Principals,
+        cors: Cors,
+        observers: Sequence[Observer],
+        *,
+        max_header_bytes: int,
+        max_body_bytes: int,
+        read_timeout: float,
+    ) -> None:
+        self._exact = {route.template: route for route in routes if not route.template.endswith("/*")}
+        # The longest prefix first, so that the most specific route wins.
+        self._below = sorted(
+            ((route.template[:-1], route) for route in routes if route.template.endswith("/*")),
+            key=lambda pair: -len(pair[0]),
+        )
+        self._principals = principals
+        self._cors = cors
+        self._observers = observers
+        self._max_header_bytes = max_header_bytes
+        self._max_body_bytes = max_body_bytes
+        self._read_timeout = read_timeout
+        self.active = 0
+        """Exchanges that have begun and not ended."""
+        self.draining = False
+        """The process is about to stop: every answer closes its connection."""
+        self.idle = asyncio.Event()
+        """Set by the last exchange that ends while draining."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        exchange, answer = self._admit(request)
+        native = False
+        try:
+            answer.extra_lines = self._cors.lines(request.headers.get("Origin"))
+            location = check(request, self._max_header_bytes)
+            if self._cors.enabled and self._cors.is_preflight(request):
+                exchange.route = "preflight"
+                answer.send(204, self._cors.preflight(request), b"")
+                return answer
+            route = self._find(location.path)
+            exchange.route = route.template
+            native = route.native
+            inbound = Inbound(request, exchange, answer, location, self._max_body_bytes, self._read_timeout)
+            if route.access is Access.CLIENT:
+                inbound.principal = authenticate(request, self._principals)
+            elif route.access is Access.OPERATOR:
+                inbound.principal = authenticate_operator(request, self._principals)
+            exchange.principal = inbound.principal.name
+            if request.method not in route.methods:
+                raise ProxyError(
+                    "method_not_allowed",
+                    details={"allowed_methods": sorted(route.methods)},
+                    headers=(("Allow", ", ".join(sorted(route.methods))),),
+                )
+            await route.handler(inbound)
+        except ProxyError as error:
+            self._refuse(exchange, answer, error, native)
+        except Exception as error:
+            if answer.gone:
+                exchange.outcome = Outcome.CLIENT_GONE
+            else:
+                # The type and place only: an exception's text may quote the request.
+                _log.error("internal error in request %s: %s", exchange.id, type(error).__name__, exc_info=error)
+                self._refuse(exchange, answer, ProxyError("internal_error", close=True), native)
+        except BaseException:
+            exchange.outcome = Outcome.CLIENT_GONE
+            raise
+        finally:
+            self._end(exchange)
+        return answer
+
+    def refuse(self, request: web.BaseRequest, error: ProxyError) -> web.StreamResponse:
+        """Answer bytes that never became a request; counted and logged like any other exchange."""
+        exchange, answer = self._admit(request)
+        self._refuse(exchange, answer, error, native=False)
+        self._end(exchange)
+        return answer
+
+    def _admit(self, request: web.BaseRequest) -> tuple[Exchange, Answer]:
+        connection: ClientConnection = request.protocol  # type: ignore[assignment]  # GatewayServer makes no other
+        headers = request.headers
+        exchange = Exchange(request_id(headers.get("X-Request-ID")), request.method)
+        exchange.correlation_id = request_id(headers.get("X-Correlation-ID") or exchange.id)
+        peer = connection.peername
+        exchange.client_ip = str(peer[0]) if isinstance(peer, tuple) else ""
+        answer = connection.answer = Answer(exchange, connection, request)
+        if self.draining:
+            answer.close_after()
+        self.active += 1
+        return exchange, answer
+
+    def _find(self, path: str) -> Route:
+        if len(path) > 1 and path.endswith("/"):
+            path = path[:-1]
+        route = self._exact.get(path)
+        if route is not None:
+            return route
+        for prefix, below in self._below:
+            if path.startswith(prefix):
+                return below
+        raise ProxyError("unknown_url")
+
+    def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, native: bool) -> None:
+        exchange.error_code = error.code
+        if answer.begun:
+            answer.cut()
+            exchange.outcome = Outcome.CUT
+            return
+        server_side = error.status >= 500 or error.status == 429
+        exchange.outcome = Outcome.FAILED if server_side else Outcome.REFUSED
+        if error.close:
+            answer.close_after()
+        headers: list[Header] = [(name.encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
+        body = error.native_body(exchange.id) if native else error.body(exchange.id)
+        exchange.bytes_out += len(body)
+        answer.send(error.status, JSON_HEADERS + headers, body)
+
+    def _end(self, exchange: Exchange) -> None:
+        self.active -= 1
+        if self.draining and not self.active:
+            self.idle.set()
+        exchange.ended = clock.now()
+        for observer in self._observers:
+            observer.ended(exchange)

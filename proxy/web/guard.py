@@ -1,0 +1,120 @@
+"""
+What a request must look like before anyone else sees it: framing, version, headers, path.
+
+Closes what aiohttp's parser leaves open (reliability.md 1.3). It reads heads only and knows no routes.
+"""
+
+import re
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.errors import ProxyError
+from proxy.headers import PSEUDONYM
+
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~:@+,=$!*'()-]+)+/?|/")
+"""Plain segments: no escapes, empty segments, semicolons or backslashes that another hop might read differently."""
+_DOTS = re.compile(r"/\.\.?(?:/|$)")
+_QUERY = re.compile(r"[A-Za-z0-9_.~:@+,=$!*'()\[\]/?%&;-]*")
+
+_SINGLE = (
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "authorization",
+    "x-api-key",
+    "origin",
+    "expect",
+    "content-encoding",
+)
+"""Headers two readers could pick differently from, when they come twice."""
+
+QUERY_KEYS = frozenset(
+    (
+        "after",
+        "before",
+        "beta",
+        "filter",
+        "include",
+        "include[]",
+        "include_obfuscation",
+        "limit",
+        "model",
+        "order",
+        "purpose",
+        "starting_after",
+        "stream",
+        "type",
+    )
+)
+"""Query keys of OpenAI's API, which a provider may see; any other is left out. `metadata[...]` passes too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a request goes."""
+
+    path: str
+    query: str
+    """What of the query a provider may see, with its question mark; empty when nothing."""
+
+
+def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
+    """The path and query of a request that is well formed; `ProxyError` for any other, closing where framing is."""
+    message = request._message
+    version = message.version
+    if version != (1, 1) and version != (1, 0):
+        raise ProxyError("http_version_not_supported", close=True)
+    headers = request.headers
+    size = len(message.path)
+    for raw_name, value in message.raw_headers:
+        size += len(raw_name) + len(value)
+        if not value.isascii():
+            raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
+    if size > max_header_bytes:
+        raise ProxyError("headers_too_large", close=True)
+    coding = headers.get("Transfer-Encoding")
+    if coding is not None:
+        if version == (1, 0):
+            raise ProxyError("bad_request", "HTTP/1.0 knows no Transfer-Encoding.", close=True)
+        if coding.strip().lower() != "chunked":
+            raise ProxyError("transfer_encoding_not_implemented", close=True)
+    if len(headers) > 1:
+        for name in _SINGLE:
+            if name in headers and len(headers.getall(name)) > 1:
+                raise ProxyError("bad_request", "A header that may come once came twice.", close=True)
+    if request.method in ("CONNECT", "TRACE"):
+        raise ProxyError("method_not_allowed", close=True)
+    if "Upgrade" in headers:
+        raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
+    if PSEUDONYM in headers.get("Via", "") and _passed_here(headers.getall("Via")):
+        raise ProxyError("loop_detected", "The request has passed through this gateway already.")
+    return _locate(message.path)
+
+
+def _passed_here(via: list[str]) -> bool:
+    """Whether one of the hops in *via* was us: its second word is the pseudonym (RFC 9110 section 7.6.3)."""
+    return any(hop.split()[1:2] == [PSEUDONYM] for line in via for hop in line.split(","))
+
+
+def _locate(target: str) -> Location:
+    if not target.startswith("/"):
+        raise ProxyError("bad_request", "The request target must be a path.", close=True)
+    path, _, query = target.partition("?")
+    if path.startswith("/v1/models/"):
+        # A model's name may hold slashes, and SDKs escape them; this path is answered here and goes no further.
+        path = re.sub("%2[fF]", "/", path)
+    if not _PATH.fullmatch(path) or _DOTS.search(path):
+        raise ProxyError("unknown_url")
+    if not query:
+        return Location(path, "")
+    if not _QUERY.fullmatch(query):
+        raise ProxyError("bad_request", "The query holds characters that must be escaped.")
+    kept = [
+        pair
+        for pair in query.split("&")
+        if (key := pair.partition("=")[0].replace("%5B", "[").replace("%5D", "]")) in QUERY_KEYS
+        or key.startswith("metadata[")
+    ]
+    return Location(path, "?" + "&".join(kept) if kept else "")

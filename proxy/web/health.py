@@ -1,0 +1,81 @@
+"""
+Health as clients and probes see it, from facts that are there already: no request here causes one upstream.
+
+First form: a provider is healthy while its model list can be fetched. Breakers and active checks add to it later.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from proxy import __version__, clock
+from proxy.accounts.principals import Principals
+from proxy.errors import ProxyError
+from proxy.providers.catalog import Catalog
+from proxy.web.auth import authenticate_operator
+from proxy.web.inbound import Inbound
+
+
+class Health:
+    """The handlers of `/health`, `/live` and `/ready`."""
+
+    def __init__(
+        self, catalog: Catalog, principals: Principals, services: list[str], draining: Callable[[], bool]
+    ) -> None:
+        """*services* are the route templates whose health is the providers'."""
+        self._catalog = catalog
+        self._principals = principals
+        self._services = services
+        self._draining = draining
+        self._started = clock.now()
+
+    async def overall(self, inbound: Inbound) -> None:
+        """All providers and services; 503 when one is unhealthy. Without a key only the verdict is told."""
+        providers = self._catalog.health()
+        fine = all(facts["healthy"] for facts in providers.values())
+        usable = any(facts["healthy"] for facts in providers.values())
+        body: dict[str, Any] = {
+            "status": {"global": fine},
+            "state": "healthy" if fine else "degraded" if usable else "critical",
+            "version": __version__,
+            "timestamp": clock.iso(clock.wall()),
+            "uptime": round(clock.now() - self._started, 3),
+        }
+        if self._may_read(inbound):
+            verdict = "healthy" if usable else "unhealthy"
+            body["services"] = dict.fromkeys(self._services, verdict)
+            body["providers"] = providers
+        inbound.send_json(body, 200 if fine else 503)
+
+    async def below(self, inbound: Inbound) -> None:
+        """`/health/provider/{name}` or `/health/{route}`."""
+        path = inbound.location.path.rstrip("/")
+        name = path.removeprefix("/health/provider/")
+        if name != path:
+            authenticate_operator(inbound.request, self._principals)
+            facts = self._catalog.health().get(name)
+            if facts is None:
+                raise ProxyError("unknown_url", "There is no provider of that name.")
+            inbound.send_json(facts, 200 if facts["healthy"] else 503)
+            return
+        if path.removeprefix("/health") not in self._services:
+            raise ProxyError("unknown_url")
+        usable = any(facts["healthy"] for facts in self._catalog.health().values())
+        inbound.send_json({"status": "healthy" if usable else "unhealthy"}, 200 if usable else 503)
+
+    async def live(self, inbound: Inbound) -> None:
+        """The loop turns."""
+        inbound.send_json({"status": "alive", "timestamp": clock.iso(clock.wall())})
+
+    async def ready(self, inbound: Inbound) -> None:
+        """Calls may be sent here: not stopping, and at least one provider is healthy."""
+        usable = any(facts["healthy"] for facts in self._catalog.health().values())
+        ready = usable and not self._draining()
+        body = {"status": "ready" if ready else "not_ready", "timestamp": clock.iso(clock.wall())}
+        inbound.send_json(body, 200 if ready else 503)
+
+    def _may_read(self, inbound: Inbound) -> bool:
+        try:
+            authenticate_operator(inbound.request, self._principals)
+        except ProxyError:
+            return False
+        return True

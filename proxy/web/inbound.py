@@ -1,0 +1,118 @@
+"""
+One request as the front's handlers see it, and how its body is read.
+
+Bounded in size and time; a body is never decompressed and never echoed.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from proxy import peek
+from proxy.accounts.principals import ANYONE, Principal
+from proxy.errors import ProxyError
+from proxy.exchange import Exchange
+from proxy.headers import Header
+from proxy.web.answer import Answer
+from proxy.web.guard import Location
+
+JSON_HEADERS: list[Header] = [(b"Content-Type", b"application/json")]
+
+
+@dataclass(slots=True)
+class Inbound:
+    """A request that is well formed, its record, and the answer to come."""
+
+    request: web.BaseRequest
+    exchange: Exchange
+    answer: Answer
+    location: Location
+    max_body_bytes: int
+    read_timeout: float
+    principal: Principal = ANYONE
+
+    @property
+    def content_type(self) -> str:
+        """The media type, lower case, without parameters; empty when none was sent."""
+        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request announces a body."""
+        return not self.request.content.is_eof() or not self.request.content.at_eof()
+
+    def welcome_body(self) -> None:
+        """Check what the head says of the body, and only then ask for it (RFC 9110 section 10.1.1)."""
+        headers = self.request.headers
+        if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            raise ProxyError("unsupported_content_encoding")
+        expect = headers.get("Expect")
+        if expect is None:
+            return
+        if expect.strip().lower() != "100-continue":
+            raise ProxyError("expectation_failed")
+        transport = self.request.transport
+        if transport is not None and not self.request.content.is_eof():
+            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def read_body(self) -> bytes:
+        """The whole body; 413 above the limit, 408 when it is not there in time."""
+        limit = self.max_body_bytes
+        length = self.request.content_length
+        if length is not None and length > limit:
+            # Nothing of it is wanted, so the connection cannot be used again.
+            raise ProxyError("request_too_large", close=True)
+        self.welcome_body()
+        content = self.request.content
+        if content.is_eof():
+            body = await content.readany()
+        else:
+            try:
+                async with asyncio.timeout(self.read_timeout):
+                    body = await self._collect(limit)
+            except TimeoutError:
+                raise ProxyError("request_timeout", headers=(("x-should-retry", "false"),), close=True) from None
+            except web.RequestPayloadError:
+                raise ProxyError("bad_request", "The body's framing is invalid.", close=True) from None
+        if len(body) > limit:
+            raise ProxyError("request_too_large", close=True)
+        self.exchange.bytes_in = len(body)
+        return body
+
+    async def read_part(self) -> bytes:
+        """The next bytes of a body that is passed on as it arrives; empty at its end. Each wait is bounded."""
+        try:
+            async with asyncio.timeout(self.read_timeout):
+                chunk = await self.request.content.readany()
+        except TimeoutError:
+            raise ProxyError("request_timeout", headers=(("x-should-retry", "false"),), close=True) from None
+        except web.RequestPayloadError:
+            raise ProxyError("bad_request", "The body's framing is invalid.", close=True) from None
+        self.exchange.bytes_in += len(chunk)
+        return chunk
+
+    async def read_json(self) -> tuple[bytes, dict[str, Any]]:
+        """The body and the JSON object in it; 415 for another content type, 400 for anything ambiguous."""
+        if self.content_type != "application/json":
+            raise ProxyError("unsupported_media_type")
+        body = await self.read_body()
+        return body, peek.read_json(body)
+
+    def send_json(self, value: Any, status: int = 200, headers: list[Header] | None = None) -> Answer:
+        """Answer with *value*."""
+        self.answer.send(status, JSON_HEADERS + (headers or []), orjson.dumps(value))
+        return self.answer
+
+    async def _collect(self, limit: int) -> bytes:
+        content = self.request.content
+        parts = []
+        size = 0
+        while part := await content.readany():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                break
+        return b"".join(parts)

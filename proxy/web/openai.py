@@ -1,0 +1,121 @@
+"""
+OpenAI's endpoints: what a client asks becomes a question for the relay, and nothing of it is rewritten.
+
+Reads `model` and `stream` and no more. `GET /v1/models` is answered here, for the caller's own eyes.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from proxy import peek
+from proxy.errors import ProxyError
+from proxy.headers import for_provider
+from proxy.providers.pool import Pool
+from proxy.relay.endpoints import Operation, operation
+from proxy.relay.relay import Question, Relay, Upload
+from proxy.web.inbound import Inbound
+from proxy.web.native import Native
+
+PEEKED_UPLOAD = 64 * 1024
+"""Bytes of an upload that are read to find its model; SDKs send the form fields before the file."""
+
+
+class OpenAI:
+    """The handlers below `/v1`."""
+
+    def __init__(self, relay: Relay, pool: Pool, native: Native) -> None:
+        self._relay = relay
+        self._pool = pool
+        self._native = native
+
+    async def relay(self, inbound: Inbound) -> None:
+        """Any call that is relayed as it is."""
+        request, exchange = inbound.request, inbound.exchange
+        path = inbound.location.path[3:].rstrip("/")
+        asked = operation(path)
+        exchange.route = asked.route
+        if request.method not in asked.methods:
+            raise ProxyError(
+                "method_not_allowed",
+                details={"allowed_methods": sorted(asked.methods)},
+                headers=(("Allow", ", ".join(sorted(asked.methods))),),
+            )
+        found = peek.Peek(None, False)
+        value: dict[str, Any] = {}
+        body: bytes | Upload | None = None
+        if request.method in ("GET", "DELETE") and not request.body_exists:
+            pass
+        elif inbound.content_type == "application/json":
+            body, value = await inbound.read_json()
+            if path == "/completions" and "prompt" not in value and ("messages" in value or "input" in value):
+                await self._native.answer(inbound, value)
+                return
+            found = peek.peek_json(value)
+        elif asked.json_only:
+            raise ProxyError("unsupported_media_type")
+        else:
+            body, found = await self._upload(inbound)
+        if request.method == "POST":
+            if found.model is None and asked.needs_model:
+                raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
+            if found.model is not None and not inbound.principal.may_use(found.model):
+                raise ProxyError("model_not_allowed", param="model")
+        exchange.model = found.model or ""
+        exchange.stream = found.stream
+        await self._relay.relay(
+            exchange,
+            Question(
+                request.method,
+                path + inbound.location.query,
+                asked,
+                for_provider(request._message.raw_headers),
+                body,
+                found.model,
+                found.stream,
+                _repeatable(asked, request, value),
+            ),
+            inbound.answer,
+        )
+
+    async def models(self, inbound: Inbound) -> None:
+        """The models this caller may use."""
+        inbound.send_json({"object": "list", "data": self._visible(inbound)})
+
+    async def model(self, inbound: Inbound) -> None:
+        """One of them."""
+        wanted = inbound.location.path.removeprefix("/v1/models/")
+        for entry in self._visible(inbound):
+            if entry["id"] == wanted:
+                inbound.send_json(entry)
+                return
+        raise ProxyError("model_not_found", param="model")
+
+    def _visible(self, inbound: Inbound) -> list[dict[str, Any]]:
+        return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
+
+    async def _upload(self, inbound: Inbound) -> tuple[Upload, peek.Peek]:
+        inbound.welcome_body()
+        start = b""
+        found = peek.Peek(None, False)
+        boundary = peek.boundary_of(inbound.request.headers.get("Content-Type", ""))
+        if inbound.content_type == "multipart/form-data":
+            if boundary is None:
+                raise ProxyError("invalid_multipart", "The multipart boundary is missing.")
+            while len(start) < PEEKED_UPLOAD and found.model is None:
+                part = await inbound.read_part()
+                if not part:
+                    break
+                start += part
+                found = peek.peek_multipart(start, boundary)
+        else:
+            start = await inbound.read_part()
+        upload = Upload(start, found.span, inbound.request.content_length, inbound.read_part)
+        return upload, found
+
+
+def _repeatable(asked: Operation, request: web.BaseRequest, value: dict[str, Any]) -> bool:
+    """Reading is safe to repeat; generating is too, unless the provider was asked to keep something."""
+    if request.method in ("GET", "HEAD"):
+        return True
+    return asked.generates and value.get("store") is not True and value.get("background") is not True

@@ -1,0 +1,89 @@
+"""
+The rig every test may use: a gateway in this event loop, a scripted provider behind it, and a check that both are gone.
+
+The gateway is the real one: its own listener, its own connection class, `handler_cancellation` on. aiohttp's test
+server would hide that setting by turning it on itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from proxy.server import Listener
+from proxy.settings import Settings
+from proxy.simulator import Simulator
+
+GatewayFactory = Callable[..., Awaitable["RunningGateway"]]
+
+
+@dataclass
+class RunningGateway:
+    """A gateway that answers."""
+
+    listener: Listener
+
+    @property
+    def url(self) -> str:
+        return self.listener.url
+
+    @property
+    def base_url(self) -> str:
+        return self.url + "/v1"
+
+    @property
+    def port(self) -> int:
+        return self.listener.port
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of one series; 0 while it does not exist."""
+        return self.listener.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """Every task a test started has ended by the time it is over."""
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(20):
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        if not left:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"tasks left behind: {sorted(task.get_name() for task in left)}")
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+async def gateway(simulator: Simulator) -> AsyncIterator[GatewayFactory]:
+    """
+    A factory: `await gateway({...})` with settings as in the configuration file. Without `providers`, one called `sim`
+    leads to the simulator.
+    """
+    running: list[RunningGateway] = []
+
+    async def start(settings: dict[str, Any] | None = None) -> RunningGateway:
+        whole: dict[str, Any] = {**(settings or {})}
+        whole["server"] = {"host": "127.0.0.1", **whole.get("server", {}), "port": 0}
+        whole.setdefault("providers", {"sim": provider(simulator)})
+        listener = Listener(Settings.model_validate(whole))
+        await listener.start()
+        running.append(RunningGateway(listener))
+        return running[-1]
+
+    yield start
+    for each in running:
+        await each.listener.stop()
+        assert each.listener.gateway.front.active == 0
+
+
+def provider(simulator: Simulator, **more: Any) -> dict[str, Any]:
+    """Settings of a provider that is *simulator*."""
+    return {"type": "compatible", "base_url": simulator.base_url, "models": ["sim-*"], **more}
