@@ -1,0 +1,233 @@
+"""
+The ledger: every request the simulator saw, as it was on the wire, and how its connection ended.
+
+It only records. What is answered is decided elsewhere, and switching the ledger off changes no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import orjson
+
+KEPT_BODY = 64 * 1024  # bytes of each body that stay in the ledger
+KEPT_REQUESTS = 10_000  # older requests are forgotten
+
+
+class Connection:
+    """One client connection."""
+
+    __slots__ = ("_gone", "ending", "id", "opened_at", "requests")
+
+    def __init__(self, id: int, opened_at: float) -> None:
+        self.id = id
+        """Numbers connections in the order in which they were accepted, from 1."""
+        self.opened_at = opened_at
+        """Monotonic time of the accept."""
+        self.requests = 0
+        """How many requests arrived on it."""
+        self.ending: str | None = None
+        """None while open; then `client` (it closed), `reset` (it vanished or reset) or `ours` (we closed)."""
+        self._gone = asyncio.Event()
+
+    def end(self, how: str) -> None:
+        """Note that the connection is gone."""
+        self.ending = how
+        self._gone.set()
+
+    def as_json(self) -> dict[str, Any]:
+        """This connection for `GET /_simulator/connections`."""
+        return {"id": self.id, "opened_at": self.opened_at, "requests": self.requests, "ending": self.ending}
+
+    async def closed(self) -> str:
+        """Wait until the connection is gone; returns how it ended."""
+        await self._gone.wait()
+        return self.ending or ""
+
+
+class Request:
+    """One request and what became of it."""
+
+    __slots__ = (
+        "_digest",
+        "at",
+        "body",
+        "bytes_sent",
+        "complete",
+        "connection",
+        "finished",
+        "headers",
+        "keep_alive",
+        "length",
+        "method",
+        "model",
+        "number",
+        "sequence",
+        "target",
+        "version",
+    )
+
+    def __init__(self, connection: Connection, sequence: int, at: float) -> None:
+        self.number = 0
+        """Counts the requests of this simulator from 1; the ids in the answer carry it. 0 until it arrived whole."""
+        self.connection = connection
+        """The connection it came on."""
+        self.sequence = sequence
+        """1 for the first request of its connection."""
+        self.at = at
+        """Monotonic time at which its first byte was parsed."""
+        self.method = b""
+        self.target = b""
+        """The request target exactly as sent, query included."""
+        self.version = "1.1"
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Names and values as on the wire, in order and in their case; only the white space around values is gone."""
+        self.body = b""
+        """The body's first 64 KiB, without transfer coding."""
+        self.length = 0
+        """Length of the whole body."""
+        self.model = ""
+        """The model asked for, directives included; empty where the request names none."""
+        self.keep_alive = True
+        self.complete = False
+        """Whether the request arrived whole. A client that left half-way leaves a record with False here."""
+        self.finished = False
+        """Whether the whole answer was written."""
+        self.bytes_sent = 0
+        """Bytes of the answer handed to the transport so far, head included."""
+        self._digest: Any = None
+
+    def extend(self, data: bytes) -> None:
+        """Take the next bytes of the body."""
+        room = KEPT_BODY - self.length
+        self.length += len(data)
+        if len(data) > room and self._digest is None:
+            # Only a body that is not kept whole needs a running digest.
+            self._digest = hashlib.sha256(self.body)
+        if room > 0:
+            self.body += data[:room]
+        if self._digest is not None:
+            self._digest.update(data)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the whole body."""
+        digest = self._digest if self._digest is not None else hashlib.sha256(self.body)
+        return str(digest.hexdigest())
+
+    @property
+    def ending(self) -> str | None:
+        """How the connection ended, None while it is open."""
+        return self.connection.ending
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition(b"?")[0].decode("latin-1")
+
+    def header(self, name: str) -> bytes | None:
+        """The first header of that name in any case, or None."""
+        wanted = name.lower().encode("latin-1")
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return orjson.loads(self.body)
+
+    async def closed(self) -> str:
+        """Wait until the client's connection is gone; returns how it ended."""
+        return await self.connection.closed()
+
+    def as_json(self) -> dict[str, Any]:
+        """This record for `GET /_simulator/ledger`."""
+        shown: dict[str, Any] = {
+            "number": self.number,
+            "connection": self.connection.id,
+            "sequence": self.sequence,
+            "at": self.at,
+            "method": self.method.decode("latin-1"),
+            "target": self.target.decode("latin-1"),
+            "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers],
+            "length": self.length,
+            "sha256": self.sha256,
+            "model": self.model,
+            "complete": self.complete,
+            "finished": self.finished,
+            "bytes_sent": self.bytes_sent,
+            "ending": self.ending,
+        }
+        try:
+            shown["body"] = self.body.decode()
+        except UnicodeDecodeError:
+            shown["body_base64"] = base64.b64encode(self.body).decode()
+        return shown
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "unfinished"
+        return (
+            f"<Request {self.number} {self.method.decode()} {self.path} {self.model} {state} {self.ending or 'open'}>"
+        )
+
+
+class Ledger(Sequence[Request]):
+    """The requests seen, oldest first."""
+
+    def __init__(self, *, keeping: bool = True) -> None:
+        self.keeping = keeping
+        """False: requests are counted but not kept."""
+        self.seen = 0
+        """How many requests arrived since the start or the last clear()."""
+        self._records: deque[Request] = deque(maxlen=KEPT_REQUESTS)
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    def add(self, request: Request) -> None:
+        """Take a request that arrived (or that the client left half-way)."""
+        self.seen += 1
+        if self.keeping:
+            self._records.append(request)
+        if self._waiters:
+            self._wake()
+
+    def clear(self) -> None:
+        """Forget everything seen so far, and count from 0 again."""
+        self._records.clear()
+        self.seen = 0
+
+    async def wait(self, count: int) -> None:
+        """Wait until *count* requests were seen since the start or the last clear()."""
+        if self.seen >= count:
+            return
+        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((count, arrived))
+        await arrived
+
+    def _wake(self) -> None:
+        for count, arrived in self._waiters:
+            if count <= self.seen and not arrived.done():
+                arrived.set_result(None)
+        self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Request: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Request]: ...
+
+    def __getitem__(self, index: int | slice) -> Request | Sequence[Request]:
+        if isinstance(index, slice):
+            return list(self._records)[index]
+        return self._records[index]
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(list(self._records))
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.seen} seen, {len(self._records)} kept>"

@@ -1,0 +1,87 @@
+"""
+A script: an answer as literal steps, and which request it is for.
+
+Every answer of the simulator ends up as such steps, scripted or not. The steps are data: `wire.py` plays them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write these bytes as they are."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Say nothing for so many seconds. Counted from the last delay's end, so that a paced stream does not drift."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Write these bytes *size* at a time, each piece *every* seconds; 0 is one piece per turn of the event loop."""
+
+    data: bytes
+    size: int = 1
+    every: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Play these steps over and over until the client leaves; stops writing while the client does not read."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Abort the connection with a TCP reset, once everything written before has left the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fin:
+    """Close the connection in order, after everything written before; nothing is added to make the answer whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Never say another word on this connection, and leave it open until the client closes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropNext:
+    """When another request arrives on this connection, answer it with no byte: `fin`, `rst` or `silence`."""
+
+    how: str = "fin"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer is whole here; what follows concerns the connection only. Running out of steps means the same."""
+
+
+Step: TypeAlias = Send | Delay | Drip | Repeat | Reset | Fin | Hold | DropNext | Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One scripted answer, played once."""
+
+    steps: tuple[Step, ...]
+    """What happens. When the steps run out, the connection waits for its next request."""
+    match: str | None = None
+    """A path such as `/v1/models`, or a model name; both may be globs. None: any request."""
+
+    def fits(self, path: str, model: str) -> bool:
+        """Whether this script is for a request of *path* asking for *model*."""
+        if self.match is None:
+            return True
+        return fnmatchcase(path if self.match.startswith("/") else model, self.match)
