@@ -1,0 +1,68 @@
+"""
+The `hapax` command itself: its options, its sub-commands, and the way it ends.
+
+What a sub-command does is in its own file.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy import __version__
+from proxy.cli import check, serve, simulate
+
+app = typer.Typer(
+    name="hapax",
+    help="Point any OpenAI client at it, and it streams the call to the healthiest provider.\n\nExample: hapax serve",
+    no_args_is_help=False,
+    # A traceback is for us; whoever runs the command gets a sentence.
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("serve")(serve.serve)
+app.command("check")(check.check)
+app.command("simulate")(simulate.simulate)
+
+
+@app.callback(invoke_without_command=True)
+def hapax(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="Configuration file for --validate.", metavar="FILE")] = None,
+    validate: Annotated[bool, typer.Option("--validate", help="The same as `hapax check`.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """
+    Point any OpenAI client at it, and it streams the call to the healthiest provider.
+
+    Example: hapax serve --config hapax.yaml
+    """
+    if version:
+        typer.echo(f"hapax {__version__}")
+        raise typer.Exit
+    if validate:
+        check.check(config)
+    if context.invoked_subcommand is not None:
+        if config is not None:
+            typer.echo(
+                f"Put --config after the command: hapax {context.invoked_subcommand} --config {config}", err=True
+            )
+            raise typer.Exit(2)
+        return
+    if config is not None:
+        typer.echo(f"Nothing to do. To start the gateway: hapax serve --config {config}", err=True)
+    else:
+        typer.echo(context.get_help(), err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """The entry point of the `hapax` command and of `python -m proxy`."""
+    try:
+        app(prog_name="hapax")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        sys.exit(141)

@@ -1,0 +1,46 @@
+"""
+`hapax serve`: find the configuration and start the gateway with it.
+
+What it prints is about the configuration; everything after that is the server's.
+"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from proxy.cli import show
+from proxy.cli.check import Config
+from proxy.cli.ollama import ollama_answers
+from proxy.settings import SettingsError, load, without_effect
+
+
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; overrides server.host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; overrides server.port.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; overrides server.workers.")] = None,
+) -> None:
+    """
+    Start the gateway.
+
+    Example: hapax serve --config hapax.yaml --port 8080
+    """
+    err = Console(stderr=True)
+    given = {"server.host": host, "server.port": port, "server.workers": workers}
+    try:
+        loaded = load(
+            config,
+            overrides={path: value for path, value in given.items() if value is not None},
+            ollama_answers=ollama_answers,
+        )
+    except SettingsError as error:
+        show.problems(err, error)
+        raise typer.Exit(2) from None
+    show.warnings(err, loaded.warnings)
+    show.idle(err, without_effect(loaded.settings))
+
+    # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
+    from proxy.server import run
+
+    raise typer.Exit(run(loaded))

@@ -1,0 +1,48 @@
+"""
+How the commands print problems, warnings and settings without effect.
+
+Plain text in, lines out: nothing printed here is read as markup, since paths contain brackets.
+"""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from proxy.settings import SettingsError
+
+
+def line(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
+def problems(console: Console, error: SettingsError) -> None:
+    """Every problem with its path, then the warnings, then what to do."""
+    count = len(error.problems)
+    line(console, f"The configuration has {count} problem{'s' if count != 1 else ''}:", "red")
+    if console.is_terminal:
+        table = Table(box=box.SIMPLE_HEAD)
+        table.add_column("setting", overflow="fold", style="bold")
+        table.add_column("problem", overflow="fold")
+        for problem in error.problems:
+            table.add_row(Text(problem.path or "configuration"), Text(problem.message))
+        console.print(table)
+    else:
+        # A log or a grep wants each problem on one line.
+        for problem in error.problems:
+            line(console, f"  {problem}")
+    warnings(console, error.warnings)
+    line(console, "Correct this and run `hapax check` again; docs/configuration.md lists every setting.")
+
+
+def warnings(console: Console, found: Sequence[str]) -> None:
+    for warning in found:
+        line(console, f"Warning: {warning}", "yellow")
+
+
+def idle(console: Console, paths: Sequence[str]) -> None:
+    """Settings the user wrote that change nothing yet."""
+    for path in paths:
+        line(console, f"Accepted, no effect in this release: {path}", "dim")

@@ -1,0 +1,60 @@
+"""
+The configuration: typed sections with their defaults and units, and the way a file and the environment become one.
+
+`load` finds and checks a configuration and returns it whole; `Settings` is what the other rooms are given. Nothing here
+acts on a setting.
+"""
+
+from proxy.settings.access import Auth, Budget, ClientKey, KeyLimits, Limits, RateLimits
+from proxy.settings.idle import without_effect
+from proxy.settings.load import Loaded, load
+from proxy.settings.models import Model, most_specific, split_target
+from proxy.settings.observation import Logging, Metrics, Tracing
+from proxy.settings.problems import Problem, SettingsError
+from proxy.settings.processing import Processing, RequestTemplates, ResponseFormatting
+from proxy.settings.providers import PRESETS, Preset, Provider, Timeouts
+from proxy.settings.routes import Route
+from proxy.settings.server import Cors, Http3, Server, Tls
+from proxy.settings.traffic import Cache, CircuitBreaker, Deduplication, Failover, HealthCheck, Queue, State, Store
+from proxy.settings.whole import Settings
+
+__all__ = [
+    "PRESETS",
+    "Auth",
+    "Budget",
+    "Cache",
+    "CircuitBreaker",
+    "ClientKey",
+    "Cors",
+    "Deduplication",
+    "Failover",
+    "HealthCheck",
+    "Http3",
+    "KeyLimits",
+    "Limits",
+    "Loaded",
+    "Logging",
+    "Metrics",
+    "Model",
+    "Preset",
+    "Problem",
+    "Processing",
+    "Provider",
+    "Queue",
+    "RateLimits",
+    "RequestTemplates",
+    "ResponseFormatting",
+    "Route",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "State",
+    "Store",
+    "Timeouts",
+    "Tls",
+    "Tracing",
+    "load",
+    "most_specific",
+    "split_target",
+    "without_effect",
+]

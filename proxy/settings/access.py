@@ -1,0 +1,67 @@
+"""
+The `auth` and `limits` sections: who may call, and how much.
+
+Keys are held as given; hashing and comparing them belongs to the accounts. Numbers of 0 mean no limit.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from proxy.settings.values import Credential, Section, Text, section
+
+
+def _path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must be a path that begins with /")
+    return path
+
+
+Path = Annotated[str, AfterValidator(_path)]
+
+
+class RateLimits(Section):
+    """How much may be asked; 0: no limit."""
+
+    requests_per_minute: int = Field(0, ge=0, description="Requests per minute; 0: no limit.")
+    tokens_per_minute: int = Field(0, ge=0, description="Tokens per minute, prompt and answer; 0: no limit.")
+    concurrent: int = Field(0, ge=0, description="Requests at once; 0: no limit.")
+
+
+class KeyLimits(Section):
+    """One key's own limits."""
+
+    requests_per_minute: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
+    tokens_per_minute: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
+    concurrent: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
+
+
+class Budget(Section):
+    """What a key may spend."""
+
+    usd: float = Field(gt=0, allow_inf_nan=False, description="US dollars per period.")
+    per: Literal["hour", "day", "week", "month"] = Field("day", description="The period.")
+
+
+class ClientKey(Section):
+    """A key a client presents, and what it opens."""
+
+    name: Text = Field(description="Who holds the key; appears in logs and metrics.")
+    key: Credential = Field(description="The secret itself, best written as ${VARIABLE}.")
+    models: tuple[Text, ...] = Field(("*",), description="Names or globs of the models it may use.")
+    limits: KeyLimits = section(KeyLimits, "Limits of this key.")
+    budget: Budget | None = Field(None, description="Spending limit of this key; omitted: none.")
+
+
+class Auth(Section):
+    """Who may call."""
+
+    keys: tuple[ClientKey, ...] = Field((), description="Client keys; none: anyone who reaches the loopback address.")
+    admin_key: Credential | None = Field(None, description="The operator's key; opens /metrics.")
+
+
+class Limits(Section):
+    """How much everyone may ask."""
+
+    default: RateLimits = section(RateLimits, "For every key without limits of its own.")
+    routes: dict[Path, RateLimits] = Field(default_factory=dict, description="Further limits by path.")

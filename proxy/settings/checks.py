@@ -1,0 +1,189 @@
+"""
+Rules that span sections or look at the machine: references that must lead somewhere, keys that must exist, files that
+must be readable.
+
+Each rule is a function from settings to problems or warnings; load.py runs them all and reports together.
+"""
+
+import ipaddress
+import ssl
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from proxy.settings.models import is_glob, most_specific, split_target
+from proxy.settings.problems import Problem
+from proxy.settings.providers import PRESETS
+from proxy.settings.shape import Place
+from proxy.settings.whole import Settings
+
+MAKE_A_KEY = "python -c \"import secrets; print('hpx_' + secrets.token_urlsafe(32))\""
+
+Empty = Mapping[Place, tuple[str, ...]]
+"""Where a ${VAR} came out empty, and the variables that were."""
+
+
+def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> Iterator[Problem]:
+    """`providers` are the names as written, of which a broken one may be missing from the settings."""
+    yield from _provider_accounts(settings, empty)
+    yield from _targets(settings, providers)
+    yield from _cycles(settings)
+    yield from _client_keys(settings)
+    yield from _open_door(settings)
+    yield from _certificates(settings)
+
+
+def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> Iterator[str]:
+    if settings.provider_preference != Settings.model_fields["provider_preference"].default:
+        for name in settings.provider_preference:
+            if name not in providers:
+                yield f"provider_preference: there is no provider `{name}`; it is skipped"
+    for path, secret in _client_secrets(settings):
+        if _placeholder(secret):
+            yield f"{path}: looks like a placeholder; make a real key with {MAKE_A_KEY}"
+    for name, provider in settings.providers.items():
+        if any(_placeholder(key) for key in provider.keys):
+            yield f"providers.{name}.api_key: looks like a placeholder; the provider will refuse it"
+        if not provider.keys and not PRESETS[provider.type].needs_key:
+            for variable in empty.get(("providers", name, "api_key"), ()):
+                yield f"providers.{name}.api_key: {variable} is empty, so calls are sent without a key"
+    for variable in empty.get(("auth", "admin_key"), ()) if settings.auth.admin_key is None else ():
+        yield f"auth.admin_key: {variable} is empty, so there is no admin key"
+    for name, template in settings.processing.request_templates:
+        if "{{" not in template:
+            yield f"processing.request_templates.{name}: holds no {{{{...}}}}, so every prompt would be the same"
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _provider_accounts(settings: Settings, empty: Empty) -> Iterator[Problem]:
+    for name, provider in settings.providers.items():
+        path, preset = f"providers.{name}", PRESETS[provider.type]
+        if provider.api_key is not None and provider.api_keys:
+            yield Problem(path, "has both api_key and api_keys; keep one")
+        if preset.needs_base_url and not provider.base_url:
+            variables = empty.get(("providers", name, "base_url"), ())
+            yield Problem(f"{path}.base_url", _is_empty(variables) or f"is required for type {provider.type}")
+        if preset.needs_key and not provider.keys:
+            variables = empty.get(("providers", name, "api_key"), ())
+            suggestion = preset.key_variables[0] if preset.key_variables else f"{provider.type.upper()}_API_KEY"
+            yield Problem(
+                f"{path}.api_key",
+                _is_empty(variables) or f"is required: write `api_key: ${{{suggestion}}}` and set {suggestion}",
+            )
+
+
+def _is_empty(variables: tuple[str, ...]) -> str:
+    """What to do about a value that vanished with its variables, or nothing."""
+    if not variables:
+        return ""
+    return f"is empty because {' and '.join(variables)} is not set; set it in the environment"
+
+
+def _targets(settings: Settings, providers: Collection[str]) -> Iterator[Problem]:
+    for name, model in settings.models.items():
+        for i, target in enumerate(model.targets):
+            provider, _ = split_target(target)
+            if provider not in providers:
+                known = ", ".join(providers) or "none"
+                yield Problem(f"models.{name}.targets[{i}]", f"there is no provider `{provider}`; configured: {known}")
+
+
+def _cycles(settings: Settings) -> Iterator[Problem]:
+    """Fallbacks that come back to where they began, whichever entries they pass through."""
+    done: set[str] = set()
+
+    def follow(name: str, path: tuple[str, ...]) -> Iterator[Problem]:
+        if name in path:
+            ring = (*path[path.index(name) :], name)
+            entry = most_specific(name, settings.models) or name
+            setting = "fallbacks" if ring[1] in settings.models[entry].fallbacks else "context_fallbacks"
+            yield Problem(f"models.{entry}.{setting}", f"come back to where they began: {' -> '.join(ring)}")
+            return
+        if name in done:
+            return
+        key = most_specific(name, settings.models)
+        if key is not None:
+            model = settings.models[key]
+            for fallback in dict.fromkeys((*model.fallbacks, *model.context_fallbacks)):
+                # A glob's fallback usually matches the glob; for that one name it simply has no effect.
+                if not (fallback == name and is_glob(key)):
+                    yield from follow(fallback, (*path, name))
+        done.add(name)
+
+    for name in settings.models:
+        yield from follow(name, ())
+
+
+def _client_keys(settings: Settings) -> Iterator[Problem]:
+    names: dict[str, int] = {}
+    for i, key in enumerate(settings.auth.keys):
+        if key.name in names:
+            yield Problem(f"auth.keys[{i}].name", f"is also the name of auth.keys[{names[key.name]}]; give it another")
+        names.setdefault(key.name, i)
+    holders: dict[str, str] = {}
+    for path, secret in _client_secrets(settings):
+        value = secret.get_secret_value()
+        if value in holders:
+            yield Problem(path, f"is the same secret as {holders[value]}; every key must be its own")
+        holders.setdefault(value, path)
+
+
+def _client_secrets(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
+    for i, key in enumerate(settings.auth.keys):
+        yield f"auth.keys[{i}].key", key.key
+    if settings.auth.admin_key is not None:
+        yield "auth.admin_key", settings.auth.admin_key
+
+
+def _placeholder(secret: SecretStr) -> bool:
+    value = secret.get_secret_value().lower()
+    return value.startswith("test_") or any(word in value for word in ("placeholder", "changeme", "example"))
+
+
+def _open_door(settings: Settings) -> Iterator[Problem]:
+    if not settings.auth.keys and not loopback(settings.server.host):
+        yield Problem(
+            "auth.keys",
+            f"is empty while server.host ({settings.server.host}) is reachable from other machines; make a key with "
+            f"{MAKE_A_KEY} and write it as `- {{name: me, key: ...}}`, or listen on 127.0.0.1",
+        )
+
+
+def _certificates(settings: Settings) -> Iterator[Problem]:
+    server = settings.server
+    if server.tls is not None:
+        yield from _pair("server.tls", server.tls.cert_file, server.tls.key_file, "")
+    if server.http3.enabled:
+        yield from _pair("server.http3", server.http3.tls_cert_file, server.http3.tls_key_file, "tls_")
+
+
+def _pair(path: str, certificate: str, key: str, prefix: str) -> Iterator[Problem]:
+    missing = []
+    for setting, file in ((f"{prefix}cert_file", certificate), (f"{prefix}key_file", key)):
+        if not file:
+            missing.append(Problem(f"{path}.{setting}", "is required"))
+            continue
+        try:
+            with Path(file).open("rb"):
+                pass
+        except OSError as error:
+            missing.append(Problem(f"{path}.{setting}", f"cannot be read: {error.strerror or 'unusable path'}"))
+    yield from missing
+    if missing:
+        return
+    try:
+        # An empty password, since otherwise OpenSSL would ask for one on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=str)
+    except (ssl.SSLError, OSError, ValueError):
+        yield Problem(
+            f"{path}.{prefix}cert_file",
+            "is not a PEM certificate that belongs to the key; the key must be PEM without a passphrase",
+        )

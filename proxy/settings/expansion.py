@@ -1,0 +1,132 @@
+"""
+`${VAR}` and `${VAR:-default}` in the text values of a configuration.
+
+It works on values after YAML has been parsed, so that a variable's content can never become structure. A default may
+hold further references, and so may a variable's content.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.settings.shape import Place
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DEEPEST = 20  # beyond this it is a mistake, and each level is a call on the stack
+
+
+class ExpansionError(ValueError):
+    """A reference that cannot be understood."""
+
+
+@dataclass(slots=True)
+class Expanded:
+    """A configuration with its references filled in."""
+
+    value: Any = None
+    problems: list[tuple[Place, str]] = field(default_factory=list)
+    empty: dict[Place, tuple[str, ...]] = field(default_factory=dict)
+    """Where a reference came out empty, and the variables that were."""
+
+
+def expand(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """The text with its references filled in, and the variables that were empty and had no default."""
+    empty: list[str] = []
+    return _expand(text, environ, (), empty), tuple(dict.fromkeys(empty))
+
+
+def expand_tree(raw: Any, environ: Mapping[str, str]) -> Expanded:
+    """Every text value below `raw` expanded; what comes out empty is left out of its mapping, so the default holds."""
+    result = Expanded()
+    result.value = _tree(raw, environ, (), result)
+    return result
+
+
+def _tree(raw: Any, environ: Mapping[str, str], place: Place, result: Expanded) -> Any:
+    if isinstance(raw, dict):
+        filled = {key: _tree(value, environ, (*place, str(key)), result) for key, value in raw.items()}
+        refused = {where for where, _ in result.problems}
+        return {
+            key: value
+            for key, value in filled.items()
+            if (*place, str(key)) not in refused and (value != "" or (*place, str(key)) not in result.empty)
+        }
+    if isinstance(raw, list):
+        return [_tree(value, environ, (*place, i), result) for i, value in enumerate(raw)]
+    if not isinstance(raw, str) or "${" not in raw:
+        return raw
+    try:
+        text, empty = expand(raw, environ)
+    except ExpansionError as error:
+        result.problems.append((place, str(error)))
+        return raw
+    if empty or not text:
+        result.empty[place] = empty
+    return text
+
+
+def _expand(text: str, environ: Mapping[str, str], within: tuple[str, ...], empty: list[str]) -> str:
+    parts: list[str] = []
+    at = 0
+    while (start := text.find("${", at)) >= 0:
+        parts.append(text[at:start])
+        value, at = _reference(text, start, environ, within, empty)
+        parts.append(value)
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def _reference(
+    text: str, start: int, environ: Mapping[str, str], within: tuple[str, ...], empty: list[str]
+) -> tuple[str, int]:
+    """The value of the reference that begins at `start`, and where the text goes on."""
+    end = _closing(text, start)
+    body = text[start + 2 : end]
+    match = _NAME.match(body)
+    if match is None or not (match.end() == len(body) or body.startswith(":-", match.end())):
+        raise ExpansionError("has a ${...} that is neither ${NAME} nor ${NAME:-default}")
+    name = match[0]
+    if name in within:
+        raise ExpansionError(f"refers to the variable {name}, whose content refers to itself")
+    value = environ.get(name, "")
+    if value:
+        # Content that only looks like a reference, as a random key may, is content.
+        if _well_formed(value):
+            value = _expand(value, environ, (*within, name), empty)
+    elif match.end() < len(body):
+        value = _expand(body[match.end() + 2 :], environ, within, empty)
+    else:
+        empty.append(name)
+    return value, end + 1
+
+
+def _closing(text: str, start: int) -> int:
+    depth, at = 0, start
+    while at < len(text):
+        if text.startswith("${", at):
+            depth, at = depth + 1, at + 2
+            if depth > _DEEPEST:
+                raise ExpansionError(f"has references nested more than {_DEEPEST} deep")
+        elif text[at] == "}":
+            depth, at = depth - 1, at + 1
+            if depth == 0:
+                return at - 1
+        else:
+            at += 1
+    raise ExpansionError("has a ${ without its closing }")
+
+
+def _well_formed(text: str) -> bool:
+    try:
+        _expand(text, _Anything(), (), [])
+    except ExpansionError:
+        return False
+    return True
+
+
+class _Anything(dict[str, str]):
+    """An environment in which every variable is plain text."""
+
+    def get(self, name: str, default: Any = None) -> str:
+        return "x"

@@ -1,0 +1,84 @@
+"""
+Settings this release accepts without acting on them yet.
+
+`IDLE` is the whole list: a path, and the value with which the setting asks for nothing. Whoever gives one of them a
+behaviour removes its line.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from proxy.settings.problems import path_text
+from proxy.settings.shape import Place
+from proxy.settings.values import Section
+from proxy.settings.whole import Settings
+
+ANY = object()
+"""No value of this setting is harmless to ignore."""
+
+IDLE: Mapping[str, Any] = {
+    "server.workers": 1,
+    "server.http3": {"enabled": False},
+    "providers.*.weight": 1,
+    "providers.*.max_concurrency": 0,
+    "providers.*.prefill": "auto",
+    "models.*.balance": "preference",
+    "models.*.fallbacks": (),
+    "models.*.context_fallbacks": (),
+    "models.*.resume": False,
+    "failover.initial_delay": ANY,
+    "failover.max_delay": ANY,
+    "failover.multiplier": ANY,
+    "failover.budget": ANY,
+    "circuit_breaker": ANY,
+    "health_check": {"enabled": False},
+    "auth.keys.*.limits": {"requests_per_minute": None, "tokens_per_minute": None, "concurrent": None},
+    "auth.keys.*.budget": None,
+    "limits.default": {"requests_per_minute": 0, "tokens_per_minute": 0, "concurrent": 0},
+    "limits.routes": {},
+    "store": ANY,
+    "state": ANY,
+    "queue": {"enabled": False},
+    "deduplication": {"mode": "off"},
+    "cache": {"enabled": False},
+    "logging.dir": "",
+    "logging.redact_pii": False,
+    "logging.log_content": False,
+    "logging.max_bytes": ANY,
+    "logging.backup_count": ANY,
+    "metrics.port": 0,
+    "metrics.statsd": {"address": ""},
+    "metrics.otlp": {"endpoint": ""},
+    "tracing": {"otlp_endpoint": ""},
+    "routes": (),
+}
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """Paths the user set, to something other than nothing, that change nothing in this release."""
+    found = []
+    for pattern, nothing in IDLE.items():
+        for place, value in _matches(settings, pattern.split("."), ()):
+            if not _asks_nothing(value, nothing):
+                found.append(path_text(place))
+    return found
+
+
+def _matches(value: Any, steps: list[str], place: Place) -> Iterator[tuple[Place, Any]]:
+    if not steps:
+        yield place, value
+    elif steps[0] == "*":
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, entry in entries:
+            yield from _matches(entry, steps[1:], (*place, key))
+    elif steps[0] in value.model_fields_set:
+        yield from _matches(getattr(value, steps[0]), steps[1:], (*place, steps[0]))
+
+
+def _asks_nothing(value: Any, nothing: Any) -> bool:
+    if isinstance(value, Section):
+        # A section written with nothing in it asks for nothing, whatever it is.
+        if not value.model_fields_set:
+            return True
+        return isinstance(nothing, dict) and all(getattr(value, name) == quiet for name, quiet in nothing.items())
+    return bool(value == nothing)

@@ -1,0 +1,116 @@
+"""
+What can be wrong with a configuration, said in plain words with the path of the setting.
+
+It translates; it finds nothing itself. A message never repeats what was written, except a number out of range: a key
+may stand in the wrong place.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from proxy.settings.shape import Place, paths_named, section_at
+from proxy.settings.values import Section
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend."""
+
+    path: str
+    """Such as `providers.openai.timeouts.idle` or `line 3, column 7`; empty: the configuration as a whole."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class SettingsError(Exception):
+    """Everything that is wrong with a configuration, at once."""
+
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[str] = ()) -> None:
+        self.problems = list(problems)
+        self.warnings = list(warnings)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def path_text(place: Place) -> str:
+    """`auth.keys[0].key` for ("auth", "keys", 0, "key")."""
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def translated(error: ValidationError, root: type[Section]) -> list[tuple[Place, str]]:
+    """Where and what, for every error pydantic found."""
+    return [_translated(detail, root) for detail in error.errors(include_url=False)]
+
+
+# Types pydantic gives its errors, and our words for them. {name} comes from the error's own context.
+_WORDS = {
+    "missing": "is required",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of reasonable size",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": 'must be text; a number, date, yes or no needs quotes: "..."',
+    "string_too_short": "must not be empty",
+    "tuple_type": "must be a list, such as [one, two]",
+    "dict_type": "must be a mapping: indented lines of `key: value`",
+    "model_type": "must be a mapping: indented lines of `key: value`",
+    "model_attributes_type": "must be a mapping: indented lines of `key: value`",
+    "too_short": "must not be empty",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+}
+_RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+
+
+def _translated(detail: ErrorDetails, root: type[Section]) -> tuple[Place, str]:
+    kind, context = detail["type"], detail.get("ctx", {})
+    place: Place = tuple(step for step in detail["loc"] if step != "[key]")
+    if kind == "extra_forbidden":
+        return place, f"is not a setting{_nearest(place, root)}"
+    if kind == "value_error":
+        return place, str(context["error"])
+    message = _WORDS.get(kind, detail["msg"]).format_map(_Shown(context))
+    if kind in _RANGES and isinstance(detail["input"], int | float):
+        message += f", not {detail['input']}"
+    if kind == "missing" and place and place[-1] == "type":
+        message = "is required: one of openai, anthropic, gemini, openrouter, deepseek, xai, ollama, azure, compatible"
+    return place, message
+
+
+class _Shown(dict[str, Any]):
+    def __missing__(self, name: str) -> str:
+        return "different"
+
+
+def _nearest(place: Place, root: type[Section]) -> str:
+    """`; did you mean ...?`, from the neighbours first and the whole tree next."""
+    name = str(place[-1])
+    if place == ("llm",):
+        return "; name the provider under `providers`, its model under `models`"
+    section = section_at(place[:-1], root)
+    neighbours = list(section.model_fields) if section is not None else []
+    if close := difflib.get_close_matches(name, neighbours, n=1):
+        return f"; did you mean `{close[0]}`?"
+    if elsewhere := paths_named(name, root):
+        return f" here; did you mean `{elsewhere[0]}`?"
+    return f"; known here: {', '.join(neighbours)}" if neighbours else ""

@@ -1,0 +1,52 @@
+"""
+The `routes` section: what differs from the built-in behaviour on one path.
+
+Routes describe; the web room decides what a handler's name means.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from proxy.settings.access import Path, RateLimits
+from proxy.settings.values import Duration, HeaderName, HeaderValue, Section, Text, duration
+
+
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+Method = Annotated[
+    Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    BeforeValidator(_upper),
+]
+
+
+class RouteHealthCheck(Section):
+    """Checks that make a route healthy or not."""
+
+    enabled: bool = Field(False, description="Check this route.")
+    interval: Duration = duration("30s", "Time between checks.")
+    timeout: Duration = duration("5s", "A check must answer within this.")
+    threshold: int = Field(3, ge=1, description="Consecutive failures that make the route unhealthy.")
+    checks: dict[str, Literal["http", "tcp", "threshold"]] = Field(
+        default_factory=dict, description="Kind of each named check."
+    )
+
+
+class Route(Section):
+    """One path."""
+
+    path: Path = Field(description="The path, with or without the version in front.")
+    handler: Text = Field(description="What answers: completion, health, metrics.")
+    version: Text = Field("v1", description="API version.")
+    methods: tuple[Method, ...] = Field(("POST", "OPTIONS"), min_length=1, description="Methods it answers.")
+    headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict, description="Headers a request must carry; their values are kept secret."
+    )
+    middleware: tuple[Literal["auth", "rate-limit", "cors", "logging"], ...] = Field(
+        ("auth", "rate-limit", "cors", "logging"), description="What a request passes before the handler."
+    )
+    limits: RateLimits | None = Field(None, description="Limits of this path; omitted: none of its own.")
+    timeout: Duration | None = Field(None, description="Whole duration of a call, in seconds; omitted: no own limit.")
+    health_check: RouteHealthCheck | None = Field(None, description="Checks of this path; omitted: none.")

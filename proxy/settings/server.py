@@ -1,0 +1,116 @@
+"""
+The `server` section: where the gateway listens and what it lets a client take.
+
+It does not open anything; whether the named certificate files exist is asked in checks.py.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from proxy.settings.values import Duration, DurationOrZero, Section, Size, Text, duration, section, size
+
+
+def _origin(origin: str) -> str:
+    if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", origin):
+        raise ValueError('must be an origin such as https://app.example.com, without a path, or "*"')
+    return origin
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
+class Tls(Section):
+    """TLS on the listener."""
+
+    cert_file: Text = Field(description="PEM file with the certificate and its chain.")
+    key_file: Text = Field(description="PEM file with the private key, without a passphrase.")
+
+
+class Http3(Section):
+    """The HTTP/3 listener beside the HTTP/1.1 one."""
+
+    enabled: bool = Field(False, description="Listen for HTTP/3 as well.")
+    port: Port = Field(443, description="UDP port.")
+    tls_cert_file: str = Field("", description="PEM file with the certificate and its chain.")
+    tls_key_file: str = Field("", description="PEM file with the private key.")
+    idle_timeout: DurationOrZero = duration("30s", "A connection silent for this long is closed.")
+    max_bi_streams_concurrent: int = Field(100, ge=0, description="Requests a client may have open on a connection.")
+    max_uni_streams_concurrent: int = Field(100, ge=0, description="Unidirectional streams a client may have open.")
+    max_stream_receive_window: Size = size("6MiB", "Flow control window of one stream.")
+    max_connection_receive_window: Size = size("15MiB", "Flow control window of one connection.")
+    enable_0rtt: bool = Field(True, description="Accept early data from clients that come back.")
+    max_0rtt_size: int = Field(16384, ge=0, le=1048576, description="Early data accepted, in bytes.")
+    allow_0rtt_replay: bool = Field(False, description="Serve early data that may be a replay; otherwise 425.")
+    udp_receive_buffer_size: Size = size("8MiB", "Receive buffer of the UDP socket.")
+
+
+class Cors(Section):
+    """Which browser applications may call; off until an origin is listed."""
+
+    allow_origins: tuple[Origin, ...] = Field((), description='Origins that may call, or "*"; empty: none.')
+    allow_methods: tuple[Text, ...] = Field(
+        ("GET", "POST", "PUT", "DELETE", "OPTIONS"), description="Methods a preflight allows."
+    )
+    allow_headers: tuple[Text, ...] = Field(
+        (
+            "accept",
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "openai-beta",
+            "openai-organization",
+            "openai-project",
+            "traceparent",
+            "user-agent",
+            "x-api-key",
+            "x-correlation-id",
+            "x-csrf-token",
+            "x-request-id",
+            "x-stainless-*",
+        ),
+        description="Request headers a preflight allows; a trailing * stands for any ending.",
+    )
+    expose_headers: tuple[Text, ...] = Field(
+        (
+            "openai-processing-ms",
+            "retry-after",
+            "retry-after-ms",
+            "x-hapax-attempts",
+            "x-hapax-provider",
+            "x-ratelimit-limit",
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset",
+            "x-ratelimit-reset-requests",
+            "x-ratelimit-reset-tokens",
+            "x-request-id",
+            "x-response-time",
+            "x-should-retry",
+        ),
+        description="Response headers a script may read.",
+    )
+    max_age: DurationOrZero = duration("600s", "How long a browser may keep a preflight's answer.")
+
+
+class Server(Section):
+    """Where the gateway listens, and its limits towards clients."""
+
+    host: Text = Field("127.0.0.1", description="Address to listen on; anything but loopback needs auth.keys.")
+    port: Port = Field(8080, description="TCP port; 0 lets the system choose.")
+    workers: int = Field(1, ge=1, le=1024, description="Worker processes.")
+    read_timeout: Duration = duration("30s", "A request's head and body must have arrived within this.")
+    write_timeout: Duration = duration(
+        "45s", "A client that accepts no byte for this long is dropped; never a limit on a stream's length."
+    )
+    max_header_bytes: Size = size("64KiB", "Largest request head.")
+    max_body_bytes: Size = size("32MiB", "Largest JSON body; uploads are streamed.")
+    shutdown_timeout: DurationOrZero = duration("30s", "Streams may finish this long after SIGTERM.")
+    tls: Tls | None = Field(None, description="Serve HTTPS with this certificate; omitted: plain HTTP.")
+    http3: Http3 = section(Http3, "HTTP/3 beside HTTP/1.1.")
+    cors: Cors = section(Cors, "Calls from browser applications.")

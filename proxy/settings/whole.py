@@ -1,0 +1,87 @@
+"""
+`Settings`, the whole configuration as one frozen value, and how it is shown without its secrets.
+
+It holds what the user decided and the defaults of the rest. Finding and reading files is in load.py; rules that span
+sections are in checks.py.
+"""
+
+from typing import Any
+
+from pydantic import Field, SecretStr, field_validator
+
+from proxy.settings.access import Auth, Limits
+from proxy.settings.models import Model, most_specific
+from proxy.settings.observation import Logging, Metrics, Tracing
+from proxy.settings.processing import Processing
+from proxy.settings.providers import PRESETS, Provider, ProviderName
+from proxy.settings.routes import Route
+from proxy.settings.server import Server
+from proxy.settings.traffic import Cache, CircuitBreaker, Deduplication, Failover, HealthCheck, Queue, State, Store
+from proxy.settings.values import Section, Text, section
+
+
+class Settings(Section):
+    """The gateway's configuration."""
+
+    server: Server = section(Server, "Where the gateway listens, and its limits towards clients.")
+    providers: dict[ProviderName, Provider] = Field(
+        default_factory=dict, description="Upstream accounts by name; omitted: those whose key the environment holds."
+    )
+    provider_preference: tuple[ProviderName, ...] = Field(
+        ("ollama", "anthropic", "openai"), description="Who is asked first; providers not listed follow as written."
+    )
+    models: dict[Text, Model] = Field(
+        default_factory=dict, description="Public models by name or glob, the most specific wins; all optional."
+    )
+    failover: Failover = section(Failover, "What happens when an attempt fails before its answer has begun.")
+    circuit_breaker: CircuitBreaker = section(CircuitBreaker, "When a target is left alone.")
+    health_check: HealthCheck = section(HealthCheck, "Probes of providers.")
+    auth: Auth = section(Auth, "Who may call.")
+    limits: Limits = section(Limits, "How much may be asked.")
+    store: Store = section(Store, "Where keys and the usage ledger are kept.")
+    state: State = section(State, "Where limits and caches are kept.")
+    queue: Queue = section(Queue, "Waiting room for requests beyond what runs at once.")
+    deduplication: Deduplication = section(Deduplication, "One upstream call for identical requests.")
+    cache: Cache = section(Cache, "Answers kept for identical requests.")
+    processing: Processing = section(Processing, "The native endpoint's prompts and answers.")
+    logging: Logging = section(Logging, "One line per exchange.")
+    metrics: Metrics = section(Metrics, "Counts and durations.")
+    tracing: Tracing = section(Tracing, "OpenTelemetry spans.")
+    routes: tuple[Route, ...] = Field((), description="What differs on single paths.")
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _type_from_name(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: {"type": name, **entry} if isinstance(entry, dict) and name in PRESETS else entry
+            for name, entry in given.items()
+        }
+
+    @property
+    def preferred_order(self) -> tuple[str, ...]:
+        """Every configured provider, the preferred ones first."""
+        first = [name for name in dict.fromkeys(self.provider_preference) if name in self.providers]
+        return (*first, *(name for name in self.providers if name not in first))
+
+    def model_for(self, name: str) -> Model | None:
+        """The entry of `models` that speaks for a public name."""
+        key = most_specific(name, self.models)
+        return None if key is None else self.models[key]
+
+    def masked(self) -> dict[str, Any]:
+        """Everything as plain values, secrets as stars."""
+        shown = _plain(self.model_dump())
+        assert isinstance(shown, dict)
+        return shown
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value

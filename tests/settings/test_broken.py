@@ -1,0 +1,147 @@
+"""Broken configurations: each is refused at the right path, in words that say what to do."""
+
+import pytest
+
+from proxy.settings import SettingsError
+
+KEYS = {"OPENAI_API_KEY": "sk-env"}
+
+BROKEN = [
+    # (name, configuration, path of a problem, part of its message)
+    ("not a mapping", "- a\n- b", "line 1, column 1", "must be a mapping"),
+    ("plain text", "hello", "line 1, column 1", "must be a mapping"),
+    ("bad indentation", "server:\n  port: 1\n host: x", "line 3, column 2", "not valid YAML"),
+    ("tab", "server:\n\tport: 1", "line 2, column 1", "not valid YAML"),
+    ("unclosed quote", 'server: {host: "x', "line 1", "not valid YAML"),
+    ("two documents", "server: {}\n---\nserver: {}", "line", "not valid YAML"),
+    ("a tag", "server: !thing {}", "line 1, column 9", "not valid YAML"),
+    ("duplicate key", "server:\n  port: 1\n  port: 2", "server.port", "lines 2 and 3"),
+    ("duplicate provider", "providers:\n  ollama: {}\n  ollama: {}", "providers.ollama", "lines 2 and 3"),
+    ("self-containing anchor", "server: &a {x: *a}", "", "anchor"),
+    ("impossible date", "logging: {dir: 2024-13-45}", "", "quotes"),
+    ("unknown section", "sever: {port: 1}", "sever", "did you mean `server`?"),
+    ("unknown key", "circuit_breaker: {failure_treshold: 3}", "circuit_breaker.failure_treshold", "failure_threshold"),
+    ("key of another section", "cors: {}", "cors", "did you mean `server.cors`?"),
+    ("the seeds' llm section", "llm: {provider: openai}", "llm", "`providers`"),
+    ("negative port", "server: {port: -1}", "server.port", "must be at least 0, not -1"),
+    ("port too large", "server: {port: 65536}", "server.port", "must be at most 65535"),
+    ("port as a word", "server: {port: http}", "server.port", "whole number"),
+    ("duration without sense", "server: {read_timeout: soon}", "server.read_timeout", "duration"),
+    ("negative duration", "server: {write_timeout: -5}", "server.write_timeout", "negative"),
+    ("zero duration", "providers: {simulator: {timeouts: {idle: 0s}}}", "providers.simulator.timeouts.idle", "more"),
+    ("size without sense", "server: {max_body_bytes: big}", "server.max_body_bytes", "size"),
+    ("unknown level", "logging: {level: loud}", "logging.level", "'debug', 'info', 'warn' or 'error'"),
+    ("unknown format", "logging: {format: xml}", "logging.format", "'json' or 'text'"),
+    ("section as text", "server: here", "server", "must be a mapping"),
+    ("list as text", "providers: {simulator: {models: gpt-4}}", "providers.simulator.models", "list"),
+    ("number as text", "providers: {simulator: {models: [3.5]}}", "providers.simulator.models[0]", "quotes"),
+    ("number as a name", "models: {4: {}}", "models.4", "quotes"),
+    ("both spellings", "circuitBreaker: {}\ncircuit_breaker: {}", "circuit_breaker", "given twice"),
+    ("unknown type", "providers: {x: {type: magic}}", "providers.x.type", "'openai'"),
+    ("no type", "providers: {mine: {}}", "providers.mine.type", "is required"),
+    ("slash in a provider's name", "providers: {a/b: {type: simulator}}", "providers.a/b", "letters"),
+    ("azure without address", "providers: {azure: {api_key: k}}", "providers.azure.base_url", "is required"),
+    ("compatible without address", "providers: {x: {type: compatible}}", "providers.x.base_url", "is required"),
+    ("address of another scheme", "providers: {ollama: {base_url: 'ftp://x'}}", "providers.ollama.base_url", "http"),
+    ("address without a host", "providers: {ollama: {base_url: 'http:///x'}}", "providers.ollama.base_url", "http"),
+    ("address with a bad port", "providers: {ollama: {base_url: 'http://x:y'}}", "providers.ollama.base_url", "http"),
+    ("address with a user", "providers: {ollama: {base_url: 'http://u:p@x'}}", "providers.ollama.base_url", "user"),
+    ("address with a query", "providers: {ollama: {base_url: 'http://x?k=v'}}", "providers.ollama.base_url", "query"),
+    ("one key and several", "providers: {openai: {api_key: a, api_keys: [b]}}", "providers.openai", "keep one"),
+    ("no provider key", "providers: {anthropic: {}}", "providers.anthropic.api_key", "${ANTHROPIC_API_KEY}"),
+    ("empty provider key", "providers: {xai: {api_key: '${K}'}}", "providers.xai.api_key", "K is not set"),
+    ("empty key in a list", "providers: {xai: {api_keys: ['${K}']}}", "providers.xai.api_keys[0]", "K is empty"),
+    ("key with a line break", 'providers: {xai: {api_key: "a\\nb"}}', "providers.xai.api_key", "line break"),
+    ("forbidden header", "providers: {simulator: {headers: {Host: x}}}", "providers.simulator.headers.Host", "gateway"),
+    ("header with a break", 'providers: {simulator: {headers: {A: "x\\ny"}}}', "providers.simulator.headers.A", "line"),
+    ("header name", "providers: {simulator: {headers: {'a b': x}}}", "providers.simulator.headers.a b", "header name"),
+    ("target without provider", "models: {a: {targets: [gpt-4]}}", "models.a.targets[0]", "provider/model"),
+    ("target of nobody", "models: {a: {targets: [nope/x]}}", "models.a.targets[0]", "no provider `nope`"),
+    ("fallback circle", "models: {a: {fallbacks: [b]}, b: {fallbacks: [a]}}", "models.a.fallbacks", "a -> b -> a"),
+    ("fallback to itself", "models: {a: {fallbacks: [a]}}", "models.a.fallbacks", "a -> a"),
+    (
+        "circle through a context fallback",
+        "models: {a: {context_fallbacks: [b-1]}, 'b-*': {fallbacks: [a]}}",
+        "models.a.context_fallbacks",
+        "a -> b-1 -> a",
+    ),
+    ("client key without a name", "auth: {keys: [{key: k}]}", "auth.keys[0].name", "is required"),
+    ("empty client key", "auth: {keys: [{name: a, key: '${K}'}]}", "auth.keys[0].key", "K is empty"),
+    ("same name", "auth: {keys: [{name: a, key: k}, {name: a, key: l}]}", "auth.keys[1].name", "auth.keys[0]"),
+    ("same key", "auth: {keys: [{name: a, key: k}, {name: b, key: k}]}", "auth.keys[1].key", "auth.keys[0].key"),
+    ("admin key of a client", "auth: {keys: [{name: a, key: k}], admin_key: k}", "auth.admin_key", "auth.keys[0].key"),
+    ("open to the world", "server: {host: 0.0.0.0}", "auth.keys", "secrets.token_urlsafe"),
+    ("open to the world by IPv6", "server: {host: '::'}", "auth.keys", "127.0.0.1"),
+    ("missing certificate", "server: {tls: {cert_file: c, key_file: k}}", "server.tls.cert_file", "cannot be read"),
+    ("half of tls", "server: {tls: {cert_file: c}}", "server.tls.key_file", "is required"),
+    ("http3 without certificate", "server: {http3: {enabled: true}}", "server.http3.tls_cert_file", "is required"),
+    ("http3 window", "server: {http3: {max_stream_receive_window: 0}}", "server.http3.max_stream_receive_window", "0"),
+    ("http3 streams", "server: {http3: {max_bi_streams_concurrent: -1}}", "server.http3.max_bi_streams", "not -1"),
+    ("origin with a path", "server: {cors: {allow_origins: ['http://x/y']}}", "server.cors.allow_origins[0]", "origin"),
+    ("template", "processing: {request_templates: {chat: '{{.Nope}}'}}", "processing.request_templates.chat", ".Input"),
+    (
+        "template never closed",
+        "processing: {request_templates: {chat: '{{range .Messages}}'}}",
+        "processing.request_templates.chat",
+        "{{end}}",
+    ),
+    ("store", "store: {url: 'mysql://u:pw@h'}", "store.url", "postgresql://"),
+    ("state", "state: {url: 'http://h'}", "state.url", "redis://"),
+    ("route without handler", "routes: [{path: /v1/x}]", "routes[0].handler", "is required"),
+    ("route with an empty version", "routes: [{path: /x, handler: h, version: ''}]", "routes[0].version", "empty"),
+    ("route path", "routes: [{path: x, handler: completion}]", "routes[0].path", "begins with /"),
+    ("budget", "auth: {keys: [{name: a, key: k, budget: {usd: -1}}]}", "auth.keys[0].budget.usd", "more than 0"),
+    ("sample ratio", "tracing: {sample_ratio: 2}", "tracing.sample_ratio", "at most 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "words"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
+def test_a_broken_configuration_is_refused_where_it_is_broken(refused, text, path, words) -> None:
+    problems = refused(text, KEYS)
+    assert any(problem.path.startswith(path) and words in problem.message for problem in problems), problems
+    # One mistake, one problem: nothing that merely follows from it. A pair of files is two.
+    assert len(problems) == 1 or path.endswith("cert_file"), problems
+
+
+def test_all_problems_are_reported_at_once(refused) -> None:
+    problems = refused(
+        """
+        server: {port: -1, prot: 1, host: 0.0.0.0}
+        circuitBreaker: {maxRequests: none}
+        providers:
+          openai: {api_key: "${NOPE}", timeouts: {idle: soon}}
+          azure: {api_key: k}
+        models:
+          a: {targets: [openai/x, nope/y], fallbacks: [a]}
+        """
+    )
+    assert {problem.path for problem in problems} == {
+        "server.port",
+        "server.prot",
+        "auth.keys",
+        "circuit_breaker.max_requests",
+        "providers.openai.timeouts.idle",
+        "providers.openai.api_key",
+        "providers.azure.base_url",
+        "models.a.targets[1]",
+        "models.a.fallbacks",
+    }
+
+
+def test_a_broken_provider_is_still_known_to_the_models(refused) -> None:
+    problems = refused("providers: {x: {type: magic}}\nmodels: {a: {targets: [x/y]}}")
+    assert [problem.path for problem in problems] == ["providers.x.type"]
+
+
+def test_a_broken_reference_is_told_once(refused) -> None:
+    problems = refused("server: {port: '${P'}\nproviders: {simulator: {models: ['${M']}}")
+    assert [problem.path for problem in problems] == ["server.port", "providers.simulator.models[0]"]
+
+
+def test_the_text_of_the_error_lists_every_problem(configured) -> None:
+    with pytest.raises(SettingsError) as caught:
+        configured("server: {port: -1}\nlogging: {format: xml}")
+    assert str(caught.value).splitlines() == [
+        "server.port: must be at least 0, not -1",
+        "logging.format: must be 'json' or 'text'",
+    ]
