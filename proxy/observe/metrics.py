@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from proxy.exchange import Exchange
 
 # A second series per child that no dashboard reads.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Buckets for requests: the usual ones, and up to the ten minutes an SDK waits."""

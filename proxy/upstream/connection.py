@@ -132,6 +132,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._fault = self._fault or "protocol upgrade"
+        except httptools.HttpParserCallbackError:
+            # A bug of ours below a callback, not the provider's fault: let the event loop report it.
+            raise
         except httptools.HttpParserError as error:
             if not self._complete:
                 self._fault = self._fault or f"unparseable: {type(error).__name__}"

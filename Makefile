@@ -1,0 +1,51 @@
+# Two commands do everything: `make demo` starts the gateway, `make test` checks it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test bench lint format lock generated clean
+
+demo: $(VENV)/installed
+	$(BIN)/hapax serve
+
+test: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Every figure in docs/performance.md.
+bench: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	$(BIN)/python -m bench --check $(ARGS)
+
+format: $(VENV)/installed-for-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Files made from the code; a test compares them.
+generated: $(VENV)/installed
+	$(BIN)/python -m proxy.settings.schema > config/hapax.schema.json
+	$(BIN)/python -m proxy.settings.reference > docs/configuration.md
+
+# The newest versions the ranges in pyproject.toml allow.
+lock: $(VENV)/installed-for-tests
+	scripts/lock.sh
+
+$(VENV)/installed: requirements/runtime.lock pyproject.toml
+	scripts/setup-venv.sh $(PYTHON) $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/runtime.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed requirements/test.lock
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/test.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules
