@@ -2,7 +2,8 @@
 One try of one target: send the request, judge what comes back, and once it is an answer, copy it to the client.
 
 Until the first content reaches the client everything is held and a failure leaves no trace; from then on the answer
-belongs to this target, and if it breaks off the client is told. It does not choose targets and does not try again.
+belongs to this target. It does not choose targets, does not try again, and leaves it to its owner to end an answer that
+broke off.
 """
 
 import asyncio
@@ -13,13 +14,13 @@ from typing import Any
 import orjson
 
 from proxy import clock
-from proxy.errors import KINDS, ProxyError
+from proxy.errors import ProxyError
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.headers import Header, for_client, value_of
 from proxy.relay.client import Client
 from proxy.relay.endpoints import Operation
 from proxy.relay.gate import Gate
-from proxy.relay.verdict import Answered, Failed, Reach, judge_error_event, judge_status, object_of
+from proxy.relay.verdict import Answered, Cut, Failed, Reach, Verdict, judge_error_event, judge_status, object_of
 from proxy.sse import Dialect, EventTooLarge, Scanner
 from proxy.upstream.decoding import Decoder, DecodingError
 from proxy.upstream.wire import Call, Loss
@@ -62,7 +63,7 @@ class Attempt:
     ) -> None:
         """*streamed*: the client asked for a stream. *answer_headers* are ours, added to the answer's."""
         loop = asyncio.get_running_loop()
-        self.verdict: asyncio.Future[Failed | Answered] = loop.create_future()
+        self.verdict: asyncio.Future[Verdict] = loop.create_future()
         """How it ended; once it is set, nothing more happens to the client."""
         self.call: Call | None = None
         """Set by the owner as soon as the request is on its way."""
@@ -206,7 +207,7 @@ class Attempt:
             self._break("upstream_truncated", "stream ended without its terminal marker")
             return
         if scanner.error is not None:
-            self._cut(announced=True)
+            self._break("upstream_error", "error event")
             return
         rest = gate.rest()
         if rest:
@@ -325,23 +326,21 @@ class Attempt:
             self._timer = asyncio.get_running_loop().call_later(DRAIN_AFTER_DONE, call.cancel)
 
     def _break(self, code: str, reason: str, reach: Reach = Reach.UNANSWERED) -> None:
+        """The answer will not become whole."""
         if not self._committed:
             self._fail(Failed(code, reach, reason))
             return
+        gate, scanner = self._gate, self._scanner
         self._record.failure = code
-        self._exchange.error_code = code
-        self._cut(announced=self._scanner is not None and self._scanner.error is not None)
-
-    def _cut(self, announced: bool) -> None:
-        """End a begun answer so that nobody takes it for a whole one; *announced*: the provider said so itself."""
-        if self._gate is not None and not announced:
-            if self._gate.split:
-                self._client.write(b"\n\n")
-            self._client.write(error_event(self._operation.dialect, self._exchange))
-        if not self._exchange.error_code:
-            self._exchange.error_code = self._record.failure = "upstream_error"
-        self._client.cut()
-        self._settle(Answered.CUT)
+        self._settle(
+            Cut(
+                code,
+                reason,
+                streamed=gate is not None,
+                announced=scanner is not None and scanner.error is not None,
+                split=gate is not None and gate.split,
+            )
+        )
 
     # The end.
 
@@ -349,7 +348,7 @@ class Attempt:
         self._record.failure = failed.code
         self._settle(failed)
 
-    def _settle(self, verdict: Failed | Answered) -> None:
+    def _settle(self, verdict: Verdict) -> None:
         self._over = True
         self._stop_timer()
         self._record.ended = clock.now()
@@ -387,22 +386,3 @@ class Attempt:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def error_event(dialect: Dialect, exchange: Exchange) -> bytes:
-    """The last event of a stream that broke off, in the form both SDKs raise on (reliability.md S4)."""
-    error = {
-        "message": KINDS["upstream_truncated"].message,
-        "type": KINDS["upstream_truncated"].type,
-        "param": None,
-        "code": exchange.error_code or "upstream_truncated",
-        "request_id": exchange.id,
-    }
-    if exchange.error_code in KINDS:
-        error["message"] = KINDS[exchange.error_code].message
-    if dialect is Dialect.RESPONSES:
-        flat = {"type": "error", "code": error["code"], "message": error["message"], "param": None, "error": error}
-        return b"event: error\ndata: " + orjson.dumps(flat) + b"\n\n"
-    if dialect is Dialect.MESSAGES:
-        return b"event: error\ndata: " + orjson.dumps({"type": "error", "error": error}) + b"\n\n"
-    return b"data: " + orjson.dumps({"error": error}) + b"\n\n"

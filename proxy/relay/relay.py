@@ -19,8 +19,9 @@ from proxy.providers.pool import Pool
 from proxy.providers.provider import Target
 from proxy.relay.attempt import Attempt, Clocks
 from proxy.relay.client import Client
+from proxy.relay.cut import end_cut
 from proxy.relay.endpoints import Operation
-from proxy.relay.verdict import Answered, Failed, Reach
+from proxy.relay.verdict import Answered, Cut, Failed, Reach, Verdict
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.wire import Call
 
@@ -90,16 +91,18 @@ class Relay:
                 if not _may_go_on(verdict, question) or clock.now() >= deadline:
                     break
                 continue
-            if verdict is Answered.REFUSED:
-                exchange.outcome = Outcome.REFUSED
-            elif verdict is Answered.CUT:
+            if isinstance(verdict, Cut):
                 exchange.outcome = Outcome.CUT
+                exchange.error_code = verdict.code
+                end_cut(client, verdict, question.operation.dialect, exchange.id)
+            elif verdict is Answered.REFUSED:
+                exchange.outcome = Outcome.REFUSED
             return
         raise _sum_up(failures, exchange)
 
     async def _try(
         self, exchange: Exchange, question: Question, target: Target, client: Client, deadline: float
-    ) -> Failed | Answered:
+    ) -> Verdict:
         record = AttemptRecord(target.provider, target.model or "", clock.now())
         exchange.attempts.append(record)
         clocks = self._clocks[target.provider]
@@ -124,7 +127,7 @@ class Relay:
 
     async def _upload(
         self, exchange: Exchange, question: Question, target: Target, endpoint: Endpoint, body: Upload, attempt: Attempt
-    ) -> Failed | Answered:
+    ) -> Verdict:
         start, length = body.start, body.length
         if body.span is not None and target.model is not None and target.model != question.model:
             name = target.model.encode()

@@ -44,11 +44,27 @@ class Failed:
 
 
 class Answered(Enum):
-    """The client has an answer, or the beginning of one."""
+    """The client has its answer."""
 
     WHOLE = "whole"
     REFUSED = "the provider refused the request itself and the client was told"
-    CUT = "cut after the first content"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The answer broke off after the client had seen its first content."""
+
+    code: str
+    reason: str
+    streamed: bool
+    """It is an event stream."""
+    announced: bool
+    """The provider said so itself, in an error event that has passed."""
+    split: bool
+    """Part of an event has passed without its rest."""
+
+
+Verdict = Failed | Answered | Cut
 
 
 def judge_status(status: int, headers: Iterable[Header], body: bytes) -> Failed | None:

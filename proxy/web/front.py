@@ -74,6 +74,8 @@ class Front:
             ((route.template[:-1], route) for route in routes if route.template.endswith("/*")),
             key=lambda pair: -len(pair[0]),
         )
+        self.templates = [route.template for route in routes]
+        """Every route, for the documentation."""
         self._principals = principals
         self._cors = cors
         self._observers = observers

@@ -1,0 +1,64 @@
+"""The documentation tells what the code does: every error code, metric, route and command has its line, and no other."""
+
+import re
+import typing
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from proxy.cli import command
+from proxy.errors import KINDS
+from tests.conftest import GatewayFactory
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def first_column(page: str) -> list[str]:
+    """Everything in backquotes in the first column of the tables of *page*."""
+    found = []
+    for line in (DOCS / page).read_text().splitlines():
+        if line.startswith("| `"):
+            found += re.findall(r"`([^`]+)`", line.split("|")[1])
+    return found
+
+
+def test_every_error_code_is_documented_with_its_status_and_type() -> None:
+    rows = {
+        row[0]: (int(row[1]), row[2], row[3])
+        for row in re.findall(
+            r"^\| `(\w+)` \| (\d+) \| `(\w+)` \| .* \| (\w+) \|$", (DOCS / "errors.md").read_text(), re.MULTILINE
+        )
+    }
+    assert rows == {code: (kind.status, kind.type, kind.hapax_type) for code, kind in KINDS.items()}
+
+
+def test_every_error_code_can_be_raised() -> None:
+    code = "".join(path.read_text() for path in (DOCS.parent / "proxy").rglob("*.py") if path.name != "errors.py")
+    assert [name for name in KINDS if f'"{name}"' not in code] == []
+
+
+async def test_every_metric_is_documented(gateway: GatewayFactory) -> None:
+    running = await gateway()
+    families = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in running.listener.gateway.metrics.registry.collect()
+    }
+    assert {name for name in families if not name.startswith("process_")} == set(first_column("metrics.md"))
+
+
+async def test_every_route_is_documented(gateway: GatewayFactory) -> None:
+    running = await gateway()
+    assert set(running.listener.gateway.front.templates) == set(first_column("http.md"))
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    group = typing.cast(typing.Any, typer.main.get_command(command.app))
+    assert group.commands
+    for name, each in group.commands.items():
+        assert "Example" in (each.help or ""), f"hapax {name} shows no example"
+
+
+@pytest.mark.parametrize("name", ["serve", "check", "simulate"])
+def test_every_command_is_documented(name: str) -> None:
+    assert f"`hapax {name}" in (DOCS / "cli.md").read_text()
