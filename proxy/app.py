@@ -75,7 +75,7 @@ class Gateway:
             LIST_RETRY_INTERVAL,
         )
         native = Native(relay, pool, settings.processing)
-        openai = OpenAI(relay, pool, native)
+        openai = OpenAI(relay, pool, self.catalog, native)
         health = Health(self.catalog, principals, _SERVICES, lambda: self.front.draining)
         operator = Access.OPERATOR if settings.metrics.auth else Access.OPEN
         routes = [

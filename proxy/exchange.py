@@ -37,6 +37,9 @@ class AttemptRecord:
     """The provider's status; 0 while none has arrived."""
     failure: str = ""
     """The error code of a failed attempt; empty for one that answered."""
+    reason: str = ""
+    """Which fault it was, for the operator; never content."""
+    sent_at: float = 0.0
     head_at: float = 0.0
     first_content_at: float = 0.0
     ended: float = 0.0

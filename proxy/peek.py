@@ -22,6 +22,8 @@ DESTINATIONS = frozenset(("api_base", "base_url", "api_key", "user_config", "ext
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]")
+# What stands before it keeps a file called "model" from passing for the field of that name.
+_FIELD = re.compile(rb"""[;\s]name=(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,10 @@ def peek_multipart(start: bytes, boundary: bytes) -> Peek:
         end = start.find(b"\r\n" + delimiter, head) if head >= 0 else -1
         if end < 0:
             break
-        name = re.search(rb'name="([^"]*)"', start[at:head])
+        found = _FIELD.search(start, at, head)
+        name = (found.group(1) or found.group(2)) if found is not None else b""
         value = start[head + 4 : end]
-        if name is not None and name.group(1) == b"model":
+        if name == b"model":
             if span is not None:
                 raise ProxyError("invalid_multipart", "The form names 'model' twice.", param="model")
             try:
@@ -122,7 +125,7 @@ def peek_multipart(start: bytes, boundary: bytes) -> Peek:
             except UnicodeDecodeError:
                 raise ProxyError("invalid_type", "'model' must be UTF-8 text.", param="model") from None
             span = (head + 4, end)
-        elif name is not None and name.group(1) == b"stream":
+        elif name == b"stream":
             stream = value.strip().lower() == b"true"
         at = end + 2
     return Peek(model or None, stream, span)

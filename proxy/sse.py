@@ -44,6 +44,8 @@ class Scanner:
         self.error: dict[str, Any] | None = None
         """The error the provider reported inside the stream."""
         self.usage: dict[str, Any] | None = None
+        self.malformed = 0
+        """Events whose data was not the JSON its dialect speaks. They pass like any other."""
         self.done = False
         """`[DONE]` was seen. It is neither waited for nor added: some providers never send it."""
         self._choices: dict[int, bool] = {}
@@ -66,6 +68,11 @@ class Scanner:
     def between_events(self) -> bool:
         """No event is half delivered, so another event may be written after what has passed."""
         return not self._line and not self._data and not self._event
+
+    @property
+    def within_newline(self) -> bool:
+        """The last byte was a CR, which may yet turn out to be the first half of a CRLF."""
+        return self._after_cr
 
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes of the stream; raises `EventTooLarge`."""
@@ -105,6 +112,9 @@ class Scanner:
                 raise EventTooLarge
         elif line.startswith(b"event:"):
             self._event = line[6:].strip()
+        elif line == b"data":
+            # A field without a colon has the empty value.
+            self._data.append(b"")
 
     def _dispatch(self) -> None:
         self._first_line = False
@@ -128,9 +138,10 @@ class Scanner:
         try:
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
-            # The client gets it as it is; it just tells us nothing.
+            self.malformed += 1
             return
         if type(value) is not dict:
+            self.malformed += 1
             return
         error = value.get("error")
         if error or event == b"error":

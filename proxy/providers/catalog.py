@@ -33,6 +33,8 @@ class Catalog:
         self._retry_interval = retry_interval
         self._facts = {provider.name: _unknown() for provider in providers}
         self._task: asyncio.Task[None] | None = None
+        self.known = asyncio.Event()
+        """Every provider has been asked once: the lists, or their absence, mean something."""
 
     async def start(self) -> None:
         """Begin to refresh; the first round goes out at once and is not waited for."""
@@ -51,6 +53,7 @@ class Catalog:
     async def _run(self) -> None:
         while True:
             await asyncio.gather(*(self._refresh(provider) for provider in self._providers))
+            self.known.set()
             fine = all(facts["healthy"] for facts in self._facts.values())
             await asyncio.sleep(self._interval if fine else self._retry_interval)
 

@@ -21,7 +21,7 @@ from proxy.relay.attempt import Attempt, Clocks
 from proxy.relay.client import Client
 from proxy.relay.cut import end_cut
 from proxy.relay.endpoints import Operation
-from proxy.relay.verdict import Answered, Cut, Failed, Reach, Verdict
+from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.wire import Call
 
@@ -86,6 +86,8 @@ class Relay:
         failures: list[Failed] = []
         for target in targets[: 1 + self._retries]:
             verdict = await self._try(exchange, question, target, client, deadline)
+            if isinstance(verdict, Failed) and verdict.refusal is not None:
+                verdict = verdict.refusal
             if isinstance(verdict, Failed):
                 failures.append(verdict)
                 if not _may_go_on(verdict, question) or clock.now() >= deadline:
@@ -95,8 +97,10 @@ class Relay:
                 exchange.outcome = Outcome.CUT
                 exchange.error_code = verdict.code
                 end_cut(client, verdict, question.operation.dialect, exchange.id)
-            elif verdict is Answered.REFUSED:
+            elif isinstance(verdict, Refused):
                 exchange.outcome = Outcome.REFUSED
+                exchange.bytes_out += len(verdict.body)
+                client.send(verdict.status, [*answer_headers(exchange), *verdict.headers], verdict.body)
             return
         raise _sum_up(failures, exchange)
 
@@ -109,24 +113,30 @@ class Relay:
         left = deadline - record.started
         if left < clocks.total:
             clocks = Clocks(clocks.first_token, clocks.idle, max(0.0, left))
-        attempt = Attempt(
-            exchange, record, question.operation, client, clocks, question.stream, answer_headers(exchange)
-        )
+        alone = Alone()
+        attempt = Attempt(alone, exchange, record, question.operation, client, clocks, question.stream)
         endpoint = self._endpoints[target.provider]
         body = question.body
         try:
             if isinstance(body, Upload):
-                return await self._upload(exchange, question, target, endpoint, body, attempt)
+                return await self._upload(exchange, question, target, endpoint, body, attempt, alone)
             if body is not None and target.model is not None and target.model != question.model:
                 body = with_model(body, target.model)
             attempt.call = endpoint.send(question.method, question.path, question.headers, exchange.id, body, attempt)
-            return await attempt.verdict
+            return await alone.verdict
         except BaseException:
             attempt.cancel()
             raise
 
     async def _upload(
-        self, exchange: Exchange, question: Question, target: Target, endpoint: Endpoint, body: Upload, attempt: Attempt
+        self,
+        exchange: Exchange,
+        question: Question,
+        target: Target,
+        endpoint: Endpoint,
+        body: Upload,
+        attempt: Attempt,
+        alone: "Alone",
     ) -> Verdict:
         start, length = body.start, body.length
         if body.span is not None and target.model is not None and target.model != question.model:
@@ -138,12 +148,26 @@ class Relay:
         attempt.call = call
         pump = tasks.start(_pump(body, start, length is None, call), "upload")
         try:
-            await asyncio.wait({pump, attempt.verdict}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({pump, alone.verdict}, return_when=asyncio.FIRST_COMPLETED)
             if pump.done() and (error := pump.exception()) is not None and not isinstance(error, ConnectionError):
                 raise error
-            return await attempt.verdict
+            return await alone.verdict
         finally:
             pump.cancel()
+
+
+class Alone:
+    """The owner of an attempt that runs by itself."""
+
+    def __init__(self) -> None:
+        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+
+    def claim(self, attempt: Attempt) -> bool:
+        return True
+
+    def ended(self, attempt: Attempt, verdict: Verdict) -> None:
+        if not self.verdict.done():
+            self.verdict.set_result(verdict)
 
 
 async def _pump(body: Upload, start: bytes, chunked: bool, call: Call) -> None:

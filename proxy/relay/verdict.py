@@ -7,7 +7,7 @@ Only judgements: a status, a body or a loss goes in, a verdict comes out. Nothin
 import email.utils
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -29,6 +29,18 @@ class Reach(Enum):
     NEVER_SENT = "never sent"
     UNANSWERED = "sent, nothing usable received"
     REFUSED = "refused before any work"
+    TOO_LONG = "refused: the context is too long for this model"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider found the request itself at fault; its words go to the client as they are."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes
+    code: str = ""
+    """The provider's own error code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +53,20 @@ class Failed:
     """For the log and the decision trail; never content."""
     retry_after: float | None = None
     """Seconds the provider asked to be left alone."""
+    status: int = 0
+    """The provider's status; 0 when none came."""
+    refusal: Refused | None = None
+    """What to tell the client if nobody else can help."""
+
+    @property
+    def silent(self) -> bool:
+        """The target did not answer in time; it would not the next time either."""
+        return self.code == "upstream_timeout"
 
 
-class Answered(Enum):
-    """The client has its answer."""
-
-    WHOLE = "whole"
-    REFUSED = "the provider refused the request itself and the client was told"
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The client has a whole answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +83,29 @@ class Cut:
     """Part of an event has passed without its rest."""
 
 
-Verdict = Failed | Answered | Cut
+Verdict = Failed | Refused | Whole | Cut
 
 
-def judge_status(status: int, headers: Iterable[Header], body: bytes) -> Failed | None:
+def judge_status(status: int, headers: Sequence[Header], body: bytes) -> Failed | None:
     """What a whole error answer means; None when it is the client's own fault and is passed on as it is."""
     if status < 400:
-        return Failed("upstream_redirect", Reach.UNANSWERED, f"redirect {status}")
+        return Failed("upstream_redirect", Reach.UNANSWERED, f"redirect {status}", status=status)
     if status in (401, 403):
         # Our key, not the client's: never shown as a 401, and never with the provider's words, which quote the key.
-        return Failed("upstream_auth_error", Reach.REFUSED, f"status {status}")
-    error = _error_of(body)
-    if status in (402, 429):
-        code = error.get("code") or error.get("type")
-        spent = status == 402 or code in SPENT
-        return Failed(
-            "insufficient_quota" if spent else "rate_limit_exceeded",
-            Reach.REFUSED,
-            f"status {status}",
-            retry_after(headers),
-        )
-    if status in (503, 529):
-        return Failed("upstream_unavailable", Reach.REFUSED, f"status {status}", retry_after(headers))
-    if status in (408, 409, 425):
-        return Failed("upstream_unavailable", Reach.REFUSED, f"status {status}", retry_after(headers))
+        return Failed("upstream_auth_error", Reach.REFUSED, f"status {status}", status=status)
     if status == 504:
-        return Failed("upstream_timeout", Reach.UNANSWERED, "status 504")
-    if status >= 500:
-        return Failed("upstream_error", Reach.UNANSWERED, f"status {status}")
-    return None
+        return Failed("upstream_timeout", Reach.UNANSWERED, "status 504", status=status)
+    if status in (408, 409, 425, 503, 529):
+        code, reach = "upstream_unavailable", Reach.REFUSED
+    elif status in (402, 429):
+        error = error_of(body)
+        spent = status == 402 or (error.get("code") or error.get("type")) in SPENT
+        code, reach = "insufficient_quota" if spent else "rate_limit_exceeded", Reach.REFUSED
+    elif status >= 500:
+        code, reach = "upstream_error", Reach.UNANSWERED
+    else:
+        return None
+    return Failed(code, reach, f"status {status}", retry_after(headers), status)
 
 
 def judge_error_event(error: dict[str, Any]) -> Failed | None:
@@ -100,15 +113,22 @@ def judge_error_event(error: dict[str, Any]) -> Failed | None:
     words = f"{error.get('type')} {error.get('code')}".lower()
     if "invalid_request" in words or "context_length" in words:
         return None
-    if "rate_limit" in words or "429" in words:
-        return Failed("rate_limit_exceeded", Reach.REFUSED, "error event: rate limit")
     if "insufficient_quota" in words:
         return Failed("insufficient_quota", Reach.REFUSED, "error event: quota")
+    if "rate_limit" in words or "429" in words:
+        return Failed("rate_limit_exceeded", Reach.REFUSED, "error event: rate limit")
     if "overloaded" in words or "unavailable" in words or "503" in words:
         return Failed("upstream_unavailable", Reach.REFUSED, "error event: overloaded")
     if "authentication" in words or "permission" in words or "invalid_api_key" in words:
         return Failed("upstream_auth_error", Reach.REFUSED, "error event: authentication")
     return Failed("upstream_error", Reach.UNANSWERED, "error event")
+
+
+def judge_refusal(refusal: Refused) -> Failed | Refused:
+    """A refusal as it stands, or the one kind that another model can mend: a context that is too long."""
+    if refusal.code != "context_length_exceeded":
+        return refusal
+    return Failed(refusal.code, Reach.TOO_LONG, "context too long", status=refusal.status, refusal=refusal)
 
 
 def retry_after(headers: Iterable[Header]) -> float | None:
@@ -147,6 +167,7 @@ def object_of(body: bytes) -> dict[str, Any] | None:
     return value if type(value) is dict else None
 
 
-def _error_of(body: bytes) -> dict[str, Any]:
+def error_of(body: bytes) -> dict[str, Any]:
+    """The `error` object in *body*; empty when there is none."""
     error = (object_of(body) or {}).get("error")
     return error if type(error) is dict else {}

@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
         self._write_paused: asyncio.Future[None] | None = None
         self._read_paused = False
         self._head_bytes = 0
+        self._header_bytes = 0
         self._headers: list[Header] = []
         self._reset()
         self.transport: asyncio.Transport | None = None
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._head_bytes = 0
+        self._header_bytes = 0
         self._headers.clear()
         self._received = False
         self._head_done = False
@@ -176,9 +178,14 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._complete or self._fault:
             return
-        self._headers.append((name, value))
+        # The parser leaves the white space after a value, which is no part of it (RFC 9112 section 5.1).
+        self._headers.append((name, value.rstrip(b" \t")))
+        # Counted here too: a whole head may come in one read.
+        self._header_bytes += len(name) + len(value)
         if len(self._headers) > MAX_HEADERS:
             self._fault = "too many headers"
+        elif self._header_bytes > MAX_HEAD_BYTES:
+            self._fault = "head too large"
 
     def on_headers_complete(self) -> None:
         if self._complete or self._fault or self._sink is None:

@@ -10,7 +10,7 @@ from itertools import cycle
 from urllib.parse import urlsplit
 
 from proxy import __version__
-from proxy.headers import PSEUDONYM
+from proxy.headers import PSEUDONYM, TO_PROVIDER
 from proxy.upstream.connections import Connections, HttpCall
 from proxy.upstream.presets import Preset
 from proxy.upstream.wire import Sink
@@ -28,7 +28,7 @@ class Endpoint:
         extra_headers: Sequence[tuple[str, str]],
         connect_timeout: float,
     ) -> None:
-        """*keys* are used by turn; *extra_headers* go on every request and win over ours of the same name."""
+        """*keys* are used by turn; *extra_headers* go on every request and win over ours and the client's."""
         base_url = base_url.rstrip("/")
         if preset.path_suffix and not base_url.endswith(preset.path_suffix):
             base_url += preset.path_suffix
@@ -50,6 +50,7 @@ class Endpoint:
         ]
         self._fixed = _lines([pair for pair in fixed if pair[0].lower().encode() not in self._extra_names])
         self._fixed += _lines(extra_headers)
+        self._overruled = tuple(name + b":" for name in self._extra_names & TO_PROVIDER)
         self._connections = Connections(base_url, connect_timeout)
 
     def __repr__(self) -> str:
@@ -77,6 +78,9 @@ class Endpoint:
         await self._connections.close()
 
     def _head(self, method: str, path: str, client_lines: bytes, request_id: str) -> bytes:
+        if self._overruled:
+            lines = client_lines.splitlines(keepends=True)
+            client_lines = b"".join([line for line in lines if not line.startswith(self._overruled)])
         credentials: tuple[tuple[str, str], ...] = ()
         if self._keys is not None:
             credentials = tuple(
@@ -84,7 +88,7 @@ class Endpoint:
                 for pair in self._auth(path, next(self._keys))
                 if pair[0].lower().encode() not in self._extra_names
                 # A client that names its own version of a provider's API gets it.
-                and pair[0].encode() + b": " not in client_lines
+                and b"\r\n%b: " % pair[0].encode() not in b"\r\n" + client_lines
             )
         return b"%b %b%b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             method.encode("ascii"),

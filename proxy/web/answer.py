@@ -44,6 +44,9 @@ class Answer(web.StreamResponse):
         self._head_only = request.method == "HEAD"
         self._keep_alive = request.keep_alive
         self._chunked_body = False
+        self._question = request.content
+        self.body_asked = "Expect" not in request.headers
+        """The client sends its body, or has been told to."""
         self.begun = False
         """The head has been sent."""
 
@@ -113,6 +116,11 @@ class Answer(web.StreamResponse):
         self._exchange.status = status
         self.begun = True
         self._status = status
+        if not self._question.is_eof():
+            # The rest of the body is not wanted, so nothing can follow it; and what nobody asked for never comes.
+            self._keep_alive = False
+            if not self.body_asked:
+                self._connection.close_at_once()
         if not self._keep_alive:
             connection = b"Connection: close\r\n"
         elif self._old:

@@ -86,6 +86,10 @@ class ClientConnection(RequestHandler):
             error = ProxyError("internal_error", close=True)
         return self._refuse(request, error)
 
+    def close_at_once(self) -> None:
+        """Wait for no more of the request's body once it has been answered."""
+        self._lingering_time = 0.0
+
     def _head_is_late(self) -> None:
         # Nobody is waiting for words here: a client that sends a head in half a minute is not one.
         self._head_timer = None

@@ -40,6 +40,9 @@ class Cors:
 
     def allows(self, origin: str) -> bool:
         """Whether a page from *origin* may call."""
+        if not origin.isascii():
+            # No browser sends one, and it could not be echoed.
+            return False
         return self._any or origin in self._origins or any(fnmatchcase(origin, glob) for glob in self._globs)
 
     def lines(self, origin: str | None) -> bytes:

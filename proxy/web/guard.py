@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from proxy.errors import ProxyError
 from proxy.headers import PSEUDONYM
@@ -86,11 +87,19 @@ def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
                 raise ProxyError("bad_request", "A header that may come once came twice.", close=True)
     if request.method in ("CONNECT", "TRACE"):
         raise ProxyError("method_not_allowed", close=True)
-    if "Upgrade" in headers:
+    if "Upgrade" in headers and not _merely_offers_h2c(headers):
         raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
-    if PSEUDONYM in headers.get("Via", "") and _passed_here(headers.getall("Via")):
+    if "Via" in headers and _passed_here(headers.getall("Via")):
         raise ProxyError("loop_detected", "The request has passed through this gateway already.")
     return _locate(message.path)
+
+
+def _merely_offers_h2c(headers: CIMultiDictProxy[str]) -> bool:
+    """
+    The offer that Java's HTTP client and `curl --http2` add to every plain request (RFC 7540 section 3.2). It is
+    declined by answering in HTTP/1.1; anything else in `Upgrade` asks for a protocol nobody here speaks.
+    """
+    return headers["Upgrade"].strip().lower() == "h2c" and "HTTP2-Settings" in headers
 
 
 def _passed_here(via: list[str]) -> bool:

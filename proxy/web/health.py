@@ -67,9 +67,9 @@ class Health:
         inbound.send_json({"status": "alive", "timestamp": clock.iso(clock.wall())})
 
     async def ready(self, inbound: Inbound) -> None:
-        """Calls may be sent here: not stopping, and at least one provider is healthy."""
+        """Calls may be sent here: the providers have been asked once, one is healthy, and we are not stopping."""
         usable = any(facts["healthy"] for facts in self._catalog.health().values())
-        ready = usable and not self._draining()
+        ready = usable and self._catalog.known.is_set() and not self._draining()
         body = {"status": "ready" if ready else "not_ready", "timestamp": clock.iso(clock.wall())}
         inbound.send_json(body, 200 if ready else 503)
 

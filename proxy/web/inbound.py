@@ -50,13 +50,14 @@ class Inbound:
         if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
             raise ProxyError("unsupported_content_encoding")
         expect = headers.get("Expect")
-        if expect is None:
+        if expect is None or self.request.version < (1, 1):
             return
         if expect.strip().lower() != "100-continue":
             raise ProxyError("expectation_failed")
         transport = self.request.transport
         if transport is not None and not self.request.content.is_eof():
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.answer.body_asked = True
 
     async def read_body(self) -> bytes:
         """The whole body; 413 above the limit, 408 when it is not there in time."""

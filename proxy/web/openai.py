@@ -11,6 +11,7 @@ from aiohttp import web
 from proxy import peek
 from proxy.errors import ProxyError
 from proxy.headers import for_provider
+from proxy.providers.catalog import Catalog
 from proxy.providers.pool import Pool
 from proxy.relay.endpoints import Operation, operation
 from proxy.relay.relay import Question, Relay, Upload
@@ -24,9 +25,10 @@ PEEKED_UPLOAD = 64 * 1024
 class OpenAI:
     """The handlers below `/v1`."""
 
-    def __init__(self, relay: Relay, pool: Pool, native: Native) -> None:
+    def __init__(self, relay: Relay, pool: Pool, catalog: Catalog, native: Native) -> None:
         self._relay = relay
         self._pool = pool
+        self._catalog = catalog
         self._native = native
 
     async def relay(self, inbound: Inbound) -> None:
@@ -80,18 +82,20 @@ class OpenAI:
 
     async def models(self, inbound: Inbound) -> None:
         """The models this caller may use."""
-        inbound.send_json({"object": "list", "data": self._visible(inbound)})
+        inbound.send_json({"object": "list", "data": await self._visible(inbound)})
 
     async def model(self, inbound: Inbound) -> None:
         """One of them."""
         wanted = inbound.location.path.removeprefix("/v1/models/")
-        for entry in self._visible(inbound):
+        for entry in await self._visible(inbound):
             if entry["id"] == wanted:
                 inbound.send_json(entry)
                 return
         raise ProxyError("model_not_found", param="model")
 
-    def _visible(self, inbound: Inbound) -> list[dict[str, Any]]:
+    async def _visible(self, inbound: Inbound) -> list[dict[str, Any]]:
+        # Only the first moments of a process wait here: a client that asks just once must not see an empty list.
+        await self._catalog.known.wait()
         return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
 
     async def _upload(self, inbound: Inbound) -> tuple[Upload, peek.Peek]:

@@ -1,0 +1,224 @@
+"""
+The kinds of answer a provider gives, and when each may reach the client: a stream, a whole answer, an error, the rest.
+
+Each takes body bytes as they come and tells its attempt what they amount to. None of them knows targets or clocks.
+"""
+
+from typing import Any, Protocol
+
+import orjson
+
+from proxy.errors import ProxyError
+from proxy.headers import Header, for_client, value_of
+from proxy.relay.gate import Gate
+from proxy.relay.verdict import (
+    Failed,
+    Reach,
+    Refused,
+    error_of,
+    judge_error_event,
+    judge_refusal,
+    judge_status,
+    object_of,
+)
+from proxy.sse import Dialect, EventTooLarge, Scanner
+
+MAX_WHOLE_BYTES = 1024 * 1024
+"""An answer up to this size is held until it is whole, so that one that breaks off can still come from elsewhere."""
+MAX_ERROR_BYTES = 256 * 1024
+JSON: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
+
+NO_STREAM = Failed("upstream_protocol_error", Reach.UNANSWERED, "no event stream where one was asked")
+
+
+class Progress(Protocol):
+    """What an attempt lets its answer say."""
+
+    def commit(self) -> bool:
+        """The first content is here: begin the client's answer. False when another attempt was faster."""
+
+    def pass_on(self, chunk: bytes) -> None:
+        """These bytes go to the client."""
+
+    def whole(self) -> None:
+        """The answer is whole."""
+
+    def finished_early(self) -> None:
+        """The answer is whole for the client, while the provider has not ended it yet."""
+
+    def send(self, body: bytes, value: dict[str, Any] | None) -> None:
+        """The answer is whole and *body* is all of it; *value* is the JSON object in it."""
+
+    def refuse_or_fail(self, verdict: Failed | Refused) -> None:
+        """There is no answer."""
+
+    def broke(self, code: str, reason: str) -> None:
+        """The answer broke off."""
+
+
+class EventStream:
+    """An event stream: shut until its first content, whole at its own terminal marker."""
+
+    def __init__(self, progress: Progress, dialect: Dialect) -> None:
+        self.scanner = Scanner(dialect)
+        self.gate = Gate(self.scanner)
+        self._progress = progress
+        self._committed = False
+
+    def data(self, chunk: bytes) -> None:
+        scanner, gate, progress = self.scanner, self.gate, self._progress
+        try:
+            ready = gate.feed(chunk)
+        except EventTooLarge:
+            progress.broke("upstream_protocol_error", "event too large")
+            return
+        if not self._committed:
+            if scanner.error is not None and not scanner.content:
+                progress.refuse_or_fail(told_in_200(scanner.error))
+                return
+            if scanner.malformed:
+                progress.broke("upstream_protocol_error", "malformed event before any content")
+                return
+            if not gate.open:
+                return
+            if not progress.commit():
+                return
+            self._committed = True
+        if ready:
+            progress.pass_on(ready)
+        if scanner.done and scanner.whole and not scanner.within_newline:
+            progress.finished_early()
+
+    def ended(self, delimited: bool) -> None:
+        scanner, progress = self.scanner, self._progress
+        if not self._committed:
+            reason = "empty stream" if scanner.events == 0 else "stream ended before any content"
+            progress.broke("upstream_truncated", reason)
+            return
+        # Without any mark of its end, a stream whose events we do not know cannot be called whole.
+        marked = delimited or (scanner.dialect is not Dialect.OTHER and scanner.between_events)
+        if scanner.error is not None:
+            progress.broke("upstream_error", "error event")
+        elif scanner.whole and marked:
+            rest = self.gate.rest()
+            if rest:
+                progress.pass_on(rest)
+            progress.whole()
+        else:
+            progress.broke("upstream_truncated", "stream ended without its terminal marker")
+
+    def saved(self) -> bool:
+        """Whether the connection may be lost now without harm: the stream had said its last word."""
+        return self._committed and self.scanner.whole and self.scanner.between_events
+
+
+class WholeAnswer:
+    """A 2xx that is not a stream: JSON is held until it is whole, anything else passes as it comes."""
+
+    def __init__(self, progress: Progress, headers: list[Header], wanted: bool) -> None:
+        """*wanted*: the call is for what stands in the body, so an empty one is no answer."""
+        self._progress = progress
+        self._wanted = wanted
+        kind = (value_of(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+        self._json = kind == b"application/json" or kind.endswith(b"+json")
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._committed = False
+
+    def data(self, chunk: bytes) -> None:
+        if self._committed:
+            self._progress.pass_on(chunk)
+            return
+        self._held.append(chunk)
+        self._held_bytes += len(chunk)
+        if (self._held_bytes > MAX_WHOLE_BYTES or not self._json) and self._progress.commit():
+            self._committed = True
+            held, self._held = self._held, []
+            self._progress.pass_on(b"".join(held))
+
+    def ended(self, delimited: bool) -> None:
+        progress = self._progress
+        if self._committed:
+            if delimited:
+                progress.whole()
+            else:
+                # Nothing but the closed connection says that this is all: we cannot vouch for it.
+                progress.broke("upstream_truncated", "ended without a mark")
+            return
+        body = b"".join(self._held)
+        parsed = object_of(body) if self._json else None
+        if not body and self._wanted:
+            progress.broke("upstream_protocol_error", "empty answer")
+        elif self._json and parsed is None and body:
+            progress.broke("upstream_protocol_error", "not a JSON object")
+        elif self._wanted and parsed is not None and is_only_an_error(parsed):
+            progress.refuse_or_fail(told_in_200(parsed["error"]))
+        elif not delimited and parsed is None:
+            progress.broke("upstream_truncated", "ended without a mark")
+        else:
+            progress.send(body, parsed)
+
+
+class InsteadOfStream:
+    """A 2xx that is no stream where one was asked: SDKs would show it as an empty success (reliability.md 1.1)."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def data(self, chunk: bytes) -> None:
+        self._held.append(chunk)
+        self._held_bytes += len(chunk)
+        if self._held_bytes > MAX_ERROR_BYTES:
+            self._progress.refuse_or_fail(NO_STREAM)
+
+    def ended(self, delimited: bool) -> None:
+        error = error_of(b"".join(self._held))
+        self._progress.refuse_or_fail(told_in_200(error) if error else NO_STREAM)
+
+
+class ErrorAnswer:
+    """A redirect, a 4xx or a 5xx."""
+
+    def __init__(self, progress: Progress, status: int, headers: list[Header], request_id: str) -> None:
+        self._progress = progress
+        self._status = status
+        self._headers = headers
+        self._request_id = request_id
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def data(self, chunk: bytes) -> None:
+        self._held.append(chunk)
+        self._held_bytes += len(chunk)
+        if self._held_bytes > MAX_ERROR_BYTES:
+            self.ended(delimited=False)
+
+    def ended(self, delimited: bool) -> None:
+        body = b"".join(self._held)
+        failed = judge_status(self._status, self._headers, body)
+        if failed is not None:
+            self._progress.refuse_or_fail(failed)
+            return
+        if object_of(body) is None:
+            # A page from some proxy on the way is no use to an SDK; the status is.
+            error = ProxyError("bad_request", "The provider refused the request.")
+            refusal = Refused(self._status, JSON, error.body(self._request_id))
+        else:
+            code = str(error_of(body).get("code") or "")
+            refusal = Refused(self._status, for_client(self._headers), body, code)
+        self._progress.refuse_or_fail(judge_refusal(refusal))
+
+
+def is_only_an_error(answer: dict[str, Any]) -> bool:
+    """A 200 that is an error all the same. (A failed response of the Responses API names its `object`.)"""
+    return type(answer.get("error")) is dict and "object" not in answer and "choices" not in answer
+
+
+def told_in_200(error: dict[str, object]) -> Failed | Refused:
+    """An error told inside a 200, before any content: it gets the status it should have had."""
+    failed = judge_error_event(error)
+    if failed is not None:
+        return failed
+    return judge_refusal(Refused(400, JSON, orjson.dumps({"error": error}), str(error.get("code") or "")))
