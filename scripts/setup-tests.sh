@@ -1,0 +1,59 @@
+#!/bin/sh
+# Installs what the test suite needs beside the Python packages: programs from the system's packages, and the JavaScript
+# clients from npm. Does only what is missing, so that `make test` can call it every time.
+set -eu
+
+clients=$(CDPATH='' cd -- "$(dirname -- "$0")/../tests/clients" && pwd)
+
+missing=''
+need() { # need PROGRAM PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+need chromium chromium
+need curl curl
+need node nodejs
+need npm npm
+# Debian ships Python without the module that fills a new venv with pip.
+if ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    missing="$missing python3-venv"
+fi
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ]; then
+        as_root=''
+    elif command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+        as_root='sudo'
+    else
+        as_root='none'
+    fi
+    if [ "$as_root" = none ] || ! command -v apt-get >/dev/null 2>&1; then
+        echo "setup-tests: the tests need programs that are not installed. As root, run:" >&2
+        echo "    apt-get update && apt-get install --no-install-recommends$missing" >&2
+        echo "(or the same packages from your system's own package manager), then try again." >&2
+        exit 1
+    fi
+    echo "setup-tests: installing$missing"
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    quietly() {
+        "$@" >"$log" 2>&1 || {
+            cat "$log" >&2
+            echo "setup-tests: failed: $*" >&2
+            exit 1
+        }
+    }
+    # shellcheck disable=SC2086  # both are lists of words, or nothing
+    quietly $as_root apt-get update -qq
+    # shellcheck disable=SC2086
+    quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
+fi
+
+# npm writes this file last; an install that broke off has none.
+installed="$clients/node_modules/.package-lock.json"
+if [ ! -e "$installed" ] || [ "$clients/package-lock.json" -nt "$installed" ]; then
+    echo "setup-tests: npm ci in tests/clients"
+    # The system's npm may be older than the SDK asks for; it only unpacks, the Node it installs does the running.
+    (cd "$clients" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null)
+    touch "$installed"
+fi

@@ -1,0 +1,57 @@
+"""What the protocol tests share: a second provider, and a gateway in a process of its own."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from proxy.simulator import Simulator
+
+from .wire import PATIENCE, target
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def backup() -> AsyncIterator[Simulator]:
+    """The provider a call may go on to."""
+    async with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def clean_environment() -> dict[str, str]:
+    """The environment of a process that finds the package and no configuration of this machine."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "SYSTEMROOT", "LANG")}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+async def served(simulator: Simulator, tmp_path: Path, clean_environment: dict[str, str]) -> AsyncIterator[int]:
+    """The port of `hapax serve` as a user starts it: its own process, its own event loop, signals and all."""
+    settings = {"server": {"port": 0}, "providers": {"sim": target(simulator)}, "logging": {"level": "error"}}
+    (tmp_path / "hapax.yaml").write_text(yaml.safe_dump(settings))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "proxy", "serve", "--config", "hapax.yaml"),
+        cwd=tmp_path,
+        env=clean_environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(4 * PATIENCE):
+            banner = await process.stdout.readline()
+        yield int(banner.rpartition(b":")[2])
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(4 * PATIENCE):
+            _, errors = await process.communicate()
+    assert process.returncode == 0
+    assert errors == b""
