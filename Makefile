@@ -21,7 +21,6 @@ lint: $(VENV)/installed-for-tests
 
 # Every figure in docs/performance.md.
 bench: $(VENV)/installed-for-tests
-	scripts/setup-tests.sh
 	$(BIN)/python -m bench --check $(ARGS)
 
 format: $(VENV)/installed-for-tests

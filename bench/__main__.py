@@ -1,0 +1,96 @@
+"""
+`python -m bench`: run, show, and with `--check` say whether the limits are kept.
+
+Exit codes: 0 done, 1 a limit is exceeded (with `--check`), 2 it could not be measured, 130 stopped.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import report
+from bench.load import LoadError
+from bench.measures import FULL, QUICK, TINY, Bench, Plan, Run
+from bench.subjects import StartError
+
+MAX_ROUNDS = 50
+
+
+def main() -> int:
+    """The command."""
+    options = _options()
+    plan = QUICK if options.quick else TINY if options.tiny else FULL
+    if options.rounds is not None:
+        plan = replace(plan, rounds=options.rounds)
+    err = Console(stderr=True)
+    if not sys.platform.startswith("linux"):
+        err.print("bench: needs Linux: it pins processes to cores and reads /proc.")
+        return 2
+    try:
+        run = _measure(plan, err)
+    except (StartError, LoadError, OSError) as error:
+        err.print(f"bench: {error}", markup=False, highlight=False)
+        return 2
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    report.show(run, Console())
+    if options.json is not None:
+        options.json.write_text(json.dumps(report.as_json(run), indent=2) + "\n")
+    if not options.check:
+        return 0
+    broken = report.exceeded(run)
+    for sentence in broken:
+        err.print(f"bench: {sentence}", style="red", highlight=False)
+    return 1 if broken else 0
+
+
+def _measure(plan: Plan, err: Console) -> Run:
+    """Run *plan* and show how far it is. The display moves between measures only: drawing would cost the load CPU."""
+    columns = (BarColumn(20), TimeElapsedColumn(), TextColumn(f"of about {plan.seconds:.0f} s, {{task.description}}"))
+    with (
+        tempfile.TemporaryDirectory(prefix="hapax-bench-") as scratch,
+        Progress(*columns, console=err, auto_refresh=False, transient=True, disable=not err.is_terminal) as progress,
+    ):
+
+        def tell(what: str) -> None:
+            if err.is_terminal:
+                progress.update(task, advance=1, description=what, refresh=True)
+            else:
+                err.print(what, highlight=False)
+
+        bench = Bench(plan, Path(scratch), tell)
+        task = progress.add_task("", total=bench.steps)
+        return uvloop.run(bench.run())
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="What the gateway costs beside a plain aiohttp forwarder on the same machine. Example: "
+        "python -m bench --quick --check",
+    )
+    parser.add_argument("--rounds", type=_rounds, metavar="N", help=f"rounds to measure, {FULL.rounds} unless given")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, under a minute")
+    parser.add_argument("--tiny", action="store_true", help="seconds: shows that it works, its figures say nothing")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a limit is exceeded")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round to FILE")
+    return parser.parse_args()
+
+
+def _rounds(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= MAX_ROUNDS:
+        raise argparse.ArgumentTypeError(f"from 1 to {MAX_ROUNDS}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

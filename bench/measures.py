@@ -1,0 +1,316 @@
+"""
+A run: rounds in which the subjects do the same things in turns, so that a machine slow for a while is slow for all.
+
+Each round starts fresh processes. It collects figures; what they mean together is told in `report`.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from statistics import median, quantiles
+
+from bench import subjects
+from bench.load import Load, LoadError, request
+from bench.subjects import Subject
+
+SETTLE = 0.25
+"""Seconds between a beginning and the moment from which it counts."""
+EVENTS_BESIDE_TOKENS = 3
+"""The role, the finish and `[DONE]`."""
+NAMES = ("gateway", "control")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int = 5
+    connections: int = 32
+    """Clients that ask without pause."""
+    text: int = 375
+    """Bytes of text in an answer that is not streamed; its JSON makes 700 of them."""
+    slices: int = 4
+    """How often the subjects take turns with requests in one round."""
+    request_seconds: float = 1.0
+    """Length of one such turn."""
+    latency_seconds: float = 0.6
+    """The same, at one connection."""
+    streams: int = 500
+    """Streams open at once."""
+    events: int = 100
+    """Events of one stream."""
+    pace: float = 0.05
+    """Seconds between two events."""
+    ramp: float = 1.0
+    """Seconds over which the streams are opened."""
+
+    @property
+    def window(self) -> float:
+        """Seconds in which all streams are open and none is opened or ends."""
+        return (self.events - EVENTS_BESIDE_TOKENS) * self.pace - self.ramp - 2 * SETTLE
+
+    @property
+    def seconds(self) -> float:
+        """About how long the run takes."""
+        streams = self.events * self.pace + self.ramp + 1
+        slices = 2 * (self.request_seconds + 0.3) + 3 * (self.latency_seconds + 0.15)
+        return self.rounds * (2 + 2 * streams + self.slices * slices)
+
+
+FULL = Plan()
+QUICK = Plan(rounds=2, slices=3, request_seconds=0.7, latency_seconds=0.4, streams=300, events=70)
+TINY = Plan(
+    rounds=1,
+    connections=4,
+    slices=1,
+    request_seconds=0.3,
+    latency_seconds=0.2,
+    streams=20,
+    events=33,
+    pace=0.04,
+    ramp=0.1,
+)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What one subject needed in one round."""
+
+    cpu_per_request_us: float = 0.0
+    requests_per_second: float = 0.0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    cpu_per_event_us: float = 0.0
+    memory_per_stream_kb: float = 0.0
+    idle_memory_mb: float = 0.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """How busy everyone was during one measure: seconds of CPU per second."""
+
+    round: int
+    measure: str
+    subject_name: str
+    subject: float
+    provider: float
+    load: float
+    events_in_time: float = 1.0
+    """Events received, as a share of those that were due."""
+
+
+@dataclass(slots=True)
+class Run:
+    """All that was measured."""
+
+    plan: Plan
+    rounds: list[dict[str, Figures]] = field(default_factory=list)
+    direct_p50_ms: list[float] = field(default_factory=list)
+    """Latency of the provider with nothing between: what `latency_p50_ms` holds that is no subject's."""
+    usage: list[Usage] = field(default_factory=list)
+    shared_core: bool = False
+    """Subjects, provider and load had to share one core."""
+    seconds: float = 0.0
+
+    def values(self, name: str, figure: str) -> list[float]:
+        """One figure of one subject, by round."""
+        return [getattr(by_name[name], figure) for by_name in self.rounds]
+
+    def value(self, name: str, figure: str) -> float:
+        """Its median."""
+        return median(self.values(name, figure))
+
+    def ratios(self, figure: str) -> list[float]:
+        """What the gateway costs in terms of the control, by round; above 1 the gateway costs more."""
+        pairs = zip(self.values("gateway", figure), self.values("control", figure), strict=True)
+        inverse = figure == "requests_per_second"
+        return [control / gateway if inverse else gateway / control for gateway, control in pairs]
+
+    @staticmethod
+    def figures() -> list[str]:
+        """The names of all figures."""
+        return [each.name for each in fields(Figures)]
+
+
+class _Meter:
+    """Seconds of everyone involved, added up over the times it runs."""
+
+    def __init__(self, subject: Subject, provider: Subject) -> None:
+        self.subject = subject
+        self._source = provider
+        self.wall = self.cpu = self.provider = self.load = 0.0
+        self.count = 0
+        """Answers or events in that time; kept by the owner."""
+        self._before = self._read()
+
+    def start(self) -> None:
+        self._before = self._read()
+
+    def stop(self) -> None:
+        after = self._read()
+        wall, cpu, provider, load = (b - a for a, b in zip(self._before, after, strict=True))
+        self.wall += wall
+        self.cpu += cpu
+        self.provider += provider
+        self.load += load
+
+    def _read(self) -> tuple[float, float, float, float]:
+        return time.perf_counter(), self.subject.cpu(), self._source.cpu(), time.process_time()
+
+    def usage(self, number: int, measure: str, due: float = 0.0) -> Usage:
+        wall = self.wall
+        return Usage(
+            number,
+            measure,
+            self.subject.name,
+            self.cpu / wall,
+            self.provider / wall,
+            self.load / wall,
+            self.count / due if due else 1.0,
+        )
+
+
+class Bench:
+    """Carries out a plan."""
+
+    def __init__(self, plan: Plan, scratch: Path, tell: Callable[[str], None]) -> None:
+        """Configuration and logs go to *scratch*; *tell* hears what is being done, once per measure."""
+        self._plan = plan
+        self._scratch = scratch
+        self._tell = tell
+        self._run = Run(plan)
+        self._round = 0
+
+    @property
+    def steps(self) -> int:
+        """How often `tell` will be called."""
+        return self._plan.rounds * (1 + len(NAMES) + 2)
+
+    async def run(self) -> Run:
+        """Measure everything; raises `StartError` and `LoadError`."""
+        began = time.monotonic()
+        subjects.allow_descriptors()
+        subject_core, load_core = subjects.cores()
+        self._run.shared_core = subject_core == load_core
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {load_core})
+        # Whoever ends us by a signal must not leave our processes behind.
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        gc.collect()
+        gc.disable()
+        try:
+            with subjects.provider(load_core, self._scratch) as provider:
+                for number in range(1, self._plan.rounds + 1):
+                    self._round = number
+                    await self._one_round(provider, subject_core)
+        finally:
+            gc.enable()
+            os.sched_setaffinity(0, before)
+        self._run.seconds = time.monotonic() - began
+        return self._run
+
+    async def _one_round(self, provider: Subject, core: int) -> None:
+        self._say("starting")
+        with (
+            subjects.gateway(provider.url, core, self._scratch) as gateway,
+            subjects.control(provider.url, core, self._scratch) as control,
+        ):
+            turns = [(gateway, Figures()), (control, Figures())]
+            if self._round % 2 == 0:
+                turns.reverse()
+            for subject, _ in turns:
+                await self._warm(subject)
+            for subject, figures in turns:
+                self._say(f"{self._plan.streams} streams through the {subject.name}")
+                await self._streams(subject, provider, figures)
+            self._say(f"requests at {self._plan.connections} connections, in turns")
+            await self._requests(turns, provider)
+            self._say("requests at one connection, in turns")
+            await self._latencies(turns, provider)
+            self._run.rounds.append({subject.name: figures for subject, figures in turns})
+
+    async def _warm(self, subject: Subject) -> None:
+        """Everything that is loaded or built at first use is there afterwards."""
+        async with Load(subject.port, self._asking(stream=False), 1) as load:
+            await load.keep_asking(0.05)
+            await load.stop_asking()
+        async with Load(subject.port, request("sim-fast", stream=True), 1) as load:
+            await load.open_streams(0.05)
+            await load.ended()
+
+    async def _streams(self, subject: Subject, provider: Subject, figures: Figures) -> None:
+        plan = self._plan
+        await asyncio.sleep(SETTLE)
+        idle = subject.rss()
+        async with Load(subject.port, self._asking(stream=True), plan.streams) as load:
+            await load.open_streams(plan.ramp)
+            await asyncio.sleep(SETTLE)
+            meter = _Meter(subject, provider)
+            before = load.tally.events
+            await asyncio.sleep(plan.window)
+            meter.stop()
+            meter.count = load.tally.events - before
+            used = subject.rss() - idle
+            if load.tally.answers:
+                raise LoadError("streams ended before they should")
+            await load.ended()
+            if load.tally.events != plan.streams * plan.events:
+                raise LoadError(f"{load.tally.events} events came of {plan.streams * plan.events}")
+        figures.idle_memory_mb = idle / 1e6
+        figures.memory_per_stream_kb = used / plan.streams / 1e3
+        figures.cpu_per_event_us = meter.cpu / meter.count * 1e6
+        self._run.usage.append(meter.usage(self._round, "streams", due=plan.streams * meter.wall / plan.pace))
+
+    async def _requests(self, turns: list[tuple[Subject, Figures]], provider: Subject) -> None:
+        plan = self._plan
+        meters = [_Meter(subject, provider) for subject, _ in turns]
+        for _ in range(plan.slices):
+            for meter in meters:
+                async with Load(meter.subject.port, self._asking(stream=False), plan.connections) as load:
+                    await load.keep_asking(SETTLE)
+                    meter.start()
+                    before = load.tally.answers
+                    await load.keep_asking(plan.request_seconds)
+                    meter.stop()
+                    meter.count += load.tally.answers - before
+                    await load.stop_asking()
+                    if load.tally.size <= plan.text:
+                        raise LoadError(f"answers had {load.tally.size} bytes, less than their text")
+        for meter, (_, figures) in zip(meters, turns, strict=True):
+            figures.cpu_per_request_us = meter.cpu / meter.count * 1e6
+            figures.requests_per_second = meter.count / meter.wall
+            self._run.usage.append(meter.usage(self._round, "requests"))
+
+    async def _latencies(self, turns: list[tuple[Subject, Figures]], provider: Subject) -> None:
+        plan = self._plan
+        ports = [subject.port for subject, _ in turns] + [provider.port]
+        latencies: list[list[float]] = [[] for _ in ports]
+        for _ in range(plan.slices):
+            for port, all_of_it in zip(ports, latencies, strict=True):
+                async with Load(port, self._asking(stream=False), 1) as load:
+                    await load.keep_asking(SETTLE / 2)
+                    load.tally.latencies.clear()
+                    await load.keep_asking(plan.latency_seconds)
+                    all_of_it += load.tally.latencies
+                    await load.stop_asking()
+        percentiles = [quantiles(all_of_it, n=100) for all_of_it in latencies]
+        for (_, figures), found in zip(turns, percentiles, strict=False):
+            figures.latency_p50_ms, figures.latency_p99_ms = found[49] * 1e3, found[98] * 1e3
+        self._run.direct_p50_ms.append(percentiles[-1][49] * 1e3)
+
+    def _asking(self, stream: bool) -> bytes:
+        plan = self._plan
+        if not stream:
+            return request(f"sim-fast:bytes={plan.text}", stream=False)
+        tokens = plan.events - EVENTS_BESIDE_TOKENS
+        return request(f"sim-1:tokens={tokens},pace={plan.pace * 1e3:g}ms", stream=True)
+
+    def _say(self, what: str) -> None:
+        self._tell(f"round {self._round} of {self._plan.rounds}: {what}")

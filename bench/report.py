@@ -1,0 +1,147 @@
+"""
+What a run says: the table, what to distrust in it, what exceeds its limit, and all of it as JSON.
+
+It reads a finished run and measures nothing.
+"""
+
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.measures import NAMES, Run
+
+RATIO_LIMIT = 1.5
+"""The gateway may cost this many times the control."""
+IDLE_LIMIT_MB = 110.0
+SATURATED = 0.92
+"""A core this busy may be what limits a measure."""
+DISTURBED = 0.1
+"""A subject that always had work and did none for this share of the time was kept from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one figure is shown and what it may be."""
+
+    figure: str
+    title: str
+    form: str
+    ratio_limit: float | None = RATIO_LIMIT
+    limit: float | None = None
+    """Highest value for the gateway itself."""
+    by_the_clock: bool = False
+    """Not CPU or memory of the subject, but time that passed: others on the machine are in it."""
+
+
+ROWS = (
+    Row("cpu_per_request_us", "CPU per request", "{:.0f} us"),
+    Row("requests_per_second", "requests per second", "{:,.0f}", by_the_clock=True),
+    Row("latency_p50_ms", "p50 at one connection", "{:.3f} ms", by_the_clock=True),
+    Row("latency_p99_ms", "p99 at one connection", "{:.3f} ms", by_the_clock=True),
+    Row("cpu_per_event_us", "CPU per SSE event", "{:.1f} us"),
+    Row("memory_per_stream_kb", "memory per open stream", "{:.1f} kB"),
+    # A gateway holds more code than a forwarder; what it may hold is a number, not a ratio.
+    Row("idle_memory_mb", "memory when idle", "{:.0f} MB", ratio_limit=None, limit=IDLE_LIMIT_MB),
+)
+
+
+def disturbed(run: Run) -> float:
+    """The share of the time in which something else on the machine held up requests."""
+    return median(
+        1 - each.subject if each.provider + each.load <= SATURATED else 0.0
+        for each in run.usage
+        if each.measure == "requests"
+    )
+
+
+def exceeded(run: Run) -> list[str]:
+    """A sentence for each limit the gateway does not keep. On a disturbed machine, nothing by the clock is judged."""
+    found = []
+    quiet = disturbed(run) <= DISTURBED
+    for row in ROWS:
+        if row.by_the_clock and not quiet:
+            continue
+        ratio, value = median(run.ratios(row.figure)), run.value("gateway", row.figure)
+        if row.ratio_limit is not None and not ratio <= row.ratio_limit:
+            found.append(f"{row.title}: {ratio:.2f} times the control, the limit is {row.ratio_limit:g}")
+        if row.limit is not None and not value <= row.limit:
+            found.append(f"{row.title}: {row.form.format(value)}, the limit is {row.form.format(row.limit)}")
+    return found
+
+
+def warnings(run: Run) -> list[str]:
+    """A sentence for each reason to distrust a figure."""
+    found = []
+    if run.shared_core:
+        found.append("one core only: subjects, provider and load shared it, so rates and latencies say little")
+    if (share := disturbed(run)) > DISTURBED:
+        found.append(
+            f"something else on this machine held up requests {share:.0%} of the time: rates and latencies are not to "
+            "be trusted, and were not held against their limits"
+        )
+    for each in run.usage:
+        where = f"round {each.round}, {each.measure} through the {each.subject_name}"
+        outside = each.provider + each.load
+        if each.measure == "requests" and outside > SATURATED > each.subject:
+            found.append(f"{where}: provider and load were the limit ({outside:.0%} of their core)")
+        if each.measure == "streams" and outside > SATURATED:
+            found.append(f"{where}: provider and load were saturated ({outside:.0%} of their core)")
+        if each.measure == "streams" and each.subject > SATURATED:
+            found.append(f"{where}: the {each.subject_name} was saturated ({each.subject:.0%} of its core)")
+        if each.events_in_time < 0.97:
+            found.append(f"{where}: only {each.events_in_time:.0%} of the events came when they were due")
+    return found
+
+
+def show(run: Run, console: Console) -> None:
+    """Print the table, and below it how busy the load side was and what is wrong."""
+    plan = run.plan
+    table = Table(title=f"{plan.rounds} round{'s'[: plan.rounds - 1]}, medians", title_justify="left")
+    for title in ("", *NAMES, "ratio", "of rounds", "limit"):
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    broken = {sentence.partition(":")[0] for sentence in exceeded(run)}
+    for row in ROWS:
+        ratios = run.ratios(row.figure)
+        limit = f"{row.ratio_limit:g}" if row.ratio_limit is not None else ""
+        if row.limit is not None:
+            limit = row.form.format(row.limit)
+        table.add_row(
+            row.title,
+            *(row.form.format(run.value(name, row.figure)) for name in NAMES),
+            f"{median(ratios):.2f}",
+            f"{min(ratios):.2f} - {max(ratios):.2f}",
+            limit,
+            style="red" if row.title in broken else None,
+        )
+    console.print(table)
+    console.print(f"p50 at one connection of the provider itself: {median(run.direct_p50_ms):.3f} ms", highlight=False)
+    for measure in ("requests", "streams"):
+        used = [each for each in run.usage if each.measure == measure]
+        parts = [f"{name} {_busy(run, measure, name):.0%}" for name in NAMES]
+        parts.append(f"provider {median(each.provider for each in used):.0%}")
+        parts.append(f"load {median(each.load for each in used):.0%}")
+        console.print(f"busy during {measure}: {', '.join(parts)} of a core", highlight=False)
+    for sentence in warnings(run):
+        console.print(f"warning: {sentence}", style="yellow", highlight=False)
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """Everything measured, by round, and what was made of it."""
+    return {
+        "plan": asdict(run.plan),
+        "seconds": run.seconds,
+        "median": {name: {figure: run.value(name, figure) for figure in run.figures()} for name in NAMES},
+        "ratio": {figure: median(run.ratios(figure)) for figure in run.figures()},
+        "direct_p50_ms": run.direct_p50_ms,
+        "rounds": [{name: asdict(figures) for name, figures in by_name.items()} for by_name in run.rounds],
+        "usage": [asdict(each) for each in run.usage],
+        "warnings": warnings(run),
+        "exceeded": exceeded(run),
+    }
+
+
+def _busy(run: Run, measure: str, name: str) -> float:
+    return median(each.subject for each in run.usage if each.measure == measure and each.subject_name == name)
