@@ -76,7 +76,7 @@ class EventStream:
             if scanner.error is not None and not scanner.content:
                 progress.refuse_or_fail(told_in_200(scanner.error))
                 return
-            if scanner.malformed:
+            if scanner.malformed and not scanner.content:
                 progress.broke("upstream_protocol_error", "malformed event before any content")
                 return
             if not gate.open:

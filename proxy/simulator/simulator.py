@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
 from typing import Final
@@ -135,7 +136,8 @@ class Simulator:
         for script in self._scripts:
             if script.fits(request.path, request.model):
                 self._scripts.remove(script)
-                return program(list(script.steps))
+                # A script is literal: even what stands for a number elsewhere is sent as it is.
+                return replace(program(list(script.steps)), numbered=False)
         return answer
 
     def _looked_at(self, request: Request, body: bytes) -> Program:

@@ -99,9 +99,14 @@ class Native:
         if not captured.whole:
             raise ProxyError("upstream_truncated")
         headers = [pair for pair in captured.headers if pair[0].startswith(b"X-Hapax-")]
+        if captured.status >= 400:
+            # The relay hands on only what the request itself is to blame for; the words may quote the prompt.
+            if captured.status == 404:
+                raise ProxyError("model_not_found", param="model")
+            raise ProxyError("bad_request", "The provider refused the request.")
         text = _text_of(captured.body)
-        if captured.status >= 400 or text is None:
-            raise ProxyError("bad_request" if captured.status < 500 and text is None else "upstream_error")
+        if text is None:
+            raise ProxyError("upstream_protocol_error")
         text = self._tidy(text)
         inbound.send_json({"completion": text, "content": text, "request_id": exchange.id}, headers=headers)
 

@@ -1,0 +1,335 @@
+"""What is read of a request's body, what is refused, and that a changed model changes nothing else."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from proxy.errors import ProxyError
+from proxy.peek import DESTINATIONS, MAX_DEPTH, Peek, boundary_of, peek_json, peek_multipart, read_json, with_model
+
+texts = st.text(max_size=12) | st.sampled_from(["model", 'mo"del', "\\", '\\"', '"', "{", "]", ":", ",", "é", "\x00"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def refused(body: bytes) -> str:
+    with pytest.raises(ProxyError) as caught:
+        peek_json(read_json(body))
+    assert caught.value.status == 400
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":1,"a":1}',
+        b'{"model":"cheap","messages":[],"model":"dear"}',
+        b'{"model":"cheap","mod\\u0065l":"dear"}',
+        b'{"x":{"a":1,"a":2}}',
+        b'{"x":[[{"y":{"a":1,"b":2,"a":3}}]]}',
+        b'{"":1,"":2}',
+        b'{"\xc3\xa9":1,"\\u00e9":2}',
+        b'{"a":{"b":1},"a":[]}',
+        # An escaped quote makes up for the quotes the dropped key took along.
+        b'{"a":"","a":"\\u0022\\u0022\\u0022\\u0022"}',
+        b'{"a":1,"a":2,"b":"\\u0022\\u0022"}',
+        b'{"a":1,"\\u0061":2,"b":"\\u0022\\u0022"}',
+        b'{"\\u0022":1,"\\"":2}',
+        b'{"\\u0022":1,"\\u0022":2}',
+    ],
+)
+def test_a_repeated_key_is_refused_at_any_depth(body: bytes) -> None:
+    assert refused(body) == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":"\\u0022"}',
+        b'{"a\\u0022":1,"a":2}',
+        b'{"a":"\\\\u0022","b":"\\""}',
+        b'{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}',
+        b'{"\\"":1,"\\\\":2}',
+    ],
+)
+def test_what_only_looks_like_a_repeated_key_is_read(body: bytes) -> None:
+    assert read_json(body) == json.loads(body)
+
+
+@st.composite
+def objects_with_a_repeated_key(draw: st.DrawFn) -> bytes:
+    """JSON in which one object, somewhere, has a key twice, spelled one way or another."""
+    pairs = list(draw(st.dictionaries(texts, values, min_size=1, max_size=4)).items())
+    name, _ = draw(st.sampled_from(pairs))
+    pairs.insert(draw(st.integers(0, len(pairs))), (name, draw(values)))
+
+    def spell(value: Any) -> str:
+        written = json.dumps(value, ensure_ascii=draw(st.booleans()))
+        return written.replace('\\"', "\\u0022") if draw(st.booleans()) else written
+
+    whole = "{" + ",".join(f"{spell(key)}:{spell(value)}" for key, value in pairs) + "}"
+    for _ in range(draw(st.integers(0, 3))):
+        whole = draw(st.sampled_from(['{"x":%s}', '{"x":[1,%s]}', '{"y":"\\"","x":{"z":%s,"w":""}}'])).replace(
+            "%s", whole
+        )
+    return whole.encode()
+
+
+@settings(deadline=None, max_examples=200)
+@given(objects_with_a_repeated_key())
+def test_no_spelling_hides_a_repeated_key(body: bytes) -> None:
+    assert refused(body) == "invalid_json"
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.dictionaries(texts, values, max_size=5), st.booleans(), st.none() | st.integers(0, 3))
+def test_every_object_without_one_is_read(value: dict[str, Any], escaped: bool, indent: int | None) -> None:
+    body = json.dumps(value, ensure_ascii=escaped, indent=indent).encode()
+    assert read_json(body).keys() == value.keys()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"{",
+        b"{} {}",
+        b"{'a':1}",
+        b'{"a":1,}',
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":-Infinity}',
+        b'{"a":1e999}',
+        b'{"a":' + b"9" * 400 + b"}",
+        b'{"a":01}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"\\udc00\\ud800"}',
+        b'{"\\ud800":1}',
+        b'{"a":"\xff"}',
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":"\x00"}',
+        b'{"a":1}\x00',
+        b'{"a":1}//',
+        b'\xef\xbb\xbf{"a":1}',
+        '{"model":"a"}'.encode("utf-16"),
+        '{"model":"a"}'.encode("utf-16-le"),
+        '{"model":"a"}'.encode("utf-32"),
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"a":' * 300 + b"1" + b"}" * 300,
+    ],
+)
+def test_json_that_two_readers_could_take_differently_is_refused(body: bytes) -> None:
+    assert refused(body) == "invalid_json"
+
+
+def test_depth_is_counted_by_nesting_and_not_by_brackets() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+    assert read_json(nested(MAX_DEPTH))
+    assert refused(nested(MAX_DEPTH + 1)) == "invalid_json"
+    assert read_json(b'{"a":[' + b",".join([b"{}"] * 10_000) + b"]}")
+    assert read_json(b'{"a":"' + b"[" * 10_000 + b'"}')
+
+
+@pytest.mark.parametrize(
+    "number", [b"18446744073709551616", b"-9223372036854775809", b"1e308", b"0.1e-400", b"1" * 300]
+)
+def test_big_numbers_pass_because_nobody_rewrites_them(number: bytes) -> None:
+    body = b'{"seed":' + number + b',"model":"a"}'
+    read_json(body)
+    assert with_model(body, "b") == body.replace(b'"a"', b'"b"')
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.binary(max_size=60) | texts.map(str.encode))
+@example(b'{"a":' + b"1" * 5000 + b"}")
+@example(b'{"a":"\\u0022","b":' + b"0." + b"0" * 5000 + b"1}")
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    with suppress(ProxyError):
+        assert type(read_json(body)) is dict
+
+
+# model and stream
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({}, Peek(None, False)),
+        ({"model": None, "stream": None}, Peek(None, False)),
+        ({"model": "a", "stream": True}, Peek("a", True)),
+        ({"model": "a", "stream": False}, Peek("a", False)),
+        ({"nested": {"model": "b", "stream": True}}, Peek(None, False)),
+    ],
+)
+def test_only_the_top_level_model_and_stream_are_read(value: dict[str, Any], found: Peek) -> None:
+    assert peek_json(value) == found
+
+
+@pytest.mark.parametrize("model", ["", 0, 1, True, [], ["a"], {}, {"a": 1}])
+def test_a_model_that_is_no_name_is_refused(model: Any) -> None:
+    assert refused(orjson.dumps({"model": model})) == "invalid_type"
+
+
+@pytest.mark.parametrize("stream", ["true", 0, 1, [], {}, ""])
+def test_a_stream_that_is_no_boolean_is_refused(stream: Any) -> None:
+    assert refused(orjson.dumps({"model": "a", "stream": stream})) == "invalid_type"
+
+
+@pytest.mark.parametrize("name", sorted(DESTINATIONS))
+def test_a_body_cannot_say_where_it_goes(name: str) -> None:
+    assert refused(orjson.dumps({"model": "a", name: None})) == "unsupported_parameter"
+    assert peek_json({"model": "a", "inner": {name: 1}}) == Peek("a", False)
+
+
+# A changed model
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (b'{"model":"a"}', b'{"model":"new"}'),
+        (b' {\n"model"\t:\r "a" } ', b' {\n"model"\t:\r "new" } '),
+        (b'{"mod\\u0065l":"a"}', b'{"mod\\u0065l":"new"}'),
+        (b'{"\\u006d\\u006f\\u0064\\u0065\\u006c":"a"}', b'{"\\u006d\\u006f\\u0064\\u0065\\u006c":"new"}'),
+        (b'{"a":"model","model":"a"}', b'{"a":"model","model":"new"}'),
+        (b'{"a":{"model":"x"},"b":["model",{"model":"y"}],"model":"a"}', None),
+        (b'{"a":"\\"model\\":\\"x\\"","model":"a"}', b'{"a":"\\"model\\":\\"x\\"","model":"new"}'),
+        (b'{"a":"\\\\","model":"a"}', b'{"a":"\\\\","model":"new"}'),
+        (b'{"a":null,"b":[],"model":"a","c":{}}', b'{"a":null,"b":[],"model":"new","c":{}}'),
+        (
+            b'{"model ":"x"," model":"y","Model":"z","model":"a"}',
+            b'{"model ":"x"," model":"y","Model":"z","model":"new"}',
+        ),
+        (b'{"model":"\\"},{\\u007d"}', b'{"model":"new"}'),
+    ],
+)
+def test_only_the_value_of_the_top_level_model_changes(body: bytes, changed: bytes | None) -> None:
+    assert with_model(body, "new") == (changed or body.replace(b'"model":"a"', b'"model":"new"'))
+
+
+def test_the_new_name_is_written_as_json() -> None:
+    assert with_model(b'{"model":"a"}', 'q"\\é\n') == '{"model":"q\\"\\\\é\\n"}'.encode()
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(texts, values), max_size=5, unique_by=lambda pair: pair[0]),
+    st.text(min_size=1, max_size=8),
+    st.text(min_size=1, max_size=8),
+    st.integers(0, 5),
+    st.booleans(),
+    st.none() | st.integers(0, 2),
+    st.sampled_from(['"model"', '"m\\u006fdel"', '"mode\\u006C"']),
+)
+def test_a_changed_model_leaves_every_other_byte(
+    pairs: list[tuple[str, Any]], old: str, new: str, at: int, escaped: bool, indent: int | None, key: str
+) -> None:
+    pairs = [pair for pair in pairs if pair[0] != "model"]
+    # A mark no other value has shows where the model stands, without asking the code under test.
+    mark = "\ue000mark\ue000"
+    whole = json.dumps(dict([*pairs[:at], ("model", mark), *pairs[at:]]), ensure_ascii=escaped, indent=indent)
+    written = json.dumps(mark, ensure_ascii=escaped)
+    assume(whole.count(written) == 1)
+    before, _, after = whole.partition(written)
+    before = before[: before.rindex('"model"')] + key + before[before.rindex('"model"') + 7 :]
+    body = (before + json.dumps(old, ensure_ascii=escaped) + after).encode()
+    assert with_model(body, new) == before.encode() + orjson.dumps(new) + after.encode()
+
+
+# Forms
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [
+        ("multipart/form-data; boundary=abc", b"abc"),
+        ('multipart/form-data; boundary="a b;c"', b"a b;c"),
+        ("multipart/form-data;BOUNDARY=abc; charset=utf-8", b"abc"),
+        ("multipart/form-data; charset=utf-8; boundary=abc", b"abc"),
+        ("multipart/form-data; boundary=" + "x" * 70, b"x" * 70),
+        ("multipart/form-data", None),
+        ("multipart/form-data; boundary=", None),
+        ('multipart/form-data; boundary=""', None),
+        ("multipart/form-data; notboundary=abc", None),
+    ],
+)
+def test_the_boundary_is_found(content_type: str, boundary: bytes | None) -> None:
+    assert boundary_of(content_type) == boundary
+
+
+def field(name: str, value: str, boundary: str = "b") -> str:
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+
+
+FORM = (field("language", "en") + field("model", "whisper") + field("stream", "true") + "--b--\r\n").encode()
+
+
+def test_a_form_names_its_model_and_where_it_stands() -> None:
+    found = peek_multipart(FORM, b"b")
+    assert found.span is not None
+    assert (found.model, found.stream, FORM[slice(*found.span)]) == ("whisper", True, b"whisper")
+
+
+def test_a_form_cut_anywhere_tells_only_what_is_certain() -> None:
+    certain = FORM.index(b"\r\n--b", FORM.index(b"whisper")) + len(b"\r\n--b")
+    for cut in range(len(FORM) + 1):
+        found = peek_multipart(FORM[:cut], b"b")
+        assert found.model == ("whisper" if cut >= certain else None), cut
+        assert (found.span is None) is (found.model is None)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b'--b\r\nContent-Disposition: form-data; filename="model"; name="file"\r\n\r\nx\r\n',
+        b'--b\r\nContent-Disposition: form-data; name="my model"\r\n\r\nx\r\n',
+        b'--b\r\nContent-Disposition: form-data; name="model2"\r\n\r\nx\r\n',
+        b'--b\r\nContent-Disposition: form-data; xname="model"\r\n\r\nx\r\n',
+        b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nname="model"\r\n\r\n',
+    ],
+)
+def test_what_only_looks_like_the_field_of_the_model_is_not(part: bytes) -> None:
+    assert peek_multipart(part + b"--b--\r\n", b"b").model is None
+    assert peek_multipart(part + FORM, b"b").model == "whisper"
+
+
+@pytest.mark.parametrize("name", [b'name="model"', b"name=model", b'NAME="model"', b'charset=utf-8;name="model"'])
+def test_the_field_may_be_spelled_in_several_ways(name: bytes) -> None:
+    form = b"--b\r\ncontent-disposition: form-data; " + name + b"\r\n\r\na\r\n--b--\r\n"
+    assert peek_multipart(form, b"b").model == "a"
+
+
+def test_a_form_that_names_two_models_is_refused() -> None:
+    with pytest.raises(ProxyError) as caught:
+        peek_multipart((field("model", "a") + field("model", "b") + "--b--\r\n").encode(), b"b")
+    assert caught.value.code == "invalid_multipart"
+
+
+def test_a_model_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ProxyError) as caught:
+        peek_multipart(FORM.replace(b"whisper", b"\xff"), b"b")
+    assert caught.value.code == "invalid_type"
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.binary(max_size=80) | st.lists(st.sampled_from([b"--b", b"\r\n", b'name="model"', b"x", b": "])).map(b"".join)
+)
+def test_no_bytes_upset_the_reading_of_a_form(start: bytes) -> None:
+    with suppress(ProxyError):
+        found = peek_multipart(start, b"b")
+        assert found.model is None or (found.span is not None and start[slice(*found.span)].decode() == found.model)
