@@ -1,4 +1,4 @@
-"""The documentation tells what the code does: every error code, metric, route and command has its line, and no other."""
+"""The documents tell what the code does: every error code, metric, route and command has its line, and no other."""
 
 import re
 import typing
