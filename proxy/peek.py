@@ -7,6 +7,7 @@ body is checked here and obeyed elsewhere. It never rebuilds a body: a change re
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]")
 # What stands before it keeps a file called "model" from passing for the field of that name.
 _FIELD = re.compile(rb"""[;\s]name=(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
+_MODEL_FIELD = re.compile(rb"""[;\s]name="?model["\s;]""", re.IGNORECASE)
+_LONGEST_NAME = 16
+"""Bytes a match of `_MODEL_FIELD` may span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +111,16 @@ def peek_multipart(start: bytes, boundary: bytes) -> Peek:
     model: str | None = None
     span: tuple[int, int] | None = None
     stream = False
-    delimiter = b"--" + boundary
-    at = start.find(delimiter)
-    while at >= 0:
+    # A longer boundary that begins like ours is not ours.
+    delimiter = re.compile(rb"--" + re.escape(boundary) + rb"(?=\r\n|--|[ \t])")
+    part = delimiter.search(start)
+    while part is not None:
+        at = part.start()
         head = start.find(b"\r\n\r\n", at)
-        end = start.find(b"\r\n" + delimiter, head) if head >= 0 else -1
-        if end < 0:
+        part = delimiter.search(start, head) if head >= 0 else None
+        if part is None:
             break
+        end = part.start() - 2
         found = _FIELD.search(start, at, head)
         name = (found.group(1) or found.group(2)) if found is not None else b""
         value = start[head + 4 : end]
@@ -127,8 +134,26 @@ def peek_multipart(start: bytes, boundary: bytes) -> Peek:
             span = (head + 4, end)
         elif name == b"stream":
             stream = value.strip().lower() == b"true"
-        at = end + 2
     return Peek(model or None, stream, span)
+
+
+class ModelGuard:
+    """Passes the rest of a form on, and stops at a `model` field that nobody has judged."""
+
+    def __init__(self, start: bytes, read: Callable[[], Awaitable[bytes]]) -> None:
+        """*start* is what has been read and judged already; *read* gives the next bytes, empty at the end."""
+        self._tail = start[-_LONGEST_NAME:]
+        self._read = read
+
+    async def read(self) -> bytes:
+        """The next bytes; `ProxyError` 400 when they name a model."""
+        chunk = await self._read()
+        # A name may be cut anywhere, so the end of what came before is looked at again.
+        window = self._tail + chunk
+        if any(match.end() > len(self._tail) for match in _MODEL_FIELD.finditer(window)):
+            raise ProxyError("invalid_multipart", "Send 'model' once, before the file.", param="model", close=True)
+        self._tail = window[-_LONGEST_NAME:]
+        return chunk
 
 
 def _refuse_duplicate_keys(body: bytes) -> None:

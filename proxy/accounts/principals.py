@@ -19,6 +19,11 @@ class Principal:
     models: tuple[str, ...] = ("*",)
     """Names and globs of the models it may use."""
 
+    @property
+    def restricted(self) -> bool:
+        """Some models are not for it."""
+        return "*" not in self.models
+
     def may_use(self, model: str) -> bool:
         """Whether *model* is among its models."""
         return any(pattern in ("*", model) or fnmatchcase(model, pattern) for pattern in self.models)

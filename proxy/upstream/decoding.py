@@ -37,4 +37,7 @@ class Decoder:
             raise DecodingError("corrupt content coding") from None
         if self._inflate.unconsumed_tail:
             raise DecodingError("decompression bomb")
+        if self._inflate.unused_data:
+            # A second member, or junk: either way bytes that would silently be missing.
+            raise DecodingError("bytes after the end of the content coding")
         return plain

@@ -59,7 +59,7 @@ class OpenAI:
         else:
             body, found = await self._upload(inbound)
         if request.method == "POST":
-            if found.model is None and asked.needs_model:
+            if found.model is None and (asked.needs_model or (asked.generates and inbound.principal.restricted)):
                 raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
             if found.model is not None and not inbound.principal.may_use(found.model):
                 raise ProxyError("model_not_allowed", param="model")
@@ -99,11 +99,16 @@ class OpenAI:
         return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
 
     async def _upload(self, inbound: Inbound) -> tuple[Upload, peek.Peek]:
+        restricted = inbound.principal.restricted and inbound.request.method == "POST"
+        form = inbound.content_type == "multipart/form-data"
+        if restricted and not form:
+            # A body nobody here can read may name any model.
+            raise ProxyError("unsupported_media_type")
         inbound.welcome_body()
         start = b""
         found = peek.Peek(None, False)
-        boundary = peek.boundary_of(inbound.request.headers.get("Content-Type", ""))
-        if inbound.content_type == "multipart/form-data":
+        if form:
+            boundary = peek.boundary_of(inbound.request.headers.get("Content-Type", ""))
             if boundary is None:
                 raise ProxyError("invalid_multipart", "The multipart boundary is missing.")
             while len(start) < PEEKED_UPLOAD and found.model is None:
@@ -114,8 +119,10 @@ class OpenAI:
                 found = peek.peek_multipart(start, boundary)
         else:
             start = await inbound.read_part()
-        upload = Upload(start, found.span, inbound.request.content_length, inbound.read_part)
-        return upload, found
+        read = inbound.read_part
+        if restricted:
+            read = peek.ModelGuard(start, inbound.read_part).read
+        return Upload(start, found.span, inbound.request.content_length, read), found
 
 
 def _repeatable(asked: Operation, request: web.BaseRequest, value: dict[str, Any]) -> bool:

@@ -49,3 +49,13 @@ def test_a_bomb_is_an_error() -> None:
     with pytest.raises(DecodingError):
         Decoder(b"gzip").feed(bomb)
     assert len(Decoder(b"gzip").feed(gzip.compress(bytes(MAX_OUTPUT_PER_READ)))) == MAX_OUTPUT_PER_READ
+
+
+@pytest.mark.parametrize("more", [gzip.compress(b"world"), b"junk"])
+def test_bytes_after_the_end_are_never_silently_missing(more: bytes) -> None:
+    with pytest.raises(DecodingError):
+        Decoder(b"gzip").feed(gzip.compress(b"hello") + more)
+    decoder = Decoder(b"gzip")
+    assert decoder.feed(gzip.compress(b"hello")) == b"hello"
+    with pytest.raises(DecodingError):
+        decoder.feed(more)
