@@ -1,71 +1,185 @@
 """
-Which targets can answer a call for a model, in the order to try them.
+All providers and targets, and which of them can take a call for a model now, in the order to try them.
 
-Knows configuration and the providers' model lists; sends nothing.
+Knows configuration, the providers' model lists and every target's state; sends nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.providers.provider import Provider, Target
+from proxy.providers.balance import Balance
+from proxy.providers.breaker import Breaker
+from proxy.providers.provider import Provider
+from proxy.providers.target import Target
+from proxy.settings.models import Balance as Policy
 from proxy.settings.models import is_glob, most_specific, split_target
+
+PANIC = 0.5
+"""Below this share of healthy targets the verdicts are not believed and all are used again (Envoy, Finagle)."""
+MAX_TARGETS = 4096
+"""Targets remembered; a model name invented by a client must not cost memory for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model's targets at one moment."""
+
+    available: Sequence[Target]
+    """In the order to try them."""
+    resting: Sequence[tuple[Target, float]] = ()
+    """Those a provider asked to leave alone until a moment it named."""
+    skipped: Sequence[tuple[Target, str]] = ()
+    """Those that are not available, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A public model as configured."""
+
+    targets: Sequence[str] = ()
+    """`provider/model`; empty for every provider that serves the name."""
+    balance: Policy = "preference"
+    fallbacks: Sequence[str] = ()
+    context_fallbacks: Sequence[str] = ()
+    resume: bool = False
+
+
+_PLAIN = Entry()
+
+
+@dataclass(slots=True)
+class _Model:
+    """An entry and the balance that keeps its turn."""
+
+    entry: Entry
+    balance: Balance = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.balance = Balance(self.entry.balance)
 
 
 class Pool:
     """All providers, in order of preference, and the configured models."""
 
-    def __init__(self, providers: Sequence[Provider], models: Mapping[str, Sequence[str] | None]) -> None:
-        """
-        *providers* come in order of preference. *models* maps a public name or glob to its targets as
-        `provider/model`, or to None for every provider that serves it.
-        """
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        models: Mapping[str, Entry],
+        new_breaker: Callable[[], Breaker],
+        rng: random.Random,
+    ) -> None:
+        """*providers* come in order of preference; *models* maps public names and globs to their entries."""
         self.providers = list(providers)
-        self._models = {
-            name: [Target(*split_target(target)) for target in listed or ()] for name, listed in models.items()
-        }
+        self._by_name = {provider.name: provider for provider in providers}
+        self._models = {name: _Model(entry) for name, entry in models.items()}
+        self._unlisted = _Model(_PLAIN)
         self._configured = [name for name in models if not is_glob(name)]
+        self._new_breaker = new_breaker
+        self._rng = rng
+        self._targets: dict[tuple[str, str | None], Target] = {}
+        for provider in providers:
+            # Known from the start, so that a dashboard shows its breaker before its first call.
+            self._target(provider.name, None)
+        for name, entry in models.items():
+            for target in entry.targets:
+                self._target(*split_target(target))
+            if not entry.targets and not is_glob(name):
+                self.targets(name)
+        self._kept = frozenset(self._targets)
 
     def __repr__(self) -> str:
         return f"<Pool [{', '.join(provider.name for provider in self.providers)}]>"
 
+    @property
+    def all_targets(self) -> Iterable[Target]:
+        """Every target that has been configured or asked."""
+        return self._targets.values()
+
+    def entry(self, model: str | None) -> Entry:
+        """How a public model is configured; the defaults where it is not."""
+        return self._model(model).entry
+
     def targets(self, model: str | None) -> list[Target]:
-        """The targets for *model* in the order to try them; empty when nobody serves it."""
+        """Every target that could answer for *model*; empty when nobody serves it."""
         if model is None:
-            return [Target(provider.name, None) for provider in self.providers]
-        configured = self._models.get(model)
-        if configured is None and (pattern := most_specific(model, self._models)) is not None:
-            configured = self._models[pattern]
+            return [self._target(provider.name, None) for provider in self.providers]
+        configured = self._model(model).entry.targets
         if configured:
-            return configured
-        return [Target(provider.name, model) for provider in self.providers if provider.serves(model)]
+            return [self._target(*split_target(target)) for target in configured]
+        return [self._target(provider.name, model) for provider in self.providers if provider.serves(model)]
+
+    def choose(self, model: str | None, now: float, new_call: bool = True) -> Choice:
+        """
+        The targets for *model* that may be asked now, in order, and what keeps the others. *new_call*: this is the
+        first question of a call, which takes its turn.
+        """
+        targets = self.targets(model)
+        if len(targets) == 1 and targets[0].available(now):
+            return Choice(targets)
+        available = [target for target in targets if target.available(now)]
+        if len(available) == len(targets):
+            return Choice(self._model(model).balance.order(available, now, self._rng, new_call))
+        if sum(target.healthy(now) for target in targets) < PANIC * len(targets):
+            # Most are out: more likely our judgement is wrong than all of them are, and a try costs less than a no.
+            available = [target for target in targets if not target.full and not target.resting(now)]
+        chosen = set(available)
+        return Choice(
+            self._model(model).balance.order(available, now, self._rng, new_call),
+            [
+                (target, target.returns_at(now))
+                for target in targets
+                if target not in chosen and target.rests_as_told(now)
+            ],
+            [(target, target.why_not(now)) for target in targets if target not in chosen],
+        )
 
     def listing(self) -> list[dict[str, Any]]:
         """Every public model once, as entries of OpenAI's model list; configured names first, then by preference."""
         entries: dict[str, dict[str, Any]] = {}
         for name in self._configured:
-            entries[name] = _entry(name, "hapax")
+            entries[name] = _listed(name, "hapax")
         for provider in self.providers:
             for entry in provider.listed or ():
                 if provider.serves(entry["id"]):
-                    entries.setdefault(entry["id"], {**_entry(entry["id"], provider.name), **entry})
+                    entries.setdefault(entry["id"], {**_listed(entry["id"], provider.name), **entry})
             for name in provider.declared or ():
                 if not is_glob(name):
-                    entries.setdefault(name, _entry(name, provider.name))
+                    entries.setdefault(name, _listed(name, provider.name))
         return list(entries.values())
 
     def default_model(self) -> str | None:
         """The model of a native call that names none: the first configured one, else the first any provider has."""
-        for name in self._configured:
-            return name
-        for provider in self.providers:
-            for name in provider.declared or ():
-                if not is_glob(name):
-                    return name
-            for entry in provider.listed or ():
-                if provider.serves(entry["id"]):
-                    return str(entry["id"])
+        for entry in self.listing():
+            return str(entry["id"])
         return None
 
+    def _model(self, name: str | None) -> _Model:
+        if name is None or not self._models:
+            return self._unlisted
+        exact = self._models.get(name)
+        if exact is not None:
+            return exact
+        pattern = most_specific(name, self._models)
+        return self._models[pattern] if pattern is not None else self._unlisted
 
-def _entry(name: str, owner: str) -> dict[str, Any]:
+    def _target(self, provider: str, model: str | None) -> Target:
+        key = (provider, model)
+        target = self._targets.get(key)
+        if target is None:
+            target = self._targets[key] = Target(self._by_name[provider], model, self._new_breaker())
+            if len(self._targets) > MAX_TARGETS:
+                self._forget_one()
+        return target
+
+    def _forget_one(self) -> None:
+        """Drop the oldest target that no configuration names and nobody is asking."""
+        for key, target in self._targets.items():
+            if key not in self._kept and not target.in_flight:
+                del self._targets[key]
+                return
+
+
+def _listed(name: str, owner: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}

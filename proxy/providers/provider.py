@@ -6,10 +6,10 @@ It holds facts and predicates; how its API is reached stands in `upstream`.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any
 
+from proxy.providers.health import ActiveHealth
 from proxy.settings.models import is_glob
 
 
@@ -28,25 +28,63 @@ class Patterns:
 class Provider:
     """One upstream account."""
 
-    def __init__(self, name: str, models: Sequence[str] | None) -> None:
-        """*models* are names or globs; None means: what its own list says."""
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[str] | None,
+        *,
+        weight: int = 1,
+        max_concurrency: int = 0,
+        key_count: int = 1,
+        failure_threshold: int = 2,
+        prefills: bool = False,
+    ) -> None:
+        """
+        *models* are names or globs; None means: what its own list says. *max_concurrency* 0 is no limit.
+        *failure_threshold* is how many probes in a row must fail to make it unhealthy.
+        """
         self.name = name
         self.declared = list(models) if models is not None else None
+        self.weight = weight
+        self.prefills = prefills
+        """Its models continue a trailing assistant message, as far as is known."""
+        self.key_count = max(1, key_count)
         self.listed: list[dict[str, Any]] | None = None
         """Its own model list, entries as it sent them; None until it has answered once."""
-        self.list_fails = 0
-        """Refreshes of that list that failed in a row."""
+        self.health = ActiveHealth(failure_threshold)
+        """What the probes say."""
+        self.in_flight = 0
+        """Attempts under way, over all of its models."""
+        self.request_count = 0
+        """Attempts so far."""
+        self.error_count = 0
+        """Those that failed by its fault."""
+        self.parked_until = [0.0] * self.key_count
+        """Per key: until when it is not used, because the provider refused it or its money is gone."""
+        self._max_concurrency = max_concurrency
         self._serves = Patterns(models) if models is not None else None
         self._listed_names: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         count = "?" if self.listed is None else len(self.listed)
-        return f"<Provider {self.name} [{count} models listed]>"
+        return f"<Provider {self.name} [{count} models listed, {self.in_flight} in flight, {self.health!r}]>"
+
+    @property
+    def full(self) -> bool:
+        """As many attempts are under way as it may have."""
+        return self._max_concurrency > 0 and self.in_flight >= self._max_concurrency
+
+    def parked(self, now: float) -> bool:
+        """None of its keys may be used."""
+        return all(until > now for until in self.parked_until)
+
+    def park(self, key: int, until: float) -> None:
+        """Do not use *key* until then: the provider refused it."""
+        self.parked_until[key] = max(self.parked_until[key], until)
 
     def take_list(self, entries: list[dict[str, Any]]) -> None:
         """Replace the model list by what the provider just answered."""
         self.listed = entries
-        self.list_fails = 0
         self._listed_names = frozenset(entry["id"] for entry in entries)
 
     def serves(self, model: str) -> bool:
@@ -57,15 +95,3 @@ class Provider:
         if self._serves is not None:
             return model in self._serves
         return self.listed is None or model in self._listed_names
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A provider and the model name to ask it for."""
-
-    provider: str
-    model: str | None
-    """None for calls that name no model, such as `GET /v1/files`."""
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.model}" if self.model else self.provider

@@ -1,0 +1,103 @@
+"""
+The probes: every provider asked in the background for its model list, which also shows whether it is there.
+
+They run in parallel from the start, each with jitter, through a function that is handed in; they are not traffic, and
+what they find closes no breaker. A provider that falls silent keeps the list it gave last.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from proxy import clock, tasks
+from proxy.providers.provider import Provider
+
+_log = logging.getLogger("hapax")
+
+JITTER = 0.1
+"""Part of the interval by which each probe is moved at random, so that providers are not asked in lockstep."""
+
+Probe = Callable[[str], Awaitable[list[dict[str, Any]] | None]]
+"""
+Asks the provider of that name; its model list, or None when it answered but has none to give. Raises `ProbeFailed`.
+"""
+
+
+class ProbeFailed(Exception):
+    """The provider did not show that it works; the text says how, for the log."""
+
+
+class Checks:
+    """Probes providers, and keeps their model lists and health."""
+
+    def __init__(
+        self, providers: Sequence[Provider], probe: Probe, interval: float, judge: bool, rng: random.Random
+    ) -> None:
+        """*interval*: seconds between two probes of a provider. *judge*: failures make a provider unhealthy."""
+        self._providers = providers
+        self._probe = probe
+        self._interval = interval
+        self._judge = judge
+        self._rng = rng
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unknown = len(providers)
+        self._checked_at: dict[str, str] = {}
+        self.known = asyncio.Event()
+        """Every provider has been asked once: the lists, or their absence, mean something."""
+
+    def start(self) -> None:
+        """Begin to probe; the first round goes out at once and is not waited for."""
+        self._tasks = [tasks.start(self._run(provider), f"probes of {provider.name}") for provider in self._providers]
+
+    async def stop(self) -> None:
+        """Stop probing."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What is known of each provider, in the form of the health pages."""
+        return {
+            provider.name: {
+                "healthy": provider.health.healthy,
+                "last_check": self._checked_at.get(provider.name),
+                "consecutive_fails": provider.health.consecutive_fails,
+                "latency_ms": provider.health.latency_ms,
+                "error_count": provider.health.error_count,
+                "request_count": provider.request_count,
+            }
+            for provider in self._providers
+        }
+
+    async def _run(self, provider: Provider) -> None:
+        first = True
+        while True:
+            await self._ask(provider)
+            if first:
+                first = False
+                self._unknown -= 1
+                if not self._unknown:
+                    self.known.set()
+            await asyncio.sleep(self._interval * self._rng.uniform(1 - JITTER, 1 + JITTER))
+
+    async def _ask(self, provider: Provider) -> None:
+        started = clock.now()
+        failed: ProbeFailed | None = None
+        try:
+            entries = await self._probe(provider.name)
+            if entries is not None:
+                provider.take_list(entries)
+        except ProbeFailed as error:
+            failed = error
+        now = clock.now()
+        self._checked_at[provider.name] = clock.iso(clock.wall())
+        if not self._judge:
+            return
+        provider.health.record(failed is None, now, now - started)
+        for change in provider.health.take_transitions():
+            if change.healthy:
+                _log.info("provider %s: healthy again", provider.name)
+            else:
+                _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, failed)

@@ -1,0 +1,112 @@
+"""
+A target: a provider and the model name to ask it for, with everything that decides whether it is asked now.
+
+It holds state and predicates; who asks, in which order and what came of it is decided elsewhere.
+"""
+
+import random
+
+from proxy.providers.breaker import Breaker, Permit, Verdict
+from proxy.providers.keys import KeyRing
+from proxy.providers.latency import PeakEwma
+from proxy.providers.provider import Provider
+
+REST = 5.0
+"""Seconds a target rests after a 429 that named no time (Linkerd's penalty)."""
+LONGEST_REST = 300.0
+"""Seconds a provider may at most ask to be left alone (Linkerd's clamp)."""
+
+
+class Target:
+    """One provider's model."""
+
+    def __init__(self, provider: Provider, model: str | None, breaker: Breaker) -> None:
+        """*model* is None for calls that name none, such as `GET /v1/files`."""
+        self.provider = provider
+        self.model = model
+        self.breaker = breaker
+        self.latency = PeakEwma()
+        """Time to first content."""
+        self.in_flight = 0
+        self.keys = KeyRing(provider.key_count, provider.parked_until)
+        """Which of the provider's keys goes next, and which of them rest for this model."""
+        self.prefills = provider.prefills
+        """It continues a trailing assistant message; unlearned by a refusal."""
+        self._told_until = 0.0
+        """The end of the last rest whose length the provider named."""
+
+    def __repr__(self) -> str:
+        return f"<Target {self} [{self.in_flight} in flight, {self.breaker!r}]>"
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}/{self.model}" if self.model else self.provider.name
+
+    @property
+    def weight(self) -> int:
+        """Its share under weighted balancing."""
+        return self.provider.weight
+
+    def share(self, now: float) -> float:
+        """How much of its usual traffic it may take: less than 1 for a while after its breaker closed."""
+        return self.breaker.share(now)
+
+    @property
+    def full(self) -> bool:
+        """The provider has as many calls under way as it may."""
+        return self.provider.full
+
+    def resting(self, now: float) -> bool:
+        """Every key was refused and has to wait."""
+        return not self.keys.available(now)
+
+    def healthy(self, now: float) -> bool:
+        """Neither the probes nor the traffic speak against it."""
+        return self.provider.health.healthy and self.breaker.available(now)
+
+    def available(self, now: float) -> bool:
+        """May be asked now."""
+        return self.healthy(now) and not self.full and not self.resting(now)
+
+    def why_not(self, now: float) -> str:
+        """In a word, for the decision trail; empty when it is available."""
+        if not self.provider.health.healthy:
+            return "unhealthy"
+        if not self.breaker.available(now):
+            return f"breaker {self.breaker.state(now)}"
+        if self.resting(now):
+            return "parked" if self.provider.parked(now) else "resting"
+        return "full" if self.full else ""
+
+    def rests_as_told(self, now: float) -> bool:
+        """It rests because its provider asked for it, and for how long is known: it may be waited for."""
+        return now < self.returns_at(now) <= self._told_until
+
+    def returns_at(self, now: float) -> float:
+        """When it stops resting; *now* when it does not rest."""
+        return self.keys.next_at(now)
+
+    def begin(self, now: float) -> tuple[Permit | None, int]:
+        """
+        Take part in one more attempt: the breaker's permit (None when it is asked against its breaker's advice,
+        because nobody else is left) and the index of the key to use. Every call is matched by one of `end`.
+        """
+        self.in_flight += 1
+        self.provider.in_flight += 1
+        self.provider.request_count += 1
+        return self.breaker.allow(now), self.keys.pick(now) or 0
+
+    def end(self, permit: Permit | None, verdict: Verdict, now: float, rng: random.Random) -> None:
+        """The attempt is over."""
+        self.in_flight -= 1
+        self.provider.in_flight -= 1
+        if verdict is Verdict.FAILURE:
+            self.provider.error_count += 1
+        if permit is not None:
+            self.breaker.record(permit, now, verdict, rng)
+
+    def rest(self, key: int, seconds: float | None, now: float) -> None:
+        """Leave *key* alone for as long as the provider said, or for a little while when it did not say."""
+        until = now + min(REST if seconds is None else seconds, LONGEST_REST)
+        if seconds is not None:
+            self._told_until = max(self._told_until, until)
+        self.keys.rest(key, until)
