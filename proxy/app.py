@@ -4,6 +4,7 @@ The gateway, wired: from settings to the one function that answers requests.
 The only file that knows all rooms. It builds and holds; it listens on nothing.
 """
 
+import random
 from typing import Any
 
 import orjson
@@ -12,16 +13,20 @@ from prometheus_async.aio import time as timed
 from proxy.accounts.principals import Principals
 from proxy.observe.log import AccessLog
 from proxy.observe.metrics import Metrics
-from proxy.providers.catalog import Catalog, CatalogError
-from proxy.providers.pool import Pool
+from proxy.providers.breaker import Breaker
+from proxy.providers.budget import RetryBudget
+from proxy.providers.checks import Checks, ProbeFailed
+from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.relay.attempt import Clocks
+from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
 from proxy.settings import Settings
 from proxy.simulator import Simulator
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import FetchError, fetch
 from proxy.upstream.presets import PRESETS
+from proxy.web.admin import Admin, Trails
 from proxy.web.connection import GatewayServer
 from proxy.web.cors import Cors
 from proxy.web.front import Access, Front, Route
@@ -31,10 +36,12 @@ from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 
 LIST_INTERVAL = 60.0
-"""Seconds between refreshes of the model lists."""
-LIST_RETRY_INTERVAL = 5.0
-"""The same while some provider's list cannot be had."""
-LIST_TIMEOUT = 5.0
+"""Seconds between refreshes of the model lists where health checks are switched off."""
+
+RESERVED_FILES = 64
+"""Descriptors kept for logs, probes, listening sockets and operators."""
+PREFILLING = frozenset(("anthropic", "simulator"))
+"""Provider types known to continue a trailing assistant message; others do when `prefill: true` says so."""
 
 _GET = frozenset(("GET", "HEAD"))
 _POST = frozenset(("POST",))
@@ -56,27 +63,44 @@ class Gateway:
         if self.simulator is not None:
             await self.simulator.start()
         self._endpoints = {name: self._endpoint(name) for name in settings.preferred_order}
-        clocks = {
-            name: Clocks(provider.timeouts.first_token, provider.timeouts.idle, provider.timeouts.total)
-            for name, provider in settings.providers.items()
-        }
-        providers = [Provider(name, _declared_models(settings, name)) for name in settings.preferred_order]
-        pool = Pool(providers, {name: model.targets for name, model in settings.models.items()})
-        relay = Relay(pool, self._endpoints, clocks, settings.failover.retries)
+        rng = random.Random()
+        providers = [self._provider(name) for name in settings.preferred_order]
+        self.pool = pool = Pool(
+            providers,
+            {
+                name: Entry(model.targets, model.balance, model.fallbacks, model.context_fallbacks, model.resume)
+                for name, model in settings.models.items()
+            },
+            self._new_breaker,
+            rng,
+        )
+        failover = settings.failover
+        self.relay = relay = Relay(
+            pool,
+            self._endpoints,
+            {name: self._clocks(name) for name in settings.providers},
+            Rules(failover.retries, failover.initial_delay, failover.max_delay, failover.multiplier),
+            RetryBudget(failover.budget) if failover.budget else RetryBudget(0.0, reserve=0.0, trickle=0.0),
+            rng,
+        )
         principals = Principals(
             ((key.name, key.key.get_secret_value(), key.models) for key in settings.auth.keys),
             settings.auth.admin_key.get_secret_value() if settings.auth.admin_key else None,
         )
-        self.metrics = Metrics(lambda: self.front.active)
-        self.catalog = Catalog(
+        self.metrics = Metrics(lambda: self.front.active, pool)
+        health_check = settings.health_check
+        self.checks = Checks(
             providers,
-            timed(self.metrics.model_list_seconds)(self._fetch_models),
-            LIST_INTERVAL,
-            LIST_RETRY_INTERVAL,
+            timed(self.metrics.probe_seconds)(self._probe),
+            health_check.interval if health_check.enabled else LIST_INTERVAL,
+            health_check.enabled,
+            rng,
         )
         native = Native(relay, pool, settings.processing)
-        openai = OpenAI(relay, pool, self.catalog, native)
-        health = Health(self.catalog, principals, _SERVICES, lambda: self.front.draining)
+        openai = OpenAI(relay, pool, self.checks, native)
+        health = Health(self.checks, principals, _SERVICES, lambda: self.front.draining)
+        trails = Trails()
+        admin = Admin(trails, pool, self.checks.facts)
         operator = Access.OPERATOR if settings.metrics.auth else Access.OPEN
         routes = [
             Route("/v1/models", _GET, openai.models),
@@ -90,6 +114,8 @@ class Gateway:
             Route("/health/live", _GET, health.live, Access.OPEN),
             Route("/ready", _GET, health.ready, Access.OPEN),
             Route("/health/ready", _GET, health.ready, Access.OPEN),
+            Route("/admin/requests/*", _GET, admin.request, Access.ADMIN),
+            Route("/admin/providers", _GET, admin.providers, Access.ADMIN),
         ]
         if settings.metrics.enabled and settings.metrics.prometheus.enabled:
             routes.append(Route("/metrics", _GET, self._show_metrics, operator))
@@ -98,12 +124,13 @@ class Gateway:
             routes,
             principals,
             Cors(cors.allow_origins, cors.allow_methods, cors.allow_headers, cors.expose_headers, cors.max_age),
-            [self.metrics, AccessLog()],
+            [self.metrics, AccessLog(), trails],
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
+            max_requests=settings.server.max_requests or _affordable_requests(),
         )
-        await self.catalog.start()
+        self.checks.start()
 
     def protocols(self) -> GatewayServer:
         """What a listening socket makes its connections with."""
@@ -117,7 +144,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """End background work and close every connection to a provider."""
-        await self.catalog.stop()
+        await self.checks.stop()
         for endpoint in self._endpoints.values():
             await endpoint.close()
         if self.simulator is not None:
@@ -137,20 +164,64 @@ class Gateway:
             provider.timeouts.connect,
         )
 
-    async def _fetch_models(self, name: str) -> list[dict[str, Any]]:
-        endpoint = self._endpoints[name]
+    def _provider(self, name: str) -> Provider:
+        provider = self.settings.providers[name]
+        return Provider(
+            name,
+            _declared_models(self.settings, name),
+            weight=provider.weight,
+            max_concurrency=provider.max_concurrency,
+            key_count=len(provider.keys),
+            failure_threshold=self.settings.health_check.failure_threshold,
+            prefills=provider.type in PREFILLING if provider.prefill == "auto" else provider.prefill,
+        )
+
+    def _clocks(self, name: str) -> Clocks:
+        timeouts = self.settings.providers[name].timeouts
+        return Clocks(
+            timeouts.first_token,
+            timeouts.idle,
+            timeouts.total,
+            self.settings.failover.patience,
+            strict="first_token" in timeouts.model_fields_set,
+        )
+
+    def _new_breaker(self) -> Breaker:
+        rules = self.settings.circuit_breaker
+        return Breaker(rules.max_requests, rules.interval, rules.timeout, rules.failure_threshold)
+
+    async def _probe(self, name: str) -> list[dict[str, Any]] | None:
+        endpoint, rules = self._endpoints[name], self.settings.health_check
         try:
-            status, body = await fetch(endpoint, endpoint.models_path, LIST_TIMEOUT)
-            if status != 200:
-                raise CatalogError(f"status {status}")
+            if rules.probe == "completion":
+                await self._ask_for_a_token(name, endpoint, rules.timeout)
+            status, body = await fetch(endpoint, endpoint.models_path, rules.timeout)
+        except FetchError as error:
+            raise ProbeFailed(str(error)) from error
+        if status in (404, 405, 429):
+            # It is there, and has no list for us; whether it serves calls is for the calls to show.
+            return None
+        if status != 200:
+            raise ProbeFailed(f"GET /models: status {status}")
+        try:
             entries = orjson.loads(body)["data"]
             return [
                 {**entry, "id": entry["id"].removeprefix(endpoint.model_prefix)} for entry in entries if entry["id"]
             ]
-        except FetchError as error:
-            raise CatalogError(str(error)) from error
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise CatalogError("not a model list") from error
+            raise ProbeFailed("GET /models: not a model list") from error
+
+    async def _ask_for_a_token(self, name: str, endpoint: Endpoint, timeout: float) -> None:
+        """The probe that costs money: one token of the first model the provider is known to have."""
+        target = next(
+            (target for target in self.pool.all_targets if target.provider.name == name and target.model), None
+        )
+        if target is None:
+            return
+        question = {"model": target.model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
+        status, _ = await fetch(endpoint, "/chat/completions", timeout, body=orjson.dumps(question))
+        if status >= 500 or status in (401, 403):
+            raise ProbeFailed(f"completion: status {status}")
 
     async def _show_metrics(self, inbound: Inbound) -> None:
         body, content_type = self.metrics.render(inbound.request.headers.get("Accept", ""))
@@ -164,6 +235,16 @@ def _declared_models(settings: Settings, name: str) -> tuple[str, ...] | None:
         # Its model names carry directives, which no list can hold.
         return ("sim-*",)
     return provider.models or None
+
+
+def _affordable_requests() -> int:
+    """How many calls the file descriptors allow: each takes a client's and a provider's connection."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 10_000
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (min(allowed, 1_000_000) - RESERVED_FILES) // 2)
 
 
 def _needs_simulator(settings: Settings) -> bool:

@@ -17,5 +17,5 @@ def wall() -> datetime.datetime:
 
 
 def iso(moment: datetime.datetime) -> str:
-    """ISO 8601 with milliseconds and a Z, the form the log pipeline and the health bodies use."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    """ISO 8601 with milliseconds and a Z, the form the log pipeline and the health bodies use; *moment* is in UTC."""
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

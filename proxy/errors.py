@@ -46,6 +46,7 @@ KINDS: dict[str, Kind] = {
     ),
     "invalid_api_key": Kind(401, _INVALID, "AuthenticationError", "The API key is not valid."),
     "model_not_allowed": Kind(403, "permission_error", "AuthenticationError", "This key may not use that model."),
+    "admin_key_required": Kind(403, "permission_error", "AuthenticationError", "This path needs the admin key."),
     "origin_not_allowed": Kind(
         403, "permission_error", "AuthenticationError", "This origin is not among server.cors.allow_origins."
     ),
@@ -75,6 +76,8 @@ KINDS: dict[str, Kind] = {
     "upstream_error": Kind(502, "server_error", "ProcessingError", "The provider failed."),
     "upstream_truncated": Kind(502, "server_error", "ProcessingError", "The provider's answer broke off."),
     "upstream_unavailable": Kind(503, "server_error", "ProcessingError", "No provider can take this request now."),
+    "overloaded": Kind(503, "server_error", "InternalError", "The gateway has all the calls it can carry; try again."),
+    "shutting_down": Kind(503, "server_error", "InternalError", "The gateway is shutting down; try again."),
     "upstream_connect_timeout": Kind(504, "server_error", "ProcessingError", "The provider did not connect in time."),
     "upstream_timeout": Kind(504, "server_error", "ProcessingError", "The provider did not answer in time."),
     "http_version_not_supported": Kind(505, _INVALID, _VALIDATION, "Only HTTP/1.0 and HTTP/1.1 are spoken here."),

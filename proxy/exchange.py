@@ -37,8 +37,12 @@ class AttemptRecord:
     """The provider's status; 0 while none has arrived."""
     failure: str = ""
     """The error code of a failed attempt; empty for one that answered."""
+    began_beside: bool = False
+    """It was started beside another attempt that kept silent."""
     reason: str = ""
     """Which fault it was, for the operator; never content."""
+    reach: str = ""
+    """How far a failed attempt got: its class."""
     sent_at: float = 0.0
     head_at: float = 0.0
     first_content_at: float = 0.0
@@ -63,7 +67,15 @@ class Exchange:
     status: int = 0
     error_code: str = ""
     outcome: Outcome = Outcome.OK
+    answered_model: str = ""
+    """The public model whose target answered; differs from `model` when a fallback took over."""
     attempts: list[AttemptRecord] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Targets that were passed over, and why."""
+    resumed: int = 0
+    """How often the answer was continued by another target after it had broken off."""
+    hedged: bool = False
+    """A second target was asked beside a silent one."""
     bytes_in: int = 0
     bytes_out: int = 0
     events: int = 0
@@ -75,7 +87,10 @@ class Exchange:
 
     @property
     def provider(self) -> str:
-        """The provider of the last attempt; empty when none was made."""
+        """The provider whose content the client has, else that of the last attempt; empty when none was made."""
+        for attempt in reversed(self.attempts):
+            if attempt.first_content_at:
+                return attempt.provider
         return self.attempts[-1].provider if self.attempts else ""
 
     @property

@@ -4,8 +4,8 @@ Which headers pass through, in which direction, and what a request id may look l
 Allow-lists both ways: a header nobody thought of stays outside. Nothing here builds or sends a message.
 """
 
+import os
 import re
-import uuid
 from collections.abc import Iterable
 
 Header = tuple[bytes, bytes]
@@ -47,6 +47,8 @@ Response headers that reach the client, and the name they get there. Left out on
 provider's server and CDN headers, and its organisation and rate limits, which describe an account shared by others.
 """
 
+_random: list[str] = []
+"""Random hexadecimal digits, 32 each, not used yet."""
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,512}")
 
 
@@ -54,7 +56,17 @@ def request_id(offered: str | None) -> str:
     """The id the client offered when it is printable ASCII of at most 512 characters, else a new UUID."""
     if offered is not None and _REQUEST_ID.fullmatch(offered):
         return offered
-    return str(uuid.uuid4())
+    return _new_id()
+
+
+def _new_id() -> str:
+    """A random UUID (version 4). The system is asked for randomness once for many of them."""
+    if not _random:
+        block = os.urandom(4096)
+        _random.extend(block[at : at + 16].hex() for at in range(0, len(block), 16))
+    digits = _random.pop()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def for_provider(raw: Iterable[Header]) -> bytes:

@@ -76,11 +76,25 @@ def peek_json(value: dict[str, Any]) -> Peek:
 
 def with_model(body: bytes, model: str) -> bytes:
     """*body*, a JSON object already read, with the top-level `model` value replaced and every other byte as it was."""
+    start, end = _span_of(body, "model")
+    return body[:start] + orjson.dumps(model) + body[end:]
+
+
+def with_message(body: bytes, message: dict[str, Any]) -> bytes:
+    """*body*, a JSON object already read, with *message* added to its `messages` and every other byte as it was."""
+    _, end = _span_of(body, "messages")
+    return body[: end - 1] + b"," + orjson.dumps(message) + body[end - 1 :]
+
+
+def _span_of(body: bytes, name: str) -> tuple[int, int]:
+    """Where the value of the top-level key *name* stands; `ValueError` when there is none."""
     depth = 0
     key: bytes | None = None
-    wanted = False
+    start = -1
     for token in _TOKEN.finditer(body):
         text = token.group()
+        if depth == 1 and start >= 0 and text in b",}":
+            return start, start + len(body[start : token.start()].rstrip())
         if text in b"{[":
             depth += 1
         elif text in b"}]":
@@ -88,14 +102,12 @@ def with_model(body: bytes, model: str) -> bytes:
         elif depth != 1:
             continue
         elif text == b":":
-            wanted = key is not None and orjson.loads(key) == "model"
-        elif text == b",":
-            wanted = False
-        elif wanted:
-            return body[: token.start()] + orjson.dumps(model) + body[token.end() :]
-        else:
+            if key is not None and orjson.loads(key) == name:
+                start = token.end() + len(body[token.end() :]) - len(body[token.end() :].lstrip())
+            key = None
+        elif text != b",":
             key = text
-    raise ValueError("the body has no top-level model")
+    raise ValueError(f"the body has no top-level {name}")
 
 
 def boundary_of(content_type: str) -> bytes | None:

@@ -19,6 +19,10 @@ from proxy.settings import Loaded, Settings
 
 _log = logging.getLogger("hapax")
 
+FLUSH = 0.5
+"""Seconds that last bytes get to leave, once everything has been cut."""
+LAST_TURNS = 3
+"""Turns of the loop before the door closes: whoever has knocked by then is let in, not reset by the kernel."""
 BACKLOG = 2048
 """Connections the kernel may hold for us; aiohttp's 128 refuses bursts."""
 
@@ -61,18 +65,36 @@ class Listener:
         )
         self.port = listening.getsockname()[1]
 
-    async def drain(self, timeout: float) -> None:
-        """Accept no more; exchanges under way may end within *timeout* seconds."""
+    async def drain(self, delay: float, timeout: float) -> None:
+        """
+        Say that we are not ready, keep accepting for *delay* seconds, then accept no more; exchanges under way may end
+        within *timeout* seconds after that and are then cut, with the error event where a stream has begun.
+        """
         front = self.gateway.front
         front.draining = True
+        await asyncio.sleep(delay)
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
+        front.closing = True
+        self._protocols.close_idle()
+        if await self._emptied(timeout):
+            return
         if front.active:
-            try:
-                async with asyncio.timeout(timeout):
-                    await front.idle.wait()
-            except TimeoutError:
-                _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": front.active}})
+            _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": front.active}})
+        self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
+        await self._emptied(FLUSH)
+
+    async def _emptied(self, timeout: float) -> bool:
+        """Whether within *timeout* seconds every exchange has ended and its last byte has left."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.gateway.front.idle.wait()
+                await self._protocols.close_all()
+        except TimeoutError:
+            return False
+        return True
 
     async def stop(self) -> None:
         """Close everything at once; call `drain` first to let exchanges end."""
@@ -86,6 +108,7 @@ class Listener:
 def run(loaded: Loaded) -> int:
     """Serve until a signal says otherwise; returns the exit code."""
     _require_c_parser()
+    _raise_file_limit()
     log.configure(loaded.settings.logging.level, loaded.settings.logging.format)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -114,7 +137,8 @@ async def _serve(loaded: Loaded) -> int:
         loop.add_signal_handler(number, signals.put_nowait, number)
     first = await signals.get()
     _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
-    draining = tasks.start(listener.drain(settings.server.shutdown_timeout), "drain")
+    delay = settings.server.drain_delay if first is signal.SIGTERM else 0.0
+    draining = tasks.start(listener.drain(delay, settings.server.shutdown_timeout), "drain")
     second = tasks.start(signals.get(), "second signal")
     await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
     for waiting in (draining, second):
@@ -171,6 +195,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     import uvloop
 
     return uvloop.new_event_loop
+
+
+def _raise_file_limit() -> None:
+    """As many open files as the system lets us have: the soft limit is meant for programs that use select()."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _require_c_parser() -> None:

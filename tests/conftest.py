@@ -37,7 +37,14 @@ class RunningGateway:
     def port(self) -> int:
         return self.listener.port
 
-    def metric(self, name: str, **labels: str) -> float:
+    def nothing_held(self) -> None:
+        """Every exchange has ended, and everything its attempts took has been given back."""
+        assert self.listener.gateway.front.active == 0
+        for target in self.listener.gateway.pool.all_targets:
+            assert target.in_flight == 0, target
+            assert target.provider.in_flight == 0, target.provider
+
+    def metric(self, name: str, /, **labels: str) -> float:
         """The value of one series; 0 while it does not exist."""
         return self.listener.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
 
@@ -81,7 +88,7 @@ async def gateway(simulator: Simulator) -> AsyncIterator[GatewayFactory]:
     yield start
     for each in running:
         await each.listener.stop()
-        assert each.listener.gateway.front.active == 0
+        each.nothing_held()
 
 
 def provider(simulator: Simulator, **more: Any) -> dict[str, Any]:

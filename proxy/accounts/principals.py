@@ -46,6 +46,11 @@ class Principals:
         """No keys are configured: anybody may call, with any key or none."""
         return not self._by_digest
 
+    @property
+    def has_admin(self) -> bool:
+        """An admin key is configured."""
+        return self._admin is not None
+
     def find(self, key: str) -> Principal | None:
         """The holder of *key*; the same work for known and unknown ones."""
         return self._by_digest.get(_digest(key.encode("utf-8", "surrogateescape")))

@@ -7,7 +7,8 @@ broke off. What an answer amounts to is judged in `bodies`.
 """
 
 import asyncio
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from proxy import clock
@@ -16,7 +17,9 @@ from proxy.headers import Header, for_client, value_of
 from proxy.relay.bodies import ErrorAnswer, EventStream, InsteadOfStream, WholeAnswer
 from proxy.relay.client import Client
 from proxy.relay.endpoints import Operation
+from proxy.relay.resume import Recorder
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
+from proxy.sse import Scanner
 from proxy.upstream.decoding import Decoder, DecodingError
 from proxy.upstream.wire import Call, Loss
 
@@ -33,9 +36,18 @@ class Clocks:
     first_token: float
     """From the request to the first content of a stream."""
     idle: float
-    """Between two reads once the answer has begun."""
+    """Without progress once the answer has begun: an event with data in a stream, any byte elsewhere."""
     total: float
     """From the request to the end of an answer that is not streamed, or to the first content of one that is."""
+    patience: float = math.inf
+    """Silence after which another target is asked beside this one, if there is one."""
+    strict: bool = False
+    """`first_token` holds even for the last target there is; otherwise that one may take as long as `total`."""
+
+    def within(self, left: float) -> "Clocks":
+        """The same with no more than *left* seconds in all."""
+        # The moment that has passed since the exchange began is no reason to make new ones.
+        return self if left >= self.total - 0.01 else replace(self, total=max(0.0, left))
 
 
 class Owner(Protocol):
@@ -46,6 +58,12 @@ class Owner(Protocol):
 
     def ended(self, attempt: "Attempt", verdict: Verdict) -> None:
         """It is over."""
+
+    def impatient(self, attempt: "Attempt") -> None:
+        """It has produced nothing for as long as patience goes."""
+
+    def has_alternative(self) -> bool:
+        """Whether the call would not be lost with this attempt."""
 
 
 class Attempt:
@@ -60,8 +78,9 @@ class Attempt:
         client: Client,
         clocks: Clocks,
         streamed: bool,
+        recorder: Recorder | None = None,
     ) -> None:
-        """*streamed*: the client asked for a stream."""
+        """*streamed*: the client asked for a stream. *recorder* is told what passes, so that it can be continued."""
         loop = asyncio.get_running_loop()
         self.call: Call | None = None
         """Set by the owner as soon as the request is on its way."""
@@ -72,14 +91,17 @@ class Attempt:
         self._client = client
         self._clocks = clocks
         self._streamed = streamed
+        self._recorder = recorder
         self._headers: list[Header] = []
         self._body: EventStream | WholeAnswer | InsteadOfStream | ErrorAnswer | None = None
         self._decoder: Decoder | None = None
+        self._scanner: Scanner | None = None
+        """Counts the events of a stream."""
         self._committed = False
         self._over = False
-        self._read_at = record.started
-        self._patience = min(clocks.first_token, clocks.total) if streamed else clocks.total
-        self._timer: asyncio.TimerHandle | None = loop.call_at(loop.time() + self._patience, self._tick)
+        self._progress_at = record.started
+        self._patient = True
+        self._timer: asyncio.TimerHandle | None = loop.call_at(loop.time() + self._next_look(0.0), self._tick)
 
     def cancel(self) -> None:
         """Nobody wants the answer any more: close the provider's connection at once."""
@@ -98,7 +120,7 @@ class Attempt:
             return
         self.record.status = status
         self._headers = headers
-        self.record.head_at = self._read_at = clock.now()
+        self.record.head_at = self._progress_at = clock.now()
         upstream_id = value_of(headers, b"x-request-id") or value_of(headers, b"request-id")
         if upstream_id is not None:
             self._exchange.upstream_request_id = upstream_id.decode("latin-1")
@@ -112,7 +134,8 @@ class Attempt:
         if status >= 300:
             self._body = ErrorAnswer(self, status, headers, self._exchange.id)
         elif (value_of(headers, b"content-type") or b"")[:17].lower() == b"text/event-stream":
-            self._body = EventStream(self, self._operation.dialect)
+            self._body = stream = EventStream(self, self._operation.dialect, withhold_errors=self._recorder is not None)
+            self._scanner = stream.scanner
         elif self._streamed:
             self._body = InsteadOfStream(self)
         else:
@@ -121,7 +144,8 @@ class Attempt:
     def data(self, chunk: bytes) -> None:
         if self._over or self._body is None:
             return
-        self._read_at = clock.now()
+        scanner = self._scanner
+        events = -1 if scanner is None else scanner.events
         if self._decoder is not None:
             try:
                 chunk = self._decoder.feed(chunk)
@@ -130,6 +154,9 @@ class Attempt:
                 return
         if chunk:
             self._body.data(chunk)
+        if scanner is None or scanner.events != events:
+            # Comments and half events keep a connection open, but they are no progress (reliability.md T4, T5).
+            self._progress_at = clock.now()
 
     def ended(self, delimited: bool) -> None:
         if self._over:
@@ -148,7 +175,9 @@ class Attempt:
         elif self._committed:
             self.broke(loss.code, loss.reason)
         else:
-            self._settle(Failed(loss.code, Reach.UNANSWERED if loss.sent else Reach.NEVER_SENT, loss.reason))
+            # What we lack ourselves comes back as soon as other calls end.
+            wait = 1.0 if loss.code == "overloaded" else None
+            self._settle(Failed(loss.code, Reach.UNANSWERED if loss.sent else Reach.NEVER_SENT, loss.reason, wait))
 
     # What the answer turns out to be.
 
@@ -168,20 +197,36 @@ class Attempt:
         self._client.start(self.record.status, self._answer_headers(), length, streamed)
         call = self.call
         if call is not None:
-            self._client.on_pause, self._client.on_resume = call.pause, call.resume
+            self._client.on_pause, self._client.on_resume = call.pause, self._client_reads_on
             if self._client.paused:
                 call.pause()
         return True
 
+    def _client_reads_on(self) -> None:
+        # While nobody read from it, the provider could make no progress.
+        self._progress_at = clock.now()
+        if self.call is not None:
+            self.call.resume()
+
     def pass_on(self, chunk: bytes) -> None:
+        if self._over:
+            return
         self._exchange.bytes_out += len(chunk)
         self._client.write(chunk)
+        if self._recorder is not None:
+            self._recorder.note(chunk)
 
     def whole(self) -> None:
+        if self._over:
+            return
         self._client.finish()
-        self._settle(Whole())
+        # A client that takes only the continuation of an answer may have found that this is none.
+        if not self._over:
+            self._settle(Whole())
 
     def finished_early(self) -> None:
+        if self._over:
+            return
         call, self.call = self.call, None
         self.whole()
         if call is not None:
@@ -202,8 +247,10 @@ class Attempt:
 
     def broke(self, code: str, reason: str) -> None:
         """The answer will not become whole."""
+        if self._over:
+            return
         if not self._committed:
-            self._settle(Failed(code, Reach.UNANSWERED, reason))
+            self._settle(Failed(code, Reach.UNANSWERED if self.record.sent_at else Reach.NEVER_SENT, reason))
             return
         stream = self._body if isinstance(self._body, EventStream) else None
         self._settle(
@@ -211,7 +258,7 @@ class Attempt:
                 code,
                 reason,
                 streamed=stream is not None,
-                announced=stream is not None and stream.scanner.error is not None,
+                announced=stream is not None and stream.announced,
                 split=stream is not None and stream.gate.split,
             )
         )
@@ -232,10 +279,11 @@ class Attempt:
         if isinstance(verdict, Failed | Cut):
             self.record.failure = verdict.code
             self.record.reason = verdict.reason
+            self.record.reach = verdict.reach.value if isinstance(verdict, Failed) else "committed"
         if self._committed:
             self._client.on_pause = self._client.on_resume = None
         if isinstance(self._body, EventStream) and self._committed:
-            self._exchange.events = self._body.scanner.events
+            self._exchange.events += self._body.scanner.events
             self._exchange.usage = self._body.scanner.usage
         self._owner.ended(self, verdict)
 
@@ -250,18 +298,51 @@ class Attempt:
     def _tick(self) -> None:
         now = clock.now()
         if not self._committed:
-            deadline = self.record.started + self._patience
+            elapsed = now - self.record.started
+            if elapsed >= self._clocks.total or self._is_too_late(elapsed):
+                self._timer = None
+                self.broke("upstream_timeout", "no content in time")
+                return
+            if self._patient and elapsed >= self._hedge_after:
+                self._patient = False
+                self._owner.impatient(self)
+            deadline = self.record.started + self._next_look(elapsed)
         else:
             deadline = self.record.first_content_at + STREAM_LIFE
-            if not self._client.paused:
-                # A client that does not read is the write timeout's business, not the provider's fault.
-                deadline = min(deadline, self._read_at + self._clocks.idle)
-        if now >= deadline:
+            # A client that does not read is the write timeout's business, not the provider's fault.
+            since = now if self._client.paused else self._progress_at
+            deadline = min(deadline, since + self._clocks.idle)
+            if not isinstance(self._body, EventStream):
+                deadline = min(deadline, self.record.started + self._clocks.total)
+        if self._committed and now >= deadline:
             self._timer = None
-            self.broke("upstream_timeout", "stalled" if self._committed else "no content in time")
+            self.broke("upstream_timeout", "stalled")
             return
         loop = asyncio.get_running_loop()
         self._timer = loop.call_at(loop.time() + max(0.001, deadline - now), self._tick)
+
+    def _is_too_late(self, elapsed: float) -> bool:
+        """A stream without content for `first_token`, unless this is the last target and may take its time."""
+        clocks = self._clocks
+        if not self._streamed or elapsed < clocks.first_token:
+            return False
+        return clocks.strict or self._owner.has_alternative()
+
+    @property
+    def _hedge_after(self) -> float:
+        # An answer that is not streamed shows nothing until it is complete, and long ones are no sign of trouble.
+        return self._clocks.patience if self._streamed else max(self._clocks.patience, self._clocks.first_token)
+
+    def _next_look(self, elapsed: float) -> float:
+        """Seconds after the start at which something may be due next."""
+        clocks = self._clocks
+        moments = [clocks.total]
+        if self._streamed:
+            # The last target is looked at again now and then: an alternative may have come back.
+            moments.append(clocks.first_token if elapsed < clocks.first_token else elapsed + clocks.first_token)
+        if self._patient:
+            moments.append(self._hedge_after)
+        return min(moments)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -10,7 +10,7 @@ import orjson
 
 from proxy.errors import ProxyError
 from proxy.headers import Header, for_client, value_of
-from proxy.relay.gate import Gate
+from proxy.relay.gate import BOUNDARIES, Gate
 from proxy.relay.verdict import (
     Failed,
     Reach,
@@ -59,7 +59,11 @@ class Progress(Protocol):
 class EventStream:
     """An event stream: shut until its first content, whole at its own terminal marker."""
 
-    def __init__(self, progress: Progress, dialect: Dialect) -> None:
+    def __init__(self, progress: Progress, dialect: Dialect, withhold_errors: bool) -> None:
+        """*withhold_errors*: an error event is not for the client, because somebody else may continue the answer."""
+        self.announced = False
+        """The provider's own error event has reached the client."""
+        self._withhold_errors = withhold_errors
         self.scanner = Scanner(dialect)
         self.gate = Gate(self.scanner)
         self._progress = progress
@@ -84,6 +88,14 @@ class EventStream:
             if not progress.commit():
                 return
             self._committed = True
+        if scanner.error is not None and not self.announced:
+            if self._withhold_errors:
+                before = ready[: _start_of_error(ready)]
+                if before:
+                    progress.pass_on(before)
+                progress.broke("upstream_error", "error event")
+                return
+            self.announced = True
         if ready:
             progress.pass_on(ready)
         if scanner.done and scanner.whole and not scanner.within_newline:
@@ -110,6 +122,12 @@ class EventStream:
     def saved(self) -> bool:
         """Whether the connection may be lost now without harm: the stream had said its last word."""
         return self._committed and self.scanner.whole and self.scanner.between_events
+
+
+def _start_of_error(events: bytes) -> int:
+    """Where the event that holds the error begins in *events*, which end with it or go on behind it."""
+    said = events.find(b'"error"')
+    return max(0, *(events.rfind(mark, 0, said) + len(mark) if mark in events[:said] else 0 for mark in BOUNDARIES))
 
 
 class WholeAnswer:

@@ -10,7 +10,7 @@ from proxy.sse import Scanner
 MAX_HELD = 64 * 1024
 """Bytes held back at most; a preamble or an event that is longer passes as it comes."""
 
-_BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
+BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
 """How an event ends, whichever line endings the provider uses."""
 
 
@@ -55,4 +55,4 @@ class Gate:
 
 def _last_boundary(data: bytes) -> int:
     """Where the last whole event of *data* ends; 0 when none does."""
-    return max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in _BOUNDARIES)
+    return max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in BOUNDARIES)

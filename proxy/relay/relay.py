@@ -1,199 +1,236 @@
 """
 The core: one exchange from its targets to its end.
 
-Try the targets in order; a failure that left no trace may go to the next one, within the number of tries and the time
-there is. What an attempt does stands in `attempt`; what a failure means, in `verdict`.
+What comes next is decided in `course`, done in `race`; what an answer amounts to, in `bodies`. Here the three meet, and
+the client learns the end of it.
 """
 
-import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
-from proxy import clock, tasks
+from proxy import clock
 from proxy.errors import ProxyError
-from proxy.exchange import AttemptRecord, Exchange, Outcome
+from proxy.exchange import Exchange, Outcome
 from proxy.headers import Header
-from proxy.peek import with_model
-from proxy.providers.pool import Pool
-from proxy.providers.provider import Target
-from proxy.relay.attempt import Attempt, Clocks
+from proxy.providers.budget import RetryBudget
+from proxy.providers.pool import Choice, Pool
+from proxy.providers.target import Target
+from proxy.relay.attempt import Clocks
 from proxy.relay.client import Client
+from proxy.relay.course import Course, Rules
 from proxy.relay.cut import end_cut
-from proxy.relay.endpoints import Operation
-from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict
+from proxy.relay.question import Question, Upload
+from proxy.relay.race import Race
+from proxy.relay.resume import MAX_RESUMES, Recorder, Splice, continuing, is_resumable
+from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.wire import Call
 
 LONGEST_WAIT = 60.0
 """Seconds; a client told to wait longer is told not to try again by itself (reliability.md R13)."""
-
-
-@dataclass(slots=True)
-class Upload:
-    """A request body that is passed on as it arrives."""
-
-    start: bytes
-    """Its first bytes, read to find the model."""
-    span: tuple[int, int] | None
-    """Where the model's value stands in *start*."""
-    length: int | None
-    """Bytes in all; None when the client sends chunks without saying how many."""
-    read: Callable[[], Awaitable[bytes]]
-    """The next bytes; empty at the end."""
-    begun: bool = False
-    """More than *start* has been read: it cannot be sent again."""
-
-
-@dataclass(slots=True)
-class Question:
-    """What a client asks, as far as the relay needs to know."""
-
-    method: str
-    path: str
-    """Below `/v1`, with the query that may pass."""
-    operation: Operation
-    headers: bytes
-    """The client's headers a provider may see, as header lines."""
-    body: bytes | Upload | None
-    model: str | None
-    stream: bool
-    repeatable: bool
-    """Its only effect is the answer, so that a call that died unanswered may go to another target."""
+HEDGE_SHARE = 0.05
+"""Hedges as a share of all calls (The Tail at Scale: a few percent buy most of the tail)."""
+MARGIN = 0.05
+"""Part of the time a client says it will wait that is kept for telling it the outcome; at most a second."""
 
 
 class Relay:
     """Carries exchanges to the providers of a pool."""
 
     def __init__(
-        self, pool: Pool, endpoints: Mapping[str, Endpoint], clocks: Mapping[str, Clocks], retries: int
+        self,
+        pool: Pool,
+        endpoints: Mapping[str, Endpoint],
+        clocks: Mapping[str, Clocks],
+        rules: Rules,
+        retry_budget: RetryBudget,
+        rng: random.Random,
     ) -> None:
-        """*endpoints* and *clocks* by provider name; *retries* is how many more targets one call may try."""
+        """*endpoints* and *clocks* by provider name."""
         self._pool = pool
         self._endpoints = endpoints
         self._clocks = clocks
-        self._retries = retries
+        self._rules = rules
+        self._retry_budget = retry_budget
+        self._hedge_budget = RetryBudget(HEDGE_SHARE, reserve=5.0, trickle=0.2)
+        self._rng = rng
+        self._races: dict[Race, None] = {}
 
     async def relay(self, exchange: Exchange, question: Question, client: Client) -> None:
         """
         Answer *question* towards *client*; on return the client has a whole answer, a refusal by the provider, or an
         answer that was visibly cut. Raises `ProxyError` when there was none, with the client untouched.
         """
+        now = clock.now()
         targets = self._pool.targets(question.model)
         if not targets:
             raise ProxyError("model_not_found" if question.model else "upstream_unavailable", param="model")
-        deadline = exchange.started + self._clocks[targets[0].provider].total
-        failures: list[Failed] = []
-        for target in targets[: 1 + self._retries]:
-            verdict = await self._try(exchange, question, target, client, deadline)
-            if isinstance(verdict, Failed) and verdict.refusal is not None:
-                verdict = verdict.refusal
-            if isinstance(verdict, Failed):
-                failures.append(verdict)
-                if not _may_go_on(verdict, question) or clock.now() >= deadline:
-                    break
-                continue
-            if isinstance(verdict, Cut):
-                exchange.outcome = Outcome.CUT
-                exchange.error_code = verdict.code
-                end_cut(client, verdict, question.operation.dialect, exchange.id)
-            elif isinstance(verdict, Refused):
-                exchange.outcome = Outcome.REFUSED
-                exchange.bytes_out += len(verdict.body)
-                client.send(verdict.status, [*answer_headers(exchange), *verdict.headers], verdict.body)
-            return
-        raise _sum_up(failures, exchange)
-
-    async def _try(
-        self, exchange: Exchange, question: Question, target: Target, client: Client, deadline: float
-    ) -> Verdict:
-        record = AttemptRecord(target.provider, target.model or "", clock.now())
-        exchange.attempts.append(record)
-        clocks = self._clocks[target.provider]
-        left = deadline - record.started
-        if left < clocks.total:
-            clocks = Clocks(clocks.first_token, clocks.idle, max(0.0, left))
-        alone = Alone()
-        attempt = Attempt(alone, exchange, record, question.operation, client, clocks, question.stream)
-        endpoint = self._endpoints[target.provider]
-        body = question.body
+        self._retry_budget.note_request(now)
+        self._hedge_budget.note_request(now)
+        course = self._course(exchange, question, self._clocks[targets[0].provider.name].total)
+        race = Race(exchange, question, client, course, self._endpoints, self._clocks, self._rng)
+        if self._pool.entry(question.model).resume and is_resumable(question):
+            race.recorder = Recorder()
+        self._races[race] = None
         try:
-            if isinstance(body, Upload):
-                return await self._upload(exchange, question, target, endpoint, body, attempt, alone)
-            if body is not None and target.model is not None and target.model != question.model:
-                body = with_model(body, target.model)
-            attempt.call = endpoint.send(question.method, question.path, question.headers, exchange.id, body, attempt)
-            return await alone.verdict
+            step = course.first(now)
+            while step is not None:
+                if step.delay:
+                    if not await race.pause(step.delay):
+                        raise ProxyError("shutting_down")
+                    step = course.still(step, clock.now())
+                    continue
+                target, verdict = await race.run(step)
+                if isinstance(verdict, Cut) and race.recorder is not None:
+                    verdict = await self._resume(exchange, question, client, course, race, target, verdict)
+                if not isinstance(verdict, Failed):
+                    self._finish(exchange, question, client, verdict)
+                    return
+                step = course.after(target, verdict, clock.now())
         except BaseException:
-            attempt.cancel()
+            race.cancel()
             raise
+        finally:
+            del self._races[race]
+        self._give_up(exchange, question, client, course)
 
-    async def _upload(
+    async def _resume(
         self,
         exchange: Exchange,
         question: Question,
+        client: Client,
+        course: Course[Target],
+        race: Race,
         target: Target,
-        endpoint: Endpoint,
-        body: Upload,
-        attempt: Attempt,
-        alone: "Alone",
+        cut: Cut,
     ) -> Verdict:
-        start, length = body.start, body.length
-        if body.span is not None and target.model is not None and target.model != question.model:
-            name = target.model.encode()
-            start = start[: body.span[0]] + name + start[body.span[1] :]
-            if length is not None:
-                length += len(start) - len(body.start)
-        call = endpoint.send_streamed(question.method, question.path, question.headers, exchange.id, length, attempt)
-        attempt.call = call
-        pump = tasks.start(_pump(body, start, length is None, call), "upload")
-        try:
-            await asyncio.wait({pump, alone.verdict}, return_when=asyncio.FIRST_COMPLETED)
-            if pump.done() and (error := pump.exception()) is not None and not isinstance(error, ConnectionError):
-                raise error
-            return await alone.verdict
-        finally:
-            pump.cancel()
+        """Try to continue the answer that was cut; returns how it ended after all."""
+        assert race.recorder is not None
+        told = race.recorder.transcript()
+        if told is None or cut.split or cut.code == "shutting_down":
+            return cut
+        race.recorder = Recorder()
+        # What was cut had its time; what continues it gets its own.
+        course.go_on(clock.now() + self._clocks[target.provider.name].total)
+        step = course.after(target, Failed(cut.code, Reach.UNANSWERED, cut.reason), clock.now())
+        resumes = 0
+        while step is not None and resumes < MAX_RESUMES:
+            if step.delay:
+                if not await race.pause(step.delay):
+                    return cut
+                step = course.still(step, clock.now())
+                continue
+            prefill = step.target.prefills
+            splice = Splice(client, told, step.target.provider.name, restarted=not prefill)
+            splice.on_mismatch = partial(race.cut, cut.code, "the new answer went another way")
+            race.continue_as(continuing(question, told) if prefill else question, splice)
+            target, verdict = await race.run(step)
+            now = clock.now()
+            if isinstance(verdict, Whole):
+                exchange.resumed += 1
+                return verdict
+            if isinstance(verdict, Refused):
+                # It does not take what it is asked to continue: unlearned, never shown, and asked to begin anew.
+                if not prefill:
+                    return cut
+                step.target.prefills = False
+                step = replace(step, delay=0.0)
+                continue
+            if isinstance(verdict, Cut):
+                if splice.mismatched:
+                    return cut
+                resumes += 1
+                exchange.resumed += 1
+                verdict = Failed(verdict.code, Reach.UNANSWERED, verdict.reason)
+            step = course.after(target, verdict, now)
+        return cut
+
+    def cut_all(self, code: str, reason: str) -> None:
+        """End every exchange under way: those that have begun with an error event, the others with an error."""
+        for race in list(self._races):
+            race.cut(code, reason)
+
+    def _course(self, exchange: Exchange, question: Question, total: float) -> Course[Target]:
+        entry = self._pool.entry(question.model)
+        if question.patience is not None:
+            total = min(total, question.patience - min(1.0, question.patience * MARGIN))
+
+        def choose(model: str | None, now: float) -> Choice:
+            choice = self._pool.choose(model, now, new_call=not exchange.attempts)
+            for target, reason in choice.skipped:
+                exchange.skipped[str(target)] = reason
+            return choice
+
+        def may_repeat(failed: Failed) -> bool:
+            return _may_repeat(failed, question)
+
+        return Course(
+            question.model,
+            [name for name in entry.fallbacks if question.may_use(name)],
+            [name for name in entry.context_fallbacks if question.may_use(name)],
+            choose,
+            self._rules,
+            may_repeat,
+            exchange.started + total,
+            self._retry_budget,
+            self._hedge_budget,
+            self._rng,
+        )
+
+    def _finish(self, exchange: Exchange, question: Question, client: Client, verdict: Verdict) -> None:
+        if isinstance(verdict, Cut):
+            exchange.outcome = Outcome.CUT
+            exchange.error_code = verdict.code
+            end_cut(client, verdict, question.operation.dialect, exchange.id)
+        elif isinstance(verdict, Refused):
+            exchange.outcome = Outcome.REFUSED
+            exchange.error_code = verdict.code
+            exchange.bytes_out += len(verdict.body)
+            client.send(verdict.status, [*answer_headers(exchange), *verdict.headers], verdict.body)
+
+    def _give_up(self, exchange: Exchange, question: Question, client: Client, course: Course[Target]) -> None:
+        refusal = next((failed.refusal for failed in course.failures if failed.refusal is not None), None)
+        if refusal is not None:
+            # The most telling answer anybody gave (reliability.md R17).
+            self._finish(exchange, question, client, refusal)
+            return
+        failures = course.failures
+        if not failures:
+            failures = [self._nobody(question, clock.now())]
+        raise _sum_up(failures, exchange)
+
+    def _nobody(self, question: Question, now: float) -> Failed:
+        """Why no target could even be asked."""
+        skipped = self._pool.choose(question.model, now).skipped
+        returns = [target.returns_at(now) for target, reason in skipped if reason == "resting"]
+        if returns:
+            return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests", min(returns) - now)
+        if skipped and all(reason == "parked" for _, reason in skipped):
+            returns = [target.returns_at(now) for target, _ in skipped]
+            return Failed("upstream_unavailable", Reach.REFUSED, "every key is parked", min(returns) - now)
+        return Failed("upstream_unavailable", Reach.REFUSED, "no target is available", 1.0)
 
 
-class Alone:
-    """The owner of an attempt that runs by itself."""
-
-    def __init__(self) -> None:
-        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-
-    def claim(self, attempt: Attempt) -> bool:
-        return True
-
-    def ended(self, attempt: Attempt, verdict: Verdict) -> None:
-        if not self.verdict.done():
-            self.verdict.set_result(verdict)
-
-
-async def _pump(body: Upload, start: bytes, chunked: bool, call: Call) -> None:
-    chunk = start
-    while True:
-        if chunk:
-            await call.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-        chunk = await body.read()
-        if not chunk:
-            break
-        body.begun = True
-    if chunked:
-        await call.write(b"0\r\n\r\n")
-    call.finish()
+_PASSING = frozenset(("rate_limit_exceeded", "upstream_unavailable", "overloaded"))
+"""What may be over after a wait."""
 
 
 def answer_headers(exchange: Exchange) -> list[Header]:
     """Which provider answers, and after how many attempts."""
+    if not exchange.attempts:
+        return [(b"X-Hapax-Attempts", b"0")]
     return [
         (b"X-Hapax-Provider", exchange.provider.encode("latin-1", "replace")),
         (b"X-Hapax-Attempts", b"%d" % len(exchange.attempts)),
     ]
 
 
-def _may_go_on(failed: Failed, question: Question) -> bool:
-    """Whether another target may have the call after this failure."""
+def _may_repeat(failed: Failed, question: Question) -> bool:
+    """Whether another attempt is allowed after this failure."""
+    if failed.code == "shutting_down":
+        return False
     if isinstance(question.body, Upload) and question.body.begun:
         return False
     if failed.reach is Reach.UNANSWERED:
@@ -206,10 +243,10 @@ def _sum_up(failures: list[Failed], exchange: Exchange) -> ProxyError:
     chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
     headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
     waits = [failed.retry_after for failed in failures if failed.retry_after is not None]
-    wait = min(waits) if waits and chosen.code in ("rate_limit_exceeded", "upstream_unavailable") else None
+    wait = min(waits) if waits and chosen.code in _PASSING else None
     if wait is not None:
         headers.append(("Retry-After", str(max(1, math.ceil(wait)))))
-        headers.append(("retry-after-ms", str(math.ceil(wait * 1000))))
+        headers.append(("retry-after-ms", str(max(1, math.ceil(wait * 1000)))))
     if wait is None or wait > LONGEST_WAIT:
         # Our own tries are spent: a client that repeats them at once only multiplies the load.
         headers.append(("x-should-retry", "false"))

@@ -22,6 +22,9 @@ MAX_RETRY_AFTER = 3600.0
 SPENT = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached")
 """Codes that mean money is gone, not that the pace was too high."""
 
+LASTING = frozenset((501, 505, 508))
+"""Statuses above 499 that another try at the same target does not change: what it cannot do, and a loop."""
+
 
 class Reach(Enum):
     """How far a failed request got: what decides whether another target may have it."""
@@ -59,9 +62,9 @@ class Failed:
     """What to tell the client if nobody else can help."""
 
     @property
-    def silent(self) -> bool:
-        """The target did not answer in time; it would not the next time either."""
-        return self.code == "upstream_timeout"
+    def lasting(self) -> bool:
+        """The target did not answer in time, or said what it would say the next time as well."""
+        return self.code in ("upstream_timeout", "upstream_redirect") or self.status in LASTING
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,9 @@ class Timeouts(Section):
     """The four clocks of an attempt."""
 
     connect: Duration = duration("5s", "To connect, TLS included.")
-    first_token: Duration = duration("30s", "From sending the request to the first content.")
-    idle: Duration = duration("60s", "Between two pieces of an answer.")
-    total: Duration = duration("600s", "From the start of the attempt to the end of its answer.")
+    first_token: Duration = duration("30s", "From sending the request to the first content of a stream.")
+    idle: Duration = duration("60s", "Between two pieces of an answer; comments in a stream do not count.")
+    total: Duration = duration("600s", "Over all attempts, to the end of an answer or the first content of a stream.")
 
 
 class Provider(Section):

@@ -110,7 +110,13 @@ class Server(Section):
     )
     max_header_bytes: Size = size("64KiB", "Largest request head.")
     max_body_bytes: Size = size("32MiB", "Largest JSON body; uploads are streamed.")
-    shutdown_timeout: DurationOrZero = duration("30s", "Streams may finish this long after SIGTERM.")
+    drain_delay: DurationOrZero = duration(
+        "5s", "After SIGTERM, keep accepting for this long while /ready says no, so that load balancers can turn away."
+    )
+    shutdown_timeout: DurationOrZero = duration("30s", "After that delay, streams may finish for this long.")
+    max_requests: int = Field(
+        0, ge=0, description="Calls under way at once; more are refused with 503. 0: what file descriptors allow."
+    )
     tls: Tls | None = Field(None, description="Serve HTTPS with this certificate; omitted: plain HTTP.")
     http3: Http3 = section(Http3, "HTTP/3 beside HTTP/1.1.")
     cors: Cors = section(Cors, "Calls from browser applications.")

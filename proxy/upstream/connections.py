@@ -7,6 +7,7 @@ byte is the ordinary end of a keep-alive; the same request goes once more on a f
 """
 
 import asyncio
+import errno
 import ipaddress
 import random
 import socket
@@ -24,10 +25,15 @@ from proxy.upstream.wire import Loss, Sink
 
 KEEP_ALIVE = 15.0
 """Seconds an idle connection may wait, shortened at random by up to a third so that they do not all end at once."""
+RECEIVE_BUFFER = 128 * 1024
+"""Bytes the kernel may hold of an answer: one read is no larger, and that is what a slow client makes us hold."""
 DNS_TTL = 60.0
 """Seconds an answer of the resolver is used; when the resolver fails, the last answer serves on."""
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds before the next address is tried beside a silent one (RFC 8305)."""
+
+_OUR_OWN = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM))
+"""No descriptor, port or memory is left here: nothing that a provider could be blamed for."""
 
 
 @lru_cache(maxsize=1)
@@ -139,6 +145,7 @@ class Connections:
             )
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
                 _, connection = await loop.create_connection(
                     lambda: Connection(self._released),
                     sock=sock,
@@ -215,7 +222,11 @@ class HttpCall:
         except ssl.SSLError as error:
             self._fail_to_connect("upstream_connect_error", f"TLS: {error.reason or type(error).__name__}")
         except OSError as error:
-            self._fail_to_connect("upstream_connect_error", f"connect: {type(error).__name__}")
+            code = "overloaded" if error.errno in _OUR_OWN else "upstream_connect_error"
+            self._fail_to_connect(code, f"connect: {errno.errorcode.get(error.errno or 0, type(error).__name__)}")
+        except UnicodeError:
+            # What the resolver's encoding makes of a label that is too long.
+            self._fail_to_connect("upstream_connect_error", "connect: not a host name")
         else:
             self._pool._connecting.discard(self)
             self._connecting = None

@@ -1,18 +1,17 @@
 """
 One provider's API as the relay calls it: base URL, credentials, and the exact head of each request.
 
-Every head is built here from our own parts, never relayed. It picks among the provider's keys by turn; which target to
-ask, and what an answer means, is decided elsewhere.
+Every head is built here from our own parts, never relayed. Which target to ask with which key, and what an answer
+means, is decided elsewhere.
 """
 
 from collections.abc import Sequence
-from itertools import cycle
 from urllib.parse import urlsplit
 
 from proxy import __version__
 from proxy.headers import PSEUDONYM, TO_PROVIDER
 from proxy.upstream.connections import Connections, HttpCall
-from proxy.upstream.presets import Preset
+from proxy.upstream.presets import OPENAI_PATHS, Preset
 from proxy.upstream.wire import Sink
 
 
@@ -28,7 +27,10 @@ class Endpoint:
         extra_headers: Sequence[tuple[str, str]],
         connect_timeout: float,
     ) -> None:
-        """*keys* are used by turn; *extra_headers* go on every request and win over ours and the client's."""
+        """
+        Of *keys* the caller says by index which goes on a request. *extra_headers* go on every request and win over
+        ours and the client's.
+        """
         base_url = base_url.rstrip("/")
         if preset.path_suffix and not base_url.endswith(preset.path_suffix):
             base_url += preset.path_suffix
@@ -38,8 +40,6 @@ class Endpoint:
         self.model_prefix = preset.model_prefix
         parts = urlsplit(base_url)
         self._base_path = parts.path
-        self._auth = preset.auth
-        self._keys = cycle(keys) if keys else None
         self._extra_names = {name.lower().encode() for name, _ in extra_headers}
         fixed = [
             ("Host", parts.netloc.rpartition("@")[2]),
@@ -48,6 +48,9 @@ class Endpoint:
             # Bytes pass through as they are, so they must not be compressed for us alone.
             ("Accept-Encoding", "identity"),
         ]
+        # Which of the two applies depends on the path, and the key's place in the list is the caller's choice.
+        self._credentials = [self._own(preset.auth("/chat/completions", key)) for key in keys]
+        self._native_credentials = [self._own(preset.auth("/", key)) for key in keys]
         self._fixed = _lines([pair for pair in fixed if pair[0].lower().encode() not in self._extra_names])
         self._fixed += _lines(extra_headers)
         self._overruled = tuple(name + b":" for name in self._extra_names & TO_PROVIDER)
@@ -57,48 +60,55 @@ class Endpoint:
         return f"<Endpoint {self.name} {self.base_url} {self._connections!r}>"
 
     def send(
-        self, method: str, path: str, client_lines: bytes, request_id: str, body: bytes | None, sink: Sink
+        self, method: str, path: str, client_lines: bytes, request_id: str, body: bytes | None, key: int, sink: Sink
     ) -> HttpCall:
         """Send a whole request; *path* is below the base URL and may carry a query, *client_lines* are header lines."""
-        head = self._head(method, path, client_lines, request_id)
+        head = self._head(method, path, client_lines, request_id, key)
         if body is None:
             return self._connections.send(head + b"\r\n", sink)
         return self._connections.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body), sink)
 
     def send_streamed(
-        self, method: str, path: str, client_lines: bytes, request_id: str, length: int | None, sink: Sink
+        self, method: str, path: str, client_lines: bytes, request_id: str, length: int | None, key: int, sink: Sink
     ) -> HttpCall:
         """Send the head of a request whose body follows: *length* bytes, or chunked by the caller when None."""
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-        head = self._head(method, path, client_lines, request_id)
+        head = self._head(method, path, client_lines, request_id, key)
         return self._connections.send_streamed(b"%b%b\r\n\r\n" % (head, framing), sink)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._connections.close()
 
-    def _head(self, method: str, path: str, client_lines: bytes, request_id: str) -> bytes:
+    def _head(self, method: str, path: str, client_lines: bytes, request_id: str, key: int) -> bytes:
         if self._overruled:
             lines = client_lines.splitlines(keepends=True)
             client_lines = b"".join([line for line in lines if not line.startswith(self._overruled)])
-        credentials: tuple[tuple[str, str], ...] = ()
-        if self._keys is not None:
-            credentials = tuple(
-                pair
-                for pair in self._auth(path, next(self._keys))
-                if pair[0].lower().encode() not in self._extra_names
-                # A client that names its own version of a provider's API gets it.
-                and b"\r\n%b: " % pair[0].encode() not in b"\r\n" + client_lines
-            )
+        credentials = b""
+        if self._credentials:
+            if path.startswith(OPENAI_PATHS):
+                credentials = self._credentials[key]
+            else:
+                credentials = self._native_credentials[key]
+                if b"anthropic-version:" in credentials and b"\r\nanthropic-version:" in b"\r\n" + client_lines:
+                    # A client that names its own version of a provider's API gets it.
+                    credentials = b"".join(
+                        line
+                        for line in credentials.splitlines(keepends=True)
+                        if not line.startswith(b"anthropic-version:")
+                    )
         return b"%b %b%b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             method.encode("ascii"),
             self._base_path.encode("ascii"),
             path.encode("ascii"),
             self._fixed,
-            _lines(credentials),
+            credentials,
             client_lines,
             request_id.encode("ascii"),
         )
+
+    def _own(self, credentials: Sequence[tuple[str, str]]) -> bytes:
+        return _lines([pair for pair in credentials if pair[0].lower().encode() not in self._extra_names])
 
 
 def _lines(pairs: Sequence[tuple[str, str]]) -> bytes:

@@ -45,10 +45,16 @@ class _Collector:
             self.done.set_exception(FetchError(loss.reason))
 
 
-async def fetch(endpoint: Endpoint, path: str, timeout: float) -> tuple[int, bytes]:
-    """Status and body of `GET path`; `FetchError` when none came within *timeout* seconds."""
+async def fetch(
+    endpoint: Endpoint, path: str, timeout: float, key: int = 0, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """Status and body of `GET path`, or of a POST of JSON *body*; `FetchError` unless both come within *timeout* s."""
     collector = _Collector()
-    call = endpoint.send("GET", path, b"Accept: application/json\r\n", "control-plane", None, collector)
+    lines = b"Accept: application/json\r\n"
+    if body is not None:
+        lines += b"content-type: application/json\r\n"
+    method = "GET" if body is None else "POST"
+    call = endpoint.send(method, path, lines, "control-plane", body, key, collector)
     try:
         async with asyncio.timeout(timeout):
             return await collector.done

@@ -7,6 +7,9 @@ All of them speak OpenAI's HTTP API; a preset holds only the differences. Where 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+OPENAI_PATHS = ("/chat/", "/completions", "/embeddings")
+"""What a provider with an API of its own offers in OpenAI's form beside it."""
+
 
 def bearer(path: str, key: str) -> tuple[tuple[str, str], ...]:
     """OpenAI's own form."""
@@ -23,7 +26,7 @@ def anthropic_key(path: str, key: str) -> tuple[tuple[str, str], ...]:
     Anthropic's OpenAI-compatible endpoints take a bearer token, as the OpenAI SDK sends it; its native ones want
     `x-api-key` and a version.
     """
-    if path.startswith(("/chat/", "/completions", "/embeddings")):
+    if path.startswith(OPENAI_PATHS):
         return bearer(path, key)
     return (("x-api-key", key), ("anthropic-version", "2023-06-01"))
 

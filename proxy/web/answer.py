@@ -1,8 +1,8 @@
 """
 One answer on its way to a client, written straight to the connection's transport.
 
-It implements the relay's `Client` and aiohttp's `StreamResponse` at once: heads are joined from precomputed lines,
-chunks are framed without a coroutine. It decides nothing about what is sent.
+It is the relay's `Client`, and to aiohttp a response that has nothing left to do: heads are joined from precomputed
+lines, chunks are framed without a coroutine. It decides nothing about what is sent.
 """
 
 import socket
@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from proxy import clock
 from proxy.exchange import Exchange
@@ -29,11 +28,25 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _date: tuple[int, bytes] = (0, b"")
 
 
-class Answer(web.StreamResponse):
+class Answer:
     """The answer to one request."""
 
+    __slots__ = (
+        "_chunked_body",
+        "_connection",
+        "_exchange",
+        "_head_only",
+        "_old",
+        "_question",
+        "begun",
+        "body_asked",
+        "extra_lines",
+        "keep_alive",
+        "on_pause",
+        "on_resume",
+    )
+
     def __init__(self, exchange: Exchange, connection: "ClientConnection", request: web.BaseRequest) -> None:
-        super().__init__()
         self.on_pause: Callable[[], object] | None = None
         self.on_resume: Callable[[], object] | None = None
         self.extra_lines = b""
@@ -42,7 +55,7 @@ class Answer(web.StreamResponse):
         self._connection = connection
         self._old = request.version < (1, 1)
         self._head_only = request.method == "HEAD"
-        self._keep_alive = request.keep_alive
+        self.keep_alive = request.keep_alive
         self._chunked_body = False
         self._question = request.content
         self.body_asked = "Expect" not in request.headers
@@ -61,7 +74,7 @@ class Answer(web.StreamResponse):
 
     def close_after(self) -> None:
         """End the connection after this answer."""
-        self._keep_alive = False
+        self.keep_alive = False
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole answer in one write."""
@@ -79,14 +92,14 @@ class Answer(web.StreamResponse):
             headers = [*headers, (b"Content-Length", b"%d" % length)]
         elif self._old:
             # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
-            self._keep_alive = False
+            self.keep_alive = False
         else:
             self._chunked_body = True
             headers = [*headers, (b"Transfer-Encoding", b"chunked")]
         head = self._head(status, headers)
         self._write(head + _STREAM_LINES + b"\r\n" if streamed else head + b"\r\n")
 
-    def write(self, chunk: bytes) -> None:  # type: ignore[override]  # a plain call: no coroutine per chunk
+    def write(self, chunk: bytes) -> None:
         """More of the body."""
         if not chunk:
             return
@@ -101,7 +114,7 @@ class Answer(web.StreamResponse):
 
     def cut(self) -> None:
         """Close without the mark of a good end; what was written before still arrives."""
-        self._keep_alive = False
+        self.keep_alive = False
         transport = self._connection.transport
         if transport is None:
             return
@@ -115,13 +128,12 @@ class Answer(web.StreamResponse):
     def _head(self, status: int, headers: list[Header]) -> bytes:
         self._exchange.status = status
         self.begun = True
-        self._status = status
         if not self._question.is_eof():
             # The rest of the body is not wanted, so nothing can follow it; and what nobody asked for never comes.
-            self._keep_alive = False
+            self.keep_alive = False
             if not self.body_asked:
                 self._connection.close_at_once()
-        if not self._keep_alive:
+        if not self.keep_alive:
             connection = b"Connection: close\r\n"
         elif self._old:
             connection = b"Connection: keep-alive\r\n"
@@ -141,13 +153,13 @@ class Answer(web.StreamResponse):
         if transport is not None:
             transport.write(data)
 
-    # What aiohttp calls once the handler has returned: everything has been written already.
+    # What aiohttp asks of a response once the handler has returned: everything has been written already.
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        return None
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to prepare."""
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        self._eof_sent = True
+    async def write_eof(self) -> None:
+        """Nothing is left to write."""
 
 
 def _http_date() -> bytes:

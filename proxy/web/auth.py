@@ -45,3 +45,15 @@ def authenticate_operator(request: web.BaseRequest, principals: Principals) -> P
     if key is not None and principals.is_admin(key):
         return Principal("admin")
     return authenticate(request, principals)
+
+
+def authenticate_admin(request: web.BaseRequest, principals: Principals) -> Principal:
+    """For pages that show everybody's calls: the admin key, or anybody where there are no keys at all."""
+    if principals.open and not principals.has_admin:
+        return ANYONE
+    key = key_of(request)
+    if key is None:
+        raise ProxyError("missing_api_key", headers=(("WWW-Authenticate", "Bearer"),))
+    if not principals.is_admin(key):
+        raise ProxyError("admin_key_required" if principals.find(key) else "invalid_api_key")
+    return Principal("admin")

@@ -2,10 +2,14 @@
 Our side of a client's connection: aiohttp's request handler, told what a proxy must know.
 
 Adds what aiohttp leaves out: a deadline for request heads, a limit on how long a client may refuse to read, a signal
-when its buffer fills and empties, and error answers in our own shape for bytes that never became a request.
+when its buffer fills and empties, an eye on clients that leave while we do not listen, and error answers in our own
+shape for bytes that never became a request.
 """
 
 import asyncio
+import socket
+import struct
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -16,14 +20,34 @@ from aiohttp.web_protocol import RequestHandler
 from proxy.errors import ProxyError
 from proxy.web.answer import Answer
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Refuse = Callable[[web.BaseRequest, ProxyError], web.StreamResponse]
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+STALL_LOOKS = 10
+"""How often within the write timeout a client that does not keep up is looked at."""
+GONE_LOOK = 0.05
+"""Seconds between looks at a client we do not read from, whose end no event would tell."""
+_ESTABLISHED = 1
+
+Handler = Callable[[web.BaseRequest], Awaitable[Answer]]
+Refuse = Callable[[web.BaseRequest, ProxyError], Answer]
 
 
 class ClientConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_head_timer", "_read_timeout", "_refuse", "_stall_timer", "_write_timeout", "answer")
+    __slots__ = (
+        "_gone_timer",
+        "_head_timer",
+        "_read_timeout",
+        "_refuse",
+        "_stall_timer",
+        "_taken_at",
+        "_untaken",
+        "_write_timeout",
+        "answer",
+    )
 
     def __init__(self, server: "GatewayServer", **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -34,6 +58,10 @@ class ClientConnection(RequestHandler):
         self._write_timeout = server.write_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._gone_timer: asyncio.TimerHandle | None = None
+        # Bytes the client has not taken yet, and when it last took some; while its buffer is full.
+        self._untaken = 0
+        self._taken_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -42,7 +70,8 @@ class ClientConnection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop(self._head_timer)
         self._stop(self._stall_timer)
-        self._head_timer = self._stall_timer = None
+        self._stop(self._gone_timer)
+        self._head_timer = self._stall_timer = self._gone_timer = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -58,7 +87,9 @@ class ClientConnection(RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall_timer = self._loop.call_later(self._write_timeout, self._client_stalls)
+        self._untaken = self._count_untaken()
+        self._taken_at = self._loop.time()
+        self._stall_timer = self._loop.call_later(self._write_timeout / STALL_LOOKS, self._look_for_stall)
         if self.answer is not None and self.answer.on_pause is not None:
             self.answer.on_pause()
 
@@ -68,6 +99,16 @@ class ClientConnection(RequestHandler):
         self._stall_timer = None
         if self.answer is not None and self.answer.on_resume is not None:
             self.answer.on_resume()
+
+    @property
+    def waiting(self) -> bool:
+        """No whole request has come since the last answer."""
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of a request has come since the last answer."""
+        return self.waiting and self._head_timer is None
 
     def handle_error(
         self,
@@ -84,7 +125,7 @@ class ClientConnection(RequestHandler):
         else:
             self.logger.error("unhandled error", exc_info=exc)
             error = ProxyError("internal_error", close=True)
-        return self._refuse(request, error)
+        return cast(web.StreamResponse, self._refuse(request, error))
 
     def close_at_once(self) -> None:
         """Wait for no more of the request's body once it has been answered."""
@@ -95,10 +136,45 @@ class ClientConnection(RequestHandler):
         self._head_timer = None
         self.force_close()
 
-    def _client_stalls(self) -> None:
+    def _look_for_stall(self) -> None:
         self._stall_timer = None
-        if self.transport is not None:
+        if self.transport is None:
+            return
+        now, untaken = self._loop.time(), self._count_untaken()
+        if untaken < self._untaken:
+            self._taken_at = now
+        self._untaken = untaken
+        if now - self._taken_at >= self._write_timeout * (1 - 0.1 / STALL_LOOKS):
             self.transport.abort()
+        else:
+            self._stall_timer = self._loop.call_later(self._write_timeout / STALL_LOOKS, self._look_for_stall)
+
+    def _count_untaken(self) -> int:
+        """Bytes in our buffer and, where the system tells, in the kernel's: a slow reader is not one that stalls."""
+        assert self.transport is not None
+        untaken = self.transport.get_write_buffer_size()
+        peer = self.transport.get_extra_info("socket")
+        if sys.platform == "linux" and peer is not None:
+            untaken += struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        return untaken
+
+    def _pause_transport_reading(self) -> None:
+        super()._pause_transport_reading()
+        if self._gone_timer is None:
+            self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
+
+    def _look_for_end(self) -> None:
+        self._gone_timer = None
+        transport = self.transport
+        if transport is None or not (self._reading_paused or self._buffer_paused):
+            return
+        peer = transport.get_extra_info("socket")
+        if sys.platform == "linux" and peer is not None:
+            # The first byte of TCP_INFO is the connection's state.
+            if peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
+                transport.abort()
+                return
+            self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:
@@ -113,8 +189,11 @@ class GatewayServer(web.Server):
         self, handler: Handler, refuse: Refuse, *, read_timeout: float, write_timeout: float, max_header_bytes: int
     ) -> None:
         """Timeouts in seconds: for a request's head, and for a client that accepts no byte."""
-        super().__init__(handler, handler_cancellation=True)
+        # aiohttp asks of a response only what an Answer has.
+        super().__init__(cast(Any, handler), handler_cancellation=True)
         self.refuse = refuse
+        self._open = 0
+        self._all_closed = asyncio.Event()
         self.read_timeout = read_timeout
         self.write_timeout = write_timeout
         self._options: dict[str, Any] = {
@@ -127,6 +206,33 @@ class GatewayServer(web.Server):
             "keepalive_timeout": 300.0,
             "lingering_time": 5.0,
         }
+
+    def close_idle(self) -> None:
+        """Close the connections on which no request is under way; the others close after their answer."""
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection) and connection.idle:
+                connection.force_close()
+
+    async def close_all(self) -> None:
+        """Close every connection, none of which has a request under way, and wait until their last bytes have left."""
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection) and connection.waiting:
+                connection.force_close()
+            else:
+                connection.close()
+        if self._open:
+            await self._all_closed.wait()
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._open += 1
+        self._all_closed.clear()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._open -= 1
+        if not self._open:
+            self._all_closed.set()
 
     def __call__(self) -> RequestHandler:
         return ClientConnection(self, loop=self._loop, **self._options)

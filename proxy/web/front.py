@@ -20,7 +20,7 @@ from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Observer, Outcome
 from proxy.headers import Header, request_id
 from proxy.web.answer import Answer
-from proxy.web.auth import authenticate, authenticate_operator
+from proxy.web.auth import authenticate, authenticate_admin, authenticate_operator
 from proxy.web.cors import Cors
 from proxy.web.guard import check
 from proxy.web.inbound import JSON_HEADERS, Inbound
@@ -39,6 +39,7 @@ class Access(Enum):
     OPEN = "anyone"
     CLIENT = "a client key"
     OPERATOR = "a client key or the admin key"
+    ADMIN = "the admin key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ class Front:
         max_header_bytes: int,
         max_body_bytes: int,
         read_timeout: float,
+        max_requests: int,
     ) -> None:
+        """*max_requests*: exchanges that may be under way when a client's call is admitted."""
         self._exact = {route.template: route for route in routes if not route.template.endswith("/*")}
         # The longest prefix first, so that the most specific route wins.
         self._below = sorted(
@@ -82,14 +85,18 @@ class Front:
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
         self._read_timeout = read_timeout
+        self._max_requests = max_requests
         self.active = 0
         """Exchanges that have begun and not ended."""
         self.draining = False
         """The process is about to stop: every answer closes its connection."""
+        self.closing = False
+        """Nobody new is accepted any more: a connection ends with its exchange."""
         self.idle = asyncio.Event()
-        """Set by the last exchange that ends while draining."""
+        """No exchange is under way."""
+        self.idle.set()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer one request."""
         exchange, answer = self._admit(request)
         native = False
@@ -105,9 +112,14 @@ class Front:
             native = route.native
             inbound = Inbound(request, exchange, answer, location, self._max_body_bytes, self._read_timeout)
             if route.access is Access.CLIENT:
+                if self.active > self._max_requests:
+                    # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
+                    raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
                 inbound.principal = authenticate(request, self._principals)
             elif route.access is Access.OPERATOR:
                 inbound.principal = authenticate_operator(request, self._principals)
+            elif route.access is Access.ADMIN:
+                inbound.principal = authenticate_admin(request, self._principals)
             exchange.principal = inbound.principal.name
             if request.method not in route.methods:
                 raise ProxyError(
@@ -129,10 +141,12 @@ class Front:
             exchange.outcome = Outcome.CLIENT_GONE
             raise
         finally:
+            if self.closing:
+                answer.close_after()
             self._end(exchange)
         return answer
 
-    def refuse(self, request: web.BaseRequest, error: ProxyError) -> web.StreamResponse:
+    def refuse(self, request: web.BaseRequest, error: ProxyError) -> Answer:
         """Answer bytes that never became a request; counted and logged like any other exchange."""
         exchange, answer = self._admit(request)
         self._refuse(exchange, answer, error, native=False)
@@ -143,12 +157,15 @@ class Front:
         connection: ClientConnection = request.protocol  # type: ignore[assignment]  # GatewayServer makes no other
         headers = request.headers
         exchange = Exchange(request_id(headers.get("X-Request-ID")), request.method)
-        exchange.correlation_id = request_id(headers.get("X-Correlation-ID") or exchange.id)
+        correlation = headers.get("X-Correlation-ID")
+        exchange.correlation_id = exchange.id if correlation is None else request_id(correlation)
         peer = connection.peername
         exchange.client_ip = str(peer[0]) if isinstance(peer, tuple) else ""
         answer = connection.answer = Answer(exchange, connection, request)
         if self.draining:
             answer.close_after()
+        if not self.active:
+            self.idle.clear()
         self.active += 1
         return exchange, answer
 
@@ -180,7 +197,7 @@ class Front:
 
     def _end(self, exchange: Exchange) -> None:
         self.active -= 1
-        if self.draining and not self.active:
+        if not self.active:
             self.idle.set()
         exchange.ended = clock.now()
         for observer in self._observers:

@@ -68,12 +68,11 @@ def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
     if version != (1, 1) and version != (1, 0):
         raise ProxyError("http_version_not_supported", close=True)
     headers = request.headers
-    size = len(message.path)
-    for raw_name, value in message.raw_headers:
-        size += len(raw_name) + len(value)
-        if not value.isascii():
-            raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
-    if size > max_header_bytes:
+    raw = message.raw_headers
+    head = b"".join([part for pair in raw for part in pair])
+    if not head.isascii():
+        raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
+    if len(message.path) + len(head) > max_header_bytes:
         raise ProxyError("headers_too_large", close=True)
     coding = headers.get("Transfer-Encoding")
     if coding is not None:
@@ -81,7 +80,8 @@ def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
             raise ProxyError("bad_request", "HTTP/1.0 knows no Transfer-Encoding.", close=True)
         if coding.strip().lower() != "chunked":
             raise ProxyError("transfer_encoding_not_implemented", close=True)
-    if len(headers) > 1:
+    if len({name.lower() for name, _ in raw}) < len(raw):
+        # Some header came more than once; only few may not.
         for name in _SINGLE:
             if name in headers and len(headers.getall(name)) > 1:
                 raise ProxyError("bad_request", "A header that may come once came twice.", close=True)

@@ -1,7 +1,7 @@
 """
 Health as clients and probes see it, from facts that are there already: no request here causes one upstream.
 
-First form: a provider is healthy while its model list can be fetched. Breakers and active checks add to it later.
+A provider is healthy as the probes say; what the breakers think of single targets is told beside it.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 from proxy import __version__, clock
 from proxy.accounts.principals import Principals
 from proxy.errors import ProxyError
-from proxy.providers.catalog import Catalog
+from proxy.providers.checks import Checks
 from proxy.web.auth import authenticate_operator
 from proxy.web.inbound import Inbound
 
@@ -19,10 +19,10 @@ class Health:
     """The handlers of `/health`, `/live` and `/ready`."""
 
     def __init__(
-        self, catalog: Catalog, principals: Principals, services: list[str], draining: Callable[[], bool]
+        self, checks: Checks, principals: Principals, services: list[str], draining: Callable[[], bool]
     ) -> None:
         """*services* are the route templates whose health is the providers'."""
-        self._catalog = catalog
+        self._checks = checks
         self._principals = principals
         self._services = services
         self._draining = draining
@@ -30,7 +30,7 @@ class Health:
 
     async def overall(self, inbound: Inbound) -> None:
         """All providers and services; 503 when one is unhealthy. Without a key only the verdict is told."""
-        providers = self._catalog.health()
+        providers = self._checks.facts()
         fine = all(facts["healthy"] for facts in providers.values())
         usable = any(facts["healthy"] for facts in providers.values())
         body: dict[str, Any] = {
@@ -52,14 +52,14 @@ class Health:
         name = path.removeprefix("/health/provider/")
         if name != path:
             authenticate_operator(inbound.request, self._principals)
-            facts = self._catalog.health().get(name)
+            facts = self._checks.facts().get(name)
             if facts is None:
                 raise ProxyError("unknown_url", "There is no provider of that name.")
             inbound.send_json(facts, 200 if facts["healthy"] else 503)
             return
         if path.removeprefix("/health") not in self._services:
             raise ProxyError("unknown_url")
-        usable = any(facts["healthy"] for facts in self._catalog.health().values())
+        usable = any(facts["healthy"] for facts in self._checks.facts().values())
         inbound.send_json({"status": "healthy" if usable else "unhealthy"}, 200 if usable else 503)
 
     async def live(self, inbound: Inbound) -> None:
@@ -68,8 +68,8 @@ class Health:
 
     async def ready(self, inbound: Inbound) -> None:
         """Calls may be sent here: the providers have been asked once, one is healthy, and we are not stopping."""
-        usable = any(facts["healthy"] for facts in self._catalog.health().values())
-        ready = usable and self._catalog.known.is_set() and not self._draining()
+        usable = any(facts["healthy"] for facts in self._checks.facts().values())
+        ready = usable and self._checks.known.is_set() and not self._draining()
         body = {"status": "ready" if ready else "not_ready", "timestamp": clock.iso(clock.wall())}
         inbound.send_json(body, 200 if ready else 503)
 

@@ -11,13 +11,16 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from proxy import peek
+from proxy import clock, peek
 from proxy.accounts.principals import ANYONE, Principal
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange
 from proxy.headers import Header
 from proxy.web.answer import Answer
 from proxy.web.guard import Location
+
+MIN_RATE = 1024
+"""Bytes a second an upload must bring on average, once the read timeout has passed (reliability.md T6)."""
 
 JSON_HEADERS: list[Header] = [(b"Content-Type", b"application/json")]
 
@@ -33,6 +36,8 @@ class Inbound:
     max_body_bytes: int
     read_timeout: float
     principal: Principal = ANYONE
+    _awaited: float = 0.0
+    """Seconds spent waiting for parts of the body."""
 
     @property
     def content_type(self) -> str:
@@ -84,14 +89,20 @@ class Inbound:
         return body
 
     async def read_part(self) -> bytes:
-        """The next bytes of a body that is passed on as it arrives; empty at its end. Each wait is bounded."""
+        """
+        The next bytes of a body that is passed on as it arrives; empty at its end. Each wait is bounded, and so are
+        all of them together: the time a provider takes is not held against the client, a trickle is.
+        """
+        allowance = self.read_timeout + self.exchange.bytes_in / MIN_RATE - self._awaited
+        began = clock.now()
         try:
-            async with asyncio.timeout(self.read_timeout):
+            async with asyncio.timeout(min(self.read_timeout, allowance)):
                 chunk = await self.request.content.readany()
         except TimeoutError:
             raise ProxyError("request_timeout", headers=(("x-should-retry", "false"),), close=True) from None
         except web.RequestPayloadError:
             raise ProxyError("bad_request", "The body's framing is invalid.", close=True) from None
+        self._awaited += clock.now() - began
         self.exchange.bytes_in += len(chunk)
         return chunk
 

@@ -16,7 +16,8 @@ from proxy.errors import ProxyError
 from proxy.headers import Header
 from proxy.providers.pool import Pool
 from proxy.relay.endpoints import operation
-from proxy.relay.relay import Question, Relay
+from proxy.relay.question import Question
+from proxy.relay.relay import Relay
 from proxy.settings import Processing
 from proxy.web.inbound import Inbound
 
@@ -91,9 +92,12 @@ class Native:
             operation("/chat/completions"),
             b"content-type: application/json\r\n",
             body,
+            {},
             model,
-            False,
-            True,
+            stream=False,
+            repeatable=True,
+            patience=None,
+            may_use=inbound.principal.may_use,
         )
         await self._relay.relay(exchange, question, captured)
         if not captured.whole:

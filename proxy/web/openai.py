@@ -4,6 +4,7 @@ OpenAI's endpoints: what a client asks becomes a question for the relay, and not
 Reads `model` and `stream` and no more. `GET /v1/models` is answered here, for the caller's own eyes.
 """
 
+import math
 from typing import Any
 
 from aiohttp import web
@@ -11,10 +12,11 @@ from aiohttp import web
 from proxy import peek
 from proxy.errors import ProxyError
 from proxy.headers import for_provider
-from proxy.providers.catalog import Catalog
+from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
 from proxy.relay.endpoints import Operation, operation
-from proxy.relay.relay import Question, Relay, Upload
+from proxy.relay.question import Question, Upload
+from proxy.relay.relay import Relay
 from proxy.web.inbound import Inbound
 from proxy.web.native import Native
 
@@ -25,10 +27,10 @@ PEEKED_UPLOAD = 64 * 1024
 class OpenAI:
     """The handlers below `/v1`."""
 
-    def __init__(self, relay: Relay, pool: Pool, catalog: Catalog, native: Native) -> None:
+    def __init__(self, relay: Relay, pool: Pool, checks: Checks, native: Native) -> None:
         self._relay = relay
         self._pool = pool
-        self._catalog = catalog
+        self._checks = checks
         self._native = native
 
     async def relay(self, inbound: Inbound) -> None:
@@ -73,9 +75,12 @@ class OpenAI:
                 asked,
                 for_provider(request._message.raw_headers),
                 body,
+                value,
                 found.model,
                 found.stream,
                 _repeatable(asked, request, value),
+                _patience(request),
+                inbound.principal.may_use,
             ),
             inbound.answer,
         )
@@ -95,7 +100,7 @@ class OpenAI:
 
     async def _visible(self, inbound: Inbound) -> list[dict[str, Any]]:
         # Only the first moments of a process wait here: a client that asks just once must not see an empty list.
-        await self._catalog.known.wait()
+        await self._checks.known.wait()
         return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
 
     async def _upload(self, inbound: Inbound) -> tuple[Upload, peek.Peek]:
@@ -123,6 +128,20 @@ class OpenAI:
         if restricted:
             read = peek.ModelGuard(start, inbound.read_part).read
         return Upload(start, found.span, inbound.request.content_length, read), found
+
+
+def _patience(request: web.BaseRequest) -> float | None:
+    """Seconds the client's SDK says it will wait, where it says so."""
+    for name in ("x-stainless-read-timeout", "x-stainless-timeout"):
+        said = request.headers.get(name)
+        if said is not None:
+            try:
+                seconds = float(said)
+            except ValueError:
+                continue
+            if math.isfinite(seconds) and seconds > 0:
+                return seconds
+    return None
 
 
 def _repeatable(asked: Operation, request: web.BaseRequest, value: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.simulator import Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
-from tests.spec.wire import Response, ask, calls, chat, connect, get, request, target
+from tests.spec.wire import ONCE, Response, ask, calls, chat, connect, get, request, target
 
 FAST = {"connect": "1s", "first_token": "400ms", "idle": "400ms", "total": "2s"}
 Pair = Callable[..., Awaitable[RunningGateway]]
@@ -332,3 +332,36 @@ async def test_each_target_is_asked_for_its_own_name_of_the_model(
     assert {record.body for record in calls(simulator)} == {body.replace(b'"public"', b'"sim-echo"')}
     assert calls(backup)[0].body == body.replace(b'"public"', b'"sim-fast"')
     assert json.loads(answer.body)["model"] == "sim-fast"
+
+
+async def test_while_all_rest_the_error_is_still_a_rate_limit_with_the_wait_that_is_left(
+    simulator: Simulator, gateway: GatewayFactory
+) -> None:
+    """Also where the provider named no time: the second call is refused without asking it."""
+    running = await gateway(ONCE)
+    simulator.direct("status=429")
+    first, second = [await ask(running.port, chat("sim-fast")) for _ in range(2)]
+    assert [(answer.status, answer.code) for answer in (first, second)] == [(429, "rate_limit_exceeded")] * 2
+    assert (first.header("retry-after"), first.header("x-should-retry")) == (None, "false")
+    assert (second.header("retry-after"), second.header("x-should-retry")) == ("5", None)
+    assert second.header("x-hapax-attempts") == "0"
+    assert len(calls(simulator)) == 1
+
+
+@pytest.mark.parametrize(("fault", "code"), [("status=508", "upstream_error"), ("redirect=/x", "upstream_redirect")])
+async def test_what_a_target_would_say_again_it_is_not_asked_again(
+    simulator: Simulator, gateway: GatewayFactory, fault: str, code: str
+) -> None:
+    running = await gateway()
+    answer = await ask(running.port, chat(f"sim-fault:{fault}"))
+    assert (answer.status, answer.code, answer.header("x-hapax-attempts")) == (502, code, "1")
+    assert len(calls(simulator)) == 1
+
+
+async def test_without_retries_not_even_a_wait_is_followed_by_another_attempt(
+    simulator: Simulator, gateway: GatewayFactory
+) -> None:
+    running = await gateway(ONCE)
+    answer = await ask(running.port, chat("sim-fault:status=429,retry_after=1"))
+    assert (answer.status, answer.header("retry-after"), answer.header("x-hapax-attempts")) == (429, "1", "1")
+    assert len(calls(simulator)) == 1

@@ -33,7 +33,11 @@ def clean_environment() -> dict[str, str]:
 @pytest.fixture
 async def served(simulator: Simulator, tmp_path: Path, clean_environment: dict[str, str]) -> AsyncIterator[int]:
     """The port of `hapax serve` as a user starts it: its own process, its own event loop, signals and all."""
-    settings = {"server": {"port": 0}, "providers": {"sim": target(simulator)}, "logging": {"level": "error"}}
+    settings = {
+        "server": {"port": 0, "drain_delay": "0s"},
+        "providers": {"sim": target(simulator)},
+        "logging": {"level": "error"},
+    }
     (tmp_path / "hapax.yaml").write_text(yaml.safe_dump(settings))
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -9,7 +9,7 @@ import pytest
 from proxy.simulator import Fin, Send, Simulator
 from tests.conftest import GatewayFactory
 
-from .wire import ask, calls, chat, connect, request, target
+from .wire import ONCE, ask, calls, chat, connect, request, target
 
 MEBIBYTE = 1024 * 1024
 
@@ -45,7 +45,7 @@ async def test_p8_a_gzip_answer_above_what_is_held_reaches_the_client_plain_and_
 async def test_p8_a_coding_nobody_can_undo_is_the_providers_fault(
     gateway: GatewayFactory, simulator: Simulator, coding: str, stream: bool
 ) -> None:
-    running = await gateway()
+    running = await gateway(ONCE)
     kind = b"text/event-stream" if stream else b"application/json"
     head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Encoding: %b\r\nContent-Length: 2\r\n\r\n{}"
     simulator.script([Send(head % (kind, coding.encode()))], match="/v1/chat/completions")
@@ -111,7 +111,7 @@ async def test_p8_a_gzip_bomb_of_ten_gigabytes_is_refused_within_bounds(
     assert len(packed) > 10_000_000
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n"
     simulator.script([Send(head.encode() + b"\r\n" + packed), Fin()], match="/v1/chat/completions")
-    running = await gateway()
+    running = await gateway(ONCE)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = await ask(running.port, chat(stream=kind == "text/event-stream"))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024

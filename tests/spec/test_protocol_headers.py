@@ -7,7 +7,7 @@ import pytest
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 
-from .wire import Response, ask, calls, chat, get, request
+from .wire import ONCE, Response, ask, calls, chat, get, request
 
 ORIGIN = "https://app.example.com"
 FROM = f"Origin: {ORIGIN}\r\n"
@@ -117,7 +117,7 @@ READABLE = {
 
 @pytest.mark.parametrize("name", READABLE)
 async def test_p19_a_script_may_read_answers_streams_and_errors_alike(gateway: GatewayFactory, name: str) -> None:
-    running = await gateway(SETTINGS)
+    running = await gateway(SETTINGS | ONCE)
     data, status = READABLE[name]
     answer = await ask(running.port, data)
     assert (answer.status, answer.header("access-control-allow-origin")) == (status, ORIGIN)
@@ -178,7 +178,7 @@ async def test_p20_a_refusal_by_the_provider_passes_by_the_same_table(gateway: G
 async def test_p20_a_failure_carries_nothing_of_the_provider_but_that_it_was_asked(
     gateway: GatewayFactory, status: int
 ) -> None:
-    running = await gateway()
+    running = await gateway(ONCE)
     answer = await ask(running.port, chat(f"sim-fault:headers_p20,status={status}"))
     assert answer.status >= 429
     exactly(answer, OURS | WHOLE | {"x-should-retry": "false"})

@@ -7,7 +7,7 @@ import pytest
 from proxy.simulator import Fin, Send, Simulator
 from tests.conftest import GatewayFactory
 
-from .wire import ask, calls, chat, connect, get, request, target
+from .wire import ONCE, ask, calls, chat, connect, get, request, target
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
@@ -90,7 +90,7 @@ BROKEN_OFF = {
 async def test_p11_a_malformed_answer_is_a_502_and_never_a_400_or_500(
     gateway: GatewayFactory, simulator: Simulator, name: str, stream: bool
 ) -> None:
-    running = await gateway()
+    running = await gateway(ONCE)
     data = {**MALFORMED, **BROKEN_OFF}[name]
     simulator.script([Send(data), Fin()], match="/v1/chat/completions")
     answer = await ask(running.port, chat(stream=stream))
@@ -102,6 +102,7 @@ async def test_p11_a_malformed_answer_is_a_502_and_never_a_400_or_500(
     else:
         assert answer.code == "upstream_truncated"
     assert len(calls(simulator)) == 1
+    assert running.metric("circuit_breaker_failures_total", name="sim/sim-fast") == 1
 
 
 @pytest.mark.parametrize("name", [*MALFORMED, *BROKEN_OFF])
@@ -114,6 +115,8 @@ async def test_p11_a_malformed_answer_sends_the_call_on(
     answer = await ask(running.port, chat(stream=stream))
     assert (answer.status, answer.header("x-hapax-provider"), answer.header("x-hapax-attempts")) == (200, "second", "2")
     assert (len(calls(simulator)), len(calls(backup))) == (1, 1)
+    assert running.metric("circuit_breaker_failures_total", name="first/sim-fast") == 1
+    assert running.metric("circuit_breaker_failures_total", name="second/sim-fast") == 0
 
 
 FAULTS = ["cl_te", "two_cl", "bad_te", "bighead=70000", "manyheads=300", "junk", "http09", "status=000", "status=999"]
@@ -156,7 +159,7 @@ async def test_p12_a_body_behind_a_status_that_has_none_reaches_nobody(
     gateway: GatewayFactory, simulator: Simulator, status: int
 ) -> None:
     """Neither this client nor the one whose request follows on the provider's connection."""
-    running = await gateway()
+    running = await gateway(ONCE)
     head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\nhello"
     simulator.script([Send(head.encode())], match="/v1/files")
     async with connect(running.port) as wire:

@@ -15,6 +15,8 @@ from proxy.simulator import Simulator
 from proxy.simulator.ledger import Request
 
 QUESTION = [{"role": "user", "content": "hello there"}]
+ONCE: dict[str, Any] = {"failover": {"retries": 0}}
+"""Settings under which the first attempt is the last one: for what becomes of a single bad answer."""
 PATIENCE = 5.0
 """Seconds after which something that should have come long ago is taken as missing."""
 

@@ -66,14 +66,14 @@ async def asked(
     lines: bytes = LINES,
     method: str = "POST",
     body: bytes | None = BODY,
-    times: int = 1,
+    turns: Sequence[int] = (0,),
 ) -> list[bytes]:
-    """The requests a provider of that type gets; its address reads HOST in them."""
+    """The requests a provider of that type gets, one for each key index in *turns*; its address reads HOST in them."""
     async with provider() as (running, url):
         endpoint = Endpoint("p", PRESETS[kind], url + base, keys, headers, 2.0)
-        for _ in range(times):
+        for key in turns:
             sink = Recorded()
-            endpoint.send(method, path, lines, "req-1", body, sink)
+            endpoint.send(method, path, lines, "req-1", body, key, sink)
             assert await sink.answer() == (200, b"", True)
         await endpoint.close()
     return [request.replace(url.removeprefix("http://").encode(), b"HOST") for request in running.requests]
@@ -148,9 +148,23 @@ async def test_without_a_key_no_credential_is_sent() -> None:
     assert await asked("ollama", keys=()) == [expected("POST /v1/chat/completions", "")]
 
 
-async def test_several_keys_take_turns() -> None:
-    requests = await asked("openai", keys=("a", "b"), times=3)
-    assert [request.partition(b"Bearer ")[2][:1] for request in requests] == [b"a", b"b", b"a"]
+async def test_of_several_keys_the_one_that_was_chosen_is_sent() -> None:
+    requests = await asked("openai", keys=("a", "b"), turns=(0, 1, 0, 0))
+    assert [request.partition(b"Bearer ")[2][:1] for request in requests] == [b"a", b"b", b"a", b"a"]
+
+
+async def test_an_upload_is_sent_with_the_key_that_was_chosen() -> None:
+    async with provider() as (running, url):
+        endpoint = Endpoint("p", PRESETS["openai"], url + "/v1", ["a", "b"], (), 2.0)
+        sink = Recorded()
+        call = endpoint.send_streamed("POST", "/files", b"", "req-1", 3, 1, sink)
+        await call.write(b"abc")
+        call.finish()
+        assert await sink.answer() == (200, b"", True)
+        await endpoint.close()
+    (request,) = running.requests
+    assert b"Authorization: Bearer b\r\n" in request
+    assert b"Bearer a" not in request
 
 
 async def test_extra_headers_are_sent_as_they_are() -> None:
@@ -206,7 +220,7 @@ async def test_an_upload_is_framed_as_the_client_framed_it(length: int | None, f
     async with provider() as (running, url):
         endpoint = Endpoint("p", PRESETS["openai"], url + "/v1", ["sk-1"], (), 2.0)
         sink = Recorded()
-        call = endpoint.send_streamed("POST", "/files", b"content-type: a/b\r\n", "req-1", length, sink)
+        call = endpoint.send_streamed("POST", "/files", b"content-type: a/b\r\n", "req-1", length, 0, sink)
         await call.write(wire)
         call.finish()
         assert await sink.answer() == (200, b"", True)

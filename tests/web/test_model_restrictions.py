@@ -42,7 +42,7 @@ async def test_a_form_cannot_name_a_model_past_the_restriction(
     running = await gateway(KEYS)
     url = running.base_url + "/audio/transcriptions"
     assert await ask(url, body, "multipart/form-data; boundary=b") == refusal
-    assert not [request for request in simulator.ledger if request.complete and request.method == "POST"]
+    assert not [request for request in simulator.ledger if request.complete and request.method == b"POST"]
 
 
 async def test_a_body_nobody_reads_is_refused_where_models_are_restricted(gateway: GatewayFactory) -> None:

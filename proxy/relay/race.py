@@ -1,0 +1,259 @@
+"""
+The attempts of one exchange that are under way at the same time: usually one, two when the first stays silent.
+
+The first to have content wins and the others are cancelled. Whatever becomes of an attempt, everything it took (a
+permit, a place, a key's turn) is given back here, exactly once. Which target comes next is decided in `course`.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy import clock, tasks
+from proxy.exchange import AttemptRecord, Exchange
+from proxy.peek import with_model
+from proxy.providers.breaker import Permit, State
+from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.target import Target
+from proxy.relay.attempt import Attempt, Clocks
+from proxy.relay.client import Client
+from proxy.relay.course import Course, Try
+from proxy.relay.question import Question, Upload
+from proxy.relay.resume import Recorder
+from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
+from proxy.upstream.endpoint import Endpoint
+
+_log = logging.getLogger("hapax")
+
+PARK_REFUSED = 300.0
+"""Seconds a key is parked that its provider refused with 401 or 403; then it may prove itself again."""
+PARK_SPENT = 600.0
+"""Seconds a key is parked whose money is gone."""
+
+_BLAMELESS = frozenset(
+    ("rate_limit_exceeded", "insufficient_quota", "upstream_auth_error", "context_length_exceeded", "overloaded")
+)
+"""Failures that say nothing about whether the target works (reliability.md B5)."""
+
+
+@dataclass(slots=True)
+class _Entrant:
+    """What an attempt holds while it runs."""
+
+    step: Try[Target]
+    permit: Permit | None
+    key: int
+    pump: asyncio.Task[None] | None = None
+
+
+class Race:
+    """The attempts of one exchange."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        question: Question,
+        client: Client,
+        course: Course[Target],
+        endpoints: Mapping[str, Endpoint],
+        clocks: Mapping[str, Clocks],
+        rng: random.Random,
+    ) -> None:
+        self._exchange = exchange
+        self._question = question
+        self._client = client
+        self._course = course
+        self._endpoints = endpoints
+        self._clocks = clocks
+        self._rng = rng
+        # The mutable state: who runs, who has won, and what the relay waits for.
+        self._running: dict[Attempt, _Entrant] = {}
+        self._winner: Attempt | None = None
+        self._telling: tuple[Target, Verdict] | None = None
+        """What one of two said while the other was still being waited for, if that blames the request."""
+        self.recorder: Recorder | None = None
+        """Remembers what the client is told, where that may be continued elsewhere."""
+        self._news: asyncio.Future[tuple[Target, Verdict]] | None = None
+        self._pausing: asyncio.Future[None] | None = None
+
+    async def run(self, step: Try[Target]) -> tuple[Target, Verdict]:
+        """Take *step*; returns when the client has its answer, or nobody who was asked can give one."""
+        self._news = asyncio.get_running_loop().create_future()
+        self._telling = None
+        self._start(step)
+        return await self._news
+
+    def continue_as(self, question: Question, client: Client) -> None:
+        """From now on ask *question*, and answer towards *client*: what is left of the answer."""
+        self._question = question
+        self._client = client
+
+    async def pause(self, delay: float) -> bool:
+        """Let *delay* seconds pass with nobody running; False when the gateway stops meanwhile."""
+        self._pausing = asyncio.get_running_loop().create_future()
+        stopped, _ = await asyncio.wait((self._pausing,), timeout=delay)
+        return not stopped
+
+    def cancel(self) -> None:
+        """The client is gone: nobody's answer is wanted."""
+        for attempt in list(self._running):
+            self._withdraw(attempt)
+
+    def cut(self, code: str, reason: str) -> None:
+        """The gateway stops: end what has begun as broken off, and fail what has not."""
+        for attempt in list(self._running):
+            attempt.broke(code, reason)
+        if self._pausing is not None and not self._pausing.done():
+            self._pausing.set_result(None)
+
+    def _start(self, step: Try[Target]) -> None:
+        now = clock.now()
+        target, question, exchange = step.target, self._question, self._exchange
+        name = target.provider.name
+        permit, key = target.begin(now)
+        record = AttemptRecord(name, target.model or "", now)
+        record.began_beside = bool(self._running)
+        exchange.attempts.append(record)
+        clocks = self._clocks[name].within(self._course.deadline - now)
+        attempt = Attempt(
+            self, exchange, record, question.operation, self._client, clocks, question.stream, self.recorder
+        )
+        entrant = self._running[attempt] = _Entrant(step, permit, key)
+        endpoint = self._endpoints[name]
+        body = question.body
+        if isinstance(body, Upload):
+            self._start_upload(attempt, entrant, endpoint, body)
+            return
+        if body is not None and target.model is not None and target.model != question.model:
+            body = with_model(body, target.model)
+        attempt.call = endpoint.send(question.method, question.path, question.headers, exchange.id, body, key, attempt)
+
+    def _start_upload(self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, body: Upload) -> None:
+        question, model = self._question, entrant.step.target.model
+        start, length = body.start, body.length
+        if body.span is not None and model is not None and model != question.model:
+            name = model.encode()
+            start = start[: body.span[0]] + name + start[body.span[1] :]
+            if length is not None:
+                length += len(start) - len(body.start)
+        attempt.call = call = endpoint.send_streamed(
+            question.method, question.path, question.headers, self._exchange.id, length, entrant.key, attempt
+        )
+        entrant.pump = tasks.start(body.pump(start, length is None, call), "upload")
+        entrant.pump.add_done_callback(self._pumped)
+
+    def _pumped(self, pump: asyncio.Task[None]) -> None:
+        if pump.cancelled() or (error := pump.exception()) is None or isinstance(error, ConnectionError):
+            # A provider that stopped listening has an answer, or a loss, of its own to tell.
+            return
+        self.cancel()
+        if self._news is not None and not self._news.done():
+            self._news.set_exception(error)
+
+    # What attempts tell their owner.
+
+    def claim(self, attempt: Attempt) -> bool:
+        if self._winner is not None and self._winner is not attempt:
+            return False
+        self._winner = attempt
+        for other in list(self._running):
+            if other is not attempt:
+                self._withdraw(other)
+        entrant = self._running[attempt]
+        now = clock.now()
+        self._exchange.answered_model = entrant.step.model or ""
+        entrant.step.target.latency.observe(now - attempt.record.started, now)
+        if entrant.permit is not None and entrant.permit.probe:
+            # A long stream must not keep the breaker half-open: it has shown what was asked.
+            entrant.step.target.breaker.record(entrant.permit, now, Judgement.SUCCESS, self._rng)
+            entrant.permit = entrant.step.target.breaker.allow(now)
+        return True
+
+    def ended(self, attempt: Attempt, verdict: Verdict) -> None:
+        entrant = self._running.pop(attempt)
+        target, now = entrant.step.target, clock.now()
+        if entrant.pump is not None:
+            entrant.pump.cancel()
+        target.end(entrant.permit, _judge(verdict), now, self._rng)
+        _log_transitions(target)
+        if isinstance(verdict, Failed):
+            self._learn(entrant, verdict, now)
+        if self._winner is attempt:
+            self._winner = None
+        elif self._running:
+            # Somebody else is still being waited for.
+            if _blames_the_request(verdict):
+                self._telling = target, verdict
+            elif isinstance(verdict, Failed):
+                self._course.note(target, verdict)
+            return
+        if self._telling is not None and isinstance(verdict, Failed) and verdict.code != "shutting_down":
+            # Whoever found the request itself at fault has said more than this one (reliability.md R17).
+            self._course.note(target, verdict)
+            target, verdict = self._telling
+        if self._news is not None and not self._news.done():
+            self._news.set_result((target, verdict))
+
+    def impatient(self, attempt: Attempt) -> None:
+        """*attempt* has been silent for long: ask somebody else beside it, if there is anybody."""
+        if len(self._running) > 1 or self._winner is not None or not self._question.repeatable:
+            return
+        if self._telling is not None or isinstance(self._question.body, Upload):
+            return
+        step = self._course.beside(clock.now())
+        if step is not None:
+            self._exchange.hedged = True
+            self._start(step)
+
+    def has_alternative(self) -> bool:
+        """Whether the call would not be lost if one more attempt failed now."""
+        return len(self._running) > 1 or self._course.has_alternative(clock.now())
+
+    def _withdraw(self, attempt: Attempt) -> None:
+        entrant = self._running.pop(attempt)
+        attempt.cancel()
+        if entrant.pump is not None:
+            entrant.pump.cancel()
+        entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
+
+    def _learn(self, entrant: _Entrant, failed: Failed, now: float) -> None:
+        """What a failure means for the next calls."""
+        target = entrant.step.target
+        if failed.code == "upstream_auth_error" or failed.code == "insufficient_quota":
+            spent = failed.code == "insufficient_quota"
+            if target.provider.parked_until[entrant.key] <= now:
+                _log.error(
+                    "provider %s: key %d %s; parked",
+                    target.provider.name,
+                    entrant.key + 1,
+                    "has no money left" if spent else f"was refused ({failed.reason})",
+                )
+            target.provider.park(entrant.key, now + (PARK_SPENT if spent else PARK_REFUSED))
+        elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):
+            target.rest(entrant.key, failed.retry_after, now)
+        if failed.reach is not Reach.TOO_LONG:
+            # A refusal is fast; it must not look like speed.
+            target.latency.penalise(now)
+
+
+def _log_transitions(target: Target) -> None:
+    """One line for each change of a breaker, however many calls it then refuses (reliability.md B13)."""
+    for change in target.breaker.take_transitions():
+        level = logging.INFO if change.new is State.CLOSED else logging.WARNING
+        _log.log(level, "breaker %s: %s -> %s, %s", target, change.old, change.new, change.detail)
+
+
+def _blames_the_request(verdict: Verdict) -> bool:
+    """Nobody who is asked the same would say anything better."""
+    return isinstance(verdict, Refused) or (isinstance(verdict, Failed) and verdict.reach is Reach.TOO_LONG)
+
+
+def _judge(verdict: Verdict) -> Judgement:
+    """What the breaker is told."""
+    if isinstance(verdict, Whole):
+        return Judgement.SUCCESS
+    if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":
+        return Judgement.EXCLUDED
+    return Judgement.FAILURE

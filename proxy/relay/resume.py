@@ -1,0 +1,220 @@
+"""
+Continuing a stream that died after its first content, on another target, so that the client sees one answer.
+
+Where the target can continue a trailing assistant message, it is given what was delivered; otherwise it starts anew and
+its text is let through only behind an exact repetition of what was delivered. Anything else is an error event. Never
+for tools, several choices, log probabilities or structured output: what cannot be checked is not spliced.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from proxy.headers import Header
+from proxy.peek import with_message
+from proxy.relay.client import Client
+from proxy.relay.question import Question
+from proxy.sse import Dialect
+
+MAX_RECORDED = 1024 * 1024
+"""Bytes of an answer that are remembered; a longer one is not continued."""
+MAX_RESUMES = 3
+"""Times one answer may be continued."""
+
+_PLAIN = frozenset(("role", "content"))
+
+
+def is_resumable(question: Question) -> bool:
+    """Whether an answer to *question* is plain text that another target could continue."""
+    value = question.value
+    if question.operation.dialect is not Dialect.CHAT or not question.stream or type(question.body) is not bytes:
+        return False
+    if any(value.get(name) for name in ("tools", "functions", "logprobs", "top_logprobs", "audio", "modalities")):
+        return False
+    form = value.get("response_format")
+    if form is not None and not (type(form) is dict and form.get("type") == "text"):
+        return False
+    return value.get("n") in (None, 1)
+
+
+def continuing(question: Question, told: "Transcript") -> Question:
+    """*question* with what was delivered as the beginning of the answer."""
+    assert type(question.body) is bytes
+    return replace(question, body=with_message(question.body, {"role": "assistant", "content": told.text}))
+
+
+class Recorder:
+    """Remembers what has passed to the client, up to a bound."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def note(self, chunk: bytes) -> None:
+        """These bytes have gone to the client."""
+        self._size += len(chunk)
+        if self._size <= MAX_RECORDED:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+
+    def transcript(self) -> "Transcript | None":
+        """What the client has been told; None when that is more than plain text, or more than can be remembered."""
+        if self._size > MAX_RECORDED:
+            return None
+        told = Transcript()
+        for data in events_of(b"".join(self._chunks)):
+            if data is None or data.startswith(b"[DONE]"):
+                continue
+            try:
+                value = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                return None
+            if not told.take(value):
+                return None
+        return told if told.text else None
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What a client has been told of one answer."""
+
+    id: str = ""
+    created: Any = None
+    text: str = ""
+
+    def take(self, value: Any) -> bool:
+        """Add one event's object; False when it is something other than plain text of one choice."""
+        if type(value) is not dict:
+            return False
+        self.id = self.id or str(value.get("id") or "")
+        self.created = self.created or value.get("created")
+        for choice in value.get("choices") or ():
+            delta = choice.get("delta") or {}
+            if choice.get("index", 0) != 0 or any(delta[name] for name in delta.keys() - _PLAIN):
+                return False
+            self.text += delta.get("content") or ""
+        return True
+
+
+class Splice:
+    """The client of a continuation: lets through only what follows on the delivered text, as the same answer."""
+
+    def __init__(self, client: Client, told: Transcript, provider: str, restarted: bool) -> None:
+        """*restarted*: the target does not continue but begins anew, so it must first repeat what was delivered."""
+        self._client = client
+        self._told = told
+        self._provider = provider
+        self._awaited = told.text if restarted else ""
+        self._announced = False
+        self.mismatched = False
+        """The new answer went another way; nothing of it has reached the client."""
+        self.on_mismatch: Callable[[], object] = lambda: None
+
+    @property
+    def paused(self) -> bool:
+        return self._client.paused
+
+    @property
+    def on_pause(self) -> Callable[[], object] | None:
+        return self._client.on_pause
+
+    @on_pause.setter
+    def on_pause(self, call: Callable[[], object] | None) -> None:
+        self._client.on_pause = call
+
+    @property
+    def on_resume(self) -> Callable[[], object] | None:
+        return self._client.on_resume
+
+    @on_resume.setter
+    def on_resume(self, call: Callable[[], object] | None) -> None:
+        self._client.on_resume = call
+
+    def send(self, status: int, headers: list[Header], body: bytes) -> None:
+        """Never called: a continuation is a stream."""
+        raise AssertionError("a continuation is a stream")
+
+    def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
+        """The client's answer has begun long ago."""
+
+    def write(self, chunk: bytes) -> None:
+        """Events of the continuation."""
+        for data in events_of(chunk):
+            if self.mismatched:
+                return
+            if data is None:
+                continue
+            if data.startswith(b"[DONE]"):
+                self._pass(b"[DONE]")
+                continue
+            try:
+                value = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                self._give_up()
+                return
+            self._splice(value)
+
+    def finish(self) -> None:
+        """The continuation is whole, and so is the answer."""
+        if self._awaited:
+            self._give_up()
+        else:
+            self._client.finish()
+
+    def cut(self) -> None:
+        """Its owner ends the client's answer."""
+
+    def _splice(self, value: dict[str, Any]) -> None:
+        choices = value.get("choices") or []
+        for choice in choices:
+            delta = choice.get("delta") or {}
+            delta.pop("role", None)
+            text = delta.get("content") or ""
+            if self._awaited and text:
+                common = min(len(text), len(self._awaited))
+                if text[:common] != self._awaited[:common]:
+                    self._give_up()
+                    return
+                self._awaited = self._awaited[common:]
+                text = text[common:]
+                delta["content"] = text
+            if self._awaited and choice.get("finish_reason"):
+                self._give_up()
+                return
+            self._told.text += text
+            if not text and not choice.get("finish_reason") and not any(delta.values()):
+                return
+        if self._awaited:
+            return
+        # One id and one date: to the client this is the answer it has been reading all along.
+        value["id"] = self._told.id
+        if self._told.created is not None:
+            value["created"] = self._told.created
+        self._pass(orjson.dumps(value))
+
+    def _pass(self, data: bytes) -> None:
+        if not self._announced:
+            self._announced = True
+            self._client.write(b": resumed by %b\n\n" % self._provider.encode())
+        self._client.write(b"data: %b\n\n" % data)
+
+    def _give_up(self) -> None:
+        self.mismatched = True
+        self.on_mismatch()
+
+
+def events_of(stream: bytes) -> list[bytes | None]:
+    """The data of each event in whole events; None for one without data, such as a comment."""
+    lines = stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    events: list[bytes | None] = []
+    data: list[bytes] = []
+    for line in lines:
+        if line.startswith(b"data:"):
+            data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif not line and data:
+            events.append(b"\n".join(data))
+            data = []
+    return events

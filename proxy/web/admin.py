@@ -1,0 +1,113 @@
+"""
+What an operator may ask about single calls and providers: the decision trail of a request, the state of every target.
+
+Facts at hand only; nothing here changes anything yet.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from proxy import clock
+from proxy.errors import ProxyError
+from proxy.exchange import AttemptRecord, Exchange
+from proxy.providers.pool import Pool
+from proxy.web.inbound import Inbound
+
+REMEMBERED = 1000
+"""Exchanges whose trail is kept, in memory only."""
+
+
+class Trails:
+    """The last exchanges by request id; an observer."""
+
+    def __init__(self) -> None:
+        self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
+
+    def ended(self, exchange: Exchange) -> None:
+        """Remember one, and forget the oldest. Of those that a client gave the same id the last one counts."""
+        if not exchange.attempts and not exchange.skipped:
+            return
+        self._exchanges[exchange.id] = exchange
+        self._exchanges.move_to_end(exchange.id)
+        if len(self._exchanges) > REMEMBERED:
+            self._exchanges.popitem(last=False)
+
+    def find(self, request_id: str) -> Exchange | None:
+        """The exchange of that id, if it is still remembered."""
+        return self._exchanges.get(request_id)
+
+
+class Admin:
+    """The handlers below `/admin`."""
+
+    def __init__(self, trails: Trails, pool: Pool, facts: Callable[[], dict[str, dict[str, Any]]]) -> None:
+        """*facts* tells what the probes found, per provider."""
+        self._trails = trails
+        self._pool = pool
+        self._facts = facts
+
+    async def request(self, inbound: Inbound) -> None:
+        """The decision trail of one request: who was passed over and why, who was tried and what came of it."""
+        exchange = self._trails.find(inbound.location.path.removeprefix("/admin/requests/"))
+        if exchange is None:
+            raise ProxyError("unknown_url", "No such request is remembered; only the last ones are, in memory.")
+        inbound.send_json(
+            {
+                "request_id": exchange.id,
+                "route": exchange.route,
+                "principal": exchange.principal,
+                "model": exchange.model,
+                "answered_model": exchange.answered_model,
+                "stream": exchange.stream,
+                "status": exchange.status,
+                "outcome": exchange.outcome.value,
+                "error_code": exchange.error_code,
+                "duration_ms": _ms(exchange.duration),
+                "hedged": exchange.hedged,
+                "resumed": exchange.resumed,
+                "skipped": exchange.skipped,
+                "attempts": [_attempt(attempt, exchange.started) for attempt in exchange.attempts],
+            }
+        )
+
+    async def providers(self, inbound: Inbound) -> None:
+        """Every provider and target, and what is thought of it now."""
+        now = clock.now()
+        facts = self._facts()
+        for provider in self._pool.providers:
+            about = facts[provider.name]
+            about["in_flight"] = provider.in_flight
+            about["failed_attempts"] = provider.error_count
+            about["parked_keys"] = [index + 1 for index, until in enumerate(provider.parked_until) if until > now]
+            about["targets"] = {
+                str(target): {
+                    "available": target.available(now),
+                    "why_not": target.why_not(now),
+                    "breaker": target.breaker.state(now).value,
+                    "in_flight": target.in_flight,
+                }
+                for target in self._pool.all_targets
+                if target.provider is provider
+            }
+        inbound.send_json({"providers": facts})
+
+
+def _attempt(attempt: AttemptRecord, started: float) -> dict[str, Any]:
+    return {
+        "target": f"{attempt.provider}/{attempt.model}" if attempt.model else attempt.provider,
+        "began_ms": _ms(attempt.started - started),
+        "beside": attempt.began_beside,
+        "sent_ms": _ms(attempt.sent_at - started) if attempt.sent_at else None,
+        "head_ms": _ms(attempt.head_at - started) if attempt.head_at else None,
+        "first_content_ms": _ms(attempt.first_content_at - started) if attempt.first_content_at else None,
+        "ended_ms": _ms(attempt.ended - started) if attempt.ended else None,
+        "status": attempt.status,
+        "failure": attempt.failure,
+        "class": attempt.reach,
+        "reason": attempt.reason,
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
