@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint format lock generated clean
+.PHONY: demo test bench faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -22,6 +22,11 @@ lint: $(VENV)/installed-for-tests
 # Every figure in docs/performance.md.
 bench: $(VENV)/installed-for-tests
 	$(BIN)/python -m bench --check $(ARGS)
+
+# The fault catalogue, one row a fault; writes docs/faults.md.
+faults: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	$(BIN)/python -m tests.spec.faults
 
 format: $(VENV)/installed-for-tests
 	$(BIN)/ruff check --fix .

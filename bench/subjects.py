@@ -22,7 +22,7 @@ DESCRIPTORS = 8192
 
 KEY = "bench-key-that-opens-nothing"
 GATEWAY = """\
-server: {{host: 127.0.0.1, port: 0}}
+server: {{host: 127.0.0.1, port: 0, drain_delay: 0s}}
 auth:
   keys: [{{name: bench, key: {key}}}]
 providers:

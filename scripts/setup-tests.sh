@@ -12,6 +12,7 @@ need() { # need PROGRAM PACKAGE
 
 need chromium chromium
 need curl curl
+need openssl openssl
 need node nodejs
 need npm npm
 # Debian ships Python without the module that fills a new venv with pip.
