@@ -117,7 +117,9 @@ class Course(Generic[T]):
         else:
             choice = self.choose(self.model, now)
             step = None
-            if failed.status == 500 and self._tries[target] == 1 and self._attempts <= self.rules.retries:
+            # The last try there is belongs to somebody who has not failed yet, if there is anybody.
+            room = self.rules.retries - self._attempts + (0 if self._fresh(choice) else 1)
+            if failed.status == 500 and self._tries[target] == 1 and room > 0:
                 step = self._again(target, choice, now)
             step = step or self._next(choice, now, target, failed)
         if step is None or not self.retry_budget.withdraw(now):

@@ -47,13 +47,13 @@ def two(simulator: Simulator, backup: Simulator, first: str, **more: Any) -> dic
 
 
 async def on_time(name: str, awaited: Awaitable[Any], due: float) -> Any:
-    """Await something that has to happen *due* seconds from now, 10 percent or 50 ms sooner or later."""
+    """Await something due in *due* seconds: 10 percent sooner or later, and on a busy machine some ms more."""
     async with lag_watched() as lag:
         began = time.monotonic()
         result = await awaited
         took = time.monotonic() - began
     print(f"\n{name}: due after {due:.2f} s, came after {took:.3f} s (loop late by {lag.worst * 1000:.0f} ms)")
-    assert took == pytest.approx(due, abs=max(0.1 * due, 0.05) + lag.worst)
+    assert due - max(0.1 * due, 0.05) - lag.worst <= took <= due + max(0.1 * due, 0.15) + lag.worst
     return result
 
 
