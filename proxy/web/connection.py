@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.errors import ProxyError
@@ -40,6 +41,7 @@ class ClientConnection(RequestHandler):
     __slots__ = (
         "_gone_timer",
         "_head_timer",
+        "_last_body",
         "_read_timeout",
         "_refuse",
         "_stall_timer",
@@ -53,6 +55,8 @@ class ClientConnection(RequestHandler):
         super().__init__(server, **kwargs)
         self.answer: Answer | None = None
         """The answer under way, told when the client's buffer fills."""
+        self._last_body: StreamReader | None = None
+        """The body of the last request whose head has come."""
         self._refuse = server.refuse
         self._read_timeout = server.read_timeout
         self._write_timeout = server.write_timeout
@@ -78,11 +82,12 @@ class ClientConnection(RequestHandler):
         count = self._request_count
         super().data_received(data)
         if self._request_count != count:
+            self._last_body = self._messages[-1][1]
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
-        elif self._head_timer is None and self._waiter is not None and data:
-            # Idle between requests, and part of a head has come: its time runs from its first byte, absolutely.
+        elif self._head_timer is None and data and (self._last_body is None or self._last_body.is_eof()):
+            # Not the rest of a body, so part of the next head: its time runs from its first byte, absolutely.
             self._head_timer = self._loop.call_later(self._read_timeout, self._head_is_late)
 
     def pause_writing(self) -> None:
@@ -132,6 +137,10 @@ class ClientConnection(RequestHandler):
         self._lingering_time = 0.0
 
     def _head_is_late(self) -> None:
+        if not self.waiting:
+            # Sent ahead while an answer is under way, which must not suffer for it.
+            self._head_timer = self._loop.call_later(self._read_timeout, self._head_is_late)
+            return
         # Nobody is waiting for words here: a client that sends a head in half a minute is not one.
         self._head_timer = None
         self.force_close()

@@ -230,7 +230,9 @@ async def test_a_dripped_head_ends_at_the_read_timeout(
             wire.send(first)
             await wire.response()
         head = b"GET /live HTTP/1.1\r\nX: " + b"x" * 99
-        assert await on_time("dripped head", drip(wire, head, 0.02, wire.to_end()), 0.5) == (b"", "fin")
+        # A byte on its way when the connection is closed makes a reset of it.
+        end = await on_time("dripped head", drip(wire, head, 0.02, wire.to_end()), 0.5)
+        assert end in ((b"", "fin"), (b"", "rst"))
         async with connect(running.port) as other:
             other.send(b"GET /live HTTP/1.1\r\nHost: gateway\r\n\r\n")
             assert (await other.response("GET")).status == 200
