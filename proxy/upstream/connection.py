@@ -36,6 +36,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.requests = 0
         """Requests sent so far; more than one means the connection is being reused."""
+        self.spoke_unasked = False
+        """The provider sent bytes while no request was under way."""
         self.expires = 0.0
         """When it is too old to be used again; set by the pool while it is idle."""
 
@@ -126,6 +128,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._sink is None:
             # Bytes nobody asked for: whatever they are, they belong to no request.
+            self.spoke_unasked = True
             self.abandon()
             return
         self._received = True

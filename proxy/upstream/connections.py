@@ -155,7 +155,9 @@ class Connections:
             except BaseException:
                 sock.close()
                 raise
-        self._open.add(connection)
+        if connection.transport is not None:
+            # It may have been lost already, and would then never be taken out again.
+            self._open.add(connection)
         return connection
 
     async def _resolve(self) -> list[aiohappyeyeballs.AddrInfoType]:
@@ -230,6 +232,11 @@ class HttpCall:
         else:
             self._pool._connecting.discard(self)
             self._connecting = None
+            if not connection.usable:
+                # It greeted or left before it had been asked anything, as no HTTP server does.
+                code = "upstream_protocol_error" if connection.spoke_unasked else "upstream_truncated"
+                self._fail_to_connect(code, "connection ended before the request")
+                return
             self.use(connection)
             if self._ready is not None and not self._ready.done():
                 self._ready.set_result(None)
