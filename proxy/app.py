@@ -56,6 +56,7 @@ class Gateway:
         self.settings = settings
         self.simulator = Simulator() if _needs_simulator(settings) else None
         self._endpoints: dict[str, Endpoint] = {}
+        self.checks: Checks | None = None
 
     async def start(self) -> None:
         """Wire the rooms and begin background work."""
@@ -144,7 +145,8 @@ class Gateway:
 
     async def stop(self) -> None:
         """End background work and close every connection to a provider."""
-        await self.checks.stop()
+        if self.checks is not None:
+            await self.checks.stop()
         for endpoint in self._endpoints.values():
             await endpoint.close()
         if self.simulator is not None:
@@ -195,7 +197,11 @@ class Gateway:
         try:
             if rules.probe == "completion":
                 await self._ask_for_a_token(name, endpoint, rules.timeout)
-            status, body = await fetch(endpoint, endpoint.models_path, rules.timeout)
+            for key in range(max(1, len(self.settings.providers[name].keys))):
+                status, body = await fetch(endpoint, endpoint.models_path, rules.timeout, key)
+                if status not in (401, 403):
+                    # One key that was revoked does not make a provider sick whose other keys are good.
+                    break
         except FetchError as error:
             raise ProbeFailed(str(error)) from error
         if status in (404, 405, 429):
@@ -220,7 +226,7 @@ class Gateway:
             return
         question = {"model": target.model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
         status, _ = await fetch(endpoint, "/chat/completions", timeout, body=orjson.dumps(question))
-        if status >= 500 or status in (401, 403):
+        if status >= 500:
             raise ProbeFailed(f"completion: status {status}")
 
     async def _show_metrics(self, inbound: Inbound) -> None:

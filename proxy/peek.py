@@ -149,6 +149,11 @@ def peek_multipart(start: bytes, boundary: bytes) -> Peek:
     return Peek(model or None, stream, span)
 
 
+def names_model(part: bytes) -> bool:
+    """Whether a form field called `model` begins in *part*."""
+    return _MODEL_FIELD.search(part) is not None
+
+
 class ModelGuard:
     """Passes the rest of a form on, and stops at a `model` field that nobody has judged."""
 

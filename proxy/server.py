@@ -5,6 +5,7 @@ What is served is built in `app`. One process and one socket here; more workers 
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -130,6 +131,7 @@ async def _serve(loaded: Loaded) -> int:
         )
         await listener.gateway.stop()
         return 1
+    _calm_the_collector()
     print(banner(loaded, listener), flush=True)
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -146,6 +148,16 @@ async def _serve(loaded: Loaded) -> int:
     await listener.stop()
     _log.info("shutdown complete")
     return 0
+
+
+def _calm_the_collector() -> None:
+    """
+    Take what start-up made out of the garbage collector's sight and let it look less often. An exchange leaves no
+    cycles behind, so it finds little, and walking the whole heap for that cost a fifth of every request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def banner(loaded: Loaded, listener: Listener) -> str:

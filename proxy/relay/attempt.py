@@ -285,13 +285,16 @@ class Attempt:
         if isinstance(self._body, EventStream) and self._committed:
             self._exchange.events += self._body.scanner.events
             self._exchange.usage = self._body.scanner.usage
+        # It points back here; without this only the garbage collector could free the two, and what they hold.
+        self._body = None
         self._owner.ended(self, verdict)
 
     def _stop(self) -> None:
         self._stop_timer()
-        if self.call is not None:
+        call, self.call = self.call, None
+        if call is not None:
             # No more than a goodbye when the answer was read to its end: the connection is back in its pool.
-            self.call.cancel()
+            call.cancel()
 
     # The clocks: one timer, set again only when it fires.
 

@@ -16,6 +16,7 @@ from proxy.relay.verdict import (
     Reach,
     Refused,
     error_of,
+    is_json,
     judge_error_event,
     judge_refusal,
     judge_status,
@@ -167,11 +168,12 @@ class WholeAnswer:
         parsed = object_of(body) if self._json else None
         if not body and self._wanted:
             progress.broke("upstream_protocol_error", "empty answer")
-        elif self._json and parsed is None and body:
+        elif self._json and parsed is None and body and (self._wanted or not is_json(body)):
+            # What generates answers with an object; of other paths we know only that it is JSON.
             progress.broke("upstream_protocol_error", "not a JSON object")
         elif self._wanted and parsed is not None and is_only_an_error(parsed):
             progress.refuse_or_fail(told_in_200(parsed["error"]))
-        elif not delimited and parsed is None:
+        elif not delimited and parsed is None and not body.lstrip().startswith(b"["):
             progress.broke("upstream_truncated", "ended without a mark")
         else:
             progress.send(body, parsed)

@@ -129,6 +129,7 @@ class Course(Generic[T]):
     def go_on(self, deadline: float) -> None:
         """An answer that has begun is to be continued until *deadline*, by the same model."""
         self.deadline = deadline
+        self.fallbacks = self.context_fallbacks = ()
         self._left.clear()
 
     def still(self, step: Try[T], now: float) -> Try[T] | None:

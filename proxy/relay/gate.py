@@ -39,11 +39,11 @@ class Gate:
             self._held = b""
             self.split = False
             return ready
-        if len(ready) > MAX_HELD or self.split:
+        last = 0 if self.split else last_boundary(ready)
+        if self.split or len(ready) - last > MAX_HELD:
             self._held = b""
             self.split = True
             return ready
-        last = _last_boundary(ready)
         self._held = ready[last:]
         return ready[:last]
 
@@ -53,6 +53,6 @@ class Gate:
         return held
 
 
-def _last_boundary(data: bytes) -> int:
+def last_boundary(data: bytes) -> int:
     """Where the last whole event of *data* ends; 0 when none does."""
     return max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in BOUNDARIES)

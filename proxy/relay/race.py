@@ -21,7 +21,7 @@ from proxy.relay.attempt import Attempt, Clocks
 from proxy.relay.client import Client
 from proxy.relay.course import Course, Try
 from proxy.relay.question import Question, Upload
-from proxy.relay.resume import Recorder
+from proxy.relay.resume import MISMATCH, Recorder
 from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
 from proxy.upstream.endpoint import Endpoint
 
@@ -70,6 +70,7 @@ class Race:
         self._rng = rng
         # The mutable state: who runs, who has won, and what the relay waits for.
         self._running: dict[Attempt, _Entrant] = {}
+        self._continuing = False
         self._winner: Attempt | None = None
         self._telling: tuple[Target, Verdict] | None = None
         """What one of two said while the other was still being waited for, if that blames the request."""
@@ -89,6 +90,8 @@ class Race:
         """From now on ask *question*, and answer towards *client*: what is left of the answer."""
         self._question = question
         self._client = client
+        # Whether an answer continues or begins anew depends on its target: nobody else may be asked the same.
+        self._continuing = True
 
     async def pause(self, delay: float) -> bool:
         """Let *delay* seconds pass with nobody running; False when the gateway stops meanwhile."""
@@ -128,7 +131,9 @@ class Race:
             return
         if body is not None and target.model is not None and target.model != question.model:
             body = with_model(body, target.model)
-        attempt.call = endpoint.send(question.method, question.path, question.headers, exchange.id, body, key, attempt)
+        attempt.call = endpoint.send(
+            question.method, question.path, question.headers, exchange.id, body, key, attempt, question.repeatable
+        )
 
     def _start_upload(self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, body: Upload) -> None:
         question, model = self._question, entrant.step.target.model
@@ -200,7 +205,7 @@ class Race:
         """*attempt* has been silent for long: ask somebody else beside it, if there is anybody."""
         if len(self._running) > 1 or self._winner is not None or not self._question.repeatable:
             return
-        if self._telling is not None or isinstance(self._question.body, Upload):
+        if self._telling is not None or self._continuing or isinstance(self._question.body, Upload):
             return
         step = self._course.beside(clock.now())
         if step is not None:
@@ -255,5 +260,8 @@ def _judge(verdict: Verdict) -> Judgement:
     if isinstance(verdict, Whole):
         return Judgement.SUCCESS
     if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":
+        return Judgement.EXCLUDED
+    if verdict.reason == MISMATCH:
+        # It answered well, only not in the words another had begun.
         return Judgement.EXCLUDED
     return Judgement.FAILURE

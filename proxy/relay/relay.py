@@ -24,7 +24,7 @@ from proxy.relay.course import Course, Rules
 from proxy.relay.cut import end_cut
 from proxy.relay.question import Question, Upload
 from proxy.relay.race import Race
-from proxy.relay.resume import MAX_RESUMES, Recorder, Splice, continuing, is_resumable
+from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.upstream.endpoint import Endpoint
 
@@ -124,7 +124,7 @@ class Relay:
                 continue
             prefill = step.target.prefills
             splice = Splice(client, told, step.target.provider.name, restarted=not prefill)
-            splice.on_mismatch = partial(race.cut, cut.code, "the new answer went another way")
+            splice.on_mismatch = partial(race.cut, cut.code, MISMATCH)
             race.continue_as(continuing(question, told) if prefill else question, splice)
             target, verdict = await race.run(step)
             now = clock.now()
@@ -242,6 +242,9 @@ def _sum_up(failures: list[Failed], exchange: Exchange) -> ProxyError:
     """The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else."""
     chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
     headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
+    if any(failed.code == "shutting_down" for failed in failures):
+        # Another instance will answer: this is the one failure a client does well to repeat at once.
+        return ProxyError("shutting_down", headers=tuple(headers))
     waits = [failed.retry_after for failed in failures if failed.retry_after is not None]
     wait = min(waits) if waits and chosen.code in _PASSING else None
     if wait is not None:

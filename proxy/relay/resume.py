@@ -15,11 +15,14 @@ import orjson
 from proxy.headers import Header
 from proxy.peek import with_message
 from proxy.relay.client import Client
+from proxy.relay.gate import last_boundary
 from proxy.relay.question import Question
 from proxy.sse import Dialect
 
 MAX_RECORDED = 1024 * 1024
 """Bytes of an answer that are remembered; a longer one is not continued."""
+MISMATCH = "the new answer went another way"
+"""Why an attempt to continue is given up that is nobody's fault."""
 MAX_RESUMES = 3
 """Times one answer may be continued."""
 
@@ -36,7 +39,8 @@ def is_resumable(question: Question) -> bool:
     form = value.get("response_format")
     if form is not None and not (type(form) is dict and form.get("type") == "text"):
         return False
-    return value.get("n") in (None, 1)
+    messages = value.get("messages")
+    return value.get("n") in (None, 1) and type(messages) is list and bool(messages)
 
 
 def continuing(question: Question, told: "Transcript") -> Question:
@@ -91,12 +95,28 @@ class Transcript:
             return False
         self.id = self.id or str(value.get("id") or "")
         self.created = self.created or value.get("created")
-        for choice in value.get("choices") or ():
-            delta = choice.get("delta") or {}
-            if choice.get("index", 0) != 0 or any(delta[name] for name in delta.keys() - _PLAIN):
-                return False
-            self.text += delta.get("content") or ""
+        choices = _plain_choices(value)
+        if choices is None:
+            return False
+        for choice in choices:
+            self.text += (choice.get("delta") or {}).get("content") or ""
         return True
+
+
+def _plain_choices(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The choices of a chunk, or None when they hold anything but plain text of the first choice."""
+    choices = value.get("choices") or []
+    if type(choices) is not list:
+        return None
+    for choice in choices:
+        if type(choice) is not dict or choice.get("index", 0) != 0:
+            return None
+        delta = choice.get("delta") or {}
+        if type(delta) is not dict or any(delta[name] for name in delta.keys() - _PLAIN):
+            return None
+        if type(delta.get("content") or "") is not str:
+            return None
+    return choices
 
 
 class Splice:
@@ -109,6 +129,7 @@ class Splice:
         self._provider = provider
         self._awaited = told.text if restarted else ""
         self._announced = False
+        self._rest = b""
         self.mismatched = False
         """The new answer went another way; nothing of it has reached the client."""
         self.on_mismatch: Callable[[], object] = lambda: None
@@ -142,7 +163,14 @@ class Splice:
 
     def write(self, chunk: bytes) -> None:
         """Events of the continuation."""
-        for data in events_of(chunk):
+        # A long event may come in pieces.
+        stream = self._rest + chunk
+        end = last_boundary(stream)
+        self._rest = stream[end:]
+        self._take(stream[:end])
+
+    def _take(self, events: bytes) -> None:
+        for data in events_of(events):
             if self.mismatched:
                 return
             if data is None:
@@ -159,16 +187,21 @@ class Splice:
 
     def finish(self) -> None:
         """The continuation is whole, and so is the answer."""
+        rest, self._rest = self._rest, b""
+        self._take(rest + b"\n\n")
         if self._awaited:
             self._give_up()
-        else:
+        elif not self.mismatched:
             self._client.finish()
 
     def cut(self) -> None:
         """Its owner ends the client's answer."""
 
     def _splice(self, value: dict[str, Any]) -> None:
-        choices = value.get("choices") or []
+        choices = _plain_choices(value) if type(value) is dict else None
+        if choices is None:
+            self._give_up()
+            return
         for choice in choices:
             delta = choice.get("delta") or {}
             delta.pop("role", None)

@@ -170,6 +170,15 @@ def object_of(body: bytes) -> dict[str, Any] | None:
     return value if type(value) is dict else None
 
 
+def is_json(body: bytes) -> bool:
+    """Whether *body* is one whole JSON value."""
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def error_of(body: bytes) -> dict[str, Any]:
     """The `error` object in *body*; empty when there is none."""
     error = (object_of(body) or {}).get("error")

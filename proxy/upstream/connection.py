@@ -214,6 +214,8 @@ class Connection(asyncio.Protocol):
                     self._fault = "unknown transfer coding"
                     return
                 self._delimited = True
+        # What comes now are trailers, which are nobody's headers.
+        self._headers = []
         self._sink.head(status, headers)
 
     def on_body(self, body: bytes) -> None:

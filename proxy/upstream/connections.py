@@ -25,6 +25,8 @@ from proxy.upstream.wire import Loss, Sink
 
 KEEP_ALIVE = 15.0
 """Seconds an idle connection may wait, shortened at random by up to a third so that they do not all end at once."""
+STALE_WITHIN = 1.0
+"""Seconds after which the end of a reused connection is no coincidence: the provider had the request by then."""
 RECEIVE_BUFFER = 128 * 1024
 """Bytes the kernel may hold of an answer: one read is no larger, and that is what a slow client makes us hold."""
 DNS_TTL = 60.0
@@ -72,10 +74,13 @@ class Connections:
             f"[{len(self._open)} open, {len(self._idle)} idle, {len(self._connecting)} connecting]>"
         )
 
-    def send(self, request: bytes, sink: Sink) -> "HttpCall":
-        """Send a complete request."""
+    def send(self, request: bytes, sink: Sink, repeatable: bool = True) -> "HttpCall":
+        """
+        Send a complete request. One that is not *repeatable* gets a fresh connection: it must never meet a stale one
+        and have to be sent again.
+        """
         call = HttpCall(self, request, sink, complete=True)
-        connection = self._take_idle()
+        connection = self._take_idle() if repeatable else None
         if connection is not None:
             call.use(connection)
         else:
@@ -198,6 +203,8 @@ class HttpCall:
         self._ready: asyncio.Future[None] | None = None
         self._paused = False
         self._over = False
+        self._sent_at = 0.0
+        self._sent_before = False
         # What needs no mending goes straight to the owner.
         self.connected = sink.connected
         self.head = sink.head
@@ -206,6 +213,7 @@ class HttpCall:
     def use(self, connection: Connection) -> None:
         """Send the request on *connection*."""
         self._connection = connection
+        self._sent_at = clock.now()
         connection.begin(self, self._request, self._complete)
         self.connected()
         if self._paused:
@@ -247,7 +255,7 @@ class HttpCall:
         self._over = True
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
-        self._sink.lost(Loss(code, reason, sent=False, received=False))
+        self._sink.lost(Loss(code, reason, sent=self._sent_before, received=False))
 
     # The call as its owner sees it.
 
@@ -295,8 +303,10 @@ class HttpCall:
 
     def lost(self, loss: Loss) -> None:
         connection, self._connection = self._connection, None
-        # A keep-alive that ended just as it was used again: the provider never saw the request.
-        if self._complete and connection is not None and connection.requests > 1 and not loss.received:
+        # A keep-alive that ended just as it was used again: as far as anybody can know, nobody saw the request.
+        stale = connection is not None and connection.requests > 1 and clock.now() - self._sent_at < STALE_WITHIN
+        if self._complete and stale and not loss.received:
+            self._sent_before = True
             self.connect()
             return
         self._over = True

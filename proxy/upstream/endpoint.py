@@ -60,13 +60,24 @@ class Endpoint:
         return f"<Endpoint {self.name} {self.base_url} {self._connections!r}>"
 
     def send(
-        self, method: str, path: str, client_lines: bytes, request_id: str, body: bytes | None, key: int, sink: Sink
+        self,
+        method: str,
+        path: str,
+        client_lines: bytes,
+        request_id: str,
+        body: bytes | None,
+        key: int,
+        sink: Sink,
+        repeatable: bool = True,
     ) -> HttpCall:
-        """Send a whole request; *path* is below the base URL and may carry a query, *client_lines* are header lines."""
+        """
+        Send a whole request; *path* is below the base URL and may carry a query, *client_lines* are header lines. One
+        that is not *repeatable* is sent once at most.
+        """
         head = self._head(method, path, client_lines, request_id, key)
         if body is None:
-            return self._connections.send(head + b"\r\n", sink)
-        return self._connections.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body), sink)
+            return self._connections.send(head + b"\r\n", sink, repeatable)
+        return self._connections.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body), sink, repeatable)
 
     def send_streamed(
         self, method: str, path: str, client_lines: bytes, request_id: str, length: int | None, key: int, sink: Sink

@@ -44,11 +44,6 @@ class Inbound:
         """The media type, lower case, without parameters; empty when none was sent."""
         return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
-    @property
-    def has_body(self) -> bool:
-        """Whether the request announces a body."""
-        return not self.request.content.is_eof() or not self.request.content.at_eof()
-
     def welcome_body(self) -> None:
         """Check what the head says of the body, and only then ask for it (RFC 9110 section 10.1.1)."""
         headers = self.request.headers

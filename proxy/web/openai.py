@@ -48,8 +48,9 @@ class OpenAI:
         found = peek.Peek(None, False)
         value: dict[str, Any] = {}
         body: bytes | Upload | None = None
-        if request.method in ("GET", "DELETE") and not request.body_exists:
-            pass
+        if not request.body_exists and not (request.method == "POST" and asked.json_only):
+            # SDKs cancel and delete with a POST that has nothing to say.
+            body = None if request.method in ("GET", "DELETE") else b""
         elif inbound.content_type == "application/json":
             body, value = await inbound.read_json()
             if path == "/completions" and "prompt" not in value and ("messages" in value or "input" in value):
@@ -126,6 +127,9 @@ class OpenAI:
             start = await inbound.read_part()
         read = inbound.read_part
         if restricted:
+            if peek.names_model(start[found.span[1] :] if found.span else start):
+                # Another model, or one whose value has not come far enough to be judged.
+                raise ProxyError("invalid_multipart", "Send 'model' once, before the file.", param="model", close=True)
             read = peek.ModelGuard(start, inbound.read_part).read
         return Upload(start, found.span, inbound.request.content_length, read), found
 

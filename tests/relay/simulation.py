@@ -312,7 +312,17 @@ class ScriptedEndpoint:
     provider: str
     mood: dict[str, int]
 
-    def send(self, method: str, path: str, headers: bytes, request_id: str, body: bytes, key: int, sink: Sink) -> Asked:
+    def send(
+        self,
+        method: str,
+        path: str,
+        headers: bytes,
+        request_id: str,
+        body: bytes,
+        key: int,
+        sink: Sink,
+        repeatable: bool = True,
+    ) -> Asked:
         world = self.world
         model = orjson.loads(body)["model"]
         caller = world.callers[int(request_id)]

@@ -32,9 +32,14 @@ async def ask(url: str, body: bytes, content_type: str) -> tuple[int, str]:
         (form(FILE, b'name="model"\r\n\r\nsim-dear'), (400, "missing_required_parameter")),
         (form(b'name="model"\r\n\r\nsim-1', FILE, b'name="model"\r\n\r\nsim-dear'), (400, "invalid_multipart")),
         (form(b'name="model"\r\n\r\nsim-1', FILE, b"name=model\r\n\r\nsim-dear"), (400, "invalid_multipart")),
+        (
+            form(b'name="model"\r\n\r\nsim-1')[: -len(b"--b--\r\n")]
+            + b'--b\r\nContent-Disposition: form-data; name="model"',
+            (400, "invalid_multipart"),
+        ),
         (form(FILE), (400, "missing_required_parameter")),
     ],
-    ids=["another model", "behind the file", "twice", "twice and unquoted", "no model"],
+    ids=["another model", "behind the file", "twice", "twice and unquoted", "half a second one", "no model"],
 )
 async def test_a_form_cannot_name_a_model_past_the_restriction(
     gateway: GatewayFactory, simulator: Simulator, body: bytes, refusal: tuple[int, str]
