@@ -35,6 +35,24 @@ class EventTooLarge(Exception):
 class Scanner:
     """Facts about one stream, updated by `feed`."""
 
+    __slots__ = (
+        "_after_cr",
+        "_choices",
+        "_data",
+        "_data_bytes",
+        "_event",
+        "_first_line",
+        "_line",
+        "_terminal",
+        "content",
+        "dialect",
+        "done",
+        "error",
+        "events",
+        "malformed",
+        "usage",
+    )
+
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.events = 0

@@ -69,6 +69,27 @@ class Owner(Protocol):
 class Attempt:
     """The sink of one request to one provider."""
 
+    __slots__ = (
+        "_body",
+        "_client",
+        "_clocks",
+        "_committed",
+        "_decoder",
+        "_exchange",
+        "_headers",
+        "_operation",
+        "_over",
+        "_owner",
+        "_patient",
+        "_progress_at",
+        "_recorder",
+        "_scanner",
+        "_streamed",
+        "_timer",
+        "call",
+        "record",
+    )
+
     def __init__(
         self,
         owner: Owner,

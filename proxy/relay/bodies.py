@@ -60,6 +60,15 @@ class Progress(Protocol):
 class EventStream:
     """An event stream: shut until its first content, whole at its own terminal marker."""
 
+    __slots__ = (
+        "_committed",
+        "_progress",
+        "_withhold_errors",
+        "announced",
+        "gate",
+        "scanner",
+    )
+
     def __init__(self, progress: Progress, dialect: Dialect, withhold_errors: bool) -> None:
         """*withhold_errors*: an error event is not for the client, because somebody else may continue the answer."""
         self.announced = False

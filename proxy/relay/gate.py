@@ -17,6 +17,13 @@ BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
 class Gate:
     """What may pass to the client now."""
 
+    __slots__ = (
+        "_held",
+        "_scanner",
+        "open",
+        "split",
+    )
+
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._held = b""

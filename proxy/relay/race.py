@@ -51,6 +51,23 @@ class _Entrant:
 class Race:
     """The attempts of one exchange."""
 
+    __slots__ = (
+        "_client",
+        "_clocks",
+        "_continuing",
+        "_course",
+        "_endpoints",
+        "_exchange",
+        "_news",
+        "_pausing",
+        "_question",
+        "_rng",
+        "_running",
+        "_telling",
+        "_winner",
+        "recorder",
+    )
+
     def __init__(
         self,
         exchange: Exchange,
