@@ -18,7 +18,7 @@ from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
 from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
-from proxy.relay.attempt import Clocks
+from proxy.relay.clocks import Clocks
 from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
 from proxy.settings import Settings

@@ -7,8 +7,6 @@ broke off. What an answer amounts to is judged in `bodies`.
 """
 
 import asyncio
-import math
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from proxy import clock
@@ -16,6 +14,7 @@ from proxy.exchange import AttemptRecord, Exchange
 from proxy.headers import Header, for_client, value_of
 from proxy.relay.bodies import ErrorAnswer, EventStream, InsteadOfStream, WholeAnswer
 from proxy.relay.client import Client
+from proxy.relay.clocks import Clocks
 from proxy.relay.endpoints import Operation
 from proxy.relay.resume import Recorder
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
@@ -27,27 +26,6 @@ STREAM_LIFE = 1800.0
 """Seconds a stream may last after its first content, however lively it is (reliability.md T5)."""
 DRAIN_AFTER_DONE = 1.0
 """Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again (S14)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Seconds each phase may take."""
-
-    first_token: float
-    """From the request to the first content of a stream."""
-    idle: float
-    """Without progress once the answer has begun: an event with data in a stream, any byte elsewhere."""
-    total: float
-    """From the request to the end of an answer that is not streamed, or to the first content of one that is."""
-    patience: float = math.inf
-    """Silence after which another target is asked beside this one, if there is one."""
-    strict: bool = False
-    """`first_token` holds even for the last target there is; otherwise that one may take as long as `total`."""
-
-    def within(self, left: float) -> "Clocks":
-        """The same with no more than *left* seconds in all."""
-        # The moment that has passed since the exchange began is no reason to make new ones.
-        return self if left >= self.total - 0.01 else replace(self, total=max(0.0, left))
 
 
 class Owner(Protocol):

@@ -17,8 +17,9 @@ from proxy.peek import with_model
 from proxy.providers.breaker import Permit, State
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.target import Target
-from proxy.relay.attempt import Attempt, Clocks
+from proxy.relay.attempt import Attempt
 from proxy.relay.client import Client
+from proxy.relay.clocks import Clocks
 from proxy.relay.course import Course, Try
 from proxy.relay.question import Question, Upload
 from proxy.relay.resume import MISMATCH, Recorder

@@ -18,8 +18,8 @@ from proxy.headers import Header
 from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Choice, Pool
 from proxy.providers.target import Target
-from proxy.relay.attempt import Clocks
 from proxy.relay.client import Client
+from proxy.relay.clocks import Clocks
 from proxy.relay.course import Course, Rules
 from proxy.relay.cut import end_cut
 from proxy.relay.question import Question, Upload
