@@ -1,5 +1,7 @@
 """A stream that dies after its first content is continued by the next target, where that is provably safe."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +10,7 @@ import orjson
 import pytest
 
 from proxy.relay.resume import events_of
-from proxy.simulator import Fin, Reset, Send, Simulator
+from proxy.simulator import Fin, Hold, Reset, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 
 ROLE = {"role": "assistant", "content": ""}
@@ -235,3 +237,25 @@ async def test_without_the_opt_in_a_dead_stream_is_an_error_event(
     body, good = await ask(await running(gateway, simulator, second, prefill=True, resume=False))
     assert not good
     assert objects(body)[-1]["error"]["code"] == "upstream_truncated"
+
+
+async def test_a_client_that_leaves_a_continued_answer_ends_the_continuation(
+    gateway: GatewayFactory, simulator: Simulator, second: Simulator
+) -> None:
+    simulator.script(DIES, match="sim-fast")
+    second.script([*stream(event("b", {"content": " three"})), Hold()], match="sim-fast")
+    up = await running(gateway, simulator, second, prefill=True)
+    question = {"model": "sim-fast", "stream": True, "messages": [{"role": "user", "content": "Count"}]}
+    async with aiohttp.ClientSession() as session:
+        answer = await session.post(up.base_url + "/chat/completions", json=question)
+        body = b""
+        while b"three" not in body:
+            body += await answer.content.readany()
+        left = time.monotonic()
+        answer.close()
+        async with asyncio.timeout(5):
+            await [request for request in second.ledger if request.method == b"POST"][-1].closed()
+        took = time.monotonic() - left
+    print(f"\nresumed: closed after {took * 1000:.1f} ms")
+    assert took < 0.1
+    assert up.metric("hapax_exchanges_total", outcome="client_gone") == 1
