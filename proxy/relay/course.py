@@ -89,8 +89,8 @@ class Course(Generic[T]):
     _tries: dict[T, int] = field(default_factory=dict)
     _attempts: int = 0
     """Attempts for the present model."""
-    _waited: set[T] = field(default_factory=set)
-    _spent: set[T] = field(default_factory=set)
+    _waited: frozenset[T] = frozenset()
+    _spent: frozenset[T] = frozenset()
     """Targets that would answer this call no better the next time."""
     _models: set[str] = field(default_factory=set)
     _left: list[str] = field(default_factory=list)
@@ -154,7 +154,7 @@ class Course(Generic[T]):
         """An attempt failed, perhaps while another one still runs: by itself nothing follows from it."""
         self.failures.append(failed)
         if failed.lasting or failed.reach is Reach.TOO_LONG:
-            self._spent.add(target)
+            self._spent |= {target}
 
     def beside(self, now: float) -> Try[T] | None:
         """A target to ask beside one that has not produced anything for a while, within the hedge budget."""
@@ -224,7 +224,7 @@ class Course(Generic[T]):
             return None
         # Those who wait for the same moment must not all arrive in it.
         delay += self.rng.uniform(0.0, min(0.1 * delay, 0.25, 0.5 * (self.deadline - now - delay)))
-        self._waited.add(target)
+        self._waited |= {target}
         return Try(target, self.model, delay)
 
     def _enter_next_model(self, now: float) -> Try[T] | None:
