@@ -46,6 +46,13 @@ KINDS: dict[str, Kind] = {
     ),
     "invalid_api_key": Kind(401, _INVALID, "AuthenticationError", "The API key is not valid."),
     "model_not_allowed": Kind(403, "permission_error", "AuthenticationError", "This key may not use that model."),
+    "route_not_allowed": Kind(403, "permission_error", "AuthenticationError", "This key may not use that path."),
+    "price_unknown": Kind(
+        403,
+        "permission_error",
+        "AuthenticationError",
+        "This key has a budget in US dollars and the model has no known price.",
+    ),
     "admin_key_required": Kind(403, "permission_error", "AuthenticationError", "This path needs the admin key."),
     "origin_not_allowed": Kind(
         403, "permission_error", "AuthenticationError", "This origin is not among server.cors.allow_origins."
@@ -53,6 +60,9 @@ KINDS: dict[str, Kind] = {
     "model_not_found": Kind(404, _INVALID, _VALIDATION, "No provider serves that model; GET /v1/models lists them."),
     "unknown_url": Kind(404, _INVALID, _VALIDATION, "There is nothing at this path."),
     "method_not_allowed": Kind(405, _INVALID, _VALIDATION, "Method not allowed."),
+    "key_not_found": Kind(404, _INVALID, _VALIDATION, "There is no key of that name."),
+    "key_exists": Kind(409, _INVALID, _VALIDATION, "There is a key of that name already."),
+    "invalid_parameter": Kind(400, _INVALID, _VALIDATION, "A parameter has a value that is not allowed."),
     "request_timeout": Kind(408, _INVALID, _VALIDATION, "The request did not arrive in time."),
     "request_too_large": Kind(413, _INVALID, _VALIDATION, "The body is larger than this gateway accepts."),
     "unsupported_media_type": Kind(
@@ -76,6 +86,11 @@ KINDS: dict[str, Kind] = {
     "upstream_error": Kind(502, "server_error", "ProcessingError", "The provider failed."),
     "upstream_truncated": Kind(502, "server_error", "ProcessingError", "The provider's answer broke off."),
     "upstream_unavailable": Kind(503, "server_error", "ProcessingError", "No provider can take this request now."),
+    "queue_full": Kind(503, "server_error", "InternalError", "Queue is full"),
+    "queue_timeout": Kind(503, "server_error", "InternalError", "The request waited in the queue for too long."),
+    "store_unavailable": Kind(
+        503, "server_error", "InternalError", "The key store cannot be reached, and the key is not known yet."
+    ),
     "overloaded": Kind(503, "server_error", "InternalError", "The gateway has all the calls it can carry; try again."),
     "shutting_down": Kind(503, "server_error", "InternalError", "The gateway is shutting down; try again."),
     "upstream_connect_timeout": Kind(504, "server_error", "ProcessingError", "The provider did not connect in time."),

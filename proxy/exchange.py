@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from proxy import clock
+from proxy.usage import Tokens
 
 
 class Outcome(StrEnum):
@@ -47,6 +48,8 @@ class AttemptRecord:
     head_at: float = 0.0
     first_content_at: float = 0.0
     ended: float = 0.0
+    tokens: Tokens | None = None
+    """What its answer used; None when no content of it reached the client."""
 
 
 @dataclass(slots=True)
@@ -82,6 +85,18 @@ class Exchange:
     """SSE events relayed."""
     usage: dict[str, Any] | None = None
     """The provider's own usage object, when it sent one."""
+    tokens: Tokens | None = None
+    """What the answers used that reached the client, all together; None when none did."""
+    cost: int | None = None
+    """Micro-USD; None while nobody knows the price."""
+    reservation: Any = None
+    """What it holds of its caller's limits, see `limits`; None for a call without limits."""
+    queued: float = 0.0
+    """Seconds spent waiting for a place to run."""
+    position: int | None = None
+    """How many were waiting before it when it joined the queue; None when it did not wait."""
+    ledger_id: str = ""
+    """Its row in the usage ledger; empty for a call that has none."""
     upstream_request_id: str = ""
     ended: float = 0.0
 
@@ -92,6 +107,14 @@ class Exchange:
             if attempt.first_content_at:
                 return attempt.provider
         return self.attempts[-1].provider if self.attempts else ""
+
+    @property
+    def upstream_model(self) -> str:
+        """The model's name at `provider`."""
+        for attempt in reversed(self.attempts):
+            if attempt.first_content_at:
+                return attempt.model
+        return self.attempts[-1].model if self.attempts else ""
 
     @property
     def duration(self) -> float:

@@ -15,6 +15,9 @@ need curl curl
 need openssl openssl
 need node nodejs
 need npm npm
+need redis-server redis-server
+# Debian keeps the programs of each version in a folder of its own, which is on nobody's path.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 # Debian ships Python without the module that fills a new venv with pip.
 if ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
     missing="$missing python3-venv"

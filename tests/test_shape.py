@@ -16,6 +16,7 @@ FLOORS = {
     "sse": 1,
     "clock": 1,
     "tasks": 1,
+    "usage": 1,
     "providers": 2,
     "upstream": 2,
     "limits": 2,

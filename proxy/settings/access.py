@@ -4,9 +4,9 @@ The `auth` and `limits` sections: who may call, and how much.
 Keys are held as given; hashing and comparing them belongs to the accounts. Numbers of 0 mean no limit.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from proxy.settings.values import Credential, Section, Text, section
 
@@ -39,8 +39,25 @@ class KeyLimits(Section):
 class Budget(Section):
     """What a key may spend."""
 
-    usd: float = Field(gt=0, allow_inf_nan=False, description="US dollars per period.")
-    per: Literal["hour", "day", "week", "month"] = Field("day", description="The period.")
+    usd: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False, description="US dollars per period.")
+    tokens: int | None = Field(None, gt=0, description="Tokens per period, instead of dollars.")
+    per: Literal["hour", "day", "week", "month"] = Field("day", description="The period, in UTC; weeks from Monday.")
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if (self.usd is None) == (self.tokens is None):
+            raise ValueError("needs either usd or tokens")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """`usd` or `tokens`."""
+        return "tokens" if self.usd is None else "usd"
+
+    @property
+    def amount(self) -> int:
+        """Micro-USD or tokens."""
+        return round(self.usd * 1_000_000) if self.usd is not None else self.tokens or 0
 
 
 class ClientKey(Section):
@@ -48,7 +65,9 @@ class ClientKey(Section):
 
     name: Text = Field(description="Who holds the key; appears in logs and metrics.")
     key: Credential = Field(description="The secret itself, best written as ${VARIABLE}.")
+    team: str = Field("", description="Whom its usage is counted under besides its name.")
     models: tuple[Text, ...] = Field(("*",), description="Names or globs of the models it may use.")
+    routes: tuple[Text, ...] = Field(("*",), description="Paths or globs it may call, such as /v1/embeddings.")
     limits: KeyLimits = section(KeyLimits, "Limits of this key.")
     budget: Budget | None = Field(None, description="Spending limit of this key; omitted: none.")
 
@@ -64,4 +83,11 @@ class Limits(Section):
     """How much everyone may ask."""
 
     default: RateLimits = section(RateLimits, "For every key without limits of its own.")
-    routes: dict[Path, RateLimits] = Field(default_factory=dict, description="Further limits by path.")
+    routes: dict[Path, RateLimits] = Field(default_factory=dict, description="Further limits of every key, by path.")
+    models: dict[Text, RateLimits] = Field(
+        default_factory=dict, description="Further limits of every key, by the model asked for; names or globs."
+    )
+    keyless: RateLimits = Field(
+        default_factory=lambda: RateLimits(requests_per_minute=600, tokens_per_minute=0, concurrent=0),
+        description="Of each client address, for paths that need no key and for wrong keys; probes are exempt.",
+    )

@@ -96,7 +96,7 @@ def _written_boolean(value: object) -> object:
 
 ProviderName = Annotated[str, AfterValidator(_name)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-Prefill = Annotated[Literal["auto", True, False], BeforeValidator(_written_boolean)]
+AutoOrBoolean = Annotated[Literal["auto", True, False], BeforeValidator(_written_boolean)]
 
 
 class Timeouts(Section):
@@ -128,7 +128,10 @@ class Provider(Section):
     headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict, description="Extra headers to send; their values are kept secret."
     )
-    prefill: Prefill = Field("auto", description="Whether it can continue a trailing assistant message.")
+    stream_usage: AutoOrBoolean = Field(
+        "auto", description="Ask it for the token counts of streams; auto: until it refuses. Clients never see it."
+    )
+    prefill: AutoOrBoolean = Field("auto", description="Whether it can continue a trailing assistant message.")
 
     @model_validator(mode="before")
     @classmethod

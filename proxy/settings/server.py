@@ -4,6 +4,7 @@ The `server` section: where the gateway listens and what it lets a client take.
 It does not open anything; whether the named certificate files exist is asked in checks.py.
 """
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -80,6 +81,7 @@ class Cors(Section):
             "retry-after-ms",
             "x-hapax-attempts",
             "x-hapax-provider",
+            "x-hapax-queue-position",
             "x-ratelimit-limit",
             "x-ratelimit-limit-requests",
             "x-ratelimit-limit-tokens",
@@ -96,6 +98,17 @@ class Cors(Section):
         description="Response headers a script may read.",
     )
     max_age: DurationOrZero = duration("600s", "How long a browser may keep a preflight's answer.")
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class Server(Section):
@@ -116,6 +129,11 @@ class Server(Section):
     shutdown_timeout: DurationOrZero = duration("30s", "After that delay, streams may finish for this long.")
     max_requests: int = Field(
         0, ge=0, description="Calls under way at once; more are refused with 503. 0: what file descriptors allow."
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        description="Addresses or networks whose X-Forwarded-For is believed: the last hop in it that is none of them "
+        "is the client.",
     )
     tls: Tls | None = Field(None, description="Serve HTTPS with this certificate; omitted: plain HTTP.")
     http3: Http3 = section(Http3, "HTTP/3 beside HTTP/1.1.")

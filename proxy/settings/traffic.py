@@ -76,8 +76,9 @@ class Cache(Section):
 
 
 def _store(url: SecretUrl) -> SecretUrl:
-    if not url.get_secret_value().startswith(("sqlite:///", "postgresql://", "postgres://")):
-        raise ValueError("must begin with sqlite:/// or postgresql://")
+    value = url.get_secret_value()
+    if value and not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        raise ValueError("must begin with sqlite:/// or postgresql://, or be empty for none")
     return url
 
 
@@ -94,8 +95,12 @@ class Store(Section):
     """Where keys and the usage ledger are kept."""
 
     url: Annotated[SecretUrl, AfterValidator(_store), _WRITTEN_URL] = Field(
-        "sqlite:///hapax.db", validate_default=True, description="sqlite:///file or postgresql://user:pass@host/db."
+        "sqlite:///hapax.db",
+        validate_default=True,
+        description="sqlite:///file or postgresql://user:pass@host/db; empty: no ledger, and only the keys above.",
     )
+    retention: DurationOrZero = duration("0s", "Rows of the ledger older than this are deleted; 0s: none are.")
+    prices: str = Field("", description="A price file laid over the built-in one; see config/prices.yaml.")
 
 
 class State(Section):

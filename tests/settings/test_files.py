@@ -40,7 +40,15 @@ def test_the_annotated_configuration_shows_the_defaults() -> None:
 def test_the_annotated_configuration_writes_every_default_as_the_reference_does() -> None:
     raw = yaml.safe_load((CONFIG / "hapax.yaml").read_text())
     assert raw["provider_preference"] == list(Settings().provider_preference)
-    optional = ("server.tls", "auth.admin_key", "auth.keys[]", "models.<name>", "limits.routes.<name>", "routes[]")
+    optional = (
+        "server.tls",
+        "auth.admin_key",
+        "auth.keys[]",
+        "models.<name>",
+        "limits.routes.<name>",
+        "limits.models.<name>",
+        "routes[]",
+    )
     for path, info in every_field(Settings):
         if path.startswith(optional) or path == "providers.<name>.api_keys":
             continue

@@ -1,0 +1,101 @@
+"""
+The words of this room: a limit, a claim on it, what is held while a call runs, and why a call is refused.
+
+`Limits` is the interface of the two places where levels are kept: this process's memory, and Redis. Values only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class What(StrEnum):
+    """What a limit counts."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    CONCURRENT = "concurrent"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit of one holder."""
+
+    id: str
+    """Unique: the holder, what it is restricted to, and what is counted."""
+    what: What
+    capacity: int
+    """Requests or tokens in a full bucket, calls at once, or a budget's amount (micro-USD or tokens)."""
+    rate: float = 0.0
+    """Units that return per second; only requests and tokens do."""
+    per: str = ""
+    """The period of a budget, in UTC: hour, day, week (from Monday) or month."""
+    unit: str = ""
+    """What a budget is in: `usd` (micro-USD) or `tokens`."""
+    holder: str = ""
+    """Whose budget it is."""
+
+
+Claim = tuple[Limit, int]
+"""What a call asks of a limit: 1 request, so many tokens, 1 place, so much money."""
+
+
+@dataclass(slots=True)
+class Reservation:
+    """What an admitted call holds until it is settled, once."""
+
+    claims: Sequence[Claim]
+    """Amounts as they were taken, perhaps less than asked: nobody can hold more tokens than the bucket has."""
+    local: bool = True
+    """Taken from this process's memory, not from the shared state."""
+    settled: bool = False
+    about: Any = None
+    """The state's own note, for settling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Which limit is in the way, and for how long."""
+
+    limit: Limit
+    wait: float | None
+    """Seconds after which the same call is admitted, if nobody else takes what returns; None: nobody can say."""
+    never: bool = False
+    """The call asks for more than the limit ever allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A limit's present state, as the headers tell it."""
+
+    limit: Limit
+    remaining: int
+    reset: float
+    """Seconds until it is whole again."""
+
+
+class Limits(Protocol):
+    """Where levels are kept. Decisions are all or nothing: a refused call leaves every level as it was."""
+
+    def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
+        """Decide at once; None where that takes asking somebody, see `reserve`. *now* in monotonic seconds."""
+
+    async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
+        """Decide, asking whoever has to be asked, for 100 ms at most. Cancelling it leaves nothing held."""
+
+    def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
+        """
+        The call is over: give back the place, and correct what was reserved to what was *used*. What *used* does not
+        mention stays as reserved. A second call does nothing.
+        """
+
+    def standing(self, limit: Limit, now: float) -> Standing:
+        """What is left of *limit*, as far as this process knows."""
+
+    async def start(self) -> None:
+        """Begin background work."""
+
+    async def stop(self) -> None:
+        """Give back what is held in advance, and end background work."""

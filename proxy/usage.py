@@ -1,0 +1,84 @@
+"""
+How many tokens a call used, read from whatever form its provider reports them in.
+
+The forms are those of chat completions, the Responses API and the Messages API. It counts; it knows no prices.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+BYTES_PER_TOKEN = 4
+"""The usual rule of thumb for English text, for when nobody counted (OpenAI's own advice)."""
+MOST = 2**40
+"""A count above this is nonsense from a provider and taken as this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What one answer used, or several together."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    """The part of `prompt` the provider had cached."""
+    reasoning: int = 0
+    """The part of `completion` that was thought and not said."""
+    estimated: bool = False
+    """Somebody here counted, because the provider did not say."""
+
+    @property
+    def total(self) -> int:
+        """Prompt and completion."""
+        return self.prompt + self.completion
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.cached + other.cached,
+            self.reasoning + other.reasoning,
+            self.estimated or other.estimated,
+        )
+
+
+def read_usage(usage: dict[str, Any]) -> Tokens | None:
+    """
+    The counts in a provider's usage object; None when it holds none. An explicit 0 stays 0, a negative or absurd number
+    is brought into range and marks the whole as estimated (reliability.md F50).
+    """
+    estimated = False
+
+    def count(value: Any) -> int:
+        nonlocal estimated
+        if value is None:
+            return 0
+        if type(value) is not int or not 0 <= value <= MOST:
+            estimated = True
+            return min(max(value, 0), MOST) if type(value) is int else 0
+        return value
+
+    if "prompt_tokens" in usage or "completion_tokens" in usage or "total_tokens" in usage:
+        prompt_details = usage.get("prompt_tokens_details")
+        completion_details = usage.get("completion_tokens_details")
+        prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+        if not prompt and not completion:
+            prompt = count(usage.get("total_tokens"))
+        cached = count(prompt_details.get("cached_tokens")) if type(prompt_details) is dict else 0
+    elif "input_tokens" in usage or "output_tokens" in usage:
+        prompt_details = usage.get("input_tokens_details")
+        completion_details = usage.get("output_tokens_details")
+        prompt, completion = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
+        cached = count(prompt_details.get("cached_tokens")) if type(prompt_details) is dict else 0
+        # The Messages API counts what it read from its cache, and what it put there, beside the input.
+        from_cache = count(usage.get("cache_read_input_tokens"))
+        prompt += from_cache + count(usage.get("cache_creation_input_tokens"))
+        cached += from_cache
+    else:
+        return None
+    reasoning = count(completion_details.get("reasoning_tokens")) if type(completion_details) is dict else 0
+    return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion), estimated)
+
+
+def estimate(size: int) -> int:
+    """Tokens in *size* bytes of text, roughly, and never too few for English."""
+    return -(-size // BYTES_PER_TOKEN)
