@@ -82,3 +82,43 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
 def estimate(size: int) -> int:
     """Tokens in *size* bytes of text, roughly, and never too few for English."""
     return -(-size // BYTES_PER_TOKEN)
+
+
+def expected_prompt(body: bytes, value: dict[str, Any]) -> int:
+    """Tokens of the prompt in *body*, roughly: its bytes by the rule of thumb, attachments counted by the piece."""
+    size = len(body)
+    if size <= _SHORT or not any(mark in body for mark in _ATTACHMENTS):
+        return estimate(size)
+    pieces, attached = 0, 0
+    waiting: list[Any] = [value]
+    while waiting:
+        part = waiting.pop()
+        if type(part) is dict:
+            waiting.extend(part.values())
+        elif type(part) is list:
+            waiting.extend(part)
+        elif type(part) is str and len(part) > _SHORT and part.isascii() and " " not in part:
+            # Prose has spaces, or letters base64 has not.
+            pieces += 1
+            attached += len(part)
+    return estimate(size - attached) + pieces * TOKENS_PER_ATTACHMENT
+
+
+def most_completion(value: dict[str, Any]) -> int | None:
+    """Tokens the answer to the question *value* may have at most, all choices together; None when it does not say."""
+    for name in _MAXIMA:
+        most = value.get(name)
+        if type(most) is int and most > 0:
+            choices = value.get("n")
+            return min(most, MOST) * (choices if type(choices) is int and 0 < choices <= _MOST_CHOICES else 1)
+    return None
+
+
+_SHORT = 4096
+"""Bytes below which nobody looks for attachments."""
+_ATTACHMENTS = (b"base64", b'"data"', b'"file_data"')
+TOKENS_PER_ATTACHMENT = 1000
+"""About what a picture of a megapixel costs at OpenAI, Anthropic and Google."""
+_MAXIMA = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_MOST_CHOICES = 128
+"""OpenAI's own bound on `n`."""

@@ -4,8 +4,9 @@ The words of this room: a limit, a claim on it, what is held while a call runs, 
 `Limits` is the interface of the two places where levels are kept: this process's memory, and Redis. Values only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -64,6 +65,8 @@ class Refusal:
     """Seconds after which the same call is admitted, if nobody else takes what returns; None: nobody can say."""
     never: bool = False
     """The call asks for more than the limit ever allows."""
+    unknown: bool = False
+    """What is left of the limit cannot be known now: neither the state nor the ledger can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,28 @@ class Standing:
     """Seconds until it is whole again."""
 
 
+Spent = Callable[[str, str, datetime], Awaitable[int | None]]
+"""What a holder has spent, in a unit, since a moment in UTC; None when that cannot be known now."""
+
+
 class Limits(Protocol):
     """Where levels are kept. Decisions are all or nothing: a refused call leaves every level as it was."""
+
+    @property
+    def available(self) -> bool:
+        """Whoever has to be asked answers now."""
+
+    @property
+    def failures_total(self) -> int:
+        """Times it did not."""
+
+    @property
+    def fallbacks_total(self) -> int:
+        """Decisions made from a local share because it did not."""
+
+    @property
+    def round_trips_total(self) -> int:
+        """Questions asked."""
 
     def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
         """Decide at once; None where that takes asking somebody, see `reserve`. *now* in monotonic seconds."""

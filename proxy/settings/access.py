@@ -27,6 +27,11 @@ class RateLimits(Section):
     tokens_per_minute: int = Field(0, ge=0, description="Tokens per minute, prompt and answer; 0: no limit.")
     concurrent: int = Field(0, ge=0, description="Requests at once; 0: no limit.")
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.concurrent)
+
 
 class KeyLimits(Section):
     """One key's own limits."""
@@ -34,6 +39,11 @@ class KeyLimits(Section):
     requests_per_minute: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
     tokens_per_minute: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
     concurrent: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is limited by the key itself."""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.concurrent)
 
 
 class Budget(Section):

@@ -1,0 +1,51 @@
+"""
+A token bucket: how much is left, and when enough will be again.
+
+Arithmetic with the time as an argument; it reads no clock, knows no holders and takes nothing by itself.
+"""
+
+
+class Bucket:
+    """
+    The level of one bucket. It refills continuously, is full at its capacity, and may be in debt: a call that used more
+    than it reserved is paid for by those after it.
+    """
+
+    __slots__ = ("_at", "_level", "capacity", "rate")
+
+    def __init__(self, capacity: float, rate: float, now: float) -> None:
+        """Full. *rate* in units a second, above 0; *now* in monotonic seconds."""
+        self.capacity = capacity
+        self.rate = rate
+        self._level = capacity
+        self._at = now
+
+    def __repr__(self) -> str:
+        return f"<Bucket {self._level:.1f} of {self.capacity:g} at {self._at:.3f}, {self.rate:g}/s>"
+
+    def level(self, now: float) -> float:
+        """What is in it; negative while it is in debt. A clock that went backwards refills nothing."""
+        elapsed = now - self._at
+        if elapsed > 0:
+            self._at = now
+            self._level = min(self.capacity, self._level + elapsed * self.rate)
+        return self._level
+
+    def change(self, amount: float, now: float) -> None:
+        """Take *amount* out, or put it back when it is negative; never above the brim."""
+        self._level = min(self.capacity, self.level(now) - amount)
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until *amount* can be taken, if nobody else takes anything; 0 when it can now."""
+        missing = amount - self.level(now)
+        return missing / self.rate if missing > 0 else 0.0
+
+    def reset(self, now: float) -> float:
+        """Seconds until it is full."""
+        return (self.capacity - self.level(now)) / self.rate
+
+    def resize(self, capacity: float, rate: float, now: float) -> None:
+        """A new size from now on; what was left stays, as far as it fits."""
+        self._level = min(capacity, self.level(now))
+        self.capacity = capacity
+        self.rate = rate

@@ -1,0 +1,201 @@
+"""
+Limits kept in this process: token buckets, places and budgets, decided at once.
+
+Exact for one process, and a share of the whole for each of several. What was spent before the process began is asked of
+the ledger; nothing else here waits for anybody.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from proxy import clock
+from proxy.limits import period
+from proxy.limits.bucket import Bucket
+from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standing, What
+
+MOST_BUCKETS = 40_000
+"""Buckets that are remembered, at some 400 bytes each; a full one is the same as none."""
+SLACK = 1e-6
+"""Units forgiven, so that rounding does not refuse a client that waited exactly as long as it was told."""
+GRAIN = 1e-7
+"""Seconds forgiven for the same reason: a moment is a float, and some tens of years after the epoch it is no finer."""
+UNKNOWN_WAIT = 1.0
+"""Seconds until it is worth asking again for what could not be known."""
+
+
+@dataclass(slots=True)
+class _Spending:
+    """A budget in one of its periods."""
+
+    period: datetime
+    spent: int
+    held: int = 0
+    """Reserved by calls under way; they may outlast the period."""
+
+
+class MemoryLimits:
+    """The levels of all limits of one process."""
+
+    available = True
+    failures_total = fallbacks_total = round_trips_total = 0
+
+    def __init__(
+        self, spent: Spent, *, most_buckets: int = MOST_BUCKETS, wall: Callable[[], datetime] = clock.wall
+    ) -> None:
+        """*spent* is asked once for each budget; *wall* is the time in UTC that periods go by."""
+        self._ask_spent = spent
+        self._most = most_buckets
+        self._wall = wall
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._running: dict[str, int] = {}
+        self._spending: dict[str, _Spending] = {}
+
+    def __len__(self) -> int:
+        """How many buckets are remembered."""
+        return len(self._buckets)
+
+    def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
+        refusal: Refusal | None = None
+        for limit, amount in claims:
+            what = limit.what
+            if what is What.CONCURRENT:
+                if self._running.get(limit.id, 0) + amount > limit.capacity:
+                    refusal = _further(refusal, Refusal(limit, None, never=amount > limit.capacity))
+            elif what is What.BUDGET:
+                spending = self._spending_of(limit)
+                if spending is None:
+                    return None
+                if spending.spent + spending.held + amount > limit.capacity:
+                    wait = self._until_period_ends(limit, spending)
+                    refusal = _further(refusal, Refusal(limit, wait, never=amount > limit.capacity))
+            else:
+                bucket = _sized(self._bucket(limit, now), limit, now)
+                if bucket.wait(amount - _forgiven(limit), now) > 0:
+                    # The wait for all of it, so that what is forgiven is there when the client comes back.
+                    found = Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity)
+                    refusal = _further(refusal, found)
+        if refusal is not None:
+            return refusal
+        for limit, amount in claims:
+            what = limit.what
+            if what is What.CONCURRENT:
+                self._running[limit.id] = self._running.get(limit.id, 0) + amount
+            elif what is What.BUDGET:
+                self._spending[limit.id].held += amount
+            else:
+                # Looked up again: it may have been forgotten to make room for that of the next claim.
+                self._bucket(limit, now).change(amount, now)
+        return Reservation(claims)
+
+    async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
+        for limit, _ in claims:
+            if limit.what is What.BUDGET and self._spending_of(limit) is None:
+                began = period.began(limit.per, self._wall())
+                spent = await self._ask_spent(limit.holder, limit.unit, began)
+                if spent is None:
+                    return Refusal(limit, UNKNOWN_WAIT, unknown=True)
+                # Somebody else may have asked and been answered meanwhile, and have begun to spend.
+                self._spending.setdefault(limit.id, _Spending(began, spent))
+        decided = self.reserve_now(claims, clock.now())
+        assert decided is not None  # every budget is known now, and none is ever forgotten
+        return decided
+
+    def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
+        if reservation.settled:
+            return
+        reservation.settled = True
+        for limit, amount in reservation.claims:
+            what = limit.what
+            if what is What.CONCURRENT:
+                left = self._running[limit.id] - amount
+                if left:
+                    self._running[limit.id] = left
+                else:
+                    del self._running[limit.id]
+            elif what is What.BUDGET:
+                spending = self._spending_of(limit)
+                assert spending is not None  # it was known when it was reserved
+                spending.held -= amount
+                spending.spent += used.get(what, amount)
+            elif (correction := used.get(what, amount) - amount) != 0:
+                # Its size may have changed since, and stays so.
+                self._bucket(limit, now).change(correction, now)
+
+    def standing(self, limit: Limit, now: float) -> Standing:
+        if limit.what is What.CONCURRENT:
+            return Standing(limit, limit.capacity - self._running.get(limit.id, 0), 0.0)
+        if limit.what is What.BUDGET:
+            spending = self._spending_of(limit)
+            left = limit.capacity if spending is None else limit.capacity - spending.spent - spending.held
+            return Standing(limit, left, self._until_period_ends(limit, spending))
+        bucket = self._buckets.get(limit.id)
+        if bucket is None:
+            return Standing(limit, limit.capacity, 0.0)
+        _sized(bucket, limit, now)
+        return Standing(limit, math.floor(bucket.level(now) + _forgiven(limit)), bucket.reset(now))
+
+    async def start(self) -> None:
+        """Nothing goes on in the background."""
+
+    async def stop(self) -> None:
+        """Nothing is held in advance."""
+
+    def _bucket(self, limit: Limit, now: float) -> Bucket:
+        buckets = self._buckets
+        bucket = buckets.get(limit.id)
+        if bucket is None:
+            if len(buckets) >= self._most:
+                self._forget(now)
+            bucket = buckets[limit.id] = Bucket(limit.capacity, limit.rate, now)
+        else:
+            buckets.move_to_end(limit.id)
+        return bucket
+
+    def _forget(self, now: float) -> None:
+        """Make room: every full bucket goes, and the one that was not used for longest if none of those is."""
+        full = [id for id, bucket in self._buckets.items() if bucket.level(now) >= bucket.capacity]
+        for id in full:
+            del self._buckets[id]
+        # A tenth at a time, so that a flood of strangers does not make every call walk over all of them.
+        while len(self._buckets) > self._most * 0.9:
+            self._buckets.popitem(last=False)
+
+    def _spending_of(self, limit: Limit) -> _Spending | None:
+        """The budget in its present period; None while nobody knows what was spent before this process began."""
+        spending = self._spending.get(limit.id)
+        if spending is not None:
+            began = period.began(limit.per, self._wall())
+            if began > spending.period:
+                spending.period = began
+                spending.spent = 0
+        return spending
+
+    def _until_period_ends(self, limit: Limit, spending: _Spending | None) -> float:
+        now = self._wall()
+        # A clock that was set back brings no earlier period back.
+        within = now if spending is None else max(now, spending.period)
+        return (period.ends(limit.per, within) - now).total_seconds()
+
+
+def _sized(bucket: Bucket, limit: Limit, now: float) -> Bucket:
+    """The bucket, of the size its limit has by now."""
+    if bucket.capacity != limit.capacity or bucket.rate != limit.rate:
+        bucket.resize(limit.capacity, limit.rate, now)
+    return bucket
+
+
+def _forgiven(limit: Limit) -> float:
+    """Units of *limit* that nobody is refused for."""
+    return SLACK + limit.rate * GRAIN
+
+
+def _further(known: Refusal | None, found: Refusal) -> Refusal:
+    """Of two limits in the way, the one that will be there for longer: a client told of it comes back once."""
+    if known is None or (found.never and not known.never):
+        return found
+    if known.never or found.wait is None:
+        return known
+    return found if known.wait is None or found.wait > known.wait else known

@@ -1,0 +1,108 @@
+"""
+Which limits a call has to pass: those of its key, of its route and of its model, each for that one holder.
+
+It turns settings into limits, once for every combination it meets, and remembers no levels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.limits.limit import Claim, Limit, What
+from proxy.settings import Budget, KeyLimits
+from proxy.settings.access import Limits as LimitSettings
+from proxy.settings.access import RateLimits
+from proxy.settings.models import most_specific
+
+MOST_REMEMBERED = 10_000
+"""Combinations of holder, route and model kept; the names of models are whatever clients send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """The limits of one kind of call."""
+
+    requests: tuple[Limit, ...]
+    tokens: tuple[Limit, ...]
+    concurrent: tuple[Limit, ...]
+    budget: Limit | None
+    once: tuple[Claim, ...]
+    """What every such call claims, whatever its size: one request of each limit, one place of each."""
+
+    def claims(self, tokens: int, cost: int) -> tuple[Claim, ...]:
+        """What a call claims that will use *tokens*; *cost* is in the unit of the budget."""
+        claims = self.once
+        if self.tokens:
+            # Nobody can hold more than the bucket has; whether a prompt is too long for it is asked before.
+            claims += tuple([(limit, min(tokens, limit.capacity)) for limit in self.tokens])
+        if self.budget is not None:
+            claims += ((self.budget, cost),)
+        return claims
+
+
+class Policy:
+    """The limits in force."""
+
+    def __init__(self, limits: LimitSettings) -> None:
+        self._limits = limits
+        self._known: dict[tuple[str, str, str], tuple[KeyLimits, Budget | None, Applying]] = {}
+
+    def replace(self, limits: LimitSettings) -> None:
+        """Other limits from now on; what calls under way have reserved stays as it is."""
+        self._limits = limits
+        self._known.clear()
+
+    def applying(self, holder: str, own: KeyLimits, budget: Budget | None, route: str, model: str) -> Applying:
+        """The limits of *holder*, whose own limits and budget these are, for a call of *route* that names *model*."""
+        known = self._known.get((holder, route, model))
+        # A key that was changed comes with other objects.
+        if known is not None and known[0] is own and known[1] is budget:
+            return known[2]
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        applying = self._find(holder, own, budget, route, model)
+        self._known[holder, route, model] = (own, budget, applying)
+        return applying
+
+    def _find(self, holder: str, own: KeyLimits, budget: Budget | None, route: str, model: str) -> Applying:
+        limits = self._limits
+        scopes: list[tuple[str, RateLimits]] = [("", _merged(own, limits.default))]
+        if route in limits.routes:
+            scopes.append((route, limits.routes[route]))
+        pattern = most_specific(model, limits.models) if model else None
+        if pattern is not None:
+            # Marked, since a model may be spelled like a path.
+            scopes.append((f"model:{pattern}", limits.models[pattern]))
+        requests, tokens, concurrent = [], [], []
+        for scope, rates in scopes:
+            id = f"{holder}|{scope}|"
+            if rates.requests_per_minute:
+                requests.append(_per_minute(id, What.REQUESTS, rates.requests_per_minute))
+            if rates.tokens_per_minute:
+                tokens.append(_per_minute(id, What.TOKENS, rates.tokens_per_minute))
+            if rates.concurrent:
+                concurrent.append(Limit(id + What.CONCURRENT, What.CONCURRENT, rates.concurrent))
+        return Applying(
+            tuple(requests),
+            tuple(tokens),
+            tuple(concurrent),
+            None if budget is None else budget_limit(holder, budget),
+            tuple((limit, 1) for limit in (*requests, *concurrent)),
+        )
+
+
+def budget_limit(holder: str, budget: Budget) -> Limit:
+    """*budget* as a limit of *holder*."""
+    id = f"{holder}||budget/{budget.unit}/{budget.per}"
+    return Limit(id, What.BUDGET, budget.amount, per=budget.per, unit=budget.unit, holder=holder)
+
+
+def _merged(own: KeyLimits, default: RateLimits) -> RateLimits:
+    """A key's own numbers, and the default for those it does not name."""
+    chosen: Mapping[str, int] = {
+        name: given if given is not None else getattr(default, name) for name, given in own.model_dump().items()
+    }
+    return RateLimits(**chosen)
+
+
+def _per_minute(id: str, what: What, amount: int) -> Limit:
+    return Limit(id + what, what, amount, amount / 60)

@@ -1,0 +1,109 @@
+"""
+What a caller is told of its limits: the header lines of an answer, and the refusal when one is in the way.
+
+`X-RateLimit-*` in seconds for the limit that is nearest to its end, and OpenAI's own names for requests and tokens. It
+decides nothing.
+"""
+
+import math
+from collections.abc import Iterable
+
+from proxy.errors import ProxyError
+from proxy.limits.limit import Refusal, Standing, What
+
+NEXT_TRY = 1.0
+"""Seconds to wait where nobody can say: a place is free as soon as one of the caller's own calls ends."""
+
+
+def header_lines(standings: Iterable[Standing]) -> bytes:
+    """The lines for *standings*, of which each kind is told once: the one with the least left."""
+    requests: Standing | None = None
+    tokens: Standing | None = None
+    for standing in standings:
+        what = standing.limit.what
+        if what is What.REQUESTS:
+            if requests is None or standing.remaining < requests.remaining:
+                requests = standing
+        elif what is What.TOKENS and (tokens is None or standing.remaining < tokens.remaining):
+            tokens = standing
+    lines = b""
+    first = requests or tokens
+    if first is not None:
+        lines = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
+            first.limit.capacity,
+            max(0, first.remaining),
+            math.ceil(first.reset),
+        )
+    if requests is not None:
+        lines += (
+            b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
+            b"x-ratelimit-reset-requests: %b\r\n"
+            % (requests.limit.capacity, max(0, requests.remaining), openai_duration(requests.reset))
+        )
+    if tokens is not None:
+        lines += (
+            b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
+            % (tokens.limit.capacity, max(0, tokens.remaining), openai_duration(tokens.reset))
+        )
+    return lines
+
+
+def openai_duration(seconds: float) -> bytes:
+    """A duration as OpenAI writes it in these headers, which is Go's way: `0s`, `12ms`, `1.5s`, `6m0s`, `1h0m0s`."""
+    milliseconds = math.ceil(seconds * 1000)
+    if 0 < milliseconds < 1000:
+        return b"%dms" % milliseconds
+    minutes, rest = divmod(milliseconds, 60_000)
+    whole, fraction = divmod(rest, 1000)
+    said = (b"%d.%03d" % (whole, fraction)).rstrip(b"0") if fraction else b"%d" % whole
+    if not minutes:
+        return said + b"s"
+    hours, minutes = divmod(minutes, 60)
+    return b"%dh%dm%bs" % (hours, minutes, said) if hours else b"%dm%bs" % (minutes, said)
+
+
+_COUNTED = {
+    What.REQUESTS: "requests per minute",
+    What.TOKENS: "tokens per minute",
+    What.CONCURRENT: "requests at once",
+}
+
+
+def refusal(refused: Refusal, whose: str = "This key's") -> ProxyError:
+    """The error for a call that a limit stands in the way of; *whose* limit it is, in words."""
+    limit = refused.limit
+    if refused.unknown:
+        return ProxyError(
+            "store_unavailable", f"{whose} budget cannot be looked up now; try again.", headers=_waits(refused.wait)
+        )
+    if limit.what is What.BUDGET:
+        # A budget returns with its period; a client that keeps asking until then only makes noise.
+        return ProxyError(
+            "insufficient_quota",
+            f"{whose} budget for the {limit.per} is used up, or the request alone exceeds what is left of it.",
+            details={"limit": "budget", "per": limit.per},
+            headers=(*_waits(refused.wait), ("x-should-retry", "false")),
+        )
+    if refused.never:
+        return ProxyError(
+            "rate_limit_exceeded",
+            f"{whose} limit of {limit.capacity} {_COUNTED[limit.what]} is less than the request alone needs.",
+            details={"limit": limit.what.value},
+            headers=(("x-should-retry", "false"),),
+        )
+    return ProxyError(
+        "rate_limit_exceeded",
+        f"{whose} limit of {limit.capacity} {_COUNTED[limit.what]} is reached.",
+        details={"limit": limit.what.value},
+        headers=_waits(NEXT_TRY if refused.wait is None else refused.wait),
+    )
+
+
+def _waits(wait: float | None) -> tuple[tuple[str, str], ...]:
+    if wait is None:
+        return ()
+    # The exact wait for clients that read it; whole seconds for the rest, rounded so that they are not refused again.
+    return (
+        ("Retry-After", str(max(1, math.ceil(wait)))),
+        ("retry-after-ms", str(max(1, math.ceil(wait * 1000)))),
+    )
