@@ -1,7 +1,7 @@
 """Token buckets, on a clock that is only a number."""
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.limits.bucket import Bucket
@@ -13,11 +13,12 @@ STEPS = st.lists(st.tuples(st.floats(0, 3600), st.floats(0, 1)), max_size=20)
 
 
 def played(capacity: int, rate: float, began: float, steps: list[tuple[float, float]]) -> tuple[Bucket, float]:
-    """A bucket with a past, and the moment its past ends."""
+    """A bucket with a past that left it empty or in debt, and the moment its past ends."""
     bucket, now = Bucket(capacity, rate, began), began
     for pause, part in steps:
         now += pause
         bucket.change(part * capacity, now)
+    bucket.change(max(0.0, bucket.level(now)), now)
     return bucket, now
 
 
@@ -97,15 +98,15 @@ def test_it_says_how_it_stands() -> None:
 
 
 @settings(deadline=None)
-@given(UNITS, RATES, st.floats(0, 1e7), STEPS, st.floats(0, 1))
+@given(UNITS, RATES, st.floats(0, 1e7), STEPS, st.floats(0.001, 1))
 def test_after_the_wait_it_tells_there_is_enough_and_after_nine_tenths_of_it_there_is_not(
     capacity: int, rate: float, began: float, steps: list[tuple[float, float]], part: float
 ) -> None:
     amount = part * capacity
     bucket, now = played(capacity, rate, began, steps)
     wait = bucket.wait(amount, now)
-    # Below this, the moments are closer than floats tell apart.
-    assume(wait > 1e-5 + 1e-4 / rate)
+    if wait < 1e-5 + 1e-4 / rate:
+        return  # The moments are closer than floats tell apart.
     assert bucket.wait(amount, now + 0.9 * wait) == pytest.approx(0.1 * wait, rel=0.01)
     assert bucket.wait(amount, now + wait) < 1e-7 + 1e-6 / rate
 
@@ -117,7 +118,8 @@ def test_after_its_reset_it_is_full_and_not_before(
 ) -> None:
     bucket, now = played(capacity, rate, began, steps)
     reset = bucket.reset(now)
-    assume(reset > 1e-5 + 1e-4 / rate)
+    if reset < 1e-5 + 1e-4 / rate:
+        return
     assert bucket.level(now + 0.9 * reset) < capacity
     assert bucket.level(now + reset) == pytest.approx(capacity, abs=1e-6 + rate * 1e-7)
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -81,9 +81,6 @@ def at_once(work: Coroutine[Any, Any, Any]) -> Any:
     except StopIteration as ended:
         return ended.value
     raise AssertionError("it waits")
-
-
-# Admission.
 
 
 def test_as_many_calls_are_admitted_as_the_limit_says_and_then_one_for_each_that_returns() -> None:
@@ -169,14 +166,11 @@ def test_in_no_window_is_more_admitted_than_a_full_bucket_and_what_returns(
             assert whole <= most * (1 + 1e-9) + 1e-5 + limit.rate * 1e-6
 
 
-# Waits.
-
-
 @settings(deadline=None)
 @given(
     st.integers(1, 10**9),
     st.lists(st.tuples(st.floats(0, 30), st.floats(0, 1.5)), max_size=20),
-    st.floats(0, 1),
+    st.floats(0.001, 1),
     st.floats(0, 1e7),
 )
 def test_who_waits_as_long_as_told_is_admitted_and_who_waits_nine_tenths_is_not(
@@ -188,7 +182,8 @@ def test_who_waits_as_long_as_told_is_admitted_and_who_waits_nine_tenths_is_not(
     def then(factor: float) -> tuple[float, Reservation | Refusal | None]:
         """The wait told, and what comes of the same call after *factor* of it."""
         world, now = World(), began
-        for pause, used in calls:
+        # The last one leaves nothing.
+        for pause, used in (*calls, (0.0, 1.0)):
             now += pause
             reservation = world.limits.reserve_now([(limit, 1)], now)
             if isinstance(reservation, Reservation):
@@ -199,8 +194,7 @@ def test_who_waits_as_long_as_told_is_admitted_and_who_waits_nine_tenths_is_not(
         return wait, world.limits.reserve_now([(limit, amount)], now + factor * wait)
 
     wait, decided = then(1.0)
-    # Below this, rounding is forgiven.
-    assume(wait > 1e-5 + 1e-4 / limit.rate)
+    assert wait > 0.01
     assert isinstance(decided, Reservation)
     assert isinstance(then(0.9)[1], Refusal)
 
@@ -257,9 +251,6 @@ def test_what_can_never_be_is_told_before_what_can_be_later() -> None:
     for claims in ([(few, 1), (many, 1001)], [(many, 1001), (few, 1)]):
         refusal = world.refused(*claims)
         assert (refusal.limit, refusal.never) == (many, True)
-
-
-# Settlement.
 
 
 @pytest.mark.parametrize(
@@ -324,8 +315,8 @@ def test_a_call_settled_after_its_limit_grew_does_not_make_it_small_again() -> N
     held = world.take((small, 50))
     # 50 are left when it grows, and 100 return each second.
     world.take((large, 1), now=0.0)
-    world.limits.settle(held, {What.TOKENS: 50}, 30.0)
-    assert world.remaining(large, 30.0) == 3049
+    world.limits.settle(held, {What.TOKENS: 40}, 30.0)
+    assert world.remaining(large, 30.0) == 3059
 
 
 def test_a_limit_that_shrinks_keeps_no_more_than_it_holds_and_admits_no_second_burst() -> None:
@@ -337,9 +328,6 @@ def test_a_limit_that_shrinks_keeps_no_more_than_it_holds_and_admits_no_second_b
     world.refused((small, 1))
     # Back and forth, as one who edits the configuration does.
     assert [world.remaining(limit) for limit in (large, small, large)] == [0, 0, 0]
-
-
-# Budgets and what was spent before.
 
 
 async def test_the_ledger_is_asked_once_for_what_was_spent_in_the_period() -> None:
@@ -474,9 +462,6 @@ def test_a_monotonic_clock_that_goes_back_grants_nothing() -> None:
     world.take((limit, 1), now=1001.0)
 
 
-# What is told.
-
-
 def test_a_limit_nobody_has_used_stands_whole() -> None:
     world = World()
     for limit in (requests(60), tokens(1000), concurrent(5)):
@@ -508,9 +493,6 @@ def test_as_many_units_as_remain_can_be_taken_and_one_more_cannot(
     remaining = world.remaining(limit, now)
     world.refused((limit, remaining + 1), now=now)
     world.take((limit, remaining), now=now)
-
-
-# Memory.
 
 
 def test_full_buckets_are_forgotten_first_and_cost_nobody_anything() -> None:
@@ -562,7 +544,7 @@ limits = MemoryLimits(spent)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 for number in range(1_000_000):
-    limit = Limit(f"bogus-key-{number}||requests", What.REQUESTS, 600, 10.0)
+    limit = Limit(f"anonymous@2001:db8:{number:x}:2::/64||requests", What.REQUESTS, 600, 10.0)
     # A hundred thousand a second, so that they leave no full buckets behind for a while.
     assert type(limits.reserve_now([(limit, 1)], number / 100_000)) is Reservation
 print(peak() - before)
@@ -572,9 +554,6 @@ print(peak() - before)
 def test_a_million_strangers_cost_less_than_20_megabytes() -> None:
     grown = subprocess.run([sys.executable, "-c", A_MILLION_STRANGERS], capture_output=True, text=True, check=True)
     assert int(grown.stdout) * 1024 < 20_000_000
-
-
-# Everything together, against exact arithmetic.
 
 
 @dataclass
@@ -834,4 +813,10 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBooks.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    # Explaining a failure traces every line, which takes longer than a test may.
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+)

@@ -1,0 +1,350 @@
+"""
+Limits shared by workers and machines over Redis, without a round trip for most calls.
+
+One script decides over all claims of a call at once, by Redis's clock. Units it lends in advance are taken out before
+they are lent, so no limit is ever exceeded: over-admission is 0 for every kind. A worker may be refused what others
+were lent and do not use; that is at most (workers - 1) / 64 of what was left, for 250 ms, and nothing when fewer than
+256 units were left. A place waits for the worker's own next call for 100 ms, unless hardly any are left. A call that
+spends more than it reserved is the one thing that exceeds a budget or a bucket, and those after it pay.
+
+Nobody waits for Redis longer than `PATIENCE`. While it does not answer, each worker decides by itself: over its share
+of a rate and of the places, and over a budget as last known. This file asks and decides when to stop asking; what is
+held and owed is in `lease_book`.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from proxy import clock, tasks
+from proxy.limits.lease_book import NOTHING, Ask, LeaseBook, Message
+from proxy.limits.lease_kinds import SpendLease
+from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standing, What
+from proxy.limits.memory import UNKNOWN_WAIT
+from proxy.limits.redis_link import RedisLink, Unavailable
+from proxy.limits.redis_script import FORGOTTEN
+
+PATIENCE = 0.095
+"""Seconds a call waits for Redis, so that it is decided within 100 ms."""
+TICK = 0.05
+"""Seconds between two looks at what has to go back to Redis."""
+LAG = 0.02
+"""Seconds by which this process's own lateness shows, rather than Redis's."""
+HEARTBEATS = 5
+"""Signs of life within the time a worker is believed alive."""
+JITTER = 0.2
+"""A wait for the next probe is this share longer or shorter at random."""
+MOST_ASKS = 256
+"""Calls decided in one round trip: Redis does nothing else meanwhile, about 2 ms."""
+
+_log = logging.getLogger("hapax")
+
+
+class RedisLimits:
+    """The levels of all limits of all workers that use the same Redis."""
+
+    def __init__(
+        self,
+        url: str,
+        spent: Spent,
+        *,
+        prefix: str = "{hapax}",
+        ttl: float = 5.0,
+        patience: float = PATIENCE,
+        probe_interval: float = 0.25,
+        wall: Callable[[], datetime] = clock.wall,
+    ) -> None:
+        """
+        *url* as redis-py reads it, else `ValueError`. *spent* is asked about budgets that Redis has lost. *prefix*
+        begins every key. In seconds: *ttl*, after which a dead worker's places are free; *patience*, for which a call
+        waits for Redis; *probe_interval*, between two attempts while it does not answer. *wall* is the time in UTC that
+        periods go by.
+        """
+        self._link = RedisLink(url)
+        self._spent = spent
+        self._beat = ttl / HEARTBEATS
+        self._patience = patience
+        self._probe_interval = probe_interval
+        self._book = LeaseBook("w" + secrets.token_hex(8), prefix, ttl, wall)
+        self._waiting: deque[Ask] = deque()
+        # What was sent and perhaps arrived; it goes first, and as it was.
+        self._outbox: deque[Message] = deque()
+        self._wanted = asyncio.Event()
+        self._ending = False
+        self._work: asyncio.Task[None] | None = None
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._lost_at = clock.now()
+        self._said = False
+        self._ticked = self._sent = 0.0
+        self.failures_total = 0
+        """Messages that were not answered, or not in time, or not as they should be."""
+        self.fallbacks_total = 0
+        """Decisions taken without Redis."""
+
+    def __repr__(self) -> str:
+        state = "alone" if self._book.alone else f"one of {self._book.workers}"
+        return f"<RedisLimits {state}, {len(self._book)} limits, {len(self._waiting)} calls wait>"
+
+    @property
+    def available(self) -> bool:
+        """Redis answers."""
+        return not self._book.alone
+
+    @property
+    def round_trips_total(self) -> int:
+        """Messages sent to Redis."""
+        return self._link.round_trips_total
+
+    def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
+        if self._book.alone:
+            decided = self._book.take_alone(claims, now)
+            if decided is not None:
+                self.fallbacks_total += 1
+            return decided
+        return self._book.take(claims, now)
+
+    async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        while True:
+            decided: Reservation | Refusal | SpendLease | None = self.reserve_now(claims, clock.now())
+            if decided is None:
+                if self._book.alone:
+                    decided = self._book.unknown(claims, clock.now())
+                else:
+                    decided = await self._ask(Ask(claims, loop.create_future(), deadline))
+            if isinstance(decided, Reservation | Refusal):
+                return decided
+            if decided is not None and not await self._learn(decided, deadline - loop.time()):
+                return Refusal(decided.limit, UNKNOWN_WAIT, unknown=True)
+
+    def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
+        book = self._book
+        idle = not book.active
+        book.settle(reservation, used, now)
+        if idle or book.due:
+            self._wanted.set()
+
+    def standing(self, limit: Limit, now: float) -> Standing:
+        return self._book.standing(limit, now)
+
+    async def start(self) -> None:
+        """Begin to ask Redis; if it does not answer within 100 ms, decide without it for now."""
+        await self._try_again()
+        self._work = tasks.start(self._converse(), "limits over redis")
+
+    async def stop(self) -> None:
+        """Tell Redis what was spent, give back what is idle, and leave; calls that wait are decided here."""
+        self._ending = True
+        self._wanted.set()
+        if self._work is not None:
+            await self._work
+            self._work = None
+            self._book.surrender()
+            try:
+                await self._tell_all()
+                await self._send(self._book.leaving(), self._soon())
+            except Unavailable:
+                # Redis finds out by itself: this worker is silent from now on.
+                self.failures_total += 1
+        self._book.alone = True
+        self._decide_alone()
+        for lookup in list(self._lookups):
+            lookup.cancel()
+        await asyncio.gather(*self._lookups, return_exceptions=True)
+        await self._link.close()
+
+    async def _ask(self, ask: Ask) -> Reservation | Refusal | SpendLease | None:
+        self._waiting.append(ask)
+        self._wanted.set()
+        try:
+            decided: Reservation | Refusal | SpendLease | None = await ask.answer
+        except asyncio.CancelledError:
+            if ask.answer.done() and not ask.answer.cancelled():
+                # Decided in the same moment in which the call was given up.
+                decided = ask.answer.result()
+                if isinstance(decided, Reservation):
+                    self.settle(decided, NOTHING, clock.now())
+            raise
+        return decided
+
+    async def _learn(self, lease: SpendLease, patience: float) -> bool:
+        """Ask the ledger about a budget, together with everybody who needs the same; whether it is known now."""
+        if patience <= 0:
+            return False
+        await asyncio.wait({self._asking(lease)}, timeout=patience)
+        return lease.known is not None
+
+    def _asking(self, lease: SpendLease) -> asyncio.Task[None]:
+        if lease.asking is None:
+            lease.asking = tasks.start(self._look_up(lease), "spending from the ledger")
+            self._lookups.add(lease.asking)
+            lease.asking.add_done_callback(self._lookups.discard)
+        return lease.asking
+
+    async def _look_up(self, lease: SpendLease) -> None:
+        try:
+            limit = lease.limit
+            lease.learn(await self._spent(limit.holder, limit.unit, lease.began))
+        finally:
+            lease.asking = None
+
+    async def _converse(self) -> None:
+        """Send what there is to send, until the end. One message at a time: the others travel with the next one."""
+        while not self._ending:
+            if self._book.alone:
+                await self._until(clock.now() + self._probe_interval * random.uniform(1 - JITTER, 1 + JITTER))
+                if not self._ending:
+                    await self._try_again()
+                continue
+            message = self._next_message()
+            if message is None:
+                due = self._ticked + TICK if self._book.active else self._sent + self._beat
+                await self._pause(due - clock.now())
+                continue
+            deadline = self._deadline(message)
+            try:
+                await self._send(message, deadline)
+            except Unavailable as error:
+                self._stand_alone()
+                if asyncio.get_running_loop().time() < deadline + LAG:
+                    self._say_lost(str(error))
+                else:
+                    # This process was late itself, so the answer may have been in time.
+                    await self._try_again()
+
+    def _next_message(self) -> Message | None:
+        """The next one to send; None while nothing is due."""
+        now = clock.now()
+        book = self._book
+        if now >= self._ticked + TICK:
+            self._ticked = now
+            book.tick(now)
+        asks = self._asks(now)
+        if asks or book.due or now >= self._sent + self._beat:
+            return book.message(asks, now)
+        return None
+
+    def _asks(self, now: float) -> list[Ask]:
+        """The calls that have to be asked about: not those that left, nor those that a lease covers by now."""
+        asks: list[Ask] = []
+        waiting = self._waiting
+        while waiting and len(asks) < MOST_ASKS:
+            ask = waiting.popleft()
+            if ask.answer.done():
+                continue
+            reservation = self._book.take(ask.claims, now)
+            if reservation is None:
+                asks.append(ask)
+            else:
+                ask.answer.set_result(reservation)
+        return asks
+
+    async def _send(self, message: Message, deadline: float) -> None:
+        """Send what was not answered, then *message*, and act on the answers. Raises `Unavailable`."""
+        self._outbox.append(message)
+        await self._deliver(deadline)
+
+    async def _tell_all(self) -> None:
+        """Send everything that is due, in as many messages as it takes: nobody waits for them."""
+        while self._book.due:
+            await self._send(self._book.message((), clock.now()), self._soon())
+
+    async def _deliver(self, deadline: float) -> None:
+        outbox = self._outbox
+        while outbox:
+            message = outbox[0]
+            answer = await self._link.run(message.arguments, deadline)
+            self._sent = clock.now()
+            if answer == FORGOTTEN:
+                # Silent for too long. What else this worker holds is told first, then this is decided over all of it.
+                outbox.appendleft(self._book.joining(message))
+            else:
+                self._read(message, answer)
+                outbox.popleft()
+
+    def _read(self, message: Message, answer: bytes) -> None:
+        now = clock.now()
+        try:
+            decisions = self._book.read(message, answer, now)
+        except ValueError:
+            raise Unavailable("unexpected answer") from None
+        for lease in message.leases:
+            if isinstance(lease, SpendLease) and lease.missing and lease.back and not lease.seeded:
+                # No call may come that would ask, and what was spent has to be told.
+                self._asking(lease)
+        for ask, decided in decisions:
+            if not ask.answer.done():
+                ask.answer.set_result(decided)
+            elif isinstance(decided, Reservation):
+                # Its call left, or was decided without Redis.
+                self._book.settle(decided, NOTHING, now)
+
+    async def _try_again(self) -> None:
+        """Ask whether Redis answers; if so, tell it everything that happened meanwhile."""
+        try:
+            await self._deliver(self._soon())
+            await self._send(self._book.joining(None), self._soon())
+            await self._tell_all()
+        except Unavailable as error:
+            self._stand_alone()
+            self._say_lost(str(error))
+            return
+        self._book.alone = False
+        self._ticked = clock.now()
+        if self._said:
+            self._said = False
+            _log.info("limits are shared again: Redis answers after %.1f s", clock.now() - self._lost_at)
+
+    def _stand_alone(self) -> None:
+        """Decide without Redis from now on, also about those that wait for it."""
+        self.failures_total += 1
+        if not self._book.alone:
+            self._book.alone = True
+            self._book.outage += 1
+            self._lost_at = clock.now()
+        for message in self._outbox:
+            self._waiting.extend(message.asks)
+        self._decide_alone()
+
+    def _say_lost(self, why: str) -> None:
+        if not self._said:
+            self._said = True
+            _log.warning("limits are kept by this worker alone: Redis does not answer (%s)", why)
+
+    def _decide_alone(self) -> None:
+        while self._waiting:
+            ask = self._waiting.popleft()
+            if not ask.answer.done():
+                # None sends it round once more: a budget has to be looked up.
+                ask.answer.set_result(self.reserve_now(ask.claims, clock.now()))
+
+    def _soon(self) -> float:
+        return asyncio.get_running_loop().time() + self._patience
+
+    def _deadline(self, message: Message) -> float:
+        """The earliest of its calls'; those that this process itself was late for get the least that makes sense."""
+        latest = self._soon()
+        earliest = min([ask.deadline for ask in message.asks], default=latest)
+        return max(earliest, latest - self._patience + LAG)
+
+    async def _until(self, moment: float) -> None:
+        """Until *moment*, or the end."""
+        while not self._ending and (seconds := moment - clock.now()) > 0:
+            await self._pause(min(seconds, TICK))
+            self._book.sweep(clock.now())
+
+    async def _pause(self, seconds: float) -> None:
+        """Until somebody wants something, or so long."""
+        wanted = self._wanted
+        try:
+            async with asyncio.timeout(seconds):
+                await wanted.wait()
+        except TimeoutError:
+            pass
+        finally:
+            wanted.clear()

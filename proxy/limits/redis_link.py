@@ -1,0 +1,109 @@
+"""
+One connection to Redis that runs one script, with a deadline on everything.
+
+Only one caller at a time may use it, and that caller is never a request's own task: nothing that leaves can leave an
+answer behind for somebody else. It does not decide when to try again, except over a connection that had been idle.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import hiredis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import NoScriptError
+
+from proxy.limits.redis_script import SCRIPT, SHA
+
+
+class Unavailable(Exception):
+    """Redis did not answer in time, or not as it should; the text names the kind of failure and nothing else."""
+
+
+class RedisLink:
+    """A connection that is made when it is needed."""
+
+    def __init__(self, url: str) -> None:
+        """*url* as redis-py reads it. Raises `ValueError` when it cannot."""
+        # The client's own timeouts and retries are off: one deadline is kept here, over all of it.
+        try:
+            self._pool = ConnectionPool.from_url(
+                url,
+                protocol=2,
+                driver_info=None,
+                socket_timeout=None,
+                socket_connect_timeout=None,
+                health_check_interval=0,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError:
+            # Its text quotes parts of the address, where a password may be.
+            raise ValueError("not an address of Redis: redis://host:port/number, rediss://... or unix://...") from None
+        self._connection: AbstractConnection | None = None
+        self._used = False
+        self.round_trips_total = 0
+        """Messages sent, answered or not."""
+
+    async def run(self, arguments: Iterable[Any], deadline: float) -> bytes:
+        """
+        What the script answers to *arguments* (the number of keys, keys and values), which is safe to be asked twice.
+        Raises `Unavailable`, at *deadline* (in the loop's time) if not before.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                try:
+                    answer = await self._ask(arguments)
+                except Disconnected:
+                    # It may have been closed while nobody looked.
+                    if not await self._drop():
+                        raise
+                    answer = await self._ask(arguments)
+        except BaseException as error:
+            await self._drop()
+            if isinstance(error, Exception):
+                # Whatever it is, nobody may be kept waiting for it; its text may tell the address, or worse.
+                raise Unavailable(type(error).__name__) from None
+            raise
+        if not isinstance(answer, bytes):
+            await self._drop()
+            raise Unavailable("unexpected answer")
+        return answer
+
+    async def close(self) -> None:
+        """End the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect()
+
+    async def _ask(self, arguments: Iterable[Any]) -> object:
+        connection = self._connection
+        if connection is None:
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            try:
+                await connection.connect()
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            self._used = False
+            self._connection = connection
+        self.round_trips_total += 1
+        await connection.send_packed_command(hiredis.pack_command(("EVALSHA", SHA, *arguments)), check_health=False)
+        try:
+            answer: object = await connection.read_response()
+        except NoScriptError:
+            await connection.send_packed_command(hiredis.pack_command(("EVAL", SCRIPT, *arguments)), check_health=False)
+            answer = await connection.read_response()
+        self._used = True
+        return answer
+
+    async def _drop(self) -> bool:
+        """Forget the connection; whether it had ever answered."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return False
+        await connection.disconnect(nowait=True)
+        return self._used

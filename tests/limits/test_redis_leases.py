@@ -1,0 +1,219 @@
+"""Leases over the real script: in whatever order messages, losses and calls come, nothing is lost, no limit passed."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from proxy.limits.lease_book import Ask, LeaseBook, Message
+from proxy.limits.limit import Claim, Limit, Refusal, Reservation, What
+from proxy.limits.redis_script import FIELDS, FORGOTTEN, SCRIPT
+from tests.rigs.redis import RedisServer, redis_server
+
+NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+# Nothing returns by itself within the life of a test.
+REQUESTS = Limit("h||requests", What.REQUESTS, 2000, 1e-9)
+TOKENS = Limit("h||tokens", What.TOKENS, 20_000, 1e-9)
+PLACES = Limit("h||concurrent", What.CONCURRENT, 300)
+BUDGET = Limit("h||budget", What.BUDGET, 50_000, per="day", unit="usd", holder="h")
+LIMITS = (REQUESTS, TOKENS, PLACES, BUDGET)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as running:
+        yield running
+
+
+def claims(tokens: int, cost: int) -> tuple[Claim, ...]:
+    return ((REQUESTS, 1), (TOKENS, tokens), (PLACES, 1), (BUDGET, cost))
+
+
+class Worker:
+    """A book whose messages are carried by hand, and may get lost on either way."""
+
+    def __init__(self, client: "redis.Redis[bytes]", name: str) -> None:
+        self.client = client
+        self.book = LeaseBook(name, "{t}", 1000.0, lambda: NOON)
+        self.outbox: list[Message] = []
+        self.calls: list[Reservation] = []
+        self.now = 0.0
+        self.send(self.book.joining(None))
+
+    def send(self, message: Message) -> list[Reservation | Refusal]:
+        self.outbox.append(message)
+        return self.deliver()
+
+    def deliver(self) -> list[Reservation | Refusal]:
+        """Everything that is to be sent, until it is answered; the last message's decisions."""
+        decided: list[Reservation | Refusal] = []
+        while self.outbox:
+            message = self.outbox[0]
+            answer = self.carry(message)
+            if answer == FORGOTTEN:
+                self.outbox.insert(0, self.book.joining(message))
+                continue
+            read = self.book.read(message, answer, self.now)
+            decided = [decision for _, decision in read if isinstance(decision, Reservation | Refusal)]
+            assert len(decided) == len(read), "a budget was forgotten"
+            self.outbox.pop(0)
+        return decided
+
+    def carry(self, message: Message) -> bytes:
+        answer = self.client.eval(SCRIPT, message.arguments[0], *message.arguments[1:])
+        assert isinstance(answer, bytes)
+        return answer
+
+
+class Leases(RuleBasedStateMachine):
+    """Two workers, each with one message under way at most, and calls of all sizes."""
+
+    client: "redis.Redis[bytes]"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        # The period began after this, so that it begins with nothing spent.
+        self.client.set("{t}:born", 1)
+        self.workers = [Worker(self.client, name) for name in ("wa", "wb")]
+        self.used = dict.fromkeys(What, 0)
+        # Beyond what calls had reserved; what others were lent by then stays theirs.
+        self.overspent = dict.fromkeys(What, 0)
+
+    who = st.integers(0, 1)
+    sizes = st.tuples(st.integers(1, 2000), st.integers(0, 3000))
+
+    @rule(who=who, size=sizes)
+    def call(self, who: int, size: tuple[int, int]) -> None:
+        worker = self.workers[who]
+        taken = worker.book.take(claims(*size), worker.now)
+        if taken is not None:
+            self.admitted(worker, taken)
+
+    @rule(who=who, sizes=st.lists(sizes, min_size=1, max_size=20))
+    def ask(self, who: int, sizes: list[tuple[int, int]]) -> None:
+        worker = self.workers[who]
+        asks = [Ask(claims(*size), None, 0.0) for size in sizes]
+        self.judge(worker, worker.send(worker.book.message(asks, worker.now)), len(asks))
+
+    @rule(who=who, sizes=st.lists(sizes, max_size=5), arrives=st.booleans(), later=st.integers(0, 3))
+    def the_answer_is_lost(self, who: int, sizes: list[tuple[int, int]], arrives: bool, later: int) -> None:
+        worker = self.workers[who]
+        message = worker.book.message([Ask(claims(*size), None, 0.0) for size in sizes], worker.now)
+        if arrives and worker.carry(message) == FORGOTTEN:
+            return self.judge(worker, worker.send(message), len(sizes))
+        for _ in range(min(later, len(worker.calls))):
+            self.end(worker, 0, 50)
+        return self.judge(worker, worker.send(message), len(sizes))
+
+    @rule(who=who, which=st.integers(0, 50), part=st.integers(0, 120))
+    def settle(self, who: int, which: int, part: int) -> None:
+        worker = self.workers[who]
+        if worker.calls:
+            self.end(worker, which % len(worker.calls), part)
+
+    @rule(who=who, ticks=st.integers(1, 6))
+    def tick(self, who: int, ticks: int) -> None:
+        worker = self.workers[who]
+        for _ in range(ticks):
+            worker.now += 0.05
+            worker.book.tick(worker.now)
+            worker.send(worker.book.message((), worker.now))
+
+    @rule(who=who)
+    def silent_for_too_long(self, who: int) -> None:
+        worker = self.workers[who]
+        self.client.zrem("{t}:workers", worker.book.worker)
+        worker.send(worker.book.message((), worker.now))
+
+    def end(self, worker: Worker, which: int, part: int) -> None:
+        call = worker.calls.pop(which)
+        used = {limit.what: amount * part // 100 for limit, amount in call.claims}
+        used[What.REQUESTS] = min(used[What.REQUESTS], 1)
+        del used[What.CONCURRENT]
+        for limit, amount in call.claims:
+            if limit.what in used:
+                self.used[limit.what] += used[limit.what]
+                self.overspent[limit.what] += max(0, used[limit.what] - amount)
+        worker.book.settle(call, used, worker.now)
+        worker.book.settle(call, used, worker.now)
+
+    def judge(self, worker: Worker, decided: list[Reservation | Refusal], count: int) -> None:
+        assert len(decided) == count
+        for decision in decided:
+            if isinstance(decision, Reservation):
+                self.admitted(worker, decision)
+
+    def admitted(self, worker: Worker, call: Reservation) -> None:
+        assert not call.local
+        worker.calls.append(call)
+        for limit in LIMITS:
+            assert self.taken(limit) <= limit.capacity + self.overspent[limit.what], limit
+
+    def taken(self, limit: Limit) -> int:
+        """What was used of a limit, and what calls hold."""
+        held = sum(
+            amount for worker in self.workers for call in worker.calls for of, amount in call.claims if of is limit
+        )
+        return held + (0 if limit is PLACES else self.used[limit.what])
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        for limit, key in ((REQUESTS, "{t}:b:h||requests"), (TOKENS, "{t}:b:h||tokens")):
+            level = float(self.client.hget(key, "level") or limit.capacity)
+            leases = [worker.book.lease(limit, worker.now) for worker in self.workers]
+            here = sum(lease.idle + lease.back for lease in leases)
+            assert level + here + self.taken(limit) == pytest.approx(limit.capacity, abs=1e-3)
+        for worker in self.workers:
+            for lease in worker.book._leases.values():
+                assert lease.idle >= 0
+                assert lease.reserved == sum(
+                    amount
+                    for call in worker.calls
+                    for at, (_, amount) in zip(call.about, call.claims, strict=True)
+                    if at is lease
+                )
+
+    def teardown(self) -> None:
+        for worker in self.workers:
+            while worker.calls:
+                self.end(worker, 0, 100)
+            worker.book.surrender()
+            while worker.book.due:
+                worker.send(worker.book.message((), worker.now))
+            worker.send(worker.book.leaving())
+        for name, limit in (("requests", REQUESTS), ("tokens", TOKENS)):
+            fields = self.client.hgetall(f"{{t}}:b:h||{name}")
+            if fields:
+                assert float(fields[b"level"]) == pytest.approx(limit.capacity - self.used[limit.what], abs=1e-3)
+                assert set(fields) == {b"level", b"at"}
+        assert not self.client.exists("{t}:p:h||concurrent")
+        spent = self.client.hgetall("{t}:s:h||budget:2026-05-20T00")
+        assert int(spent.pop(b"level", b"0")) == self.used[What.BUDGET]
+        assert not spent
+        assert not self.client.exists("{t}:workers", "{t}:told:wa", "{t}:told:wb")
+
+
+def test_no_limit_is_passed_and_no_unit_lost_in_any_order(server: RedisServer) -> None:
+    with redis.Redis(port=server.port) as client:
+        Leases.client = client
+        run_state_machine_as_test(
+            Leases,
+            settings=settings(
+                max_examples=40,
+                stateful_step_count=40,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+def test_every_kind_of_lease_tells_as_many_fields_as_the_script_reads() -> None:
+    book = LeaseBook("w", "{t}", 5.0, lambda: NOON)
+    for limit in LIMITS:
+        assert len(book.lease(limit, 0.0).fields(False, NOON.timestamp())) == FIELDS
