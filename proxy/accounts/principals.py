@@ -1,14 +1,20 @@
 """
-Who calls: the keys an operator configured, found by digest.
+Who calls: the keys of the configuration file and of the store, found by digest.
 
-A key is kept as its SHA-256 only, and looked up by it, so that no comparison walks along a secret. It knows no limits
-and no store yet.
+A key is kept as its SHA-256 only, and looked up by it, so that no comparison walks along a secret. It reads no store
+and counts nothing; limits and budgets are only carried along.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from proxy import clock
+from proxy.accounts.keys import KeyRecord, digest
+from proxy.settings import Budget, ClientKey, KeyLimits
+
+_ALL = ("*",)
+_NO_LIMITS = KeyLimits.model_validate({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +22,14 @@ class Principal:
     """The holder of a key."""
 
     name: str
-    models: tuple[str, ...] = ("*",)
+    team: str = ""
+    """Whom its usage is counted under besides its name."""
+    models: tuple[str, ...] = _ALL
     """Names and globs of the models it may use."""
+    routes: tuple[str, ...] = _ALL
+    """Paths and globs it may call."""
+    limits: KeyLimits = _NO_LIMITS
+    budget: Budget | None = None
 
     @property
     def restricted(self) -> bool:
@@ -26,39 +38,140 @@ class Principal:
 
     def may_use(self, model: str) -> bool:
         """Whether *model* is among its models."""
-        return any(pattern in ("*", model) or fnmatchcase(model, pattern) for pattern in self.models)
+        return _among(model, self.models)
+
+    def may_call(self, path: str) -> bool:
+        """Whether *path* is among its routes."""
+        return _among(path, self.routes)
 
 
 ANYONE = Principal("anonymous")
-"""Everybody, where no keys are configured."""
+"""Everybody, where there are no keys."""
 
 
 class Principals:
     """All keys and whom they belong to."""
 
-    def __init__(self, keys: Iterable[tuple[str, str, Sequence[str]]], admin_key: str | None) -> None:
-        """*keys* are (name, key, models)."""
-        self._by_digest = {_digest(key.encode()): Principal(name, tuple(models)) for name, key, models in keys}
-        self._admin = _digest(admin_key.encode()) if admin_key else None
+    def __init__(
+        self,
+        file_keys: Sequence[ClientKey],
+        admin_key: str | None,
+        *,
+        may_be_open: bool = True,
+        has_store: bool = False,
+    ) -> None:
+        """
+        *may_be_open*: without any key, anybody may call. *has_store*: more keys will come with `put`, and until the
+        first time it is not known whether there are any.
+        """
+        self._may_be_open = may_be_open
+        self._store_may_hold_keys = has_store
+        self._of_file: dict[bytes, Principal] = {}
+        self._names_of_file: frozenset[str] = frozenset()
+        self._of_store: dict[bytes, Principal] = {}
+        self._until: dict[bytes, float] = {}
+        """When digests of the store end, in seconds of the wall clock; most are not in it, since they do not."""
+        self._digests: dict[str, tuple[bytes, ...]] = {}
+        """Those of each key of the store that is not revoked, by name."""
+        self._held = False
+        """The store has had a key, if only a revoked one."""
+        self.open = False
+        """Nobody needs a key: none is configured, and the store never had one."""
+        self.replace_file_keys(file_keys, admin_key)
+
+    def __len__(self) -> int:
+        """Keys that are not revoked; expired ones count."""
+        return len(self._of_file) + len(self._digests)
+
+    def __repr__(self) -> str:
+        return f"<Principals [{len(self._of_file)} in the file, {len(self._digests)} in the store]>"
 
     @property
-    def open(self) -> bool:
-        """No keys are configured: anybody may call, with any key or none."""
-        return not self._by_digest
+    def records(self) -> int:
+        """Keys of the store that are not revoked; expired ones count."""
+        return len(self._digests)
 
     @property
     def has_admin(self) -> bool:
         """An admin key is configured."""
         return self._admin is not None
 
+    def all(self) -> Iterator[Principal]:
+        """Everybody who holds a key."""
+        yield from self._of_file.values()
+        for name, digests in self._digests.items():
+            if name not in self._names_of_file:
+                yield self._of_store[digests[0]]
+
     def find(self, key: str) -> Principal | None:
-        """The holder of *key*; the same work for known and unknown ones."""
-        return self._by_digest.get(_digest(key.encode("utf-8", "surrogateescape")))
+        """The holder of *key*; None for one that is unknown, expired or revoked."""
+        digested = digest(key)
+        principal = self._of_file.get(digested)
+        if principal is not None:
+            return principal
+        principal = self._of_store.get(digested)
+        if principal is None or principal.name in self._names_of_file:
+            return None
+        if self._until:
+            until = self._until.get(digested)
+            if until is not None and clock.wall().timestamp() >= until:
+                return None
+        return principal
 
     def is_admin(self, key: str) -> bool:
         """Whether *key* is the admin key."""
-        return self._admin is not None and _digest(key.encode("utf-8", "surrogateescape")) == self._admin
+        return self._admin is not None and digest(key) == self._admin
+
+    def put(self, records: Iterable[KeyRecord]) -> None:
+        """Know these keys of the store, as they are now. No records: the store was read and there were none."""
+        for record in records:
+            self._held = True
+            self._forget(record.name)
+            if record.revoked is None:
+                self._know(record)
+        self._store_may_hold_keys = False
+        self._decide()
+
+    def replace_store_keys(self, records: Iterable[KeyRecord]) -> None:
+        """Know these keys of the store and no others."""
+        for name in list(self._digests):
+            self._forget(name)
+        self.put(records)
+
+    def replace_file_keys(self, file_keys: Sequence[ClientKey], admin_key: str | None) -> None:
+        """Know these keys of the configuration file and no others."""
+        self._admin = digest(admin_key) if admin_key else None
+        self._of_file = {
+            digest(key.key.get_secret_value()): Principal(
+                key.name, key.team, key.models, key.routes, key.limits, key.budget
+            )
+            for key in file_keys
+        }
+        self._names_of_file = frozenset(key.name for key in file_keys)
+        self._decide()
+
+    def _know(self, record: KeyRecord) -> None:
+        principal = Principal(record.name, record.team, record.models, record.routes, record.limits, record.budget)
+        digests = [record.digest]
+        end = None if record.expires is None else record.expires.timestamp()
+        if end is not None:
+            self._until[record.digest] = end
+        if record.previous_digest is not None and record.previous_expires is not None:
+            digests.append(record.previous_digest)
+            previous_end = record.previous_expires.timestamp()
+            self._until[record.previous_digest] = previous_end if end is None else min(previous_end, end)
+        for each in digests:
+            self._of_store[each] = principal
+        self._digests[record.name] = tuple(digests)
+
+    def _forget(self, name: str) -> None:
+        for each in self._digests.pop(name, ()):
+            self._of_store.pop(each, None)
+            self._until.pop(each, None)
+
+    def _decide(self) -> None:
+        self.open = self._may_be_open and not (self._of_file or self._store_may_hold_keys or self._held)
 
 
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
+def _among(name: str, patterns: tuple[str, ...]) -> bool:
+    return "*" in patterns or name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,5 +1,5 @@
 """
-How the commands print problems, warnings and settings without effect.
+How the commands print tables, problems, warnings and settings without effect.
 
 Plain text in, lines out: nothing printed here is read as markup, since paths contain brackets.
 """
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,24 @@ from proxy.settings import SettingsError
 
 def line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """*text* without what a terminal would obey: names and models are whatever somebody sent."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def cell(text: str) -> Text:
+    return Text(plain(text))
+
+
+def table(console: Console, shown: Table) -> None:
+    """At the terminal's width; as wide as it needs where nobody looks, so that a grep finds whole words."""
+    if console.is_terminal:
+        console.print(shown)
+    else:
+        natural = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+        console.print(shown, width=natural, crop=False, no_wrap=True, soft_wrap=False)
 
 
 def problems(console: Console, error: SettingsError) -> None:

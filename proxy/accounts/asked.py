@@ -1,0 +1,195 @@
+"""
+What may be asked of keys and usage, in the words of a command line or an HTTP request, and whether it makes sense.
+
+It checks and translates into values; it touches no store. No message made here repeats a text it refuses.
+"""
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+
+from proxy.settings import Budget, KeyLimits
+from proxy.settings.problems import path_text, translated
+from proxy.settings.values import DurationOrZero, Section, Text, parse_duration, section
+
+By = Literal["key", "team", "model", "provider", "route", "day", "outcome"]
+"""What usage can be added up by."""
+RESERVED = frozenset(("admin", "anonymous"))
+"""Principals that hold no key; a key of that name would be counted as one of them."""
+MOST = 10**15
+"""Limits and budgets above this are slips, and beyond what a database's integers are good for."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
+_SPAN = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+", re.ASCII)
+_MOMENT_WORDS = "must be a duration such as 7d, a date such as 2026-11-01, or a time such as 2026-11-01T12:00:00Z"
+_DECADES = (1970, 2200)
+_WORDS = {
+    "json_invalid": "must be Unicode text",
+    "string_type": "must be text",
+    "tuple_type": "must be a list of texts",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+"""Where the settings' own words speak of YAML."""
+
+S = TypeVar("S", bound=Section)
+
+
+class AskedWrongly(Exception):
+    """Something in a request cannot be; the message is a sentence for whoever asked."""
+
+    def __init__(self, param: str, message: str) -> None:
+        """*param* is the path of what is wrong, such as `limits.concurrent`."""
+        super().__init__(message)
+        self.param = param
+
+
+def moment(text: str, now: datetime.datetime, *, ahead: bool = False) -> datetime.datetime:
+    """
+    The moment in UTC that *text* names: a duration counts back from *now* (on from it with *ahead*), a date means its
+    first moment, a time without a zone is UTC. `ValueError` for anything else.
+    """
+    try:
+        if _SPAN.fullmatch(text):
+            span = datetime.timedelta(seconds=parse_duration(text))
+            return now + span if ahead else now - span
+        # A + in a query arrives as a space, and only a zone's can stand there.
+        named = datetime.datetime.fromisoformat(re.sub(r" (?=[0-9]{2}:[0-9]{2}$)", "+", text) if "T" in text else text)
+        named = named.replace(tzinfo=datetime.UTC) if named.tzinfo is None else named.astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(_MOMENT_WORDS) from None
+    if not _DECADES[0] <= named.year < _DECADES[1]:
+        raise ValueError(_MOMENT_WORDS)
+    return named
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be 1 to 64 letters, digits or any of _ . @ + - and begin with a letter or digit")
+    if name.lower() in RESERVED:
+        raise ValueError("must not be admin or anonymous: the gateway counts calls under these names itself")
+    return name
+
+
+def _label(text: str) -> str:
+    if len(text) > 64 or not text.isprintable():
+        raise ValueError("must be printable text of at most 64 characters")
+    return text
+
+
+def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(len(pattern) <= 256 and pattern.isprintable() for pattern in patterns):
+        raise ValueError("must hold printable texts of at most 256 characters")
+    return patterns
+
+
+def _paths(paths: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(path.startswith(("/", "*")) for path in paths):
+        raise ValueError("must hold paths or globs that begin with / or *")
+    return paths
+
+
+def _limits(limits: KeyLimits) -> KeyLimits:
+    if any((value or 0) > MOST for value in limits.model_dump().values()):
+        raise ValueError(f"must each be at most {MOST}")
+    return limits
+
+
+def _budget(budget: Budget) -> Budget:
+    if budget.amount > MOST:
+        raise ValueError(f"must be at most {MOST} tokens or {MOST // 10**6} US dollars")
+    if budget.amount < 1:
+        raise ValueError("must be at least a millionth of a US dollar")
+    return budget
+
+
+def _expiry(value: object, info: ValidationInfo) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(_MOMENT_WORDS)
+    assert info.context is not None  # see _checked
+    now = info.context["now"]
+    expires = moment(value, now, ahead=True)
+    if expires <= now:
+        raise ValueError("must be in the future")
+    return expires
+
+
+def _past(value: object, info: ValidationInfo) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(_MOMENT_WORDS)
+    assert info.context is not None  # see _checked
+    return moment(value, info.context["now"])
+
+
+def _filter(text: str) -> str:
+    if len(text) > 256 or not text.isprintable():
+        raise ValueError("must be printable text of at most 256 characters")
+    return text
+
+
+class NewKey(Section):
+    """A key somebody wants made."""
+
+    name: Annotated[str, AfterValidator(_name)]
+    team: Annotated[str, AfterValidator(_label)] = ""
+    models: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns)] = ("*",)
+    routes: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns), AfterValidator(_paths)] = ("*",)
+    limits: Annotated[KeyLimits, AfterValidator(_limits)] = section(KeyLimits, "Its own limits.")
+    budget: Annotated[Budget, AfterValidator(_budget)] | None = None
+    expires: Annotated[datetime.datetime | None, BeforeValidator(_expiry)] = None
+
+
+class Rotation(Section):
+    """How a key is to be exchanged for a new one."""
+
+    overlap: DurationOrZero = 0.0
+    """Seconds for which the old secret stays good."""
+
+
+class UsageQuestion(Section):
+    """Whose usage somebody wants to see, from when to when, and by what it is to be added up."""
+
+    by: By = "key"
+    since: Annotated[datetime.datetime, BeforeValidator(_past)] = Field("30d", validate_default=True)
+    until: Annotated[datetime.datetime | None, BeforeValidator(_past)] = None
+    """The first moment that is not asked for; None: up to now."""
+    key: Annotated[Text, AfterValidator(_filter)] | None = None
+    team: Annotated[str, AfterValidator(_filter)] | None = None
+
+
+def usage_question(asked: Mapping[str, Any], now: datetime.datetime) -> UsageQuestion:
+    """The question that *asked* puts; `AskedWrongly` for the first thing that is wrong with it."""
+    question = _checked(UsageQuestion, asked, now)
+    if question.until is not None and question.until <= question.since:
+        raise AskedWrongly("until", "until must be after since.")
+    return question
+
+
+def new_key(asked: Mapping[str, Any], now: datetime.datetime) -> NewKey:
+    """The key described by *asked*, a JSON object; `AskedWrongly` for the first thing that is wrong with it."""
+    return _checked(NewKey, asked, now)
+
+
+def rotation(asked: Mapping[str, Any], now: datetime.datetime) -> Rotation:
+    """The rotation described by *asked*, a JSON object; `AskedWrongly` for the first thing that is wrong with it."""
+    return _checked(Rotation, asked, now)
+
+
+def _checked(form: type[S], asked: Mapping[str, Any], now: datetime.datetime) -> S:
+    try:
+        # As JSON, since that is the form in which strictness still takes a list where a tuple is meant.
+        return form.model_validate_json(json.dumps(asked), strict=True, context={"now": now})
+    except ValidationError as error:
+        (place, message), *_ = translated(error, form)
+        kind, param = error.errors()[0]["type"], path_text(place)
+        if kind == "extra_forbidden":
+            raise AskedWrongly(param[:64], "That field is not known here.") from None
+        raise AskedWrongly(param, f"{param or 'The request'} {_WORDS.get(kind, message)}.") from None

@@ -1,0 +1,211 @@
+"""
+SQLAlchemy's engines for the two databases the store can live in.
+
+Drivers, pools and connection settings only: no table, no transaction, no deadline.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Self
+
+import aiosqlite
+import asyncpg  # type: ignore[import-untyped]
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+READERS = 4
+"""Connections to SQLite that only read; each is a thread."""
+CONNECTIONS = 5
+"""Connections to PostgreSQL of one process."""
+BUSY_TIMEOUT = 5000
+"""Milliseconds SQLite itself waits for another process's lock when reading."""
+BUSY_SLICE = 100
+"""
+Milliseconds SQLite itself waits for the right to write. Short, since its own waiting grows to a tenth of a second
+between looks, which starves a process among eight; whoever writes asks again until its deadline.
+"""
+
+ERRORS = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # Timeouts are among these.
+    OSError,
+)
+"""Whatever a database, its driver or the way to it raises."""
+
+
+def told(error: Exception, timeout: float) -> str:
+    """*error* in words for the operator: the first line of what the database said, without any value of a row."""
+    cause: BaseException = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if isinstance(cause.__cause__, asyncpg.PostgresError):
+        cause = cause.__cause__
+    if isinstance(cause, TimeoutError | PoolTimeout):
+        return f"no answer within {timeout:g} s"
+    if isinstance(cause, asyncpg.DataError):
+        # Its message repeats the value.
+        return f"{type(cause).__name__} ({cause.sqlstate})"
+    return (str(cause).partition("\n")[0] or type(cause).__name__)[:300]
+
+
+def sqlite_url(url: str) -> URL:
+    """*url* for the asynchronous driver; `ValueError` for one that names no file."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError("the URL cannot be understood") from None
+    if not parsed.database or parsed.database == ":memory:" or parsed.host:
+        raise ValueError("the URL must name a file, such as sqlite:///hapax.db or sqlite:////var/lib/hapax/hapax.db")
+    return parsed.set(drivername="sqlite+aiosqlite")
+
+
+def create_file(url: URL) -> None:
+    """Make the file of a SQLite database unless it is there, readable for nobody else."""
+    # What is wrong with the path SQLite says better.
+    with suppress(OSError):
+        os.close(os.open(url.database or "", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def sqlite_reader(url: URL, timeout: float) -> AsyncEngine:
+    """Several connections that read; each transaction sees one state of the file."""
+    return _file_engine(
+        url,
+        "BEGIN",
+        f"PRAGMA busy_timeout = {BUSY_TIMEOUT}",
+        "PRAGMA query_only = ON",
+        size=READERS,
+        timeout=timeout,
+    )
+
+
+def sqlite_writer(url: URL, timeout: float) -> AsyncEngine:
+    """
+    The one connection that writes.
+
+    In WAL mode with synchronous = NORMAL a killed process loses nothing it committed; a power failure may lose the
+    last commits, and never harms the file.
+    """
+    return _file_engine(
+        url,
+        # A transaction that begins by reading and then cannot get the lock has to be done over; this one waits first.
+        "BEGIN IMMEDIATE",
+        f"PRAGMA busy_timeout = {BUSY_SLICE}",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = NORMAL",
+        size=1,
+        timeout=timeout,
+    )
+
+
+def locked(error: BaseException) -> bool:
+    """Whether another process held SQLite's lock, so that asking again may help."""
+    cause = getattr(error, "orig", error)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(cause, sqlite3.OperationalError) and code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class _FileConnection(aiosqlite.Connection):
+    """A connection to SQLite whose giving up takes no time, and that ends its thread whatever happens."""
+
+    _ended: "asyncio.Future[None] | None" = None
+
+    async def begin(self, pragmas: Sequence[str]) -> Self:
+        """Connect, and set what is set for the whole connection."""
+        # SQLAlchemy does so as well: a process that dies in a hurry must not wait for a thread.
+        self._thread.daemon = True
+        try:
+            await self
+            for pragma in pragmas:
+                await self.execute_fetchall(pragma)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    def stop(self) -> "asyncio.Future[None] | None":
+        self._ended = super().stop()
+        return self._ended
+
+    async def close(self) -> None:
+        # A statement under way, if any, would go on to its end first.
+        with suppress(ValueError):
+            await self.interrupt()
+        await super().close()
+        if self._ended is not None:
+            # A thread left alone would speak to an event loop that may be gone by then.
+            await asyncio.wait((self._ended,), timeout=1.0)
+
+
+def _file_engine(url: URL, begin: str, *pragmas: str, size: int, timeout: float) -> AsyncEngine:
+    async def connect() -> _FileConnection:
+        # Without an isolation level the driver begins no transactions of its own.
+        connector = partial(sqlite3.connect, url.database, isolation_level=None, check_same_thread=False)
+        return await _FileConnection(connector, 64).begin(pragmas)
+
+    engine = create_async_engine(
+        url,
+        async_creator=connect,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=timeout,
+        pool_use_lifo=True,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class _ServerConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection to PostgreSQL whose giving up takes no time."""
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        # SQLAlchemy gives a timeout where it throws away a connection in an unknown state. Taking leave of a server
+        # that hangs would only hang as well.
+        if timeout is not None:
+            self.terminate()
+            return
+        with suppress(TimeoutError):
+            await super().close(timeout=0.5)
+
+
+def postgres(url: str, timeout: float) -> AsyncEngine:
+    """
+    A small pool. *url* goes to the driver as it is, so that everything libpq understands (sslmode, passfile, several
+    hosts, a socket's folder) works. A connection is tried before it is used: a server that came back heals the pool.
+    """
+
+    async def connect() -> Any:
+        milliseconds = str(max(1, round(timeout * 1000)))
+        try:
+            return await asyncpg.connect(
+                url,
+                timeout=timeout,
+                connection_class=_ServerConnection,
+                server_settings={"application_name": "hapax", "statement_timeout": milliseconds},
+            )
+        except ValueError:
+            # Its words may repeat a part of the URL.
+            raise asyncpg.InterfaceError("the URL cannot be understood") from None
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=timeout,
+        pool_pre_ping=True,
+        pool_use_lifo=True,
+        hide_parameters=True,
+    )

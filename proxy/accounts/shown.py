@@ -1,0 +1,127 @@
+"""
+Keys and usage as other programs read them: JSON values and CSV.
+
+One form for the command line and the HTTP pages. Nothing here ever holds a secret.
+"""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from proxy import clock
+from proxy.accounts.asked import UsageQuestion
+from proxy.accounts.keys import KeyRecord
+from proxy.accounts.usage import UsageLine
+from proxy.settings import Budget, ClientKey, KeyLimits
+
+_COUNTS = ("requests", "ok", "failed", "pending")
+_TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+_SUMS = (*_COUNTS, *_TOKENS, "cost_micro_usd", "cost_usd", "unpriced", "estimated")
+
+
+def status(key: KeyRecord, now: datetime) -> str:
+    """`active`, `rotating` (the old secret is good as well), `expired` or `revoked`."""
+    if key.revoked is not None and key.revoked <= now:
+        return "revoked"
+    if key.expires is not None and key.expires <= now:
+        return "expired"
+    if key.previous_expires is not None and key.previous_expires > now:
+        return "rotating"
+    return "active"
+
+
+def key_fields(key: KeyRecord, now: datetime) -> dict[str, Any]:
+    """A key of the store."""
+    return {
+        "name": key.name,
+        "source": "store",
+        "status": status(key, now),
+        "prefix": key.prefix,
+        "team": key.team,
+        "models": list(key.models),
+        "routes": list(key.routes),
+        "limits": _limits(key.limits),
+        "budget": _budget(key.budget),
+        "created": _iso(key.created),
+        "expires": _iso(key.expires),
+        "revoked": _iso(key.revoked),
+        "previous_expires": _iso(key.previous_expires),
+    }
+
+
+def file_key_fields(key: ClientKey) -> dict[str, Any]:
+    """A key of the configuration file, in the same form."""
+    return {
+        "name": key.name,
+        "source": "file",
+        "status": "active",
+        "prefix": None,
+        "team": key.team,
+        "models": list(key.models),
+        "routes": list(key.routes),
+        "limits": _limits(key.limits),
+        "budget": _budget(key.budget),
+        "created": None,
+        "expires": None,
+        "revoked": None,
+        "previous_expires": None,
+    }
+
+
+def usd(micro: int) -> str:
+    """Micro-USD as dollars, exactly: `1.250000`."""
+    return f"{micro // 1_000_000}.{micro % 1_000_000:06d}"
+
+
+def usage_fields(question: UsageQuestion, lines: Sequence[UsageLine], total: UsageLine) -> dict[str, Any]:
+    """The answer to *question*."""
+    return {
+        "by": question.by,
+        "since": _iso(question.since),
+        "until": _iso(question.until),
+        "lines": [{"group": line.group, **_sums(line)} for line in lines],
+        "total": _sums(total),
+    }
+
+
+def usage_csv(by: str, lines: Sequence[UsageLine]) -> str:
+    """The lines with a heading, safe to open in a spreadsheet."""
+    return _row([by, *_SUMS]) + "".join(_row([inert(line.group), *_sums(line).values()]) for line in lines)
+
+
+def inert(text: str) -> str:
+    """*text* such that no spreadsheet takes it for a formula: names and models are whatever somebody sent."""
+    first = unicodedata.normalize("NFKC", text.lstrip())[:1]
+    return f"'{text}" if first in ("=", "+", "-", "@") or text[:1] in ("\t", "\r", "\n") else text
+
+
+def _row(cells: Sequence[Any]) -> str:
+    text = io.StringIO()
+    # A writer quotes the characters it ends lines with and no others, and a lone carriage return ends one elsewhere.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _sums(line: UsageLine) -> dict[str, Any]:
+    return {
+        **{name: getattr(line, name) for name in (*_COUNTS, *_TOKENS)},
+        "cost_micro_usd": line.cost,
+        "cost_usd": usd(line.cost),
+        "unpriced": line.unpriced,
+        "estimated": line.estimated,
+    }
+
+
+def _limits(limits: KeyLimits) -> dict[str, int | None]:
+    return limits.model_dump()
+
+
+def _budget(budget: Budget | None) -> dict[str, Any] | None:
+    return None if budget is None else {budget.unit: budget.usd or budget.tokens, "per": budget.per}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else clock.iso(moment)

@@ -1,0 +1,185 @@
+"""
+The store: where keys and the usage ledger are kept, in SQLite or PostgreSQL.
+
+It gives out connections inside a transaction and a deadline, and turns whatever goes wrong with them into one error.
+It knows no statement.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from proxy import tasks
+from proxy.accounts import engines, schema
+
+MIGRATION_TIMEOUT = 300.0
+"""Seconds a migration may take, waiting for another process's included."""
+
+_ASK_AGAIN = (0.001, 0.01)
+"""Seconds between two tries to get SQLite's right to write, drawn anew each time."""
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message is for the operator and holds no credential and no value of a row."""
+
+
+class Store:
+    """One database, and this process's connections to it."""
+
+    def __init__(self, url: str, *, timeout: float = 5.0) -> None:
+        """
+        *url*: `sqlite:///file.db`, `sqlite:////absolute/file.db` or `postgresql://user:password@host/database`.
+        *timeout* seconds bound every operation, also where the server hangs. `StoreError` for any other URL.
+        """
+        self._timeout = timeout
+        self._turn: asyncio.Lock | None = None
+        """Whose turn it is to write, where only one can."""
+        self._file = None
+        if url.startswith(("postgresql://", "postgres://")):
+            self.dialect = "postgresql"
+            self._reader = self._writer = engines.postgres(url, timeout)
+        elif url.startswith("sqlite:///"):
+            self.dialect = "sqlite"
+            try:
+                self._file = engines.sqlite_url(url)
+            except ValueError as error:
+                raise StoreError(str(error)) from None
+            self._reader = engines.sqlite_reader(self._file, timeout)
+            self._writer = engines.sqlite_writer(self._file, timeout)
+            self._turn = asyncio.Lock()
+        else:
+            raise StoreError("the URL must begin with sqlite:/// or postgresql://")
+        self.available = False
+        """The last operation worked."""
+        self._opened = False
+        self._opening: asyncio.Task[StoreError | None] | None = None
+
+    def __repr__(self) -> str:
+        state = "available" if self.available else "unavailable" if self._opened else "not open"
+        return f"<Store {self.dialect} [{state}]>"
+
+    async def open(self) -> None:
+        """Connect, and migrate where that is due; nothing if it was done. `StoreError`; may be called again."""
+        if self._opened:
+            return
+        # Everybody who comes while it opens waits for the same try, and nobody's leaving ends a migration.
+        if self._opening is None or self._opening.done():
+            self._opening = tasks.start(self._open(), "store opening")
+        error = await asyncio.shield(self._opening)
+        if error is not None:
+            raise StoreError(str(error))
+
+    async def close(self) -> None:
+        """Let go of every connection. Using the store afterwards opens it again."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait((self._opening,))
+        self._opened = self.available = False
+        for engine in {self._reader, self._writer}:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await engine.dispose()
+            except engines.ERRORS:
+                # A server that hangs is not told that we go.
+                await engine.dispose(close=False)
+
+    def reading(self, timeout: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
+        """
+        A connection that sees one state of the database, for at most *timeout* seconds (None: the store's); opens the
+        store when it is not open yet. What goes wrong with the database inside leaves as `StoreError`.
+        """
+        return self._transaction(self._reader, self._timeout if timeout is None else timeout, writes=False)
+
+    def writing(self, timeout: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Like `reading`, with changes: committed together at the end, or undone when the block raises."""
+        return self._transaction(self._writer, self._timeout if timeout is None else timeout, writes=True)
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine, timeout: float, writes: bool) -> AsyncIterator[AsyncConnection]:
+        await self.open()
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await self._begin(engine, writes)
+                try:
+                    yield connection
+                    if writes:
+                        await connection.commit()
+                finally:
+                    await self._leave(connection, writes)
+        except engines.ERRORS as error:
+            self.available = False
+            raise StoreError(engines.told(error, timeout)) from None
+        self.available = True
+
+    async def _begin(self, engine: AsyncEngine, writes: bool) -> AsyncConnection:
+        """A connection whose transaction has begun; with `_leave` whatever it took is given back."""
+        if self._turn is None or not writes:
+            return await _begun(engine)
+        await self._turn.acquire()
+        try:
+            while True:
+                try:
+                    return await _begun(engine)
+                except engines.ERRORS as error:
+                    if not engines.locked(error):
+                        raise
+                await asyncio.sleep(random.uniform(*_ASK_AGAIN))
+        except BaseException:
+            self._turn.release()
+            raise
+
+    async def _leave(self, connection: AsyncConnection, writes: bool) -> None:
+        try:
+            await _given_back(connection)
+        finally:
+            if self._turn is not None and writes:
+                self._turn.release()
+
+    async def _open(self) -> StoreError | None:
+        """Why it cannot be opened, told rather than raised since perhaps nobody waits any longer."""
+        try:
+            if self._file is not None:
+                engines.create_file(self._file)
+            timeout = self._timeout
+            async with asyncio.timeout(timeout):
+                connection = await self._begin(self._reader, writes=False)
+                try:
+                    at_head = await connection.run_sync(schema.at_head)
+                finally:
+                    await self._leave(connection, writes=False)
+            if not at_head:
+                timeout = MIGRATION_TIMEOUT
+                async with asyncio.timeout(timeout):
+                    connection = await self._begin(self._writer, writes=True)
+                    try:
+                        await connection.run_sync(schema.migrate)
+                        await connection.commit()
+                    finally:
+                        await self._leave(connection, writes=True)
+        except engines.ERRORS as error:
+            return StoreError(engines.told(error, timeout))
+        except schema.UnknownSchema as error:
+            return StoreError(str(error))
+        self._opened = self.available = True
+        return None
+
+
+async def _begun(engine: AsyncEngine) -> AsyncConnection:
+    connection = await engine.connect()
+    try:
+        await connection.begin()
+    except BaseException:
+        await _given_back(connection)
+        raise
+    return connection
+
+
+async def _given_back(connection: AsyncConnection) -> None:
+    try:
+        # Within the caller's deadline. `async with` would do it in a task of its own, which no deadline ends.
+        await connection.rollback()
+    finally:
+        await connection.close()

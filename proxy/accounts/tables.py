@@ -1,0 +1,71 @@
+"""
+The tables of the store, as SQLAlchemy Core knows them.
+
+The migrations make them; nothing here creates or changes a table. Every moment is an integer, milliseconds since the
+epoch in UTC, and every sum of money an integer, micro-USD, so that no value needs converting on its way in or out.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+metadata = MetaData()
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),  # SHA-256 of the secret
+    Column("previous_digest", LargeBinary),
+    Column("previous_until", BigInteger),
+    Column("prefix", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("models", Text, nullable=False),  # JSON, a list
+    Column("routes", Text, nullable=False),  # JSON, a list
+    Column("limits", Text, nullable=False),  # JSON, an object
+    Column("budget", Text),  # JSON, an object
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+    Column("revoked", BigInteger),
+    Column("seq", BigInteger, nullable=False),  # versions.value of the last change of this key
+    Index("keys_seq", "seq"),
+)
+"""The client keys; a revoked one keeps its row, so that its name is never another's in the ledger."""
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""Counters of changes: what moved since somebody last looked. The row `keys` counts the changes of keys."""
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started", BigInteger, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("answered_model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("upstream_model", Text, nullable=False),
+    Column("stream", Integer, nullable=False),  # 0 or 1
+    Column("attempts", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("estimated", Integer, nullable=False),  # 0 or 1
+    Column("cost", BigInteger),  # null: no price is known
+    Column("ttft_ms", BigInteger),
+    Column("duration_ms", BigInteger),
+    Column("status", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),  # `pending` while under way
+    Column("error_code", Text, nullable=False),
+    Column("ended", BigInteger),
+    Index("usage_principal_started", "principal", "started"),
+    Index("usage_started", "started"),
+)
+"""The ledger: one row for each call that was admitted."""

@@ -1,0 +1,52 @@
+"""Calls as the front leaves them in an `Exchange`, for tests of the ledger and its reports; and waiting for the ledger."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+
+from proxy import clock
+from proxy.accounts import tables
+from proxy.accounts.store import Store
+from proxy.exchange import AttemptRecord, Exchange, Outcome
+from proxy.usage import Tokens
+
+
+def call(principal: str = "web", ago: float = 0.0, **fields: Any) -> Exchange:
+    """A call that began *ago* seconds ago and is under way."""
+    exchange = Exchange("req_1", method="POST", route="/v1/chat/completions", started=clock.now() - ago)
+    exchange.principal, exchange.model = principal, "gpt-4o"
+    for name, value in fields.items():
+        setattr(exchange, name, value)
+    return exchange
+
+
+SOME = Tokens(10, 20)
+
+
+def answered(
+    exchange: Exchange, tokens: Tokens | None = SOME, cost: int | None = 5, outcome: Outcome = Outcome.OK
+) -> Exchange:
+    """*exchange* after its end: one attempt that gave it *tokens*."""
+    now = clock.now()
+    attempt = AttemptRecord("openai", "gpt-4o-2024-08-06", exchange.started, 200, tokens=tokens)
+    attempt.first_content_at = now if tokens is not None else 0.0
+    exchange.attempts.append(attempt)
+    exchange.answered_model = exchange.model
+    exchange.status, exchange.outcome, exchange.cost, exchange.ended = 200, outcome, cost, now
+    return exchange
+
+
+async def rows(store: Store) -> list[dict[str, Any]]:
+    """Everything in the ledger, in order of ids, which is that of opening for one gateway."""
+    async with store.reading() as connection:
+        found = await connection.execute(select(tables.usage).order_by(tables.usage.c.id))
+        return [dict(row) for row in found.mappings()]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Return once *condition* holds; nothing tells when a ledger has written."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -1,0 +1,64 @@
+"""Retention: old rows go, young ones stay, and nobody waits for it."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from proxy import clock
+from proxy.accounts import retention as module
+from proxy.accounts.retention import Retention
+from proxy.accounts.store import Store
+from tests.accounts.calls import rows, until
+from tests.accounts.test_usage import row, written
+
+DAY = timedelta(days=1)
+
+
+async def test_rows_older_than_kept_are_deleted_pending_ones_as_well(store: Store) -> None:
+    now = clock.wall()
+    await written(
+        store, row(1, now - 31 * DAY), row(2, now - 31 * DAY, outcome="pending"), row(3, now - 29 * DAY), row(4, now)
+    )
+    retention = Retention(store, 30 * DAY.total_seconds())
+    assert await retention.delete() == 2
+    assert [found["id"] for found in await rows(store)] == ["00000003", "00000004"]
+    assert await retention.delete() == 0
+    assert retention.deleted_total == 2
+
+
+async def test_many_rows_are_deleted_a_little_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 10)
+    monkeypatch.setattr(module, "BREATH", 0.0)
+    now = clock.wall()
+    await written(store, *(row(n, now - 40 * DAY) for n in range(30)), row(99, now))
+    assert await Retention(store, 30 * DAY.total_seconds()).delete() == 30
+    assert len(await rows(store)) == 1
+
+
+async def test_it_looks_by_itself_and_goes_on_after_a_failure(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "FIRST_WITHIN", 0.0)
+    monkeypatch.setattr(module, "EVERY", 0.01)
+    await written(store, row(1, clock.wall() - 40 * DAY))
+    away = Store("postgresql://nobody:x@127.0.0.1:1/none", timeout=1)
+    retentions = [Retention(each, 30 * DAY.total_seconds()) for each in (store, away)]
+    with caplog.at_level(logging.INFO, "hapax"):
+        for retention in retentions:
+            await retention.start()
+        done = "usage ledger: 1 rows deleted that were older than store.retention"
+        await until(lambda: done in caplog.messages)
+        await until(lambda: sum("cannot be deleted" in message for message in caplog.messages) > 1)
+        for retention in retentions:
+            await retention.stop()
+    assert await rows(store) == []
+    await away.close()
+
+
+async def test_with_0_nothing_is_ever_deleted(store: Store) -> None:
+    await written(store, row(1, clock.wall() - 4000 * DAY))
+    retention = Retention(store, 0.0)
+    await retention.start()
+    await retention.stop()
+    assert len(await rows(store)) == 1
