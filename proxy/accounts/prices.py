@@ -1,0 +1,159 @@
+"""
+What models cost: the price list, and the price of a call's tokens by it.
+
+Integers only, from the file to the sum. It counts no tokens and knows no budgets; a model without a price stays without
+one.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxy.settings import SettingsError, most_specific
+from proxy.settings.yamlfile import parse
+from proxy.usage import Tokens
+
+BUILT_IN = (Path(__file__).with_name("prices.yaml"), Path(__file__).parents[2] / "config" / "prices.yaml")
+"""Where the list that comes with the gateway may lie: beside this file in a wheel, in `config/` of a checkout."""
+PICO = 1_000_000
+"""A US dollar for a million tokens is so many picodollars for one; a micro-dollar is as many."""
+MOST = 1_000_000
+"""US dollars for a million tokens; a price above it is a slip."""
+REMEMBERED = 4096
+"""Model names whose price is kept at hand."""
+
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
+_KINDS = ("input", "output", "cached_input")
+_GROUP = ("source", "as_of", "models")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one token of each kind costs, in picodollars."""
+
+    input: int
+    output: int
+    cached_input: int
+
+    def cost(self, tokens: Tokens) -> int:
+        """The price of *tokens* in micro-USD, rounded half up."""
+        cached = min(tokens.cached, tokens.prompt)
+        pico = (tokens.prompt - cached) * self.input + cached * self.cached_input + tokens.completion * self.output
+        return (pico + PICO // 2) // PICO
+
+
+class Prices:
+    """The price of each model, by name or glob."""
+
+    def __init__(self, by_pattern: Mapping[str, Price]) -> None:
+        """Of the patterns that fit a model the most specific one speaks for it."""
+        self._by_pattern = dict(by_pattern)
+        self._found: dict[str, Price | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_pattern)
+
+    def __repr__(self) -> str:
+        return f"<Prices of {len(self)} names and globs>"
+
+    @classmethod
+    def load(cls, path: str | None) -> "Prices":
+        """
+        The built-in list with the file at *path* laid over it entry by entry. `ValueError` says what is wrong with that
+        file and where.
+        """
+        prices = _read(built_in())
+        if path:
+            try:
+                prices.update(_read(Path(path)))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+        return cls(prices)
+
+    def cost(self, model: str, tokens: Tokens) -> int | None:
+        """Micro-USD for *tokens* of the upstream model *model*; None when its price is not known."""
+        price = self.of(model)
+        return None if price is None else price.cost(tokens)
+
+    def knows(self, model: str) -> bool:
+        """Whether *model* has a price; a price of 0 is one."""
+        return self.of(model) is not None
+
+    def of(self, model: str) -> Price | None:
+        """The price of *model*; None when it is not known."""
+        try:
+            return self._found[model]
+        except KeyError:
+            pattern = most_specific(model, self._by_pattern)
+            price = None if pattern is None else self._by_pattern[pattern]
+            if len(self._found) >= REMEMBERED:
+                self._found.clear()
+            self._found[model] = price
+            return price
+
+
+def built_in() -> Path:
+    """The list that came with this gateway."""
+    return next(path for path in BUILT_IN if path.is_file())
+
+
+def _read(path: Path) -> dict[str, Price]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(error.strerror or "cannot be read") from None
+    try:
+        parse(content)  # for its strictness about what YAML lets pass, such as the same model twice in a group
+    except SettingsError as error:
+        raise ValueError(str(error.problems[0])) from None
+    # Read again with every number left as text, since a price must not pass through a float.
+    prices: dict[str, Price] = {}
+    groups: dict[str, str] = {}
+    for name, group in _mapping(yaml.load(content, yaml.BaseLoader) or {}, "the file").items():
+        known = _mapping(group, name)
+        for key, value in known.items():
+            if key not in _GROUP:
+                raise ValueError(f"{name}.{key} is not known; a group has {', '.join(_GROUP)}")
+            if key != "models" and not isinstance(value, str):
+                raise ValueError(f"{name}.{key} must be text")
+        for model, price in _mapping(known.get("models", {}), f"{name}.models").items():
+            where = f"{name}.models.{model}"
+            if model in prices:
+                raise ValueError(f"{where} is priced in {groups[model]} already; keep one")
+            prices[model], groups[model] = _price(price, where), name
+    return prices
+
+
+def _price(written: Any, where: str) -> Price:
+    numbers = _mapping(written, where)
+    for key in numbers:
+        if key not in _KINDS:
+            raise ValueError(f"{where}.{key} is not known; a price has {', '.join(_KINDS)}")
+    for key in ("input", "output"):
+        if key not in numbers:
+            raise ValueError(f"{where}.{key} is required")
+    amounts = {key: _picodollars(number, f"{where}.{key}") for key, number in numbers.items()}
+    return Price(amounts["input"], amounts["output"], amounts.get("cached_input", amounts["input"]))
+
+
+def _picodollars(written: Any, where: str) -> int:
+    if not isinstance(written, str) or not _NUMBER.fullmatch(written):
+        raise ValueError(f"{where} must be US dollars for a million tokens, a number such as 2.50, not below 0")
+    number = Decimal(written)
+    if number > MOST:
+        raise ValueError(f"{where} must be at most {MOST} US dollars for a million tokens")
+    pico = number * PICO
+    if pico != pico.to_integral_value():
+        raise ValueError(f"{where} must have at most 6 decimals")
+    return int(pico)
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{where} must be a mapping")
+    return value

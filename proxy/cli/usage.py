@@ -1,0 +1,113 @@
+"""
+`hapax usage`: what was used and what it cost, as a table, CSV or JSON.
+
+It asks the ledger and prints the answer; it adds nothing up itself.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from proxy import clock
+from proxy.cli import show
+from proxy.cli.check import Config
+from proxy.cli.store import refusal, settings_of, with_store
+
+if TYPE_CHECKING:
+    from proxy.accounts.asked import UsageQuestion
+    from proxy.accounts.store import Store
+    from proxy.accounts.usage import UsageLine
+
+
+def usage(
+    by: Annotated[str, typer.Option(help="key, team, model, provider, route, day or outcome.")] = "key",
+    since: Annotated[str, typer.Option(help="Such as 7d, or 2026-11-01 for its first moment in UTC.")] = "30d",
+    until: Annotated[str | None, typer.Option(help="The first moment not counted; omitted: up to now.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="NAME", help="Of this key only.")] = None,
+    team: Annotated[str | None, typer.Option(help="Of this team only.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, safe to open in a spreadsheet.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    rows: Annotated[int | None, typer.Option(min=1, help="Print so many groups: the largest, or latest days.")] = None,
+    config: Config = None,
+) -> None:
+    """
+    Show what was used and what it cost.
+
+    Example: hapax usage --by model --since 7d
+    """
+    if csv and json:
+        raise refusal("Choose one of --csv and --json")
+    settings = settings_of(config)
+    from proxy.accounts.asked import AskedWrongly, usage_question
+    from proxy.accounts.shown import usage_csv, usage_fields
+    from proxy.accounts.usage import summary, total
+
+    named = {"by": by, "since": since, "until": until, "key": key, "team": team}
+    try:
+        question = usage_question(named, clock.wall())
+    except AskedWrongly as error:
+        raise refusal(f"--{error}") from None
+
+    async def work(store: "Store") -> "tuple[list[UsageLine], UsageLine]":
+        since, until, principal, team = question.since, question.until, question.key, question.team
+        lines = await summary(store, question.by, since=since, until=until, principal=principal, team=team)
+        return lines, await total(store, since=since, until=until, principal=principal, team=team)
+
+    lines, whole = with_store(settings, work)
+    groups = len(lines)
+    if rows is not None:
+        lines = lines[-rows:] if question.by == "day" else lines[:rows]
+    if csv:
+        typer.echo(usage_csv(question.by, lines), nl=False)
+    elif json:
+        typer.echo(orjson.dumps(usage_fields(question, lines, whole), option=orjson.OPT_INDENT_2))
+    else:
+        _print(question, lines, whole, groups - len(lines))
+
+
+def _print(question: "UsageQuestion", lines: "list[UsageLine]", whole: "UsageLine", hidden: int) -> None:
+    out = Console()
+    if not whole.requests:
+        show.line(out, f"No calls since {clock.iso(question.since)}.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column(question.by, overflow="fold", footer="total")
+    for heading, footer in zip(_HEADINGS, _cells(whole), strict=True):
+        table.add_column(heading, justify="right", no_wrap=True, footer=footer)
+    for line in lines:
+        table.add_row(show.cell(line.group or "-"), *_cells(line))
+    show.table(out, table)
+    if hidden:
+        show.line(out, f"The total holds {hidden:,} more, see --rows.")
+    for sentence in _notes(whole):
+        show.line(out, sentence)
+
+
+_HEADINGS = ("requests", "ok", "failed", "pending", "prompt", "completion", "cached", "reasoning", "cost USD")
+
+
+def _cells(line: "UsageLine") -> tuple[str, ...]:
+    from proxy.accounts.shown import usd
+
+    counts = (line.requests, line.ok, line.failed, line.pending)
+    tokens = (line.prompt_tokens, line.completion_tokens, line.cached_tokens, line.reasoning_tokens)
+    return (*(f"{number:,}" for number in (*counts, *tokens)), usd(line.cost))
+
+
+def _notes(whole: "UsageLine") -> Iterator[str]:
+    """What the sums leave out or only suppose."""
+    if whole.unpriced:
+        yield f"{_calls(whole.unpriced)} no known price: add the models to the file named in store.prices."
+    if whole.estimated:
+        yield f"{_calls(whole.estimated)} estimated token counts: the provider gave none."
+    if whole.pending:
+        yield f"{_calls(whole.pending)} no end yet: under way, or lost with a worker that died."
+
+
+def _calls(count: int) -> str:
+    return "1 call has" if count == 1 else f"{count:,} calls have"

@@ -1,0 +1,72 @@
+"""
+What was used and what it cost, over HTTP: everybody's for the operator, its own for a client.
+
+A client's question is always put for its own principal, whatever it sends. It adds nothing up itself.
+"""
+
+import logging
+
+from proxy import clock
+from proxy.accounts.asked import AskedWrongly, usage_question
+from proxy.accounts.shown import usage_csv, usage_fields
+from proxy.accounts.store import Store, StoreError
+from proxy.accounts.usage import summary, total
+from proxy.errors import ProxyError
+from proxy.web.inbound import Inbound
+from proxy.web.parameters import parameters, refused
+
+_log = logging.getLogger("hapax")
+
+_OWN = frozenset(("by", "since", "until", "format"))
+_ALL = _OWN | {"key", "team"}
+
+
+class UsagePages:
+    """The handlers of `/admin/usage` and `/v1/usage`."""
+
+    def __init__(self, store: Store | None) -> None:
+        """*store*: None where none is configured."""
+        self._store = store
+
+    async def everybody(self, inbound: Inbound) -> None:
+        """The usage of all keys, or of the `key` or `team` that was named."""
+        await self._answer(inbound, parameters(inbound, _ALL))
+
+    async def own(self, inbound: Inbound) -> None:
+        """The usage of whoever asks. To name somebody is refused, not ignored: an answer would pass for theirs."""
+        asked = {"by": "model", **parameters(inbound, _OWN)}
+        await self._answer(inbound, asked, inbound.principal.name)
+
+    async def _answer(self, inbound: Inbound, asked: dict[str, str], only: str | None = None) -> None:
+        """*only*: the one principal whose usage may be told; None: whomever the question names."""
+        form = asked.pop("format", "json")
+        if form not in ("json", "csv"):
+            raise ProxyError("invalid_parameter", "format must be json or csv.", param="format")
+        try:
+            question = usage_question(asked, clock.wall())
+        except AskedWrongly as error:
+            raise refused(error) from None
+        if self._store is None:
+            raise ProxyError("store_unavailable", "No store is configured, so nothing is written down.")
+        principal = question.key if only is None else only
+        since, until, team = question.since, question.until, question.team
+        try:
+            lines = await summary(self._store, question.by, since=since, until=until, principal=principal, team=team)
+            whole = await total(self._store, since=since, until=until, principal=principal, team=team)
+        except StoreError as error:
+            _log.warning("usage cannot be read: %s", error)
+            raise ProxyError("store_unavailable", "The ledger cannot be reached; try again.") from error
+        if form == "csv":
+            body = usage_csv(question.by, lines).encode()
+            inbound.answer.send(
+                200,
+                [
+                    (b"Content-Type", b"text/csv; charset=utf-8"),
+                    (b"Content-Disposition", b'attachment; filename="usage.csv"'),
+                    (b"X-Content-Type-Options", b"nosniff"),
+                    (b"Cache-Control", b"no-store"),
+                ],
+                body,
+            )
+        else:
+            inbound.send_json(usage_fields(question, lines, whole), headers=[(b"Cache-Control", b"no-store")])
