@@ -83,10 +83,6 @@ class Exchange:
     bytes_out: int = 0
     events: int = 0
     """SSE events relayed."""
-    usage: dict[str, Any] | None = None
-    """The provider's own usage object, when it sent one."""
-    tokens: Tokens | None = None
-    """What the answers used that reached the client, all together; None when none did."""
     cost: int | None = None
     """Micro-USD; None while nobody knows the price."""
     reservation: Any = None
@@ -115,6 +111,15 @@ class Exchange:
             if attempt.first_content_at:
                 return attempt.model
         return self.attempts[-1].model if self.attempts else ""
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What the answers used that reached the client, all together; None when none did."""
+        used: Tokens | None = None
+        for attempt in self.attempts:
+            if attempt.tokens is not None:
+                used = attempt.tokens if used is None else used + attempt.tokens
+        return used
 
     @property
     def duration(self) -> float:

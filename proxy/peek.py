@@ -23,6 +23,7 @@ DESTINATIONS = frozenset(("api_base", "base_url", "api_key", "user_config", "ext
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]")
+_SPACE = b" \t\r\n"
 # What stands before it keeps a file called "model" from passing for the field of that name.
 _FIELD = re.compile(rb"""[;\s]name=(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
 _MODEL_FIELD = re.compile(rb"""[;\s]name="?model["\s;]""", re.IGNORECASE)
@@ -76,37 +77,80 @@ def peek_json(value: dict[str, Any]) -> Peek:
 
 def with_model(body: bytes, model: str) -> bytes:
     """*body*, a JSON object already read, with the top-level `model` value replaced and every other byte as it was."""
-    start, end = _span_of(body, "model")
+    _, start, end = _member(body, "model")
     return body[:start] + orjson.dumps(model) + body[end:]
 
 
 def with_message(body: bytes, message: dict[str, Any]) -> bytes:
     """*body*, a JSON object already read, with *message* added to its `messages` and every other byte as it was."""
-    _, end = _span_of(body, "messages")
+    _, _, end = _member(body, "messages")
     return body[: end - 1] + b"," + orjson.dumps(message) + body[end - 1 :]
 
 
-def _span_of(body: bytes, name: str) -> tuple[int, int]:
-    """Where the value of the top-level key *name* stands; `ValueError` when there is none."""
+def with_usage_asked(body: bytes, value: dict[str, Any]) -> bytes:
+    """
+    *body*, which was read as *value*, with `stream_options.include_usage` true and every other byte as it was. Its
+    `stream_options` must be an object or null, if there is any.
+    """
+    if "stream_options" not in value:
+        return _with_member(body, b'"stream_options":{"include_usage":true}')
+    _, start, end = _member(body, "stream_options")
+    options = body[start:end]
+    if value["stream_options"] is None:
+        options = b'{"include_usage":true}'
+    elif "include_usage" in value["stream_options"]:
+        _, first, last = _member(options, "include_usage")
+        options = options[:first] + b"true" + options[last:]
+    else:
+        options = _with_member(options, b'"include_usage":true')
+    return body[:start] + options + body[end:]
+
+
+def span_with_comma(value: bytes, name: str) -> tuple[int, int]:
+    """
+    What to take out of the JSON object *value* so that its member *name* is gone and nothing else: the member, and
+    the comma that joined it to the others. `ValueError` when there is none.
+    """
+    start, _, end = _member(value, name)
+    before = len(value[:start].rstrip(_SPACE))
+    if value[before - 1 : before] == b",":
+        return before - 1, end
+    after = len(value) - len(value[end:].lstrip(_SPACE))
+    if value[after : after + 1] == b",":
+        end = len(value) - len(value[after + 1 :].lstrip(_SPACE))
+    return start, end
+
+
+def _with_member(value: bytes, member: bytes) -> bytes:
+    """The JSON object *value* with one more member at its end."""
+    end = value.rindex(b"}")
+    comma = b"" if value[:end].rstrip(_SPACE).endswith(b"{") else b","
+    return value[:end] + comma + member + value[end:]
+
+
+def _member(body: bytes, name: str) -> tuple[int, int, int]:
+    """Where the top-level *name* starts, its value starts and its value ends; `ValueError` when there is none."""
     depth = 0
-    key: bytes | None = None
+    key: re.Match[bytes] | None = None
     start = -1
     for token in _TOKEN.finditer(body):
         text = token.group()
         if depth == 1 and start >= 0 and text in b",}":
-            return start, start + len(body[start : token.start()].rstrip())
+            assert key is not None
+            return key.start(), start, start + len(body[start : token.start()].rstrip())
         if text in b"{[":
             depth += 1
         elif text in b"}]":
             depth -= 1
-        elif depth != 1:
+        elif depth != 1 or start >= 0:
             continue
         elif text == b":":
-            if key is not None and orjson.loads(key) == name:
+            if key is not None and orjson.loads(key.group()) == name:
                 start = token.end() + len(body[token.end() :]) - len(body[token.end() :].lstrip())
-            key = None
+            else:
+                key = None
         elif text != b",":
-            key = text
+            key = token
     raise ValueError(f"the body has no top-level {name}")
 
 

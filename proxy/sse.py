@@ -1,8 +1,9 @@
 """
 A tap on an event stream: it reads what passes and never alters, delays or withholds a byte.
 
-It tells when the first content has appeared, whether the protocol's own terminal marker has been seen, and what usage
-or error the provider reported. Parsing follows the WHATWG rules (CR, LF and CRLF, BOM, multi-line data, comments).
+It tells when the first content has appeared, how much has come, whether the protocol's own terminal marker has been
+seen, and what usage or error the provider reported. Parsing follows the WHATWG rules (CR, LF and CRLF, BOM, multi-line
+data, comments).
 """
 
 from enum import StrEnum
@@ -28,6 +29,10 @@ class Dialect(StrEnum):
     """Unknown events: the framing alone tells whether it is whole."""
 
 
+_SAID = ("name", "arguments", "input", "text")
+"""What a model writes of a part of its message or of a call."""
+
+
 class EventTooLarge(Exception):
     """One event exceeded `MAX_EVENT_BYTES`."""
 
@@ -45,11 +50,15 @@ class Scanner:
         "_line",
         "_terminal",
         "content",
+        "counted",
+        "deltas",
         "dialect",
         "done",
         "error",
         "events",
         "malformed",
+        "null_usages",
+        "text_bytes",
         "usage",
     )
 
@@ -62,6 +71,15 @@ class Scanner:
         self.error: dict[str, Any] | None = None
         """The error the provider reported inside the stream."""
         self.usage: dict[str, Any] | None = None
+        """The last usage object the provider sent; a message's first and later ones together."""
+        self.counted = False
+        """`usage` tells what was generated. The first of a message counts no more than its prompt."""
+        self.null_usages = 0
+        """Chunks that say `usage` is null: it was asked for, and is still to come."""
+        self.deltas = 0
+        """Pieces of generated content, whichever of a stream's choices they belong to; mostly one token each."""
+        self.text_bytes = 0
+        """The bytes of text in them."""
         self.malformed = 0
         """Events whose data was not the JSON its dialect speaks. They pass like any other."""
         self.done = False
@@ -149,6 +167,8 @@ class Scanner:
     def _read(self, event: bytes, data: bytes) -> None:
         if self.dialect is Dialect.OTHER:
             self.content = True
+            if b'"usage"' in data:
+                self._read_usage(data)
             return
         if data.startswith(b"[DONE]"):
             self.done = True
@@ -165,9 +185,12 @@ class Scanner:
         if error or event == b"error":
             self.error = error if type(error) is dict else value
             return
-        if type(usage := value.get("usage")) is dict:
-            self.usage = usage
         if self.dialect is Dialect.CHAT or self.dialect is Dialect.COMPLETIONS:
+            if type(usage := value.get("usage")) is dict:
+                self.usage = usage
+                self.counted = True
+            elif usage is None and "usage" in value:
+                self.null_usages += 1
             self._read_choices(value.get("choices"))
         else:
             self._read_typed(value, value.get("type") or event.decode("latin-1"))
@@ -184,10 +207,26 @@ class Scanner:
             if choice.get("finish_reason"):
                 self._choices[index] = True
                 self.content = True
-            else:
-                self._choices.setdefault(index, False)
-                if not self.content:
-                    self.content = _has_content(choice)
+            elif index not in self._choices:
+                self._choices[index] = False
+            delta = choice.get("delta")
+            text = delta.get("content") if type(delta) is dict else choice.get("text")
+            if type(text) is str and text:
+                self.content = True
+                self.deltas += 1
+                self.text_bytes += len(text) if text.isascii() else len(text.encode())
+            elif type(delta) is dict:
+                self._read_delta(delta)
+            elif text:
+                self.content = True
+
+    def _read_delta(self, delta: dict[str, Any]) -> None:
+        """One without plain text: a role, a refusal, reasoning, a tool call, or nothing."""
+        said = [value for name, value in delta.items() if value and name != "role"]
+        if said:
+            self.content = True
+            self.deltas += 1
+            self.text_bytes += sum(map(size_of, said))
 
     def _read_typed(self, value: dict[str, Any], kind: Any) -> None:
         if type(kind) is not str:
@@ -198,28 +237,59 @@ class Scanner:
                 response = value.get("response")
                 if type(response) is dict and type(usage := response.get("usage")) is dict:
                     self.usage = usage
+                    self.counted = True
             elif kind == "response.failed":
                 self._terminal = True
                 response = value.get("response")
                 error = response.get("error") if type(response) is dict else None
                 self.error = error if type(error) is dict else {"code": "server_error"}
-            elif kind.endswith(".delta") or kind == "response.output_item.done":
+            elif kind.endswith(".delta"):
+                self.content = True
+                # Sound has no text; its transcript is an event of its own.
+                if not kind.endswith("audio.delta"):
+                    self._count(value.get("delta"))
+            elif kind == "response.output_item.done":
                 self.content = True
         elif kind == "message_stop":
             self._terminal = self.content = True
         elif kind == "content_block_delta":
             self.content = True
+            delta = value.get("delta")
+            if type(delta) is dict:
+                self._count(delta.get("text") or delta.get("partial_json") or delta.get("thinking"))
         elif kind == "message_start":
             message = value.get("message")
             if type(message) is dict and type(usage := message.get("usage")) is dict:
                 self.usage = usage
+        elif kind == "message_delta" and type(usage := value.get("usage")) is dict:
+            # What was generated so far, and of the prompt only what is known better by now.
+            known = {name: count for name, count in usage.items() if count is not None}
+            self.usage = {**(self.usage or {}), **known}
+            self.counted = True
+
+    def _count(self, text: Any) -> None:
+        if type(text) is str and text:
+            self.deltas += 1
+            self.text_bytes += len(text.encode())
+
+    def _read_usage(self, data: bytes) -> None:
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return
+        if type(value) is dict and type(usage := value.get("usage")) is dict:
+            self.usage = usage
+            self.counted = True
 
 
-def _has_content(choice: dict[str, Any]) -> bool:
-    """Whether a chunk's choice carries anything beyond the role and empty fields."""
-    if choice.get("text"):
-        return True
-    delta = choice.get("delta")
-    if type(delta) is not dict:
-        return False
-    return any(value for name, value in delta.items() if name != "role")
+def size_of(said: Any) -> int:
+    """Bytes of text in a field of a chat's delta or message: a string, a call's name and arguments, or several."""
+    size = 0
+    for part in said if type(said) is list else (said,):
+        if type(part) is dict:
+            called = part.get("function")
+            called = called if type(called) is dict else part
+            size += sum(len(text.encode()) for name in _SAID if type(text := called.get(name)) is str)
+        elif type(part) is str:
+            size += len(part.encode())
+    return size

@@ -57,7 +57,8 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
             return min(max(value, 0), MOST) if type(value) is int else 0
         return value
 
-    if "prompt_tokens" in usage or "completion_tokens" in usage or "total_tokens" in usage:
+    # The total last, since every form but that of the Messages API has one.
+    if "prompt_tokens" in usage or "completion_tokens" in usage:
         prompt_details = usage.get("prompt_tokens_details")
         completion_details = usage.get("completion_tokens_details")
         prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
@@ -73,6 +74,8 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
         from_cache = count(usage.get("cache_read_input_tokens"))
         prompt += from_cache + count(usage.get("cache_creation_input_tokens"))
         cached += from_cache
+    elif "total_tokens" in usage:
+        return Tokens(count(usage["total_tokens"]), estimated=estimated)
     else:
         return None
     reasoning = count(completion_details.get("reasoning_tokens")) if type(completion_details) is dict else 0

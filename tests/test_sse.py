@@ -48,7 +48,7 @@ class Recorder(Scanner):
 
 def facts(scanner: Scanner) -> dict[str, Any]:
     """Everything a scanner tells."""
-    names = ("events", "content", "error", "usage", "done", "whole", "between_events")
+    names = ("events", "content", "error", "usage", "counted", "deltas", "text_bytes", "done", "whole", "between_events")
     return {name: getattr(scanner, name) for name in names}
 
 
@@ -233,7 +233,7 @@ def test_a_message_is_whole_at_message_stop() -> None:
     assert (scanner.content, scanner.whole) == (True, False)
     scanner.feed(event({"type": "message_delta", "usage": {"output_tokens": 3}}, "message_delta"))
     scanner.feed(event({"type": "message_stop"}, "message_stop"))
-    assert (scanner.whole, scanner.usage) == (True, {"output_tokens": 3})
+    assert (scanner.whole, scanner.usage) == (True, {"input_tokens": 2, "output_tokens": 3})
 
 
 def test_an_unknown_stream_is_content_from_its_first_event() -> None:

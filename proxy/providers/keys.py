@@ -39,10 +39,6 @@ class KeyRing:
         """The provider asked for a pause of this key. Of several pauses the longest counts."""
         self._resting[index] = max(self._resting[index], until)
 
-    def park(self, index: int, until: float) -> None:
-        """The provider does not accept this key, or its money is gone; `inf` parks it until a reload."""
-        self._parked[index] = max(self._parked[index], until)
-
     def available(self, now: float) -> bool:
         """Whether `pick` would find a key; changes nothing."""
         return self.next_at(now) <= now
@@ -50,14 +46,6 @@ class KeyRing:
     def next_at(self, now: float) -> float:
         """When the first key may be used: *now* if one may already, `inf` if all are parked until a reload."""
         return max(now, min(self._free_at(index) for index in range(self._count)))
-
-    def resting(self, now: float) -> list[int]:
-        """Keys that rest now, for an operator to see."""
-        return [index for index, until in enumerate(self._resting) if until > now]
-
-    def parked(self, now: float) -> list[int]:
-        """Keys that are parked now, for an operator to see."""
-        return [index for index, until in enumerate(self._parked) if until > now]
 
     def _free_at(self, index: int) -> float:
         return max(self._resting[index], self._parked[index])

@@ -38,16 +38,22 @@ class Provider:
         key_count: int = 1,
         failure_threshold: int = 2,
         prefills: bool = False,
+        asks_usage: bool = False,
+        asks_usage_strictly: bool = False,
     ) -> None:
         """
         *models* are names or globs; None means: what its own list says. *max_concurrency* 0 is no limit.
-        *failure_threshold* is how many probes in a row must fail to make it unhealthy.
+        *failure_threshold* is how many probes in a row must fail to make it unhealthy. *asks_usage_strictly*: a
+        refusal of the usage option is not learned from.
         """
         self.name = name
         self.declared = list(models) if models is not None else None
         self.weight = weight
         self.prefills = prefills
         """Its models continue a trailing assistant message, as far as is known."""
+        self.asks_usage = asks_usage or asks_usage_strictly
+        """It may be asked for the token counts of streams; unlearned by a refusal."""
+        self._asks_usage_strictly = asks_usage_strictly
         self.key_count = max(1, key_count)
         self.listed: list[dict[str, Any]] | None = None
         """Its own model list, entries as it sent them; None until it has answered once."""
@@ -81,6 +87,13 @@ class Provider:
     def park(self, key: int, until: float) -> None:
         """Do not use *key* until then: the provider refused it."""
         self.parked_until[key] = max(self.parked_until[key], until)
+
+    def unlearn_usage(self) -> bool:
+        """It refused the usage option and answered without it; whether that is news, and is obeyed from now on."""
+        news = self.asks_usage and not self._asks_usage_strictly
+        if news:
+            self.asks_usage = False
+        return news
 
     def take_list(self, entries: list[dict[str, Any]]) -> None:
         """Replace the model list by what the provider just answered."""

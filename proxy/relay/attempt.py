@@ -12,18 +12,20 @@ from typing import Any, Protocol
 from proxy import clock
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.headers import Header, for_client, value_of
+from proxy.relay import counts
 from proxy.relay.bodies import ErrorAnswer, EventStream, InsteadOfStream, WholeAnswer
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.endpoints import Operation
-from proxy.relay.resume import Recorder
+from proxy.relay.question import Question
+from proxy.relay.resume import Recorder, Splice
+from proxy.relay.usage_option import is_named
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.watch import Watch
 from proxy.sse import Scanner
 from proxy.upstream.decoding import Decoder, DecodingError
 from proxy.upstream.wire import Call, Loss
+from proxy.usage import Tokens
 
-STREAM_LIFE = 1800.0
-"""Seconds a stream may last after its first content, however lively it is (reliability.md T5)."""
 DRAIN_AFTER_DONE = 1.0
 """Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again (S14)."""
 
@@ -50,21 +52,20 @@ class Attempt:
     __slots__ = (
         "_body",
         "_client",
-        "_clocks",
         "_committed",
         "_decoder",
         "_exchange",
         "_headers",
-        "_operation",
+        "_hide_usage",
         "_over",
         "_owner",
-        "_patient",
-        "_progress_at",
+        "_question",
         "_recorder",
         "_scanner",
-        "_streamed",
         "_timer",
+        "_watch",
         "call",
+        "option_refused",
         "record",
     )
 
@@ -73,23 +74,27 @@ class Attempt:
         owner: Owner,
         exchange: Exchange,
         record: AttemptRecord,
-        operation: Operation,
+        question: Question,
         client: Client,
         clocks: Clocks,
-        streamed: bool,
+        hide_usage: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
-        """*streamed*: the client asked for a stream. *recorder* is told what passes, so that it can be continued."""
+        """
+        *hide_usage*: the provider was asked for usage the client did not ask for. *recorder* is told what passes, so
+        that it can be continued.
+        """
         loop = asyncio.get_running_loop()
         self.call: Call | None = None
         """Set by the owner as soon as the request is on its way."""
+        self.option_refused = False
+        """The provider refused the request, perhaps only for the usage option we added."""
         self.record = record
         self._owner = owner
         self._exchange = exchange
-        self._operation = operation
+        self._question = question
         self._client = client
-        self._clocks = clocks
-        self._streamed = streamed
+        self._hide_usage = hide_usage
         self._recorder = recorder
         self._headers: list[Header] = []
         self._body: EventStream | WholeAnswer | InsteadOfStream | ErrorAnswer | None = None
@@ -98,9 +103,9 @@ class Attempt:
         """Counts the events of a stream."""
         self._committed = False
         self._over = False
-        self._progress_at = record.started
-        self._patient = True
-        self._timer: asyncio.TimerHandle | None = loop.call_at(loop.time() + self._next_look(0.0), self._tick)
+        self._watch = Watch(clocks, record.started, question.stream)
+        first_look = self._watch.next_look(record.started, paused=False) - record.started
+        self._timer: asyncio.TimerHandle | None = loop.call_at(loop.time() + first_look, self._tick)
 
     def cancel(self) -> None:
         """Nobody wants the answer any more: close the provider's connection at once."""
@@ -108,6 +113,8 @@ class Attempt:
             self._over = True
             self._stop()
             self.record.ended = clock.now()
+            self.record.tokens = self._tokens()
+            self._body = None
 
     # What the wire pushes.
 
@@ -119,7 +126,7 @@ class Attempt:
             return
         self.record.status = status
         self._headers = headers
-        self.record.head_at = self._progress_at = clock.now()
+        self.record.head_at = self._watch.progress_at = clock.now()
         upstream_id = value_of(headers, b"x-request-id") or value_of(headers, b"request-id")
         if upstream_id is not None:
             self._exchange.upstream_request_id = upstream_id.decode("latin-1")
@@ -133,12 +140,13 @@ class Attempt:
         if status >= 300:
             self._body = ErrorAnswer(self, status, headers, self._exchange.id)
         elif (value_of(headers, b"content-type") or b"")[:17].lower() == b"text/event-stream":
-            self._body = stream = EventStream(self, self._operation.dialect, withhold_errors=self._recorder is not None)
+            dialect = self._question.operation.dialect
+            self._body = stream = EventStream(self, dialect, self._recorder is not None, self._hide_usage)
             self._scanner = stream.scanner
-        elif self._streamed:
+        elif self._question.stream:
             self._body = InsteadOfStream(self)
         else:
-            self._body = WholeAnswer(self, headers, wanted=self._operation.generates)
+            self._body = WholeAnswer(self, headers, wanted=self._question.operation.generates)
 
     def data(self, chunk: bytes) -> None:
         if self._over or self._body is None:
@@ -155,7 +163,7 @@ class Attempt:
             self._body.data(chunk)
         if scanner is None or scanner.events != events:
             # Comments and half events keep a connection open, but they are no progress (reliability.md T4, T5).
-            self._progress_at = clock.now()
+            self._watch.progress_at = clock.now()
 
     def ended(self, delimited: bool) -> None:
         if self._over:
@@ -184,11 +192,10 @@ class Attempt:
         if not self._owner.claim(self):
             return False
         self._committed = True
-        self.record.first_content_at = clock.now()
-        loop = asyncio.get_running_loop()
-        self._stop_timer()
-        self._timer = loop.call_at(loop.time() + self._clocks.idle, self._tick)
+        self.record.first_content_at = now = clock.now()
         streamed = isinstance(self._body, EventStream)
+        self._stop_timer()
+        self._look_again(self._watch.begin_answer(now, streamed) - now)
         length = None
         if self._decoder is None and not streamed:
             declared = value_of(self._headers, b"content-length")
@@ -203,7 +210,7 @@ class Attempt:
 
     def _client_reads_on(self) -> None:
         # While nobody read from it, the provider could make no progress.
-        self._progress_at = clock.now()
+        self._watch.progress_at = clock.now()
         if self.call is not None:
             self.call.resume()
 
@@ -234,14 +241,18 @@ class Attempt:
 
     def send(self, body: bytes, value: dict[str, Any] | None) -> None:
         if self._owner.claim(self):
-            if value is not None and type(usage := value.get("usage")) is dict:
-                self._exchange.usage = usage
+            question = self._question
+            self.record.tokens = counts.of_answer(
+                value, len(body), question.prompt_tokens, question.operation.dialect, question.uses_tokens
+            )
             self.record.first_content_at = clock.now()
             self._exchange.bytes_out += len(body)
             self._client.send(self.record.status, self._answer_headers(), body)
             self._settle(Whole())
 
-    def refuse_or_fail(self, verdict: Failed | Refused) -> None:
+    def refuse_or_fail(self, verdict: Failed | Refused, words: bytes = b"") -> None:
+        if self._hide_usage and isinstance(verdict, Refused) and verdict.status in (400, 422):
+            self.option_refused = is_named(words or verdict.body)
         self._settle(verdict)
 
     def broke(self, code: str, reason: str) -> None:
@@ -281,9 +292,10 @@ class Attempt:
             self.record.reach = verdict.reach.value if isinstance(verdict, Failed) else "committed"
         if self._committed:
             self._client.on_pause = self._client.on_resume = None
-        if isinstance(self._body, EventStream) and self._committed:
-            self._exchange.events += self._body.scanner.events
-            self._exchange.usage = self._body.scanner.usage
+        if self._committed:
+            self.record.tokens = self._tokens()
+            if isinstance(self._body, EventStream):
+                self._exchange.events += self._body.events
         # It points back here; without this only the garbage collector could free the two, and what they hold.
         self._body = None
         self._owner.ended(self, verdict)
@@ -295,56 +307,35 @@ class Attempt:
             # No more than a goodbye when the answer was read to its end: the connection is back in its pool.
             call.cancel()
 
+    def _tokens(self) -> Tokens | None:
+        """What the answer used of which something has reached the client."""
+        if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
+            return None
+        question, body = self._question, self._body
+        if isinstance(body, EventStream):
+            return counts.of_stream(body.scanner, question.prompt_tokens, question.uses_tokens)
+        if not isinstance(body, WholeAnswer):
+            return None
+        told = {"usage": body.usage}
+        size = body.size if body.json else 0
+        return counts.of_answer(told, size, question.prompt_tokens, question.operation.dialect, question.uses_tokens)
+
     # The clocks: one timer, set again only when it fires.
 
     def _tick(self) -> None:
-        now = clock.now()
-        if not self._committed:
-            elapsed = now - self.record.started
-            if elapsed >= self._clocks.total or self._is_too_late(elapsed):
-                self._timer = None
-                self.broke("upstream_timeout", "no content in time")
-                return
-            if self._patient and elapsed >= self._hedge_after:
-                self._patient = False
-                self._owner.impatient(self)
-            deadline = self.record.started + self._next_look(elapsed)
-        else:
-            deadline = self.record.first_content_at + STREAM_LIFE
-            # A client that does not read is the write timeout's business, not the provider's fault.
-            since = now if self._client.paused else self._progress_at
-            deadline = min(deadline, since + self._clocks.idle)
-            if not isinstance(self._body, EventStream):
-                deadline = min(deadline, self.record.started + self._clocks.total)
-        if self._committed and now >= deadline:
-            self._timer = None
-            self.broke("upstream_timeout", "stalled")
+        self._timer = None
+        now, watch = clock.now(), self._watch
+        overdue = watch.overdue(now, self._client.paused, self._owner.has_alternative)
+        if overdue:
+            self.broke("upstream_timeout", overdue)
             return
+        if watch.loses_patience(now):
+            self._owner.impatient(self)
+        self._look_again(max(0.001, watch.next_look(now, self._client.paused) - now))
+
+    def _look_again(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(loop.time() + max(0.001, deadline - now), self._tick)
-
-    def _is_too_late(self, elapsed: float) -> bool:
-        """A stream without content for `first_token`, unless this is the last target and may take its time."""
-        clocks = self._clocks
-        if not self._streamed or elapsed < clocks.first_token:
-            return False
-        return clocks.strict or self._owner.has_alternative()
-
-    @property
-    def _hedge_after(self) -> float:
-        # An answer that is not streamed shows nothing until it is complete, and long ones are no sign of trouble.
-        return self._clocks.patience if self._streamed else max(self._clocks.patience, self._clocks.first_token)
-
-    def _next_look(self, elapsed: float) -> float:
-        """Seconds after the start at which something may be due next."""
-        clocks = self._clocks
-        moments = [clocks.total]
-        if self._streamed:
-            # The last target is looked at again now and then: an alternative may have come back.
-            moments.append(clocks.first_token if elapsed < clocks.first_token else elapsed + clocks.first_token)
-        if self._patient:
-            moments.append(self._hedge_after)
-        return min(moments)
+        self._timer = loop.call_at(loop.time() + seconds, self._tick)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -4,13 +4,16 @@ The kinds of answer a provider gives, and when each may reach the client: a stre
 Each takes body bytes as they come and tells its attempt what they amount to. None of them knows targets or clocks.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import orjson
 
 from proxy.errors import ProxyError
 from proxy.headers import Header, for_client, value_of
+from proxy.relay.counts import TAIL, usage_in
 from proxy.relay.gate import BOUNDARIES, Gate
+from proxy.relay.usage_option import UsageFilter
 from proxy.relay.verdict import (
     Failed,
     Reach,
@@ -50,8 +53,8 @@ class Progress(Protocol):
     def send(self, body: bytes, value: dict[str, Any] | None) -> None:
         """The answer is whole and *body* is all of it; *value* is the JSON object in it."""
 
-    def refuse_or_fail(self, verdict: Failed | Refused) -> None:
-        """There is no answer."""
+    def refuse_or_fail(self, verdict: Failed | Refused, words: bytes = b"") -> None:
+        """There is no answer; *words* are the provider's own, where the verdict has others."""
 
     def broke(self, code: str, reason: str) -> None:
         """The answer broke off."""
@@ -62,6 +65,7 @@ class EventStream:
 
     __slots__ = (
         "_committed",
+        "_filter",
         "_progress",
         "_withhold_errors",
         "announced",
@@ -69,15 +73,24 @@ class EventStream:
         "scanner",
     )
 
-    def __init__(self, progress: Progress, dialect: Dialect, withhold_errors: bool) -> None:
-        """*withhold_errors*: an error event is not for the client, because somebody else may continue the answer."""
+    def __init__(self, progress: Progress, dialect: Dialect, withhold_errors: bool, hide_usage: bool) -> None:
+        """
+        *withhold_errors*: an error event is not for the client, because somebody else may continue the answer.
+        *hide_usage*: the client did not ask for the usage that will come.
+        """
         self.announced = False
         """The provider's own error event has reached the client."""
         self._withhold_errors = withhold_errors
         self.scanner = Scanner(dialect)
         self.gate = Gate(self.scanner)
+        self._filter = UsageFilter(self.scanner) if hide_usage else None
         self._progress = progress
         self._committed = False
+
+    @property
+    def events(self) -> int:
+        """Events the client has been sent."""
+        return self.scanner.events - (self._filter.removed if self._filter is not None else 0)
 
     def data(self, chunk: bytes) -> None:
         scanner, gate, progress = self.scanner, self.gate, self._progress
@@ -100,14 +113,11 @@ class EventStream:
             self._committed = True
         if scanner.error is not None and not self.announced:
             if self._withhold_errors:
-                before = ready[: _start_of_error(ready)]
-                if before:
-                    progress.pass_on(before)
+                self._pass_on(ready[: _start_of_error(ready)])
                 progress.broke("upstream_error", "error event")
                 return
             self.announced = True
-        if ready:
-            progress.pass_on(ready)
+        self._pass_on(ready)
         if scanner.done and scanner.whole and not scanner.within_newline:
             progress.finished_early()
 
@@ -123,6 +133,8 @@ class EventStream:
             progress.broke("upstream_error", "error event")
         elif scanner.whole and marked:
             rest = self.gate.rest()
+            if self._filter is not None:
+                rest = self._filter.rest(rest)
             if rest:
                 progress.pass_on(rest)
             progress.whole()
@@ -132,6 +144,12 @@ class EventStream:
     def saved(self) -> bool:
         """Whether the connection may be lost now without harm: the stream had said its last word."""
         return self._committed and self.scanner.whole and self.scanner.between_events
+
+    def _pass_on(self, ready: bytes) -> None:
+        if ready and self._filter is not None:
+            ready = self._filter.feed(ready, whole=not self.gate.split)
+        if ready:
+            self._progress.pass_on(ready)
 
 
 def _start_of_error(events: bytes) -> int:
@@ -145,24 +163,37 @@ class WholeAnswer:
 
     def __init__(self, progress: Progress, headers: list[Header], wanted: bool) -> None:
         """*wanted*: the call is for what stands in the body, so an empty one is no answer."""
+        self.size = 0
+        """Bytes that have come."""
         self._progress = progress
         self._wanted = wanted
         kind = (value_of(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-        self._json = kind == b"application/json" or kind.endswith(b"+json")
+        self.json = kind == b"application/json" or kind.endswith(b"+json")
+        """It is JSON."""
         self._held: list[bytes] = []
-        self._held_bytes = 0
         self._committed = False
+        self._tail = b""
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """The usage object at the end of JSON that was too long to be held."""
+        return usage_in(self._tail)
 
     def data(self, chunk: bytes) -> None:
+        self.size += len(chunk)
         if self._committed:
-            self._progress.pass_on(chunk)
+            self._pass_on(chunk)
             return
         self._held.append(chunk)
-        self._held_bytes += len(chunk)
-        if (self._held_bytes > MAX_WHOLE_BYTES or not self._json) and self._progress.commit():
+        if (self.size > MAX_WHOLE_BYTES or not self.json) and self._progress.commit():
             self._committed = True
             held, self._held = self._held, []
-            self._progress.pass_on(b"".join(held))
+            self._pass_on(b"".join(held))
+
+    def _pass_on(self, chunk: bytes) -> None:
+        if self.json:
+            self._tail = (self._tail + chunk[-TAIL:])[-TAIL:]
+        self._progress.pass_on(chunk)
 
     def ended(self, delimited: bool) -> None:
         progress = self._progress
@@ -174,10 +205,10 @@ class WholeAnswer:
                 progress.broke("upstream_truncated", "ended without a mark")
             return
         body = b"".join(self._held)
-        parsed = object_of(body) if self._json else None
+        parsed = object_of(body) if self.json else None
         if not body and self._wanted:
             progress.broke("upstream_protocol_error", "empty answer")
-        elif self._json and parsed is None and body and (self._wanted or not is_json(body)):
+        elif self.json and parsed is None and body and (self._wanted or not is_json(body)):
             # What generates answers with an object; of other paths we know only that it is JSON.
             progress.broke("upstream_protocol_error", "not a JSON object")
         elif self._wanted and parsed is not None and is_only_an_error(parsed):
@@ -188,8 +219,8 @@ class WholeAnswer:
             progress.send(body, parsed)
 
 
-class InsteadOfStream:
-    """A 2xx that is no stream where one was asked: SDKs would show it as an empty success (reliability.md 1.1)."""
+class _NoAnswer(ABC):
+    """What is no answer and is judged as a whole: held up to a bound, and judged by that much when there is more."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -200,32 +231,34 @@ class InsteadOfStream:
         self._held.append(chunk)
         self._held_bytes += len(chunk)
         if self._held_bytes > MAX_ERROR_BYTES:
-            self._progress.refuse_or_fail(NO_STREAM)
-
-    def ended(self, delimited: bool) -> None:
-        error = error_of(b"".join(self._held))
-        self._progress.refuse_or_fail(told_in_200(error) if error else NO_STREAM)
-
-
-class ErrorAnswer:
-    """A redirect, a 4xx or a 5xx."""
-
-    def __init__(self, progress: Progress, status: int, headers: list[Header], request_id: str) -> None:
-        self._progress = progress
-        self._status = status
-        self._headers = headers
-        self._request_id = request_id
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-
-    def data(self, chunk: bytes) -> None:
-        self._held.append(chunk)
-        self._held_bytes += len(chunk)
-        if self._held_bytes > MAX_ERROR_BYTES:
             self.ended(delimited=False)
 
     def ended(self, delimited: bool) -> None:
-        body = b"".join(self._held)
+        self._judge(b"".join(self._held))
+
+    @abstractmethod
+    def _judge(self, body: bytes) -> None:
+        """Tell the attempt what *body* amounts to."""
+
+
+class InsteadOfStream(_NoAnswer):
+    """A 2xx that is no stream where one was asked: SDKs would show it as an empty success (reliability.md 1.1)."""
+
+    def _judge(self, body: bytes) -> None:
+        error = error_of(body)
+        self._progress.refuse_or_fail(told_in_200(error) if error else NO_STREAM)
+
+
+class ErrorAnswer(_NoAnswer):
+    """A redirect, a 4xx or a 5xx."""
+
+    def __init__(self, progress: Progress, status: int, headers: list[Header], request_id: str) -> None:
+        super().__init__(progress)
+        self._status = status
+        self._headers = headers
+        self._request_id = request_id
+
+    def _judge(self, body: bytes) -> None:
         failed = judge_status(self._status, self._headers, body)
         if failed is not None:
             self._progress.refuse_or_fail(failed)
@@ -237,7 +270,7 @@ class ErrorAnswer:
         else:
             code = str(error_of(body).get("code") or "")
             refusal = Refused(self._status, for_client(self._headers), body, code)
-        self._progress.refuse_or_fail(judge_refusal(refusal))
+        self._progress.refuse_or_fail(judge_refusal(refusal), body)
 
 
 def is_only_an_error(answer: dict[str, Any]) -> bool:

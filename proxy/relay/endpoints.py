@@ -25,6 +25,13 @@ class Operation:
     methods: frozenset[str] = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
     json_only: bool = False
     """Takes nothing but a JSON body."""
+    free: bool = False
+    """No model is asked: its answers use no tokens, unless they say so."""
+
+    @property
+    def uses_tokens(self) -> bool:
+        """Whether an answer that tells no usage has used tokens all the same."""
+        return self.generates and not self.free
 
 
 _POST = frozenset(("POST",))
@@ -42,7 +49,9 @@ _OPERATIONS = {
     "/completions": _generation("/completions", Dialect.COMPLETIONS, needs_model=True),
     "/responses": _generation("/responses", Dialect.RESPONSES),
     "/messages": _generation("/messages", Dialect.MESSAGES, needs_model=True),
-    "/messages/count_tokens": _generation("/messages/count_tokens"),
+    "/messages/count_tokens": Operation(
+        "/v1/messages/count_tokens", generates=True, methods=_POST, json_only=True, free=True
+    ),
     "/embeddings": _generation("/embeddings", needs_model=True),
     "/moderations": _generation("/moderations"),
     "/rerank": _generation("/rerank"),

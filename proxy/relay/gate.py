@@ -18,6 +18,7 @@ class Gate:
     """What may pass to the client now."""
 
     __slots__ = (
+        "_edge",
         "_held",
         "_scanner",
         "open",
@@ -27,6 +28,8 @@ class Gate:
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._held = b""
+        self._edge = b""
+        """The last two bytes of a part of an event that has passed: the blank line that ends it may come in two parts."""
         self.open = False
         """The first content has come, or more than can be held."""
         self.split = False
@@ -46,11 +49,15 @@ class Gate:
             self._held = b""
             self.split = False
             return ready
-        last = 0 if self.split else last_boundary(ready)
-        if self.split or len(ready) - last > MAX_HELD:
+        last = last_boundary(ready)
+        if self.split and not last:
+            last = max(0, last_boundary(self._edge + ready) - len(self._edge))
+        if (self.split and not last) or len(ready) - last > MAX_HELD:
             self._held = b""
+            self._edge = (self._edge + ready)[-2:]
             self.split = True
             return ready
+        self.split = False
         self._held = ready[last:]
         return ready[:last]
 

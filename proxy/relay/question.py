@@ -63,3 +63,10 @@ class Question:
     """Seconds the client says it will wait; None when it did not say."""
     may_use: Callable[[str], bool]
     """Whether the caller may be answered by that model: fallbacks do not widen what a key allows."""
+    prompt_tokens: int = 0
+    """What its prompt is estimated at, for when nobody counts it."""
+
+    @property
+    def uses_tokens(self) -> bool:
+        """An answer to it used tokens, whether or not its provider says how many."""
+        return self.operation.uses_tokens and self.method == "POST"

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 
 from proxy import clock, tasks
 from proxy.exchange import AttemptRecord, Exchange
-from proxy.peek import with_model
+from proxy.peek import with_model, with_usage_asked
 from proxy.providers.breaker import Permit, State
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.target import Target
+from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.course import Course, Try
 from proxy.relay.question import Question, Upload
-from proxy.relay.resume import MISMATCH, Recorder
+from proxy.relay.resume import MISMATCH, Recorder, Splice
 from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
 from proxy.upstream.endpoint import Endpoint
 
@@ -46,6 +47,8 @@ class _Entrant:
     step: Try[Target]
     permit: Permit | None
     key: int
+    again: bool
+    """Its target refused the usage option, perhaps, and is asked again without it."""
     pump: asyncio.Task[None] | None = None
 
 
@@ -104,10 +107,11 @@ class Race:
         self._start(step)
         return await self._news
 
-    def continue_as(self, question: Question, client: Client) -> None:
+    def continue_as(self, question: Question, client: Splice) -> None:
         """From now on ask *question*, and answer towards *client*: what is left of the answer."""
         self._question = question
         self._client = client
+        client.spent = self._exchange.tokens
         # Whether an answer continues or begins anew depends on its target: nobody else may be asked the same.
         self._continuing = True
 
@@ -129,7 +133,8 @@ class Race:
         if self._pausing is not None and not self._pausing.done():
             self._pausing.set_result(None)
 
-    def _start(self, step: Try[Target]) -> None:
+    def _start(self, step: Try[Target], again: bool = False) -> None:
+        """Take *step*; *again*: this time without the usage option."""
         now = clock.now()
         target, question, exchange = step.target, self._question, self._exchange
         name = target.provider.name
@@ -138,10 +143,9 @@ class Race:
         record.began_beside = bool(self._running)
         exchange.attempts.append(record)
         clocks = self._clocks[name].within(self._course.deadline - now)
-        attempt = Attempt(
-            self, exchange, record, question.operation, self._client, clocks, question.stream, self.recorder
-        )
-        entrant = self._running[attempt] = _Entrant(step, permit, key)
+        asks_usage = target.provider.asks_usage and not again and usage_option.is_missing(question)
+        attempt = Attempt(self, exchange, record, question, self._client, clocks, asks_usage, self.recorder)
+        entrant = self._running[attempt] = _Entrant(step, permit, key, again)
         endpoint = self._endpoints[name]
         body = question.body
         if isinstance(body, Upload):
@@ -149,6 +153,8 @@ class Race:
             return
         if body is not None and target.model is not None and target.model != question.model:
             body = with_model(body, target.model)
+        if asks_usage and body is not None:
+            body = with_usage_asked(body, question.value)
         attempt.call = endpoint.send(
             question.method, question.path, question.headers, exchange.id, body, key, attempt, question.repeatable
         )
@@ -187,11 +193,14 @@ class Race:
         entrant = self._running[attempt]
         now = clock.now()
         self._exchange.answered_model = entrant.step.model or ""
-        entrant.step.target.latency.observe(now - attempt.record.started, now)
+        target = entrant.step.target
+        target.latency.observe(now - attempt.record.started, now)
+        if entrant.again and target.provider.unlearn_usage():
+            _log.info("provider %s: refuses stream_options, is not asked for usage any more", target.provider.name)
         if entrant.permit is not None and entrant.permit.probe:
             # A long stream must not keep the breaker half-open: it has shown what was asked.
-            entrant.step.target.breaker.record(entrant.permit, now, Judgement.SUCCESS, self._rng)
-            entrant.permit = entrant.step.target.breaker.allow(now)
+            target.breaker.record(entrant.permit, now, Judgement.SUCCESS, self._rng)
+            entrant.permit = target.breaker.allow(now)
         return True
 
     def ended(self, attempt: Attempt, verdict: Verdict) -> None:
@@ -203,6 +212,11 @@ class Race:
         _log_transitions(target)
         if isinstance(verdict, Failed):
             self._learn(entrant, verdict, now)
+        if attempt.option_refused:
+            # Perhaps it was only what we added: the client's own question decides, and this one never happened.
+            self._exchange.attempts.remove(attempt.record)
+            self._start(entrant.step, again=True)
+            return
         if self._winner is attempt:
             self._winner = None
         elif self._running:

@@ -18,6 +18,7 @@ from proxy.relay.client import Client
 from proxy.relay.gate import last_boundary
 from proxy.relay.question import Question
 from proxy.sse import Dialect
+from proxy.usage import Tokens, estimate
 
 MAX_RECORDED = 1024 * 1024
 """Bytes of an answer that are remembered; a longer one is not continued."""
@@ -46,7 +47,8 @@ def is_resumable(question: Question) -> bool:
 def continuing(question: Question, told: "Transcript") -> Question:
     """*question* with what was delivered as the beginning of the answer."""
     assert type(question.body) is bytes
-    return replace(question, body=with_message(question.body, {"role": "assistant", "content": told.text}))
+    body = with_message(question.body, {"role": "assistant", "content": told.text})
+    return replace(question, body=body, prompt_tokens=question.prompt_tokens + estimate(len(told.text.encode())))
 
 
 class Recorder:
@@ -128,8 +130,11 @@ class Splice:
         self._told = told
         self._provider = provider
         self._awaited = told.text if restarted else ""
-        self._announced = False
         self._rest = b""
+        self.begun = False
+        """Something of the new answer has reached the client."""
+        self.spent: Tokens | None = None
+        """What the attempts before this one used; told together with what this one used."""
         self.mismatched = False
         """The new answer went another way; nothing of it has reached the client."""
         self.on_mismatch: Callable[[], object] = lambda: None
@@ -226,17 +231,25 @@ class Splice:
         value["id"] = self._told.id
         if self._told.created is not None:
             value["created"] = self._told.created
+        if self.spent is not None and type(usage := value.get("usage")) is dict:
+            value["usage"] = _together(usage, self.spent)
         self._pass(orjson.dumps(value))
 
     def _pass(self, data: bytes) -> None:
-        if not self._announced:
-            self._announced = True
+        if not self.begun:
+            self.begun = True
             self._client.write(b": resumed by %b\n\n" % self._provider.encode())
         self._client.write(b"data: %b\n\n" % data)
 
     def _give_up(self) -> None:
         self.mismatched = True
         self.on_mismatch()
+
+
+def _together(usage: dict[str, Any], spent: Tokens) -> dict[str, Any]:
+    """A chat's usage object with what was *spent* before added to its counts."""
+    more = {"prompt_tokens": spent.prompt, "completion_tokens": spent.completion, "total_tokens": spent.total}
+    return {name: count + more[name] if name in more and type(count) is int else count for name, count in usage.items()}
 
 
 def events_of(stream: bytes) -> list[bytes | None]:

@@ -18,6 +18,7 @@ import orjson
 from proxy.simulator import dialects, streams
 from proxy.simulator.completion import CREATED, TEXT, complete
 from proxy.simulator.question import Question, text_of
+from proxy.simulator.script import NOTHING, Bill
 from proxy.simulator.streams import Stream
 
 PIXEL = base64.b64decode(
@@ -40,6 +41,8 @@ class Reply:
     body: bytes
     status: int = 200
     content_type: str = "application/json"
+    bill: Bill = NOTHING
+    """What a provider charges for it."""
 
 
 def refusal(status: int, message: str, *, type: str = "invalid_request_error", code: str | None = None) -> Reply:
@@ -47,14 +50,25 @@ def refusal(status: int, message: str, *, type: str = "invalid_request_error", c
     return Reply(orjson.dumps({"error": {"message": message, "type": type, "param": None, "code": code}}), status)
 
 
-def _json(payload: Any) -> Reply:
-    return Reply(orjson.dumps(payload))
+def _json(payload: Any, bill: Bill = NOTHING) -> Reply:
+    return Reply(orjson.dumps(payload), bill=bill)
+
+
+def _refuses_options(question: Question) -> bool:
+    """Whether this is a provider of the kind that does not know `stream_options`, and was sent some."""
+    return question.directives.text("usage") == "refused" and "stream_options" in question.body
+
+
+def _refused_options() -> Reply:
+    return refusal(400, "Unrecognized request argument supplied: stream_options")
 
 
 def chat(question: Question) -> Reply | Stream:
     """POST /chat/completions."""
     if not isinstance(question.body.get("messages"), list):
         return refusal(400, "messages must be a list.")
+    if _refuses_options(question):
+        return _refused_options()
     completion = complete(question)
     if question.stream:
         return streams.chat(question, completion)
@@ -74,11 +88,13 @@ def chat(question: Question) -> Reply | Stream:
     }
     if question.directives.text("usage") != "none":
         answer["usage"] = streams.usage_of(question, completion)
-    return _json(answer)
+    return _json(answer, streams.bill_of(question, completion))
 
 
 def text(question: Question) -> Reply | Stream:
     """POST /completions."""
+    if _refuses_options(question):
+        return _refused_options()
     completion = complete(question)
     if question.stream:
         return streams.text(question, completion)
@@ -94,7 +110,7 @@ def text(question: Question) -> Reply | Stream:
     }
     if question.directives.text("usage") != "none":
         answer["usage"] = streams.usage_of(question, completion)
-    return _json(answer)
+    return _json(answer, streams.bill_of(question, completion))
 
 
 def responses(question: Question) -> Reply | Stream:
@@ -102,7 +118,7 @@ def responses(question: Question) -> Reply | Stream:
     completion = complete(question)
     if question.stream:
         return dialects.response_stream(question, completion)
-    return _json(dialects.response(question, completion))
+    return _json(dialects.response(question, completion), Bill(completion.prompt_tokens, completion.completion_tokens))
 
 
 def messages(question: Question) -> Reply | Stream:
@@ -110,7 +126,7 @@ def messages(question: Question) -> Reply | Stream:
     completion = complete(question)
     if question.stream:
         return dialects.message_stream(question, completion)
-    return _json(dialects.message(question, completion))
+    return _json(dialects.message(question, completion), Bill(completion.prompt_tokens, completion.completion_tokens))
 
 
 def embeddings(question: Question) -> Reply:
@@ -128,7 +144,7 @@ def embeddings(question: Question) -> Reply:
         rows.append({"object": "embedding", "index": index, "embedding": value})
     tokens = sum(len(entry.split()) if isinstance(entry, str) else len(entry or []) for entry in inputs)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return _json({"object": "list", "data": rows, "model": question.model, "usage": usage})
+    return _json({"object": "list", "data": rows, "model": question.model, "usage": usage}, Bill(tokens))
 
 
 def _vector(seed: bytes, size: int) -> list[float]:

@@ -12,6 +12,7 @@ import orjson
 
 from proxy.simulator.completion import CREATED, Completion
 from proxy.simulator.question import Question
+from proxy.simulator.script import Bill
 from proxy.simulator.streams import Stream, event, identity
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -107,7 +108,8 @@ def response_stream(question: Question, completion: Completion) -> Stream:
     closing.append(say("response.output_item.done", output_index=0, item=item))
     closing.append(say(f"response.{status}", response={**ended, "output": [item]}))
     error = {"code": "server_error", "message": "The server had an error while processing your request.", "param": None}
-    return Stream(deltas, opening, closing, say("error", **error))
+    bill = Bill(completion.prompt_tokens, completion.completion_tokens)
+    return Stream(deltas, opening, closing, say("error", **error), bill)
 
 
 def message(question: Question, completion: Completion) -> dict[str, Any]:
@@ -170,4 +172,5 @@ def message_stream(question: Question, completion: Completion) -> Stream:
             say("message_stop"),
         ],
         say("error", error={"type": "overloaded_error", "message": "Overloaded"}),
+        Bill(completion.prompt_tokens, completion.completion_tokens),
     )

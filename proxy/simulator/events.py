@@ -7,11 +7,12 @@ It works on whole events only. Cuts, delays and framing are in `faults.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from proxy.simulator.directives import Directives
+from proxy.simulator.script import NOTHING, Bill
 from proxy.simulator.streams import DONE, Stream, event
 
 COMMENT = b": keep-alive\n\n"
@@ -24,13 +25,19 @@ class Piece:
     data: bytes
     paced: bool = False
     """Whether the set pace passes before it is written."""
+    bill: Bill = NOTHING
+    """What a provider charges for it."""
 
 
 def pieces_of(stream: Stream, directives: Directives) -> list[Piece]:
     """The stream's events in order, with everything that is odd about them."""
     opening = [Piece(data) for data in stream.opening]
     # The first token's wait is `ttft`; the pace is what passes between tokens.
-    deltas = [Piece(data, paced=index > 0) for index, data in enumerate(stream.deltas)]
+    count = len(stream.deltas)
+    generated = Bill(0, stream.bill.completion)
+    deltas = [Piece(data, i > 0, generated.share(i, count)) for i, data in enumerate(stream.deltas)]
+    if deltas:
+        deltas[0] = replace(deltas[0], bill=deltas[0].bill._replace(prompt=stream.bill.prompt))
     if "bigevent" in directives:
         deltas.insert(0, Piece(_big(directives.count("bigevent"))))
     pieces = [*opening, *deltas, *(Piece(data) for data in _closing(stream.closing, directives))]
@@ -42,10 +49,10 @@ def pieces_of(stream: Stream, directives: Directives) -> list[Piece]:
         at = min(max(directives.position("duplicate") or 1, 1), len(pieces))
         pieces.insert(at, Piece(pieces[at - 1].data))
     if "comments" in directives:
-        pieces = [Piece(COMMENT + piece.data, piece.paced) for piece in pieces]
-    pieces = [Piece(spelt(piece.data, directives), piece.paced) for piece in pieces]
+        pieces = [Piece(COMMENT + piece.data, piece.paced, piece.bill) for piece in pieces]
+    pieces = [Piece(spelt(piece.data, directives), piece.paced, piece.bill) for piece in pieces]
     if "bom" in directives and pieces:
-        pieces[0] = Piece(b"\xef\xbb\xbf" + pieces[0].data, pieces[0].paced)
+        pieces[0] = Piece(b"\xef\xbb\xbf" + pieces[0].data, pieces[0].paced, pieces[0].bill)
     return pieces
 
 

@@ -17,7 +17,9 @@ from proxy.simulator.directives import Directives
 from proxy.simulator.events import COMMENT, Piece, pieces_of, spelt
 from proxy.simulator.head import head, interim
 from proxy.simulator.script import (
+    NOTHING,
     Answered,
+    Bill,
     Delay,
     Drip,
     DropNext,
@@ -60,6 +62,8 @@ class Program:
     """The answer as one write, where it is no more than that: the path that has to be cheap."""
     numbered: bool
     """Whether the request's number has to be filled in."""
+    bill: Bill = NOTHING
+    """What a provider charges for it, where it is one write."""
 
 
 def program(steps: list[Step]) -> Program:
@@ -67,12 +71,16 @@ def program(steps: list[Step]) -> Program:
     merged: list[Step] = []
     for together, group in groupby(steps, lambda step: isinstance(step, Send)):
         if together:
-            merged.append(Send(b"".join(step.data for step in group if isinstance(step, Send))))
+            sends = [step for step in group if isinstance(step, Send)]
+            bill = Bill(sum(step.bill.prompt for step in sends), sum(step.bill.completion for step in sends))
+            merged.append(Send(b"".join([step.data for step in sends]), bill))
         else:
             merged += group
     numbered = any(isinstance(step, Send | Drip) and NUMBER in step.data for step in merged)
     only = merged[0] if len(merged) == 1 else None
-    return Program(tuple(merged), only.data if isinstance(only, Send) else None, numbered)
+    if isinstance(only, Send):
+        return Program(tuple(merged), only.data, numbered, only.bill)
+    return Program(tuple(merged), None, numbered)
 
 
 def written(answer: Reply | Stream, directives: Directives, *, version: str = "1.1") -> Program:
@@ -156,7 +164,8 @@ class _Writing:
         if isinstance(self.answer, Reply) and kind:
             # An answer that is no stream is cut at a byte instead of an event.
             body = pieces[0].data if pieces else b""
-            pieces, at = [Piece(body[:at]), Piece(body[at:])], 1
+            # It was generated before it was sent.
+            pieces, at = [Piece(body[:at], bill=pieces[0].bill if pieces else NOTHING), Piece(body[at:])], 1
             if kind == "end":
                 pieces = pieces[:1]
         content_type = "text/event-stream" if isinstance(self.answer, Stream) else self.answer.content_type
@@ -185,7 +194,8 @@ class _Writing:
 
     def _pieces(self) -> list[Piece]:
         if isinstance(self.answer, Reply):
-            return _coded([Piece(self.answer.body)] if self.answer.body else [], self.directives)
+            answer = self.answer
+            return _coded([Piece(answer.body, bill=answer.bill)] if answer.body else [], self.directives)
         return _coded(pieces_of(self.answer, self.directives), self.directives)
 
     def _framing_lines(self, pieces: list[Piece]) -> list[str]:
@@ -211,7 +221,7 @@ class _Writing:
         for piece in pieces:
             if piece.paced and pace:
                 steps.append(Delay(pace))
-            steps.append(Send(self._framed(piece.data)))
+            steps.append(Send(self._framed(piece.data), piece.bill))
         return steps
 
     def _forever(self, pieces: list[Piece], stream: Stream) -> list[Step]:
@@ -265,7 +275,7 @@ def _coded(pieces: list[Piece], directives: Directives) -> list[Piece]:
     if not any(name in directives for name in ("gzip", "gzip_cut", "gzip_corrupt")):
         return pieces
     # A number cannot be filled in after compression.
-    plain = [Piece(piece.data.replace(NUMBER, b"0" * len(NUMBER)), piece.paced) for piece in pieces]
+    plain = [Piece(p.data.replace(NUMBER, b"0" * len(NUMBER)), p.paced, p.bill) for p in pieces]
     if "gzip_cut" in directives or "gzip_corrupt" in directives:
         whole = gzip.compress(b"".join(piece.data for piece in plain), mtime=0)
         if "gzip_cut" in directives:
@@ -274,7 +284,7 @@ def _coded(pieces: list[Piece], directives: Directives) -> list[Piece]:
         return [Piece(whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 8]) + whole[middle + 8 :])]
     packer = zlib.compressobj(wbits=31)
     # Each event is flushed, or nothing would be readable before the end.
-    packed = [Piece(packer.compress(p.data) + packer.flush(zlib.Z_SYNC_FLUSH), p.paced) for p in plain]
+    packed = [Piece(packer.compress(p.data) + packer.flush(zlib.Z_SYNC_FLUSH), p.paced, p.bill) for p in plain]
     return [*packed, Piece(packer.flush())]
 
 
@@ -290,4 +300,4 @@ def _dripped(steps: list[Step], directives: Directives) -> list[Step]:
     else:
         return steps
     joined = program(steps).steps
-    return [Drip(step.data, max(1, size), every) if isinstance(step, Send) else step for step in joined]
+    return [Drip(step.data, max(1, size), every, step.bill) if isinstance(step, Send) else step for step in joined]

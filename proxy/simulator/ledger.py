@@ -59,6 +59,7 @@ class Request:
         "body",
         "bytes_sent",
         "complete",
+        "completion_tokens",
         "connection",
         "finished",
         "headers",
@@ -67,6 +68,7 @@ class Request:
         "method",
         "model",
         "number",
+        "prompt_tokens",
         "sequence",
         "target",
         "version",
@@ -100,6 +102,10 @@ class Request:
         """Whether the whole answer was written."""
         self.bytes_sent = 0
         """Bytes of the answer handed to the transport so far, head included."""
+        self.prompt_tokens = 0
+        """What a provider would charge for the prompt; 0 until the first content of an answer was sent."""
+        self.completion_tokens = 0
+        """What a provider would charge for the part of the answer sent so far."""
         self._digest: Any = None
 
     def extend(self, data: bytes) -> None:
@@ -159,6 +165,8 @@ class Request:
             "complete": self.complete,
             "finished": self.finished,
             "bytes_sent": self.bytes_sent,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
             "ending": self.ending,
         }
         try:

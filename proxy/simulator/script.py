@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+
+
+class Bill(NamedTuple):
+    """Tokens a provider charges for."""
+
+    prompt: int = 0
+    completion: int = 0
+
+    def share(self, part: int, parts: int) -> Bill:
+        """What falls on number *part*, from 0, of so many equal *parts*; all of them together are the whole."""
+        return Bill(*(tokens * (part + 1) // parts - tokens * part // parts for tokens in self))
+
+
+NOTHING = Bill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +30,8 @@ class Send:
     """Write these bytes as they are."""
 
     data: bytes
+    bill: Bill = NOTHING
+    """What a provider charges for by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,8 @@ class Drip:
     data: bytes
     size: int = 1
     every: float = 0.01
+    bill: Bill = NOTHING
+    """For all of it; a part of it as it goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import orjson
 
 from proxy.simulator.completion import CREATED, Completion
 from proxy.simulator.question import Question
+from proxy.simulator.script import NOTHING, Bill
 
 NUMBER = b"@@@number@@@"  # replaced by the request's number, twelve digits, when the answer is written
 DONE = b"data: [DONE]\n\n"
@@ -30,6 +31,8 @@ class Stream:
     """What comes after the last token, all at once."""
     failure: bytes = b""
     """How this dialect says inside a stream that it failed."""
+    bill: Bill = NOTHING
+    """What the whole of it costs: the prompt with the first delta, the rest as the deltas come."""
 
 
 def event(payload: dict[str, Any], name: str = "") -> bytes:
@@ -61,9 +64,19 @@ def identity(question: Question, prefix: str) -> str:
     return prefix + question.directives.text("id", NUMBER.decode())
 
 
+def counts_usage(question: Question) -> bool:
+    """Whether the stream is one of a provider that was asked for usage and knows the option."""
+    return usage_wanted(question) and question.directives.text("usage") != "none"
+
+
+def bill_of(question: Question, completion: Completion) -> Bill:
+    """What a provider charges for the answer, whatever it says in its usage block."""
+    return Bill(completion.prompt_tokens, completion.completion_tokens * choices(question))
+
+
 def usage_of(question: Question, completion: Completion) -> Any:
     """The usage block, or what the `usage` directive makes of it."""
-    prompt, completed = completion.prompt_tokens, completion.completion_tokens * choices(question)
+    prompt, completed = bill_of(question, completion)
     odd: dict[str, Any] = {
         "zero": (0, 0, 0),
         "negative": (-prompt, -completed, -prompt - completed),
@@ -87,8 +100,12 @@ def chat(question: Question, completion: Completion) -> Stream:
         "system_fingerprint": "fp_simulator",
     }
 
+    # OpenAI says in every chunk that usage is still to come.
+    more: dict[str, Any] = {"usage": None} if counts_usage(question) else {}
+
     def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        return event({**base, "choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]})
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return event({**base, "choices": [choice], **more})
 
     every = range(choices(question))
     first: dict[str, Any] = {"role": "assistant", "content": "" if completion.tool is None else None, "refusal": None}
@@ -110,8 +127,11 @@ def text(question: Question, completion: Completion) -> Stream:
     """A legacy completion as chunks."""
     base = {"id": identity(question, "cmpl-"), "object": "text_completion", "created": CREATED, "model": question.model}
 
+    more: dict[str, Any] = {"usage": None} if counts_usage(question) else {}
+
     def chunk(index: int, text: str, finish: str | None = None) -> bytes:
-        return event({**base, "choices": [{"index": index, "text": text, "logprobs": None, "finish_reason": finish}]})
+        choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+        return event({**base, "choices": [choice], **more})
 
     every = range(choices(question))
     deltas = [chunk(i, token) for token in completion.tokens for i in every]
@@ -126,6 +146,6 @@ def _stream(
     deltas: list[bytes],
     closing: list[bytes],
 ) -> Stream:
-    if usage_wanted(question) and question.directives.text("usage") != "none":
+    if counts_usage(question):
         closing.append(event({**base, "choices": [], "usage": usage_of(question, completion)}))
-    return Stream(deltas, opening, [*closing, DONE], failure())
+    return Stream(deltas, opening, [*closing, DONE], failure(), bill_of(question, completion))

@@ -20,7 +20,7 @@ import httptools
 from proxy.simulator.faults import Program
 from proxy.simulator.ledger import KEPT_BODY, Connection, Request
 from proxy.simulator.multipart import Form, form_for
-from proxy.simulator.script import Answered, Delay, Drip, DropNext, Fin, Hold, Repeat, Reset, Send, Step
+from proxy.simulator.script import Answered, Bill, Delay, Drip, DropNext, Fin, Hold, Repeat, Reset, Send, Step
 from proxy.simulator.streams import NUMBER
 
 PIPELINED = 64  # requests waiting behind an answer before the client is no longer read
@@ -174,6 +174,7 @@ class Wire(asyncio.Protocol):
             if answer.numbered:
                 data = data.replace(NUMBER, b"%012d" % request.number)
             request.bytes_sent = len(data)
+            request.prompt_tokens, request.completion_tokens = answer.bill
             self.transport.write(data)
             request.finished = True
             if not request.keep_alive:
@@ -195,7 +196,7 @@ class Wire(asyncio.Protocol):
         while not self._paused:
             step = next(self._steps, None)
             if type(step) is Send:
-                self._write(step.data)
+                self._write(step.data, step.bill)
             elif type(step) is Delay:
                 self._due += step.seconds
                 self._timer = self._loop.call_at(self._due, self._continue)
@@ -228,11 +229,13 @@ class Wire(asyncio.Protocol):
                 self._finish()
                 return
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, bill: Bill) -> None:
         if self._number is not None:
             data = data.replace(NUMBER, self._number)
         if self._current is not None:
             self._current.bytes_sent += len(data)
+            self._current.prompt_tokens += bill.prompt
+            self._current.completion_tokens += bill.completion
         self.transport.write(data)
 
     def _finish(self) -> None:
@@ -289,6 +292,8 @@ class Wire(asyncio.Protocol):
 
 def _drops(step: Drip, number: bytes | None) -> Iterator[Step]:
     data = step.data if number is None else step.data.replace(NUMBER, number)
-    for start in range(0, len(data), step.size):
-        yield Send(data[start : start + step.size])
+    drops = -(-len(data) // step.size)
+    for drop in range(drops):
+        start = drop * step.size
+        yield Send(data[start : start + step.size], step.bill.share(drop, drops))
         yield Delay(step.every)

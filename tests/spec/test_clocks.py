@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from proxy.relay import attempt
+from proxy.relay import watch
 from proxy.simulator import Drip, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 
@@ -201,7 +201,7 @@ async def test_a_client_that_says_how_long_it_waits_is_told_before_that(
 async def test_no_stream_lives_for_ever(
     simulator: Simulator, gateway: GatewayFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "STREAM_LIFE", 0.6)
+    monkeypatch.setattr(watch, "STREAM_LIFE", 0.6)
     running = await gateway(one(simulator, idle="200ms"))
     async with connect(running.port) as wire:
         wire.send(chat("sim-1:forever,pace=20ms", stream=True))
