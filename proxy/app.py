@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from prometheus_async.aio import time as timed
 
-from proxy.accounts.principals import Principals
 from proxy.observe.log import AccessLog
 from proxy.observe.metrics import Metrics
+from proxy.observe.state import StateCollector
 from proxy.providers.breaker import Breaker
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
@@ -23,17 +23,23 @@ from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
 from proxy.settings import Settings
 from proxy.simulator import Simulator
+from proxy.state import State
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import FetchError, fetch
 from proxy.upstream.presets import PRESETS
+from proxy.web.address import trusting
 from proxy.web.admin import Admin, Trails
+from proxy.web.admission import Admission
+from proxy.web.auth import Doorkeeper
 from proxy.web.connection import GatewayServer
 from proxy.web.cors import Cors
 from proxy.web.front import Access, Front, Route
 from proxy.web.health import Health
 from proxy.web.inbound import Inbound
+from proxy.web.keys import KeysAdmin
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
+from proxy.web.usage import UsagePages
 
 LIST_INTERVAL = 60.0
 """Seconds between refreshes of the model lists where health checks are switched off."""
@@ -45,6 +51,8 @@ PREFILLING = frozenset(("anthropic", "simulator"))
 
 _GET = frozenset(("GET", "HEAD"))
 _POST = frozenset(("POST",))
+_KEYS = frozenset(("GET", "HEAD", "POST"))
+_KEY = frozenset(("DELETE", "GET", "HEAD", "POST"))
 _RELAYED = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
 _SERVICES = ["/v1/chat/completions", "/v1/completions", "/v1/completion", "/v1/embeddings", "/v1/responses"]
 
@@ -55,12 +63,14 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.simulator = Simulator() if _needs_simulator(settings) else None
+        self.state = State(settings)
         self._endpoints: dict[str, Endpoint] = {}
         self.checks: Checks | None = None
 
     async def start(self) -> None:
         """Wire the rooms and begin background work."""
-        settings = self.settings
+        settings, state = self.settings, self.state
+        await state.start()
         if self.simulator is not None:
             await self.simulator.start()
         self._endpoints = {name: self._endpoint(name) for name in settings.preferred_order}
@@ -84,11 +94,21 @@ class Gateway:
             RetryBudget(failover.budget) if failover.budget else RetryBudget(0.0, reserve=0.0, trickle=0.0),
             rng,
         )
-        principals = Principals(
-            ((key.name, key.key.get_secret_value(), key.models) for key in settings.auth.keys),
-            settings.auth.admin_key.get_secret_value() if settings.auth.admin_key else None,
+        self.admission = admission = Admission(
+            state.limits, state.policy, state.prices, self._upstream_models, state.queue, state.ledger
         )
         self.metrics = Metrics(lambda: self.front.active, pool)
+        self.metrics.registry.register(
+            StateCollector(
+                admission.hits,
+                state.limits,
+                state.principals,
+                state.watch,
+                state.ledger,
+                state.queue,
+                state.queue_file,
+            )
+        )
         health_check = settings.health_check
         self.checks = Checks(
             providers,
@@ -97,35 +117,45 @@ class Gateway:
             health_check.enabled,
             rng,
         )
-        native = Native(relay, pool, settings.processing)
-        openai = OpenAI(relay, pool, self.checks, native)
-        health = Health(self.checks, principals, _SERVICES, lambda: self.front.draining)
+        native = Native(relay, admission, pool, settings.processing)
+        openai = OpenAI(relay, admission, pool, self.checks, native)
+        doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
+        health = Health(self.checks, doorkeeper, _SERVICES, lambda: self.front.draining)
         trails = Trails()
         admin = Admin(trails, pool, self.checks.facts)
+        keys = KeysAdmin(state.keys, lambda: state.file_keys)
+        usage = UsagePages(state.store)
         operator = Access.OPERATOR if settings.metrics.auth else Access.OPEN
         routes = [
             Route("/v1/models", _GET, openai.models),
             Route("/v1/models/*", _GET, openai.model),
             Route("/v1/completion", _POST, native.handle, native=True),
             Route("/v1/health", _GET, health.overall, Access.OPEN),
+            Route("/v1/usage", _GET, usage.own),
             Route("/v1/*", _RELAYED, openai.relay),
             Route("/health", _GET, health.overall, Access.OPEN),
             Route("/health/*", _GET, health.below, Access.OPEN),
-            Route("/live", _GET, health.live, Access.OPEN),
-            Route("/health/live", _GET, health.live, Access.OPEN),
-            Route("/ready", _GET, health.ready, Access.OPEN),
-            Route("/health/ready", _GET, health.ready, Access.OPEN),
+            Route("/live", _GET, health.live, Access.PROBE),
+            Route("/health/live", _GET, health.live, Access.PROBE),
+            Route("/ready", _GET, health.ready, Access.PROBE),
+            Route("/health/ready", _GET, health.ready, Access.PROBE),
             Route("/admin/requests/*", _GET, admin.request, Access.ADMIN),
             Route("/admin/providers", _GET, admin.providers, Access.ADMIN),
+            Route("/admin/keys", _KEYS, keys.collection, Access.ADMIN),
+            Route("/admin/keys/*", _KEY, keys.one, Access.ADMIN),
+            Route("/admin/usage", _GET, usage.everybody, Access.ADMIN),
         ]
         if settings.metrics.enabled and settings.metrics.prometheus.enabled:
             routes.append(Route("/metrics", _GET, self._show_metrics, operator))
         cors = settings.server.cors
         self.front = Front(
             routes,
-            principals,
+            doorkeeper,
+            state.keyless,
+            trusting(settings.server.trusted_proxies),
             Cors(cors.allow_origins, cors.allow_methods, cors.allow_headers, cors.expose_headers, cors.max_age),
-            [self.metrics, AccessLog(), trails],
+            admission.settle,
+            [self.metrics, AccessLog(), trails, *([state.ledger] if state.ledger is not None else [])],
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
@@ -151,6 +181,10 @@ class Gateway:
             await endpoint.close()
         if self.simulator is not None:
             await self.simulator.stop()
+        await self.state.stop()
+
+    def _upstream_models(self, model: str) -> list[str]:
+        return [target.model or model for target in self.pool.targets(model or None)]
 
     def _endpoint(self, name: str) -> Endpoint:
         provider = self.settings.providers[name]
@@ -176,6 +210,8 @@ class Gateway:
             key_count=len(provider.keys),
             failure_threshold=self.settings.health_check.failure_threshold,
             prefills=provider.type in PREFILLING if provider.prefill == "auto" else provider.prefill,
+            asks_usage=provider.stream_usage is not False,
+            asks_usage_strictly=provider.stream_usage is True,
         )
 
     def _clocks(self, name: str) -> Clocks:

@@ -86,7 +86,7 @@ KINDS: dict[str, Kind] = {
     "upstream_error": Kind(502, "server_error", "ProcessingError", "The provider failed."),
     "upstream_truncated": Kind(502, "server_error", "ProcessingError", "The provider's answer broke off."),
     "upstream_unavailable": Kind(503, "server_error", "ProcessingError", "No provider can take this request now."),
-    "queue_full": Kind(503, "server_error", "InternalError", "Queue is full"),
+    "queue_full": Kind(503, "server_error", "InternalError", "Queue is full; try again."),
     "queue_timeout": Kind(503, "server_error", "InternalError", "The request waited in the queue for too long."),
     "store_unavailable": Kind(
         503, "server_error", "InternalError", "The key store cannot be reached, and the key is not known yet."

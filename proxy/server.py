@@ -16,7 +16,7 @@ from collections.abc import Callable
 from proxy import __version__, tasks
 from proxy.app import Gateway
 from proxy.observe import log
-from proxy.settings import Loaded, Settings
+from proxy.settings import Loaded, Settings, SettingsError
 
 _log = logging.getLogger("hapax")
 
@@ -26,6 +26,10 @@ LAST_TURNS = 3
 """Turns of the loop before the door closes: whoever has knocked by then is let in, not reset by the kernel."""
 BACKLOG = 2048
 """Connections the kernel may hold for us; aiohttp's 128 refuses bursts."""
+
+
+class Unservable(Exception):
+    """The gateway must not serve with these settings and keys; the message says why and what to do."""
 
 
 class Listener:
@@ -48,10 +52,13 @@ class Listener:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def start(self) -> None:
-        """Begin to serve; raises `OSError` when the address cannot be had."""
+        """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
         listening = _socket(self._settings.host, self._settings.port)
         try:
             await self.gateway.start()
+            obstacle = self.gateway.state.why_not()
+            if obstacle is not None:
+                raise Unservable(obstacle)
         except BaseException:
             listening.close()
             raise
@@ -84,6 +91,8 @@ class Listener:
             return
         if front.active:
             _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": front.active}})
+        if self.gateway.state.queue is not None:
+            self.gateway.state.queue.close()
         self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
         await self._emptied(FLUSH)
 
@@ -106,21 +115,25 @@ class Listener:
         await self.gateway.stop()
 
 
-def run(loaded: Loaded) -> int:
-    """Serve until a signal says otherwise; returns the exit code."""
+def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
+    """Serve until a signal says otherwise; returns the exit code. *load_again* is called at SIGHUP."""
     _require_c_parser()
     _raise_file_limit()
     log.configure(loaded.settings.logging.level, loaded.settings.logging.format)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(loaded))
+            return runner.run(_serve(loaded, load_again))
     except KeyboardInterrupt:
         return 130
 
 
-async def _serve(loaded: Loaded) -> int:
+async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     settings = loaded.settings
-    listener = Listener(settings)
+    try:
+        listener = Listener(settings)
+    except ValueError as problem:
+        print(f"hapax: store.prices: {problem}", file=sys.stderr)
+        return 2
     try:
         await listener.start()
     except OSError as error:
@@ -131,23 +144,48 @@ async def _serve(loaded: Loaded) -> int:
         )
         await listener.gateway.stop()
         return 1
+    except Unservable as obstacle:
+        print(f"hapax: {obstacle}.", file=sys.stderr)
+        await listener.gateway.stop()
+        return 2
     _calm_the_collector()
     print(banner(loaded, listener), flush=True)
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    first = await signals.get()
+    while (first := await signals.get()) is signal.SIGHUP:
+        await _reload(listener, load_again)
     _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
     delay = settings.server.drain_delay if first is signal.SIGTERM else 0.0
     draining = tasks.start(listener.drain(delay, settings.server.shutdown_timeout), "drain")
-    second = tasks.start(signals.get(), "second signal")
+    second = tasks.start(_second(signals), "second signal")
     await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
     for waiting in (draining, second):
         waiting.cancel()
     await listener.stop()
     _log.info("shutdown complete")
     return 0
+
+
+async def _second(signals: "asyncio.Queue[signal.Signals]") -> None:
+    """Until somebody insists; there is nothing to reload any more."""
+    while await signals.get() is signal.SIGHUP:
+        pass
+
+
+async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
+    """Put the settings as they are now in force, as far as that goes without a restart; bad ones change nothing."""
+    try:
+        loaded = await asyncio.to_thread(load_again)
+    except SettingsError as error:
+        _log.error(
+            "reload refused, the old configuration stays",
+            extra={"fields": {"problems": [str(problem) for problem in error.problems]}},
+        )
+        return
+    waiting = listener.gateway.state.reload(loaded.settings)
+    _log.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
 
 
 def _calm_the_collector() -> None:

@@ -80,6 +80,8 @@ async def gateway(simulator: Simulator) -> AsyncIterator[GatewayFactory]:
         whole: dict[str, Any] = {**(settings or {})}
         whole["server"] = {"host": "127.0.0.1", **whole.get("server", {}), "port": 0}
         whole.setdefault("providers", {"sim": provider(simulator)})
+        # Most tests are not about what is written down; those that are name a store.
+        whole.setdefault("store", {"url": ""})
         listener = Listener(Settings.model_validate(whole))
         await listener.start()
         running.append(RunningGateway(listener))

@@ -26,6 +26,7 @@ FLOORS = {
     "web": 4,
     "observe": 4,
     "app": 5,
+    "state": 5,
     "server": 5,
     "cli": 5,
     "__main__": 5,

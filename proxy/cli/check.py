@@ -12,7 +12,7 @@ from rich.console import Console
 
 from proxy.cli import show
 from proxy.cli.ollama import ollama_answers
-from proxy.settings import SettingsError, load, without_effect
+from proxy.settings import Problem, SettingsError, load, without_effect
 
 Config = Annotated[
     Path | None,
@@ -31,6 +31,14 @@ def check(config: Config = None) -> None:
         loaded = load(config, ollama_answers=ollama_answers)
     except SettingsError as error:
         show.problems(err, error)
+        raise typer.Exit(2) from None
+    # Imported here: only this command needs the price list.
+    from proxy.accounts.prices import Prices
+
+    try:
+        Prices.load(loaded.settings.store.prices or None)
+    except ValueError as error:
+        show.problems(err, SettingsError([Problem("store.prices", str(error))], loaded.warnings))
         raise typer.Exit(2) from None
     show.warnings(err, loaded.warnings)
     show.idle(out, without_effect(loaded.settings))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import check, serve, simulate
+from proxy.cli import check, keys, serve, simulate
 
 app = typer.Typer(
     name="hapax",
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("simulate")(simulate.simulate)
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

@@ -12,7 +12,7 @@ from rich.console import Console
 from proxy.cli import show
 from proxy.cli.check import Config
 from proxy.cli.ollama import ollama_answers
-from proxy.settings import SettingsError, load, without_effect
+from proxy.settings import Loaded, SettingsError, load, without_effect
 
 
 def serve(
@@ -28,12 +28,13 @@ def serve(
     """
     err = Console(stderr=True)
     given = {"server.host": host, "server.port": port, "server.workers": workers}
+    overrides = {path: value for path, value in given.items() if value is not None}
+
+    def load_again() -> Loaded:
+        return load(config, overrides=overrides, ollama_answers=ollama_answers)
+
     try:
-        loaded = load(
-            config,
-            overrides={path: value for path, value in given.items() if value is not None},
-            ollama_answers=ollama_answers,
-        )
+        loaded = load_again()
     except SettingsError as error:
         show.problems(err, error)
         raise typer.Exit(2) from None
@@ -43,4 +44,4 @@ def serve(
     # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
     from proxy.server import run
 
-    raise typer.Exit(run(loaded))
+    raise typer.Exit(run(loaded, load_again))

@@ -75,6 +75,7 @@ def configure(level: str, form: str) -> None:
 
 def _fields(exchange: Exchange) -> dict[str, Any]:
     first = next((attempt for attempt in exchange.attempts if attempt.first_content_at), None)
+    tokens = exchange.tokens
     fields: dict[str, Any] = {
         "request_id": exchange.id,
         "correlation_id": exchange.correlation_id,
@@ -96,6 +97,14 @@ def _fields(exchange: Exchange) -> dict[str, Any]:
         "retry_attempts": max(0, len(exchange.attempts) - 1),
         "skipped": exchange.skipped,
         "resumed": exchange.resumed,
+        "prompt_tokens": tokens.prompt if tokens else None,
+        "completion_tokens": tokens.completion if tokens else None,
+        "cached_tokens": tokens.cached if tokens else None,
+        "reasoning_tokens": tokens.reasoning if tokens else None,
+        "tokens_estimated": tokens.estimated if tokens else None,
+        "cost_micro_usd": exchange.cost,
+        "queued_ms": round(exchange.queued * 1000, 3),
+        "queue_position": exchange.position,
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,
         "emitted_count": exchange.events,

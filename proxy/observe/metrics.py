@@ -100,6 +100,15 @@ class Metrics:
         self.probe_seconds = Histogram(
             "hapax_health_check_duration_seconds", "Seconds a probe of a provider took.", registry=registry
         )
+        self._tokens = Counter(
+            "hapax_tokens_total", "Tokens of answers, as charged to callers.", ("kind",), registry=registry
+        )
+        self._bound_tokens = tuple(self._tokens.labels(kind) for kind in ("prompt", "completion"))
+        self._cost = Counter("hapax_cost_usd_total", "What answers cost, in US dollars.", registry=registry)
+        self._unpriced = Counter("hapax_unpriced_total", "Answers of models without a known price.", registry=registry)
+        self._queue_wait = Histogram(
+            "hapax_queue_wait_seconds", "Seconds a call waited for a place.", buckets=SECONDS, registry=registry
+        )
         self._hedges = Counter("hapax_hedges_total", "Calls for which a second target was asked.", registry=registry)
         self._resumes = Counter("hapax_resumes_total", "Answers continued by another target.", registry=registry)
         registry.register(PoolCollector(pool))
@@ -124,6 +133,16 @@ class Metrics:
         outcome.inc()
         if exchange.error_code:
             self._errors.labels(exchange.error_code).inc()
+        tokens = exchange.tokens
+        if tokens is not None:
+            self._bound_tokens[0].inc(tokens.prompt)
+            self._bound_tokens[1].inc(tokens.completion)
+            if exchange.cost is None:
+                self._unpriced.inc()
+            elif exchange.cost:
+                self._cost.inc(exchange.cost / 1_000_000)
+        if exchange.position is not None:
+            self._queue_wait.observe(exchange.queued)
         if exchange.hedged:
             self._hedges.inc()
         if exchange.resumed:

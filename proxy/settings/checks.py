@@ -31,6 +31,7 @@ def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> It
     yield from _cycles(settings)
     yield from _client_keys(settings)
     yield from _open_door(settings)
+    yield from _unshared_limits(settings)
     yield from _certificates(settings)
 
 
@@ -48,6 +49,11 @@ def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> It
         if not provider.keys and not PRESETS[provider.type].needs_key:
             for variable in empty.get(("providers", name, "api_key"), ()):
                 yield f"providers.{name}.api_key: {variable} is empty, so calls are sent without a key"
+    if _door_of_the_store(settings):
+        yield (
+            f"auth.keys: is empty while server.host ({settings.server.host}) is reachable from other machines, so the "
+            "gateway starts only if the store holds a key; make one with `hapax keys create NAME`"
+        )
     for variable in empty.get(("auth", "admin_key"), ()) if settings.auth.admin_key is None else ():
         yield f"auth.admin_key: {variable} is empty, so there is no admin key"
     for name, template in settings.processing.request_templates:
@@ -149,11 +155,33 @@ def _placeholder(secret: SecretStr) -> bool:
 
 
 def _open_door(settings: Settings) -> Iterator[Problem]:
-    if not settings.auth.keys and not loopback(settings.server.host):
+    if not settings.auth.keys and not loopback(settings.server.host) and not settings.store.url.get_secret_value():
         yield Problem(
             "auth.keys",
             f"is empty while server.host ({settings.server.host}) is reachable from other machines; make a key with "
             f"{MAKE_A_KEY} and write it as `- {{name: me, key: ...}}`, or listen on 127.0.0.1",
+        )
+
+
+def _door_of_the_store(settings: Settings) -> bool:
+    """Whether only the keys in the store, which nobody has read yet, can keep strangers out."""
+    return not settings.auth.keys and not loopback(settings.server.host) and bool(settings.store.url.get_secret_value())
+
+
+def _unshared_limits(settings: Settings) -> Iterator[Problem]:
+    """Limits that several processes cannot keep without a place they share."""
+    if settings.server.workers == 1 or not settings.state.url.get_secret_value().startswith("memory:"):
+        return
+    limited = [f"limits.routes.{path}" for path, rates in settings.limits.routes.items() if rates.any]
+    limited += [f"limits.models.{name}" for name, rates in settings.limits.models.items() if rates.any]
+    limited += [f"auth.keys[{i}]" for i, key in enumerate(settings.auth.keys) if key.limits.any or key.budget]
+    if settings.limits.default.any:
+        limited.insert(0, "limits.default")
+    if limited:
+        yield Problem(
+            "state.url",
+            f"is memory:// while server.workers is {settings.server.workers}, and {limited[0]} cannot be kept by each "
+            'worker alone; write `state: {url: "redis://127.0.0.1:6379/0"}`, or `workers: 1`',
         )
 
 

@@ -19,13 +19,6 @@ ANY = object()
 IDLE: Mapping[str, Any] = {
     "server.workers": 1,
     "server.http3": {"enabled": False},
-    "auth.keys.*.limits": {"requests_per_minute": None, "tokens_per_minute": None, "concurrent": None},
-    "auth.keys.*.budget": None,
-    "limits.default": {"requests_per_minute": 0, "tokens_per_minute": 0, "concurrent": 0},
-    "limits.routes": {},
-    "store": ANY,
-    "state": ANY,
-    "queue": {"enabled": False},
     "deduplication": {"mode": "off"},
     "cache": {"enabled": False},
     "logging.dir": "",

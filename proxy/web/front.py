@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from proxy import clock
-from proxy.accounts.principals import Principals
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Observer, Outcome
 from proxy.headers import Header, request_id
+from proxy.limits.limit import Reservation
+from proxy.web.address import AddressOf
 from proxy.web.answer import Answer
-from proxy.web.auth import authenticate, authenticate_admin, authenticate_operator
+from proxy.web.auth import Doorkeeper
 from proxy.web.cors import Cors
 from proxy.web.guard import check
 from proxy.web.inbound import JSON_HEADERS, Inbound
+from proxy.web.keyless import Keyless
 
 if TYPE_CHECKING:
     from proxy.web.connection import ClientConnection
@@ -31,12 +33,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("hapax")
 
 Handler = Callable[[Inbound], Awaitable[None]]
+Settle = Callable[[Exchange], None]
+"""Completes a record that has ended and gives back what it held."""
 
 
 class Access(Enum):
     """Who may use a route."""
 
-    OPEN = "anyone"
+    PROBE = "anyone, however often"
+    OPEN = "anyone, within limits.keyless"
     CLIENT = "a client key"
     OPERATOR = "a client key or the admin key"
     ADMIN = "the admin key"
@@ -61,8 +66,11 @@ class Front:
     def __init__(
         self,
         routes: Sequence[Route],
-        principals: Principals,
+        doorkeeper: Doorkeeper,
+        keyless: Keyless,
+        address_of: AddressOf,
         cors: Cors,
+        settle: Settle,
         observers: Sequence[Observer],
         *,
         max_header_bytes: int,
@@ -79,8 +87,11 @@ class Front:
         )
         self.templates = [route.template for route in routes]
         """Every route, for the documentation."""
-        self._principals = principals
+        self._doorkeeper = doorkeeper
+        self._keyless = keyless
+        self._address_of = address_of
         self._cors = cors
+        self._settle = settle
         self._observers = observers
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
@@ -100,6 +111,7 @@ class Front:
         """Answer one request."""
         exchange, answer = self._admit(request)
         native = False
+        entered: Reservation | None = None
         try:
             answer.extra_lines = self._cors.lines(request.headers.get("Origin"))
             location = check(request, self._max_header_bytes)
@@ -115,11 +127,15 @@ class Front:
                 if self.active > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
-                inbound.principal = authenticate(request, self._principals)
+                inbound.principal = principal = await self._doorkeeper.client(request, exchange.client_ip)
+                if not principal.may_call(location.path):
+                    raise ProxyError("route_not_allowed")
             elif route.access is Access.OPERATOR:
-                inbound.principal = authenticate_operator(request, self._principals)
+                inbound.principal = await self._doorkeeper.operator(request, exchange.client_ip)
             elif route.access is Access.ADMIN:
-                inbound.principal = authenticate_admin(request, self._principals)
+                inbound.principal = await self._doorkeeper.admin(request, exchange.client_ip)
+            elif route.access is Access.OPEN:
+                entered = self._keyless.enter(exchange.client_ip)
             exchange.principal = inbound.principal.name
             if request.method not in route.methods:
                 raise ProxyError(
@@ -143,6 +159,7 @@ class Front:
         finally:
             if self.closing:
                 answer.close_after()
+            self._keyless.leave(entered)
             self._end(exchange)
         return answer
 
@@ -160,7 +177,9 @@ class Front:
         correlation = headers.get("X-Correlation-ID")
         exchange.correlation_id = exchange.id if correlation is None else request_id(correlation)
         peer = connection.peername
-        exchange.client_ip = str(peer[0]) if isinstance(peer, tuple) else ""
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        forwarded = headers.getall("X-Forwarded-For") if "X-Forwarded-For" in headers else ()
+        exchange.client_ip = self._address_of(address, forwarded)
         answer = connection.answer = Answer(exchange, connection, request)
         if self.draining:
             answer.close_after()
@@ -200,5 +219,6 @@ class Front:
         if not self.active:
             self.idle.set()
         exchange.ended = clock.now()
+        self._settle(exchange)
         for observer in self._observers:
             observer.ended(exchange)

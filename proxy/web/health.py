@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy import __version__, clock
-from proxy.accounts.principals import Principals
 from proxy.errors import ProxyError
 from proxy.providers.checks import Checks
-from proxy.web.auth import authenticate_operator
+from proxy.web.auth import Doorkeeper
 from proxy.web.inbound import Inbound
 
 
@@ -19,11 +18,11 @@ class Health:
     """The handlers of `/health`, `/live` and `/ready`."""
 
     def __init__(
-        self, checks: Checks, principals: Principals, services: list[str], draining: Callable[[], bool]
+        self, checks: Checks, doorkeeper: Doorkeeper, services: list[str], draining: Callable[[], bool]
     ) -> None:
         """*services* are the route templates whose health is the providers'."""
         self._checks = checks
-        self._principals = principals
+        self._doorkeeper = doorkeeper
         self._services = services
         self._draining = draining
         self._started = clock.now()
@@ -40,7 +39,7 @@ class Health:
             "timestamp": clock.iso(clock.wall()),
             "uptime": round(clock.now() - self._started, 3),
         }
-        if self._may_read(inbound):
+        if self._doorkeeper.knows(inbound.request):
             verdict = "healthy" if usable else "unhealthy"
             body["services"] = dict.fromkeys(self._services, verdict)
             body["providers"] = providers
@@ -51,7 +50,7 @@ class Health:
         path = inbound.location.path.rstrip("/")
         name = path.removeprefix("/health/provider/")
         if name != path:
-            authenticate_operator(inbound.request, self._principals)
+            await self._doorkeeper.operator(inbound.request, inbound.exchange.client_ip)
             facts = self._checks.facts().get(name)
             if facts is None:
                 raise ProxyError("unknown_url", "There is no provider of that name.")
@@ -72,10 +71,3 @@ class Health:
         ready = usable and self._checks.known.is_set() and not self._draining()
         body = {"status": "ready" if ready else "not_ready", "timestamp": clock.iso(clock.wall())}
         inbound.send_json(body, 200 if ready else 503)
-
-    def _may_read(self, inbound: Inbound) -> bool:
-        try:
-            authenticate_operator(inbound.request, self._principals)
-        except ProxyError:
-            return False
-        return True

@@ -19,6 +19,8 @@ from proxy.relay.endpoints import operation
 from proxy.relay.question import Question
 from proxy.relay.relay import Relay
 from proxy.settings import Processing
+from proxy.usage import estimate
+from proxy.web.admission import Admission
 from proxy.web.inbound import Inbound
 
 MAX_FUNCTION_DESCRIPTION = 5 * 1024
@@ -61,8 +63,9 @@ class Captured:
 class Native:
     """The handler of `/v1/completion`, and of `/v1/completions` without a prompt."""
 
-    def __init__(self, relay: Relay, pool: Pool, processing: Processing) -> None:
+    def __init__(self, relay: Relay, admission: Admission, pool: Pool, processing: Processing) -> None:
         self._relay = relay
+        self._admission = admission
         self._pool = pool
         self._templates = processing.request_templates
         self._formatting = processing.response_formatting
@@ -85,11 +88,14 @@ class Native:
         messages = self._messages(value, kind.group(1) if kind else "")
         exchange.model = model
         body = orjson.dumps({"model": model, "messages": messages})
+        asked = operation("/chat/completions")
+        prompt = estimate(len(body))
+        await self._admission.admit(inbound, asked, prompt, None)
         captured = Captured()
         question = Question(
             "POST",
             "/chat/completions",
-            operation("/chat/completions"),
+            asked,
             b"content-type: application/json\r\n",
             body,
             {},
@@ -98,6 +104,7 @@ class Native:
             repeatable=True,
             patience=None,
             may_use=inbound.principal.may_use,
+            prompt_tokens=prompt,
         )
         await self._relay.relay(exchange, question, captured)
         if not captured.whole:

@@ -17,6 +17,8 @@ from proxy.providers.pool import Pool
 from proxy.relay.endpoints import Operation, operation
 from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
+from proxy.usage import expected_prompt, most_completion
+from proxy.web.admission import Admission
 from proxy.web.inbound import Inbound
 from proxy.web.native import Native
 
@@ -27,8 +29,9 @@ PEEKED_UPLOAD = 64 * 1024
 class OpenAI:
     """The handlers below `/v1`."""
 
-    def __init__(self, relay: Relay, pool: Pool, checks: Checks, native: Native) -> None:
+    def __init__(self, relay: Relay, admission: Admission, pool: Pool, checks: Checks, native: Native) -> None:
         self._relay = relay
+        self._admission = admission
         self._pool = pool
         self._checks = checks
         self._native = native
@@ -68,6 +71,8 @@ class OpenAI:
                 raise ProxyError("model_not_allowed", param="model")
         exchange.model = found.model or ""
         exchange.stream = found.stream
+        prompt = expected_prompt(body, value) if type(body) is bytes else 0
+        await self._admission.admit(inbound, asked, prompt, most_completion(value))
         await self._relay.relay(
             exchange,
             Question(
@@ -82,6 +87,7 @@ class OpenAI:
                 _repeatable(asked, request, value),
                 _patience(request),
                 inbound.principal.may_use,
+                prompt,
             ),
             inbound.answer,
         )

@@ -174,3 +174,10 @@ async def eventually(simulator: Simulator, found: Callable[[Request], bool] = bo
         while not (matching := [record for record in calls(simulator) if found(record)]):
             await simulator.seen(simulator.ledger.seen + 1)
     return matching[0]
+
+
+async def becomes(true: Callable[[], object]) -> None:
+    """Wait until *true* says so: for what no event tells."""
+    async with asyncio.timeout(PATIENCE):
+        while not true():  # noqa: ASYNC110 - a look now and then is all there is
+            await asyncio.sleep(0.002)

@@ -1,0 +1,94 @@
+"""
+The state between calls as an operator sees it: limits, queue, keys and ledger, read when the page is asked for.
+
+Numbers their owners keep anyway; it counts nothing itself.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from proxy.accounts.ledger import Ledger
+from proxy.accounts.principals import Principals
+from proxy.accounts.watch import KeyWatch
+from proxy.limits.limit import Limits
+from proxy.limits.queue import Queue
+from proxy.limits.queue_file import QueueFile
+
+
+class StateCollector(Collector):
+    """One family after the other; those of rooms that are not in use stay away."""
+
+    def __init__(
+        self,
+        hits: Mapping[str, int],
+        limits: Limits,
+        principals: Principals,
+        watch: KeyWatch | None,
+        ledger: Ledger | None,
+        queue: Queue | None,
+        queue_file: QueueFile | None,
+    ) -> None:
+        """*hits*: calls refused by a limit, by principal."""
+        self._hits = hits
+        self._limits = limits
+        self._principals = principals
+        self._watch = watch
+        self._ledger = ledger
+        self._queue = queue
+        self._queue_file = queue_file
+
+    def collect(self) -> Iterator[Metric]:
+        """What there is to tell now."""
+        hits = CounterMetricFamily("hapax_rate_limit_hits", "Calls refused by a limit, by key.", labels=("client",))
+        for principal, count in self._hits.items():
+            hits.add_metric((principal,), count)
+        yield hits
+        yield GaugeMetricFamily("hapax_keys", "Client keys known.", value=len(self._principals))
+        yield from self._shared()
+        yield from self._stored()
+        yield from self._waiting()
+
+    def _shared(self) -> Iterator[Metric]:
+        limits = self._limits
+        yield GaugeMetricFamily(
+            "hapax_state_available", "1 while the shared state answers, or none is needed.", value=limits.available
+        )
+        yield CounterMetricFamily("hapax_state_failures", "Times it did not answer.", value=limits.failures_total)
+        yield CounterMetricFamily(
+            "hapax_state_fallbacks", "Decisions made from a local share meanwhile.", value=limits.fallbacks_total
+        )
+        yield CounterMetricFamily("hapax_state_round_trips", "Questions asked of it.", value=limits.round_trips_total)
+
+    def _stored(self) -> Iterator[Metric]:
+        if self._watch is None or self._ledger is None:
+            return
+        ledger = self._ledger
+        reachable = self._watch.reachable and ledger.available
+        yield GaugeMetricFamily("hapax_store_available", "1 while the store can be read and written.", value=reachable)
+        yield GaugeMetricFamily("hapax_ledger_buffered", "Rows of usage not written yet.", value=ledger.buffered)
+        yield CounterMetricFamily("hapax_ledger_rows", "Rows of usage written.", value=ledger.rows_total)
+        yield CounterMetricFamily("hapax_ledger_dropped", "Rows of usage lost.", value=ledger.dropped_total)
+        yield CounterMetricFamily("hapax_ledger_failures", "Writes that failed.", value=ledger.failures_total)
+        yield GaugeMetricFamily(
+            "hapax_ledger_flush_seconds", "Seconds the last write took.", value=ledger.last_flush_seconds
+        )
+
+    def _waiting(self) -> Iterator[Metric]:
+        queue, file = self._queue, self._queue_file
+        if queue is not None:
+            yield GaugeMetricFamily("hapax_queue_running", "Calls that have a place.", value=queue.running)
+            yield GaugeMetricFamily("hapax_queue_waiting", "Calls that wait for one.", value=queue.waiting)
+            yield GaugeMetricFamily("hapax_queue_size", "Calls that may wait.", value=queue.size)
+            yield CounterMetricFamily(
+                "hapax_queue_full", "Calls refused: the queue was full.", value=queue.refused_full
+            )
+            yield CounterMetricFamily("hapax_queue_timeouts", "Calls that waited in vain.", value=queue.timed_out)
+        if file is not None:
+            yield CounterMetricFamily(
+                "hapax_queue_file_failures",
+                "Times the size of the queue could not be read or saved.",
+                value=file.load_failures + file.save_failures,
+            )

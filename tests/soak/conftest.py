@@ -1,0 +1,26 @@
+"""What the soak starts once for all its tests; collected only on demand, since it takes minutes."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from proxy.simulator import Simulator
+from tests.accounts.conftest import postgres_server, postgres_url, sqlite_url, store_url  # noqa: F401 - fixtures
+from tests.rigs.redis import RedisServer, redis_server
+
+collect_ignore_glob = [] if os.environ.get("HAPAX_SOAK") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """One Redis. Whoever stops or freezes it sees to it that it answers again."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def backup() -> AsyncIterator[Simulator]:
+    """A second provider."""
+    async with Simulator() as running:
+        yield running

@@ -1,0 +1,148 @@
+"""
+Proofs that processes which share limits over Redis admit exactly what one would: no call more and, in the end, no less.
+
+Each repetition has a key of its own, so that none finds what another left.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.simulator import Simulator
+from tests.rigs.cluster import Cluster
+from tests.spec.wire import ask, calls, target
+
+from .bursts import Lines, exact_question, question
+
+PROCESSES = 4
+LIMIT = 100
+ASKED = 200
+RETURNED_WITHIN = 2.0
+"""Seconds in which what one process was lent and does not use is there for the others."""
+
+
+@dataclass(slots=True)
+class Admissions:
+    """What the repetitions came to."""
+
+    admitted: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    in_the_burst: list[int] = field(default_factory=list)
+    """Of a budget: calls admitted at once, before what is lent has gone back."""
+    late: int = 0
+    """Repetitions that lasted long enough for a minute's limit to let one more in, and did."""
+
+    def __str__(self) -> str:
+        counted = {count: self.admitted.count(count) for count in sorted(set(self.admitted))}
+        spread = {count: self.in_the_burst.count(count) for count in sorted(set(self.in_the_burst))}
+        longest = max(self.seconds, default=0.0)
+        return (
+            f"{len(self.admitted)} repetitions of {ASKED} calls over {PROCESSES} processes: admitted {counted}"
+            f"{f', at once {spread}' if spread else ''}, {self.late} of them late; longest {longest:.2f} s"
+        )
+
+
+def key_of(kind: str, repetition: int) -> str:
+    return f"hpx_{kind}_{repetition:05d}_0123456789abcdef"
+
+
+def settings(simulator: Simulator, redis_url: str, repetitions: int) -> dict[str, Any]:
+    """Keys for so many repetitions of each kind."""
+    _, tokens = exact_question(key_of("budget", 0))
+    limits: dict[str, dict[str, Any]] = {
+        "rate": {"limits": {"requests_per_minute": LIMIT}},
+        "place": {"limits": {"concurrent": LIMIT}},
+        "budget": {"budget": {"tokens": LIMIT * tokens, "per": "month"}},
+    }
+    keys = [
+        {"name": f"{kind}-{i}", "key": key_of(kind, i), **limited}
+        for kind, limited in limits.items()
+        for i in range(repetitions)
+    ]
+    return {
+        "providers": {"sim": target(simulator)},
+        "auth": {"keys": keys},
+        "store": {"url": ""},
+        "state": {"url": redis_url},
+        "health_check": {"enabled": False},
+    }
+
+
+async def requests_a_minute(running: Cluster, repetitions: range) -> Admissions:
+    """Bursts against a limit of requests per minute."""
+    found = Admissions()
+    async with Lines(running.ports, ASKED) as lines:
+        for i in repetitions:
+            burst = await lines.burst(question(key_of("rate", i)))
+            assert not burst.others, burst.others[0]
+            assert burst.admitted + burst.refused == ASKED
+            # A hundred a minute are one more every 0.6 s.
+            most = LIMIT + int(burst.seconds * LIMIT / 60)
+            assert LIMIT <= burst.admitted <= most, f"{burst.admitted} admitted in {burst.seconds:.2f} s"
+            found.late += burst.admitted > LIMIT
+            found.admitted.append(burst.admitted)
+            found.seconds.append(burst.seconds)
+            _progress(i, repetitions)
+    return found
+
+
+async def calls_at_once(running: Cluster, simulator: Simulator, repetitions: range) -> Admissions:
+    """Calls that last, against a limit of calls at once."""
+    found = Admissions()
+    for i in repetitions:
+        # It keeps a bounded number of requests, and these are all that count here.
+        simulator.ledger.clear()
+        began = time.monotonic()
+        async with Lines(running.ports, ASKED) as lines:
+            for wire in lines.wires:
+                wire.send(question(key_of("place", i), "sim-1:silence"))
+            refused = 0
+            answering = {asyncio.ensure_future(wire.response()) for wire in lines.wires}  # noqa: TID251 - held
+            try:
+                async with asyncio.timeout(10):
+                    while len(answering) > LIMIT or len(calls(simulator)) < LIMIT:
+                        done, answering = await asyncio.wait(
+                            answering, timeout=0.02, return_when=asyncio.FIRST_COMPLETED
+                        )
+                        for each in done:
+                            assert each.result().status == 429, each.result()
+                            refused += 1
+            finally:
+                for each in answering:
+                    each.cancel()
+                await asyncio.gather(*answering, return_exceptions=True)
+        admitted = len(calls(simulator))
+        assert (admitted, refused) == (LIMIT, ASKED - LIMIT)
+        found.admitted.append(admitted)
+        found.seconds.append(time.monotonic() - began)
+        _progress(i, repetitions)
+    return found
+
+
+async def a_budget(running: Cluster, repetitions: range) -> Admissions:
+    """Bursts against a budget: never more than it pays for, and all of that once unused leases are back."""
+    found = Admissions()
+    async with Lines(running.ports, ASKED) as lines:
+        for i in repetitions:
+            asked, _ = exact_question(key_of("budget", i))
+            burst = await lines.burst(asked)
+            assert not burst.others, burst.others[0]
+            admitted = burst.admitted
+            assert admitted <= LIMIT
+            deadline = time.monotonic() + RETURNED_WITHIN
+            while admitted < LIMIT and time.monotonic() < deadline:
+                answer = await ask(running.ports[admitted % PROCESSES], asked)
+                admitted += answer.status == 200
+            refusals = [(await ask(port, asked)).code for port in running.ports]
+            assert (admitted, set(refusals)) == (LIMIT, {"insufficient_quota"})
+            found.admitted.append(admitted)
+            found.in_the_burst.append(burst.admitted)
+            found.seconds.append(burst.seconds)
+            _progress(i, repetitions)
+    return found
+
+
+def _progress(done: int, repetitions: range) -> None:
+    if done % 100 == 99:
+        print(f"  {done + 1} of {len(repetitions)} repetitions", flush=True)
