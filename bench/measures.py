@@ -22,7 +22,8 @@ SETTLE = 0.25
 """Seconds between a beginning and the moment from which it counts."""
 EVENTS_BESIDE_TOKENS = 3
 """The role, the finish and `[DONE]`."""
-NAMES = ("gateway", "control")
+NAMES = ("gateway", "control", "plain", "shared")
+"""The gateway as deployed, what it is compared with, and what tells the cost of limits: none, and those in Redis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ class Plan:
     def seconds(self) -> float:
         """About how long the run takes."""
         streams = self.events * self.pace + self.ramp + 1
-        slices = 2 * (self.request_seconds + 0.3) + 3 * (self.latency_seconds + 0.15)
-        return self.rounds * (2 + 2 * streams + self.slices * slices)
+        count = len(NAMES)
+        slices = count * (self.request_seconds + 0.3) + (count + 1) * (self.latency_seconds + 0.15)
+        return self.rounds * (3 + count * streams + self.slices * slices)
 
 
 FULL = Plan()
@@ -125,11 +127,11 @@ class Run:
         """Its median."""
         return median(self.values(name, figure))
 
-    def ratios(self, figure: str) -> list[float]:
-        """What the gateway costs in terms of the control, by round; above 1 the gateway costs more."""
-        pairs = zip(self.values("gateway", figure), self.values("control", figure), strict=True)
+    def ratios(self, figure: str, name: str = "gateway", base: str = "control") -> list[float]:
+        """What one subject costs in terms of another, by round; above 1 it costs more."""
+        pairs = zip(self.values(name, figure), self.values(base, figure), strict=True)
         inverse = figure == "requests_per_second"
-        return [control / gateway if inverse else gateway / control for gateway, control in pairs]
+        return [other / one if inverse else one / other for one, other in pairs]
 
     @staticmethod
     def figures() -> list[str]:
@@ -185,6 +187,7 @@ class Bench:
         self._tell = tell
         self._run = Run(plan)
         self._round = 0
+        self._redis = 0
 
     @property
     def steps(self) -> int:
@@ -206,7 +209,11 @@ class Bench:
         gc.collect()
         gc.disable()
         try:
-            with subjects.provider(load_core, self._scratch) as provider:
+            with (
+                subjects.provider(load_core, self._scratch) as provider,
+                subjects.redis(load_core, self._scratch) as redis,
+            ):
+                self._redis = redis
                 for number in range(1, self._plan.rounds + 1):
                     self._round = number
                     await self._one_round(provider, subject_core)
@@ -221,8 +228,10 @@ class Bench:
         with (
             subjects.gateway(provider.url, core, self._scratch) as gateway,
             subjects.control(provider.url, core, self._scratch) as control,
+            subjects.plain(provider.url, core, self._scratch) as plain,
+            subjects.shared(provider.url, core, self._scratch, self._redis) as shared,
         ):
-            turns = [(gateway, Figures()), (control, Figures())]
+            turns = [(subject, Figures()) for subject in (gateway, control, plain, shared)]
             if self._round % 2 == 0:
                 turns.reverse()
             for subject, _ in turns:

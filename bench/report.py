@@ -48,6 +48,11 @@ ROWS = (
 )
 
 
+COMPARED = ("gateway", "control")
+ADDED = (("gateway", "limits in memory", 1.15), ("shared", "limits in Redis", 1.35))
+"""What keys, limits and ledger may add to the CPU of a request, as a ratio to the gateway without them."""
+
+
 def disturbed(run: Run) -> float:
     """The share of the time in which something else on the machine held up requests."""
     return median(
@@ -69,6 +74,10 @@ def exceeded(run: Run) -> list[str]:
             found.append(f"{row.title}: {ratio:.2f} times the control, the limit is {row.ratio_limit:g}")
         if row.limit is not None and not value <= row.limit:
             found.append(f"{row.title}: {row.form.format(value)}, the limit is {row.form.format(row.limit)}")
+    for name, words, most in ADDED:
+        added = median(run.ratios("cpu_per_request_us", name, "plain"))
+        if not added <= most:
+            found.append(f"{words}: {added:.2f} times the CPU per request without, the limit is {most:g}")
     return found
 
 
@@ -100,7 +109,7 @@ def show(run: Run, console: Console) -> None:
     """Print the table, and below it how busy the load side was and what is wrong."""
     plan = run.plan
     table = Table(title=f"{plan.rounds} round{'s'[: plan.rounds - 1]}, medians", title_justify="left")
-    for title in ("", *NAMES, "ratio", "of rounds", "limit"):
+    for title in ("", *COMPARED, "ratio", "of rounds", "limit"):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     broken = {sentence.partition(":")[0] for sentence in exceeded(run)}
     for row in ROWS:
@@ -110,13 +119,29 @@ def show(run: Run, console: Console) -> None:
             limit = row.form.format(row.limit)
         table.add_row(
             row.title,
-            *(row.form.format(run.value(name, row.figure)) for name in NAMES),
+            *(row.form.format(run.value(name, row.figure)) for name in COMPARED),
             f"{median(ratios):.2f}",
             f"{min(ratios):.2f} - {max(ratios):.2f}",
             limit,
             style="red" if row.title in broken else None,
         )
     console.print(table)
+    added = Table(title="keys, limits and ledger, beside the gateway without them", title_justify="left")
+    for title in ("", "CPU per request", "ratio", "of rounds", "limit", "p99 at one connection", "CPU per SSE event"):
+        added.add_column(title, justify="right" if title else "left", no_wrap=True)
+    for name, words, most in (("plain", "none", None), *ADDED):
+        ratios = run.ratios("cpu_per_request_us", name, "plain")
+        added.add_row(
+            words,
+            f"{run.value(name, 'cpu_per_request_us'):.0f} us",
+            f"{median(ratios):.2f}",
+            f"{min(ratios):.2f} - {max(ratios):.2f}",
+            "" if most is None else f"{most:g}",
+            f"{run.value(name, 'latency_p99_ms'):.3f} ms",
+            f"{run.value(name, 'cpu_per_event_us'):.1f} us",
+            style="red" if words in broken else None,
+        )
+    console.print(added)
     console.print(f"p50 at one connection of the provider itself: {median(run.direct_p50_ms):.3f} ms", highlight=False)
     for measure in ("requests", "streams"):
         used = [each for each in run.usage if each.measure == measure]
@@ -135,6 +160,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "median": {name: {figure: run.value(name, figure) for figure in run.figures()} for name in NAMES},
         "ratio": {figure: median(run.ratios(figure)) for figure in run.figures()},
+        "added": {name: median(run.ratios("cpu_per_request_us", name, "plain")) for name, _, _ in ADDED},
         "direct_p50_ms": run.direct_p50_ms,
         "rounds": [{name: asdict(figures) for name, figures in by_name.items()} for by_name in run.rounds],
         "usage": [asdict(each) for each in run.usage],

@@ -8,9 +8,12 @@ import os
 import re
 import resource
 import selectors
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -21,15 +24,39 @@ DESCRIPTORS = 8192
 """Enough for the most streams, with two sockets each."""
 
 KEY = "bench-key-that-opens-nothing"
-GATEWAY = """\
+BARE = """\
 server: {{host: 127.0.0.1, port: 0, drain_delay: 0s}}
-auth:
-  keys: [{{name: bench, key: {key}}}]
 providers:
   sim: {{type: compatible, base_url: "{upstream}/v1", models: ["sim-*"]}}
 logging: {{level: info, format: json}}
 metrics: {{enabled: true}}
 """
+PLAIN = (
+    BARE
+    + """\
+store: {{url: ""}}
+"""
+)
+"""Without keys, limits and ledger: what those cost is the difference to the others."""
+GATEWAY = (
+    BARE
+    + """\
+auth:
+  keys:
+    - name: bench
+      key: {key}
+      limits: {{requests_per_minute: 60000000, tokens_per_minute: 60000000000, concurrent: 100000}}
+      budget: {{usd: 1000000, per: month}}
+store: {{url: "sqlite:///{scratch}/{name}.db"}}
+"""
+)
+"""As it is deployed. The limits are real and never reached."""
+SHARED = (
+    GATEWAY
+    + """\
+state: {{url: "redis://127.0.0.1:{redis}/0"}}
+"""
+)
 
 
 class StartError(Exception):
@@ -143,10 +170,56 @@ def provider(core: int, scratch: Path) -> Subject:
 
 
 def gateway(upstream: str, core: int, scratch: Path) -> Subject:
-    """This gateway as it is deployed: with a client key, metrics, and its access log written to a file."""
-    config = scratch / "hapax.yaml"
-    config.write_text(GATEWAY.format(key=KEY, upstream=upstream))
-    return Subject("gateway", ["proxy", "serve", "--config", str(config)], core, scratch / "gateway.log")
+    """This gateway as it is deployed: keys, limits, a ledger, metrics, and its access log written to a file."""
+    return _hapax("gateway", GATEWAY, upstream, core, scratch)
+
+
+def plain(upstream: str, core: int, scratch: Path) -> Subject:
+    """The same without keys, limits and ledger."""
+    return _hapax("plain", PLAIN, upstream, core, scratch)
+
+
+def shared(upstream: str, core: int, scratch: Path, redis: int) -> Subject:
+    """The same with its limits in the Redis on port *redis*."""
+    return _hapax("shared", SHARED, upstream, core, scratch, redis)
+
+
+def _hapax(name: str, settings: str, upstream: str, core: int, scratch: Path, redis: int = 0) -> Subject:
+    config = scratch / f"{name}.yaml"
+    for old in scratch.glob(f"{name}.db*"):
+        old.unlink()
+    config.write_text(settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis))
+    return Subject(name, ["proxy", "serve", "--config", str(config)], core, scratch / f"{name}.log")
+
+
+@contextmanager
+def redis(core: int, scratch: Path) -> Iterator[int]:
+    """A Redis of our own, beside provider and load; its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(scratch)]
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise StartError("redis-server is not installed; scripts/setup-tests.sh installs it") from None
+    try:
+        os.sched_setaffinity(process.pid, {core})
+        _wait_until_open(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise StartError("redis-server did not start")
 
 
 def control(upstream: str, core: int, scratch: Path) -> Subject:
