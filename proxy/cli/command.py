@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import check, keys, serve, simulate
+from proxy.cli import backup, check, keys, serve, simulate, usage
 
 app = typer.Typer(
     name="hapax",
@@ -25,6 +25,9 @@ app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("simulate")(simulate.simulate)
 app.add_typer(keys.app, name="keys")
+app.command("usage")(usage.usage)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 
 @app.callback(invoke_without_command=True)

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from proxy.settings.models import is_glob, most_specific, split_target
 from proxy.settings.problems import Problem
 from proxy.settings.providers import PRESETS
+from proxy.settings.secrets import weakness
 from proxy.settings.shape import Place
 from proxy.settings.whole import Settings
 
@@ -40,9 +41,6 @@ def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> It
         for name in settings.provider_preference:
             if name not in providers:
                 yield f"provider_preference: there is no provider `{name}`; it is skipped"
-    for path, secret in _client_secrets(settings):
-        if _placeholder(secret):
-            yield f"{path}: looks like a placeholder; make a real key with {MAKE_A_KEY}"
     for name, provider in settings.providers.items():
         if any(_placeholder(key) for key in provider.keys):
             yield f"providers.{name}.api_key: looks like a placeholder; the provider will refuse it"
@@ -140,6 +138,9 @@ def _client_keys(settings: Settings) -> Iterator[Problem]:
         if value in holders:
             yield Problem(path, f"is the same secret as {holders[value]}; every key must be its own")
         holders.setdefault(value, path)
+        weak = weakness(value)
+        if weak is not None:
+            yield Problem(path, f"{weak}; make a real key with {MAKE_A_KEY}")
 
 
 def _client_secrets(settings: Settings) -> Iterator[tuple[str, SecretStr]]:

@@ -109,7 +109,7 @@ def response_stream(question: Question, completion: Completion) -> Stream:
     closing.append(say(f"response.{status}", response={**ended, "output": [item]}))
     error = {"code": "server_error", "message": "The server had an error while processing your request.", "param": None}
     bill = Bill(completion.prompt_tokens, completion.completion_tokens)
-    return Stream(deltas, opening, closing, say("error", **error), bill)
+    return Stream(deltas, opening, closing, failure=say("error", **error), bill=bill)
 
 
 def message(question: Question, completion: Completion) -> dict[str, Any]:
@@ -171,6 +171,6 @@ def message_stream(question: Question, completion: Completion) -> Stream:
             say("message_delta", delta=stop, usage={"output_tokens": completion.completion_tokens}),
             say("message_stop"),
         ],
-        say("error", error={"type": "overloaded_error", "message": "Overloaded"}),
-        Bill(completion.prompt_tokens, completion.completion_tokens),
+        failure=say("error", error={"type": "overloaded_error", "message": "Overloaded"}),
+        bill=Bill(completion.prompt_tokens, completion.completion_tokens),
     )

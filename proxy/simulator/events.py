@@ -49,7 +49,8 @@ def pieces_of(stream: Stream, directives: Directives) -> list[Piece]:
         at = min(max(directives.position("duplicate") or 1, 1), len(pieces))
         pieces.insert(at, Piece(pieces[at - 1].data))
     if "comments" in directives:
-        pieces = [Piece(COMMENT + piece.data, piece.paced, piece.bill) for piece in pieces]
+        # Not before what comes only when asked for: whether it was asked for must show in nothing else.
+        pieces = [p if p.data == stream.extra else replace(p, data=COMMENT + p.data) for p in pieces]
     pieces = [Piece(spelt(piece.data, directives), piece.paced, piece.bill) for piece in pieces]
     if "bom" in directives and pieces:
         pieces[0] = Piece(b"\xef\xbb\xbf" + pieces[0].data, pieces[0].paced, pieces[0].bill)

@@ -29,6 +29,8 @@ class Stream:
     """What comes before the first token, all at once."""
     closing: list[bytes] = field(default_factory=list)
     """What comes after the last token, all at once."""
+    extra: bytes = b""
+    """The one of them that would not come unasked: the chunk that tells usage."""
     failure: bytes = b""
     """How this dialect says inside a stream that it failed."""
     bill: Bill = NOTHING
@@ -146,6 +148,7 @@ def _stream(
     deltas: list[bytes],
     closing: list[bytes],
 ) -> Stream:
-    if counts_usage(question):
-        closing.append(event({**base, "choices": [], "usage": usage_of(question, completion)}))
-    return Stream(deltas, opening, [*closing, DONE], failure(), bill_of(question, completion))
+    usage = usage_of(question, completion) if counts_usage(question) else None
+    extra = b"" if usage is None else event({**base, "choices": [], "usage": usage})
+    closing += [extra, DONE] if extra else [DONE]
+    return Stream(deltas, opening, closing, extra, failure(), bill_of(question, completion))

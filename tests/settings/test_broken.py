@@ -65,13 +65,42 @@ BROKEN = [
         "models.a.context_fallbacks",
         "a -> b-1 -> a",
     ),
-    ("client key without a name", "auth: {keys: [{key: k}]}", "auth.keys[0].name", "is required"),
+    ("client key without a name", "auth: {keys: [{key: hpx_k1_3f9a81c7d2e5}]}", "auth.keys[0].name", "is required"),
     ("empty client key", "auth: {keys: [{name: a, key: '${K}'}]}", "auth.keys[0].key", "K is empty"),
-    ("same name", "auth: {keys: [{name: a, key: k}, {name: a, key: l}]}", "auth.keys[1].name", "auth.keys[0]"),
-    ("same key", "auth: {keys: [{name: a, key: k}, {name: b, key: k}]}", "auth.keys[1].key", "auth.keys[0].key"),
-    ("admin key of a client", "auth: {keys: [{name: a, key: k}], admin_key: k}", "auth.admin_key", "auth.keys[0].key"),
-    ("open to the world", "server: {host: 0.0.0.0}", "auth.keys", "secrets.token_urlsafe"),
-    ("open to the world by IPv6", "server: {host: '::'}", "auth.keys", "127.0.0.1"),
+    (
+        "same name",
+        "auth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5}, {name: a, key: hpx_l2_b07d44e9a6c1}]}",
+        "auth.keys[1].name",
+        "auth.keys[0]",
+    ),
+    (
+        "same key",
+        "auth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5}, {name: b, key: hpx_k1_3f9a81c7d2e5}]}",
+        "auth.keys[1].key",
+        "auth.keys[0].key",
+    ),
+    (
+        "admin key of a client",
+        "auth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5}], admin_key: hpx_k1_3f9a81c7d2e5}",
+        "auth.admin_key",
+        "auth.keys[0].key",
+    ),
+    ("open to the world", "server: {host: 0.0.0.0}\nstore: {url: ''}", "auth.keys", "secrets.token_urlsafe"),
+    ("open to the world by IPv6", "server: {host: '::'}\nstore: {url: ''}", "auth.keys", "127.0.0.1"),
+    ("placeholder key", "auth: {keys: [{name: a, key: changeme}]}", "auth.keys[0].key", "looks like a placeholder"),
+    ("short admin key", "auth: {admin_key: 8fj3k}", "auth.admin_key", "fewer than 16 characters"),
+    (
+        "workers that cannot keep limits",
+        "server: {workers: 2}\nlimits: {default: {requests_per_minute: 5}}",
+        "state.url",
+        "limits.default cannot be kept",
+    ),
+    (
+        "workers that cannot keep a key's budget",
+        "server: {workers: 2}\nauth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5, budget: {usd: 1}}]}",
+        "state.url",
+        "redis://127.0.0.1:6379/0",
+    ),
     ("missing certificate", "server: {tls: {cert_file: c, key_file: k}}", "server.tls.cert_file", "cannot be read"),
     ("half of tls", "server: {tls: {cert_file: c}}", "server.tls.key_file", "is required"),
     ("http3 without certificate", "server: {http3: {enabled: true}}", "server.http3.tls_cert_file", "is required"),
@@ -90,7 +119,12 @@ BROKEN = [
     ("route without handler", "routes: [{path: /v1/x}]", "routes[0].handler", "is required"),
     ("route with an empty version", "routes: [{path: /x, handler: h, version: ''}]", "routes[0].version", "empty"),
     ("route path", "routes: [{path: x, handler: completion}]", "routes[0].path", "begins with /"),
-    ("budget", "auth: {keys: [{name: a, key: k, budget: {usd: -1}}]}", "auth.keys[0].budget.usd", "more than 0"),
+    (
+        "budget",
+        "auth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5, budget: {usd: -1}}]}",
+        "auth.keys[0].budget.usd",
+        "more than 0",
+    ),
     ("sample ratio", "tracing: {sample_ratio: 2}", "tracing.sample_ratio", "at most 1"),
 ]
 
@@ -107,6 +141,7 @@ def test_all_problems_are_reported_at_once(refused) -> None:
     problems = refused(
         """
         server: {port: -1, prot: 1, host: 0.0.0.0}
+        store: {url: ""}
         circuitBreaker: {maxRequests: none}
         providers:
           openai: {api_key: "${NOPE}", timeouts: {idle: soon}}

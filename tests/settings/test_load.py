@@ -138,7 +138,7 @@ def test_variables_reach_every_kind_of_setting(configured) -> None:
             "HAPAX_PROVIDERS__LOCAL_LLAMA__TIMEOUTS__IDLE": "7s",
             "HAPAX_PROVIDERS__LOCAL_LLAMA__MODELS": "a, b",
             "HAPAX_PROVIDER_PREFERENCE": '["local-llama"]',
-            "HAPAX_AUTH__KEYS": '[{"name": "me", "key": "k-1"}]',
+            "HAPAX_AUTH__KEYS": '[{"name": "me", "key": "hpx_k1_3f9a81c7d2e5"}]',
             "HAPAX_SERVER__CORS__ALLOW_ORIGINS": "http://a,http://b",
             "HAPAX_METRICS__AUTH": "false",
             "HAPAX_LIMITS": '{"routes": {"/v1/embeddings": {"concurrent": 3}}}',
@@ -244,11 +244,15 @@ def test_a_server_that_needs_no_key_may_have_none(configured) -> None:
 
 
 @pytest.mark.parametrize("key", ["changeme", "my-PLACEHOLDER-key", "sk-example", "test_123"])
-def test_a_placeholder_key_is_warned_about(configured, key: str) -> None:
-    warnings = configured(f"auth: {{keys: [{{name: a, key: {key}}}]}}").warnings
-    assert len(warnings) == 1
-    assert warnings[0].startswith("auth.keys[0].key: looks like a placeholder")
-    assert key not in warnings[0]
+def test_a_placeholder_for_a_providers_key_is_warned_about(configured, key: str) -> None:
+    warnings = configured(f"providers: {{openai: {{api_key: {key}}}}}").warnings
+    assert warnings == ["providers.openai.api_key: looks like a placeholder; the provider will refuse it"]
+
+
+def test_an_address_others_reach_may_get_its_keys_from_the_store(configured) -> None:
+    [warning] = configured("server: {host: 0.0.0.0}").warnings
+    assert warning.startswith("auth.keys: is empty while server.host (0.0.0.0) is reachable from other machines")
+    assert "`hapax keys create NAME`" in warning
 
 
 def test_a_missing_admin_key_is_warned_about(configured) -> None:
@@ -261,7 +265,10 @@ def test_loopback_needs_no_key(configured, host: str) -> None:
 
 
 def test_any_address_is_served_with_a_key(configured) -> None:
-    assert configured("server: {host: 0.0.0.0}\nauth: {keys: [{name: a, key: k}]}").settings.server.host == "0.0.0.0"
+    assert (
+        configured("server: {host: 0.0.0.0}\nauth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5}]}").settings.server.host
+        == "0.0.0.0"
+    )
 
 
 def test_a_glob_that_covers_its_own_fallback_is_no_circle(configured) -> None:

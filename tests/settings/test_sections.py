@@ -40,8 +40,8 @@ circuit_breaker: {max_requests: 1, interval: 2s, timeout: 3s, failure_threshold:
 health_check: {enabled: true, interval: 1s, timeout: 2s, failure_threshold: 3, probe: completion}
 auth:
   keys:
-    - {name: web, key: secret-e, models: [gpt-4o], limits: {concurrent: 5}, budget: {usd: 25, per: week}}
-  admin_key: secret-f
+    - {name: web, key: secret-e-3f9a81c7d2, models: [gpt-4o], limits: {concurrent: 5}, budget: {usd: 25, per: week}}
+  admin_key: secret-f-b07d44e9a6
 limits: {default: {requests_per_minute: 1}, routes: {/v1/embeddings: {tokens_per_minute: 2}}}
 store: {url: "postgresql://user:secret-g@host/db"}
 state: {url: "redis://:secret-h@host:6379/0"}
@@ -117,8 +117,10 @@ def test_secrets_appear_in_no_problem(refused) -> None:
     broken = EVERYTHING.replace("port: 1", "port: secret-a").replace("secret-b", '"secret-b x"')
     broken = broken.replace("type: 1", "type: secret-c").replace("level: debug", "level: secret-d")
     broken = broken.replace("secret-g@host", "secret-g@ho st").replace("redis://", "rediss:/")
-    broken = broken.replace("weight: 3", "weight: secret-e").replace("X-Team: secret-c", 'X-Team: "secret-c\\n"')
-    broken = broken.replace("ttl: 1h", "ttl: secret-f").replace("max_size: 1MiB", "max_size: secret-h")
+    broken = broken.replace("weight: 3", "weight: secret-e-3f9a81c7d2").replace(
+        "X-Team: secret-c", 'X-Team: "secret-c\\n"'
+    )
+    broken = broken.replace("ttl: 1h", "ttl: secret-f-b07d44e9a6").replace("max_size: 1MiB", "max_size: secret-h")
     problems = refused(broken)
     assert len(problems) >= 7
     assert not [secret for secret in SECRETS for problem in problems if secret in str(problem)]
@@ -174,13 +176,6 @@ def test_no_entry_speaks_for_a_name_nothing_matches() -> None:
 def test_what_has_no_effect_yet_is_listed_when_it_was_set(configured) -> None:
     assert without_effect(configured(EVERYTHING).settings) == [
         "server.workers",
-        "auth.keys[0].limits",
-        "auth.keys[0].budget",
-        "limits.default",
-        "limits.routes",
-        "store",
-        "state",
-        "queue",
         "cache",
         "logging.dir",
         "logging.redact_pii",
@@ -211,7 +206,7 @@ def test_what_asks_for_nothing_is_not_listed(configured) -> None:
 
 
 def test_a_setting_from_the_environment_is_listed_too(configured) -> None:
-    assert without_effect(configured("", {"HAPAX_QUEUE__ENABLED": "true"}).settings) == ["queue"]
+    assert without_effect(configured("", {"HAPAX_CACHE__ENABLED": "true"}).settings) == ["cache"]
 
 
 def test_the_list_of_idle_settings_names_real_ones() -> None:

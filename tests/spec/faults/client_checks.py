@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -435,6 +436,7 @@ async def idle_keep_alives(world: World) -> None:
 
 
 async def bad_keys(world: World) -> None:
+    codes: Counter[tuple[int, str]] = Counter()
     shapes = ["x", "' OR 1=1--", "x" * 8000, "Bearer", "sk-" + "0" * 48]
     cpu = door(world).cpu()
     before = len(world.upstream.ledger)
@@ -443,6 +445,9 @@ async def bad_keys(world: World) -> None:
             head = f"X-API-Key: {shapes[number % len(shapes)]}{number}\r\n"
             wire.send(get("/v1/files", head=head))
             answer = await wire.response("GET")
-            assert (answer.status, answer.code) == (401, "invalid_api_key")
+            codes[answer.status, answer.code] += 1
+    # An address may try so many in a minute (limits.keyless), and a few come back while they are tried.
+    assert codes.keys() == {(401, "invalid_api_key"), (429, "rate_limit_exceeded")}
+    assert 600 <= codes[401, "invalid_api_key"] <= 700
     assert door(world).cpu() - cpu < 1.0
     assert len(world.upstream.ledger) == before

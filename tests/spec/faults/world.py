@@ -30,8 +30,8 @@ from ..wire import PATIENCE, Response, ask, get
 from .words import Trial
 
 ROOT = Path(__file__).parents[3]
-KEY = "sk-client-canary"
-ADMIN = "sk-admin-canary"
+KEY = "sk-client-canary-of-tests"
+ADMIN = "sk-admin-canary-of-tests"
 PROVIDER_KEY = "sk-provider-canary"
 QUICK = {"connect": "300ms", "first_token": "600ms", "idle": "500ms"}
 PLENTY = {"connect": "5s", "first_token": "20s", "idle": "20s", "total": "60s"}
