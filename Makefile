@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench faults lint format lock generated clean
+.PHONY: demo test soak bench faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -13,6 +13,13 @@ test: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# The long proofs of docs/soak.md, whose figures it prints: half an hour at most.
+soak: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	HAPAX_SOAK=1 HAPAX_SOAK_REPEATS=$${HAPAX_SOAK_REPEATS:-1000} $(BIN)/python -m pytest -s -o timeout=1200 \
+	  tests/soak tests/limits/test_redis.py $(ARGS)
+	HAPAX_SOAK_REPEATS=100 $(BIN)/python -m pytest -s -o timeout=1200 tests/accounts/test_ledger_killed.py
 
 lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from proxy import peek
 from proxy.errors import ProxyError
 from proxy.peek import DESTINATIONS, MAX_DEPTH, Peek, boundary_of, peek_json, peek_multipart, read_json, with_model
 
@@ -334,3 +335,75 @@ def test_no_bytes_upset_the_reading_of_a_form(start: bytes) -> None:
     with suppress(ProxyError):
         found = peek_multipart(start, b"b")
         assert found.model is None or (found.span is not None and start[slice(*found.span)].decode() == found.model)
+
+
+ASKED = '"stream_options":{"include_usage":true}'
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ('{"stream":true}', '{"stream":true,' + ASKED + "}"),
+        (' {"stream" : true }\n', ' {"stream" : true ,' + ASKED + "}\n"),
+        ("{ }", "{ " + ASKED + "}"),
+        ('{"stream_options":null,"a":1}', "{" + ASKED + ',"a":1}'),
+        ('{"a":1,"stream_options" : null }', '{"a":1,"stream_options" : {"include_usage":true} }'),
+        ('{"stream_options":{},"a":{}}', "{" + ASKED + ',"a":{}}'),
+        ('{"stream_options":{ }}', '{"stream_options":{ "include_usage":true}}'),
+        ('{"stream_options":{"include_usage":false}}', "{" + ASKED + "}"),
+        ('{"stream_options":{"include_usage": null }}', '{"stream_options":{"include_usage": true }}'),
+        ('{"stream_options":{"x":[{"include_usage":false}]}}', None),
+        (
+            '{"stream_options":{"include_obfuscation":false, "include_usage" :false, "x":"}"},"a":"{"}',
+            '{"stream_options":{"include_obfuscation":false, "include_usage" :true, "x":"}"},"a":"{"}',
+        ),
+        (
+            r'{"a":{"stream_options":null},"stream\u005foptions":{"include\u005fusage":false}}',
+            r'{"a":{"stream_options":null},"stream\u005foptions":{"include\u005fusage":true}}',
+        ),
+        ('{"a":"\\"stream_options\\":null"}', '{"a":"\\"stream_options\\":null",' + ASKED + "}"),
+    ],
+)
+def test_usage_is_asked_for_and_nothing_else_changes(body: str, asked: str | None) -> None:
+    asked = asked or '{"stream_options":{"x":[{"include_usage":false}],"include_usage":true}}'
+    assert peek.with_usage_asked(body.encode(), json.loads(body)) == asked.encode()
+
+
+spelled_spaces = st.text(" \t\r\n", max_size=3)
+members = st.dictionaries(
+    st.text(max_size=5),
+    st.none() | st.booleans() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+    max_size=4,
+)
+
+
+@settings(deadline=None)
+@given(members, st.none() | members, spelled_spaces, spelled_spaces, st.booleans())
+def test_a_body_that_asks_for_usage_means_the_same_otherwise(
+    value: dict[str, Any], options: dict[str, Any] | None, before: str, behind: str, ascii_only: bool
+) -> None:
+    value = {"stream": True, **value, "stream_options": options}
+    body = json.dumps(value, separators=(before + "," + behind, behind + ":" + before), ensure_ascii=ascii_only)
+    asked = peek.with_usage_asked(body.encode(), value)
+    assert json.loads(asked) == {**value, "stream_options": {**(options or {}), "include_usage": True}}
+    assert list(json.loads(asked)) == list(value)
+
+
+@settings(deadline=None)
+@given(members, members, spelled_spaces, spelled_spaces)
+def test_a_member_goes_with_its_comma(first: dict[str, Any], last: dict[str, Any], before: str, behind: str) -> None:
+    rest = {**first, **last}
+    rest.pop("usage", None)
+    names = [name for name in first if name in rest]
+
+    def written(value: dict[str, Any]) -> bytes:
+        return json.dumps(value, separators=("," + behind, ":" + before)).encode()
+
+    whole = {**{name: rest[name] for name in names}, "usage": None, **rest}
+    start, end = peek.span_with_comma(written(whole), "usage")
+    assert written(whole)[:start] + written(whole)[end:] == written(rest)
+
+
+def test_a_member_that_is_not_there_has_no_place() -> None:
+    with pytest.raises(ValueError, match="no top-level usage"):
+        peek.span_with_comma(b'{"a":{"usage":null}}', "usage")

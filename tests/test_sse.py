@@ -48,7 +48,18 @@ class Recorder(Scanner):
 
 def facts(scanner: Scanner) -> dict[str, Any]:
     """Everything a scanner tells."""
-    names = ("events", "content", "error", "usage", "counted", "deltas", "text_bytes", "done", "whole", "between_events")
+    names = (
+        "events",
+        "content",
+        "error",
+        "usage",
+        "counted",
+        "deltas",
+        "text_bytes",
+        "done",
+        "whole",
+        "between_events",
+    )
     return {name: getattr(scanner, name) for name in names}
 
 
@@ -298,3 +309,70 @@ def test_a_longer_event_is_refused(piece: int, line_break: bytes) -> None:
 def test_many_events_together_may_be_longer_than_one() -> None:
     one = b"data:" + b"x" * (5 * 1024 * 1024) + b"\n\n"
     assert scan(Dialect.CHAT, *[one] * 5).events == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "deltas", "size"),
+    [
+        ({"content": "word"}, 1, 4),
+        ({"role": "assistant", "content": "é"}, 1, 2),
+        ({"content": ""}, 0, 0),
+        ({"role": "assistant", "content": None, "tool_calls": []}, 0, 0),
+        ({"content": None, "refusal": "no"}, 1, 2),
+        ({"reasoning_content": "hm", "content": ""}, 1, 2),
+        ({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}]}, 1, 3),
+        ({"function_call": {"arguments": '{"a'}}, 1, 3),
+        ({"odd": [[["deep"]]]}, 1, 0),
+        ({"odd": 7}, 1, 0),
+    ],
+)
+def test_what_a_model_generates_is_counted(fields: dict[str, Any], deltas: int, size: int) -> None:
+    scanner = scan(Dialect.CHAT, delta(**fields), delta(finish="stop"))
+    assert (scanner.deltas, scanner.text_bytes) == (deltas, size)
+
+
+def test_every_choice_counts_and_so_does_what_comes_with_the_finish() -> None:
+    scanner = scan(Dialect.CHAT, delta(0, content="a"), delta(1, content="bc"), delta(1, "stop", content="d"))
+    assert (scanner.deltas, scanner.text_bytes) == (3, 4)
+    scanner = scan(Dialect.COMPLETIONS, event({"choices": [{"index": 0, "text": "ab"}, {"index": 1, "text": ""}]}))
+    assert (scanner.deltas, scanner.text_bytes) == (1, 2)
+
+
+def test_the_deltas_of_typed_events_are_counted() -> None:
+    scanner = scan(
+        Dialect.RESPONSES,
+        event({"type": "response.output_text.delta", "delta": "ab"}),
+        event({"type": "response.function_call_arguments.delta", "delta": "{"}),
+        event({"type": "response.output_text.delta", "delta": ""}),
+        event({"type": "response.audio.delta", "delta": "QUJD"}),
+        event({"type": "response.output_text.done", "text": "ab"}),
+    )
+    assert (scanner.deltas, scanner.text_bytes) == (2, 3)
+    scanner = scan(
+        Dialect.MESSAGES,
+        event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "ab"}}),
+        event({"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "hm"}}),
+        event({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "{"}}),
+        event({"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "xyz"}}),
+    )
+    assert (scanner.deltas, scanner.text_bytes) == (3, 5)
+
+
+def test_a_message_tells_its_prompt_first_and_what_was_generated_last() -> None:
+    start = {"input_tokens": 9, "cache_read_input_tokens": 4, "output_tokens": 1}
+    scanner = scan(Dialect.MESSAGES, event({"type": "message_start", "message": {"usage": start}}))
+    assert not scanner.counted
+    scanner.feed(event({"type": "message_delta", "usage": {"output_tokens": 7, "cache_read_input_tokens": None}}))
+    assert scanner.counted
+    assert scanner.usage == {"input_tokens": 9, "cache_read_input_tokens": 4, "output_tokens": 7}
+
+
+def test_a_null_usage_says_that_it_is_to_come() -> None:
+    scanner = scan(Dialect.CHAT, event({"choices": [], "usage": None}), event({"choices": []}))
+    assert (scanner.null_usages, scanner.usage, scanner.counted) == (1, None, False)
+
+
+def test_usage_in_a_stream_we_do_not_know_is_read_all_the_same() -> None:
+    scanner = scan(Dialect.OTHER, b'data: {"type":"transcript.text.done","usage":{"input_tokens":3}}\n\n')
+    assert (scanner.usage, scanner.counted) == ({"input_tokens": 3}, True)
+    assert scan(Dialect.OTHER, b'data: {"usage"\n\n', b'data: ["usage"]\n\n').usage is None

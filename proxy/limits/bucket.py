@@ -31,6 +31,10 @@ class Bucket:
             self._level = min(self.capacity, self._level + elapsed * self.rate)
         return self._level
 
+    def take(self, amount: float) -> None:
+        """Take *amount* out, right after the level has been looked at."""
+        self._level -= amount
+
     def change(self, amount: float, now: float) -> None:
         """Take *amount* out, or put it back when it is negative; never above the brim."""
         self._level = min(self.capacity, self.level(now) - amount)

@@ -56,7 +56,7 @@ class Reservation:
     """The state's own note, for settling."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Refusal:
     """Which limit is in the way, and for how long."""
 
@@ -69,7 +69,7 @@ class Refusal:
     """What is left of the limit cannot be known now: neither the state nor the ledger can be asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that costs three times as much to make
 class Standing:
     """A limit's present state, as the headers tell it."""
 

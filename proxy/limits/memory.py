@@ -31,6 +31,9 @@ class _Spending:
     """A budget in one of its periods."""
 
     period: datetime
+    """When it began."""
+    ends: datetime
+    """The first moment after it."""
     spent: int
     held: int = 0
     """Reserved by calls under way; they may outlast the period."""
@@ -58,7 +61,9 @@ class MemoryLimits:
         return len(self._buckets)
 
     def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
+        # On every call's path: what is looked up is looked up once, and nothing is made that need not be.
         refusal: Refusal | None = None
+        buckets: list[tuple[Bucket, int]] = []
         for limit, amount in claims:
             what = limit.what
             if what is What.CONCURRENT:
@@ -72,22 +77,25 @@ class MemoryLimits:
                     wait = self._until_period_ends(limit, spending)
                     refusal = _further(refusal, Refusal(limit, wait, never=amount > limit.capacity))
             else:
-                bucket = _sized(self._bucket(limit, now), limit, now)
-                if bucket.wait(amount - _forgiven(limit), now) > 0:
+                bucket = self._bucket(limit, now)
+                buckets.append((bucket, amount))
+                if bucket.level(now) < amount - _forgiven(limit):
                     # The wait for all of it, so that what is forgiven is there when the client comes back.
                     found = Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity)
                     refusal = _further(refusal, found)
+        if refusal is None:
+            for bucket, amount in buckets:
+                bucket.take(amount)
+        if len(self._buckets) > self._most:
+            # Only now, so that none of this call's own is forgotten between look and take.
+            self._forget(now)
         if refusal is not None:
             return refusal
         for limit, amount in claims:
-            what = limit.what
-            if what is What.CONCURRENT:
+            if limit.what is What.CONCURRENT:
                 self._running[limit.id] = self._running.get(limit.id, 0) + amount
-            elif what is What.BUDGET:
+            elif limit.what is What.BUDGET:
                 self._spending[limit.id].held += amount
-            else:
-                # Looked up again: it may have been forgotten to make room for that of the next claim.
-                self._bucket(limit, now).change(amount, now)
         return Reservation(claims)
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
@@ -98,7 +106,7 @@ class MemoryLimits:
                 if spent is None:
                     return Refusal(limit, UNKNOWN_WAIT, unknown=True)
                 # Somebody else may have asked and been answered meanwhile, and have begun to spend.
-                self._spending.setdefault(limit.id, _Spending(began, spent))
+                self._spending.setdefault(limit.id, _Spending(began, period.ends(limit.per, began), spent))
         decided = self.reserve_now(claims, clock.now())
         assert decided is not None  # every budget is known now, and none is ever forgotten
         return decided
@@ -121,8 +129,13 @@ class MemoryLimits:
                 spending.held -= amount
                 spending.spent += used.get(what, amount)
             elif (correction := used.get(what, amount) - amount) != 0:
+                bucket = self._buckets.get(limit.id)
+                if bucket is None:
+                    bucket = self._bucket(limit, now)
+                    if len(self._buckets) > self._most:
+                        self._forget(now)
                 # Its size may have changed since, and stays so.
-                self._bucket(limit, now).change(correction, now)
+                bucket.change(correction, now)
 
     def standing(self, limit: Limit, now: float) -> Standing:
         if limit.what is What.CONCURRENT:
@@ -134,8 +147,10 @@ class MemoryLimits:
         bucket = self._buckets.get(limit.id)
         if bucket is None:
             return Standing(limit, limit.capacity, 0.0)
-        _sized(bucket, limit, now)
-        return Standing(limit, math.floor(bucket.level(now) + _forgiven(limit)), bucket.reset(now))
+        if bucket.capacity != limit.capacity or bucket.rate != limit.rate:
+            bucket.resize(limit.capacity, limit.rate, now)
+        level = bucket.level(now)
+        return Standing(limit, math.floor(level + _forgiven(limit)), (bucket.capacity - level) / bucket.rate)
 
     async def start(self) -> None:
         """Nothing goes on in the background."""
@@ -144,18 +159,19 @@ class MemoryLimits:
         """Nothing is held in advance."""
 
     def _bucket(self, limit: Limit, now: float) -> Bucket:
+        """The bucket of *limit*, of the size the limit has by now."""
         buckets = self._buckets
         bucket = buckets.get(limit.id)
         if bucket is None:
-            if len(buckets) >= self._most:
-                self._forget(now)
             bucket = buckets[limit.id] = Bucket(limit.capacity, limit.rate, now)
-        else:
-            buckets.move_to_end(limit.id)
+            return bucket
+        if bucket.capacity != limit.capacity or bucket.rate != limit.rate:
+            bucket.resize(limit.capacity, limit.rate, now)
+        buckets.move_to_end(limit.id)
         return bucket
 
     def _forget(self, now: float) -> None:
-        """Make room: every full bucket goes, and the one that was not used for longest if none of those is."""
+        """Make room: every full bucket goes, and those that were not used for longest if that is not enough."""
         full = [id for id, bucket in self._buckets.items() if bucket.level(now) >= bucket.capacity]
         for id in full:
             del self._buckets[id]
@@ -166,11 +182,10 @@ class MemoryLimits:
     def _spending_of(self, limit: Limit) -> _Spending | None:
         """The budget in its present period; None while nobody knows what was spent before this process began."""
         spending = self._spending.get(limit.id)
-        if spending is not None:
-            began = period.began(limit.per, self._wall())
-            if began > spending.period:
-                spending.period = began
-                spending.spent = 0
+        if spending is not None and (now := self._wall()) >= spending.ends:
+            spending.period = period.began(limit.per, now)
+            spending.ends = period.ends(limit.per, now)
+            spending.spent = 0
         return spending
 
     def _until_period_ends(self, limit: Limit, spending: _Spending | None) -> float:
@@ -178,13 +193,6 @@ class MemoryLimits:
         # A clock that was set back brings no earlier period back.
         within = now if spending is None else max(now, spending.period)
         return (period.ends(limit.per, within) - now).total_seconds()
-
-
-def _sized(bucket: Bucket, limit: Limit, now: float) -> Bucket:
-    """The bucket, of the size its limit has by now."""
-    if bucket.capacity != limit.capacity or bucket.rate != limit.rate:
-        bucket.resize(limit.capacity, limit.rate, now)
-    return bucket
 
 
 def _forgiven(limit: Limit) -> float:

@@ -54,15 +54,18 @@ def of_answer(
 def usage_in(tail: bytes) -> dict[str, Any] | None:
     """The last usage object in *tail*, the end of a JSON answer; None when it holds none."""
     # A quote in a text is escaped, so this is a key wherever it stands.
-    for found in reversed(list(_USAGE.finditer(tail))):
-        start, end = found.end() - 1, tail.find(b"}", found.end())
-        while end >= 0:
-            try:
-                usage = orjson.loads(tail[start : end + 1])
-            except orjson.JSONDecodeError:
-                end = tail.find(b"}", end + 1)
-            else:
-                return usage if type(usage) is dict else None
+    found = list(_USAGE.finditer(tail))
+    start = end = found[-1].end() - 1 if found else -1
+    # Few objects end within one: nobody may make us look long.
+    for _ in range(8 if found else 0):
+        end = tail.find(b"}", end + 1)
+        if end < 0:
+            break
+        try:
+            usage = orjson.loads(tail[start : end + 1])
+        except orjson.JSONDecodeError:
+            continue
+        return usage if type(usage) is dict else None
     return None
 
 

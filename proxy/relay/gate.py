@@ -29,7 +29,7 @@ class Gate:
         self._scanner = scanner
         self._held = b""
         self._edge = b""
-        """The last two bytes of a part of an event that has passed: the blank line that ends it may come in two parts."""
+        """The last two bytes of a part of an event that has passed: the blank line that ends it may come in two."""
         self.open = False
         """The first content has come, or more than can be held."""
         self.split = False

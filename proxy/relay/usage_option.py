@@ -95,6 +95,7 @@ class UsageFilter:
             shown.append(ready[:at])
             self._midway = False
         for end in _ends_of(ready, at):
+            self._swallow = False
             shown.append(self._shown(ready[at:end]))
             at = end
         self._swallow = self._swallow and at == len(ready)

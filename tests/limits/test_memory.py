@@ -518,7 +518,7 @@ def test_where_no_bucket_is_full_the_ones_used_longest_ago_are_forgotten() -> No
     world.refused((requests(60, "alice-0"), 1))
     world.take((requests(60, "one-more"), 60))
     left = [number for number in range(10) if world.remaining(requests(60, f"alice-{number}")) == 0]
-    assert left == [0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert left == [0, 3, 4, 5, 6, 7, 8, 9], "a tenth goes at a time"
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 10])

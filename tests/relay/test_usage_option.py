@@ -98,8 +98,12 @@ def streams(draw: st.DrawFn) -> tuple[bytes, bytes]:
     for with_usage, without in [(CONTENT % b"", CONTENT % b""), *draw(st.lists(chunks | alike, max_size=12))]:
         if draw(st.integers(0, 4)) == 0:
             end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
-        asked += with_usage.replace(b"\n", end)
-        unasked += without.replace(b"\n", end)
+        with_usage, without = with_usage.replace(b"\n", end), without.replace(b"\n", end)
+        if asked.endswith(b"\r") and with_usage.startswith(b"\n"):
+            # The two would be one line end.
+            continue
+        asked += with_usage
+        unasked += without
     return asked, unasked
 
 
@@ -119,6 +123,15 @@ def test_the_client_sees_what_it_would_have_seen_unasked_wherever_the_bytes_are_
 def test_what_nobody_asked_for_passes_as_it_came(events: list[tuple[bytes, bytes]], cuts: set[int]) -> None:
     stream = CONTENT % b"" + b"".join(event for event, _ in events)
     assert shown(*split(stream, cuts)) == stream
+
+
+def test_only_what_was_taken_out_last_takes_the_lf_that_follows_with_it() -> None:
+    comment = b": ping\r\n\r"
+    chunk = CHUNK.replace(b"\n", b"\r")
+    assert (
+        shown(CONTENT % b"", chunk + comment, b"\n" + CONTENT % b"") == CONTENT % b"" + comment + b"\n" + CONTENT % b""
+    )
+    assert shown(CONTENT % b"", chunk[:-1] + b"\n\r", b"\n" + CONTENT % b"") == 2 * (CONTENT % b"")
 
 
 def test_bytes_without_usage_are_not_even_copied() -> None:

@@ -104,7 +104,9 @@ async def cluster(folder: Path, settings: dict[str, Any], size: int) -> AsyncIte
     """*size* processes that answer; killed in the end."""
     running = Cluster(folder, settings)
     try:
-        await asyncio.gather(*(running.add() for _ in range(size)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(size):
+                group.create_task(running.add())
         yield running
     finally:
         await running.stop()

@@ -37,9 +37,11 @@ PACE = 0.02
 """Seconds from one question of a client to its next one at least: a load, and not all that the machine can carry."""
 HOLDER = "held"
 """Marks the ids of calls that are under way when a process is killed."""
+MOMENT = 1000
+"""Tokens that the clients of one process use in a flush and a half, with 35 for each call."""
 PLACES = 3
 BUDGET, HELD = 1000, 900
-LOAD_KEY = "hpx_load_0123456789abcdef"
+LOAD_KEY = "hpx_load_k3q8v2x7m5w9"
 LOST = (ConnectionError, asyncio.IncompleteReadError, OSError)
 """What a client of a killed process sees."""
 
@@ -295,11 +297,11 @@ async def _compare(load: Load, killed_at: dict[Member, float], store_url: str, p
 
 
 def _places_key(i: int) -> str:
-    return f"hpx_places_{i:04d}_0123456789abcdef"
+    return f"hpx_places_{i:04d}_k3q8v2x7m5w9"
 
 
 def _budget_key(i: int) -> str:
-    return f"hpx_budget_{i:04d}_0123456789abcdef"
+    return f"hpx_budget_{i:04d}_k3q8v2x7m5w9"
 
 
 def is_whole(file: Path) -> Sequence[str]:

@@ -17,7 +17,7 @@ from tests.spec.wire import Response, Wire, connect, request, target
 WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 PATIENCE = 30.0
 """Seconds one call may take on a machine that does other things as well."""
-NOBODY = "hpx_nobody_0123456789abcdef"
+NOBODY = "hpx_nobody_k3q8v2x7m5w9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ KINDS = (
     Kind("resumed from the beginning", 3, model="breaks-anew", fields=STREAM),
     Kind("client leaves a stream", 6, model=LEFT_STREAM, fields=STREAM, leaves=True),
     Kind("client leaves before the answer", 2, model="sim-fast:headers=20ms", leaves=True),
-    Kind("over its limit", 2, key="hpx_once_0123456789abcdef", status=429),
+    Kind("over its limit", 2, key="hpx_once_k3q8v2x7m5w9", status=429),
     Kind("unknown key", 1, key=NOBODY, status=401),
 )
 UNADMITTED = (401, 429)
@@ -121,7 +121,7 @@ def settings(one: Simulator, two: Simulator, keys: Sequence[str]) -> dict[str, A
         "auth": {
             "keys": [
                 *({"name": f"k{i}", "key": key, "budget": budget} for i, key in enumerate(keys)),
-                {"name": "once", "key": "hpx_once_0123456789abcdef", "limits": {"requests_per_minute": 1}},
+                {"name": "once", "key": "hpx_once_k3q8v2x7m5w9", "limits": {"requests_per_minute": 1}},
             ],
             "admin_key": ADMIN,
         },
@@ -132,7 +132,7 @@ def settings(one: Simulator, two: Simulator, keys: Sequence[str]) -> dict[str, A
     }
 
 
-ADMIN = "hpx_admin_0123456789abcdef"
+ADMIN = "hpx_admin_k3q8v2x7m5w9"
 
 
 async def play(

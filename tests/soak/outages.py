@@ -10,7 +10,7 @@ import math
 import resource
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,7 @@ RECOVERY = 5.0
 """Seconds after which everything is used again that was away."""
 ADDED = 0.1
 """Seconds by which an outage may lengthen what 99 of 100 calls take at most."""
-KEY = "hpx_load_0123456789abcdef"
+KEY = "hpx_load_k3q8v2x7m5w9"
 MODEL = "sim-fast:tokens=8"
 LOST_AND_BACK = (
     ("limits are kept by this worker alone", "limits are shared again"),
@@ -317,6 +317,26 @@ def disk_is_full() -> Outage:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     return outage
+
+
+def summary(weeks: Sequence[Week]) -> str:
+    """The worst of several weeks, by outage."""
+    quiet = [week.baseline * 1000 for week in weeks]
+    lines = [
+        f"{len(weeks)} weeks: {sum(week.calls for week in weeks)} calls, "
+        f"{sum(len(week.errors) for week in weeks)} errors, {sum(week.rows for week in weeks)} rows, "
+        f"{sum(week.pending for week in weeks)} pending; without an outage p99 {min(quiet):.1f} to {max(quiet):.1f} ms"
+    ]
+    for alike in zip(*(week.outages for week in weeks), strict=True):
+        added = sorted(each.added for each in alike)
+        lines.append(
+            f"  {alike[0].name}: {sum(each.calls for each in alike)} calls, added to p99 "
+            f"{added[len(added) // 2] * 1000:+.1f} ms in the middle, {added[-1] * 1000:+.1f} ms at most, longest call "
+            f"{max(each.longest for each in alike) * 1000:.1f} ms, in use again after "
+            f"{max(each.recovery for each in alike):.2f} s at most, lines in the log "
+            f"{sum(sum(each.lines.values()) for each in alike)}"
+        )
+    return "\n".join(lines)
 
 
 def unnoticed(week: Week) -> None:

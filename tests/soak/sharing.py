@@ -44,7 +44,7 @@ class Admissions:
 
 
 def key_of(kind: str, repetition: int) -> str:
-    return f"hpx_{kind}_{repetition:05d}_0123456789abcdef"
+    return f"hpx_{kind}_{repetition:05d}_k3q8v2x7m5w9"
 
 
 def settings(simulator: Simulator, redis_url: str, repetitions: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tests.spec.wire import connect, target
 
 from .bursts import question
 
-KEY, FEW = "hpx_storm_0123456789abcdef", "hpx_few_0123456789abcdef"
+KEY, FEW = "hpx_storm_k3q8v2x7m5w9", "hpx_few_k3q8v2x7m5w9"
 """A key, and one that may have few calls at once."""
 PATIENCE = 30.0
 """Seconds until the last of them has its answer."""

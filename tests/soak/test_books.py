@@ -15,7 +15,7 @@ from tests.soak import books, mixture, storm
 
 pytestmark = pytest.mark.timeout(1200)
 
-KEYS = tuple(f"hpx_key_{i}_0123456789abcdef" for i in range(10))
+KEYS = tuple(f"hpx_key_{i}_k3q8v2x7m5w9" for i in range(10))
 ROUNDS, CALLS = 40, 2500
 STORMS = 10
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.accounts.store import Store
 from proxy.simulator import Simulator
 from tests.rigs.cluster import cluster
 from tests.rigs.postgres import Postgres
@@ -25,8 +26,15 @@ async def test_killed_processes_leave_what_they_held_and_lose_no_row_older_than_
     redis.ask("FLUSHALL")
     async with cluster(tmp_path, settings, PROCESSES) as running:
         found = await kills.play(running, backup, store_url, "kill", KILLS, replace=True)
-    print(f"{store_url.partition(':')[0]}: {found}")
+    store = Store(store_url)
+    rows = [row for row in await books.all_rows(store) if row["principal"] == "load"]
+    await store.close()
+    tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows)
+    shared = await books.told(redis, ["load"], tokens)
+    print(f"{store_url.partition(':')[0]}: {found}; of one budget Redis knows {shared} spent, the ledger {tokens}")
     kills.harmless(found)
+    # What a process had not told yet when it died: the last moments of its calls, to either of them.
+    assert abs(shared - tokens) <= KILLS * kills.MOMENT
     if store_url.startswith("sqlite"):
         assert kills.is_whole(tmp_path / "hapax.db") == ["ok"]
 
@@ -39,7 +47,7 @@ async def test_seconds_without_redis_or_postgres_are_noticed_by_no_client(
     tmp_path: Path,
 ) -> None:
     redis.ask("FLUSHALL")
-    tokens = 0
+    tokens, weeks = 0, []
     async with cluster(tmp_path, outages.settings(simulator, redis.url, postgres_url), 1) as running:
         for i in range(WEEKS):
             week = await outages.play(
@@ -55,14 +63,17 @@ async def test_seconds_without_redis_or_postgres_are_noticed_by_no_client(
             )
             print(week, flush=True)
             outages.unnoticed(week)
+            weeks.append(week)
             tokens += week.tokens
             assert await books.told(redis, ["load"], tokens) == tokens
+    print(outages.summary(weeks))
 
 
 async def test_seconds_with_a_locked_file_or_a_full_disk_are_noticed_by_no_client(
     simulator: Simulator, redis: RedisServer, sqlite_url: str, tmp_path: Path
 ) -> None:
     redis.ask("FLUSHALL")
+    weeks = []
     async with cluster(tmp_path, outages.settings(simulator, redis.url, sqlite_url), 1) as running:
         for i in range(WEEKS):
             week = await outages.play(
@@ -76,4 +87,6 @@ async def test_seconds_with_a_locked_file_or_a_full_disk_are_noticed_by_no_clien
             )
             print(week, flush=True)
             outages.unnoticed(week)
+            weeks.append(week)
+    print(outages.summary(weeks))
     assert kills.is_whole(tmp_path / "hapax.db") == ["ok"]

@@ -11,7 +11,7 @@ from tests.accounts.conftest import postgres_server, postgres_url, sqlite_url, s
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.soak import books, mixture, storm
 
-KEYS = tuple(f"hpx_key_{i}_0123456789abcdef" for i in range(3))
+KEYS = tuple(f"hpx_key_{i}_k3q8v2x7m5w9" for i in range(3))
 CALLS = 2000
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from proxy.relay import watch
+from proxy.relay.clocks import Clocks
 from proxy.simulator import Drip, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 
@@ -107,7 +108,7 @@ async def test_a_clock_nobody_has_set_lets_the_last_target_take_its_time(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway(one(simulator, total="700ms", first_token="300ms"))
-    clocks: dict[str, attempt.Clocks] = running.listener.gateway.relay._clocks
+    clocks: dict[str, Clocks] = running.listener.gateway.relay._clocks
     clocks["first"] = replace(clocks["first"], strict=False)
     answer = await answer_in("total, without an alternative", running, chat(FAULTY, stream=True), 0.7)
     assert (answer.status, answer.code) == (504, "upstream_timeout")
