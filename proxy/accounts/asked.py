@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 
 from proxy.settings import Budget, KeyLimits
+from proxy.settings.access import MOST
 from proxy.settings.problems import path_text, translated
 from proxy.settings.values import DurationOrZero, Section, Text, parse_duration, section
 
@@ -20,8 +21,6 @@ By = Literal["key", "team", "model", "provider", "route", "day", "outcome"]
 """What usage can be added up by."""
 RESERVED = frozenset(("admin", "anonymous"))
 """Principals that hold no key; a key of that name would be counted as one of them."""
-MOST = 10**15
-"""Limits and budgets above this are slips, and beyond what a database's integers are good for."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
 _SPAN = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+", re.ASCII)
@@ -93,12 +92,6 @@ def _paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return paths
 
 
-def _limits(limits: KeyLimits) -> KeyLimits:
-    if any((value or 0) > MOST for value in limits.model_dump().values()):
-        raise ValueError(f"must each be at most {MOST}")
-    return limits
-
-
 def _budget(budget: Budget) -> Budget:
     if budget.amount > MOST:
         raise ValueError(f"must be at most {MOST} tokens or {MOST // 10**6} US dollars")
@@ -142,7 +135,7 @@ class NewKey(Section):
     team: Annotated[str, AfterValidator(_label)] = ""
     models: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns)] = ("*",)
     routes: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns), AfterValidator(_paths)] = ("*",)
-    limits: Annotated[KeyLimits, AfterValidator(_limits)] = section(KeyLimits, "Its own limits.")
+    limits: KeyLimits = section(KeyLimits, "Its own limits.")
     budget: Annotated[Budget, AfterValidator(_budget)] | None = None
     expires: Annotated[datetime.datetime | None, BeforeValidator(_expiry)] = None
 

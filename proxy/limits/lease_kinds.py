@@ -80,8 +80,11 @@ class BucketLease(Lease):
             self._outage = outage
             share.change(share.capacity - max(known / workers, min(known, 1.0)), now)
         # A call that is larger than the share takes all of it.
-        wait = share.wait(min(amount, share.capacity) - SLACK, now)
-        return Refusal(limit, wait, never=amount > limit.capacity) if wait > 0 or amount > limit.capacity else None
+        wanted = min(amount, share.capacity)
+        if share.level(now) >= wanted - SLACK and amount <= limit.capacity:
+            return None
+        # The wait for all of it, so that what is forgiven is there when the client comes back.
+        return Refusal(limit, share.wait(wanted, now), never=amount > limit.capacity)
 
     def outdated(self, now: float) -> bool:
         # A share that is full again is the same as none.

@@ -20,12 +20,17 @@ def _path(path: str) -> str:
 Path = Annotated[str, AfterValidator(_path)]
 
 
+MOST = 10**15
+"""A limit above this is a slip, and beyond what a database's integers and a double are good for."""
+_OMITTED = "Omitted: what limits.default says; 0: no limit."
+
+
 class RateLimits(Section):
     """How much may be asked; 0: no limit."""
 
-    requests_per_minute: int = Field(0, ge=0, description="Requests per minute; 0: no limit.")
-    tokens_per_minute: int = Field(0, ge=0, description="Tokens per minute, prompt and answer; 0: no limit.")
-    concurrent: int = Field(0, ge=0, description="Requests at once; 0: no limit.")
+    requests_per_minute: int = Field(0, ge=0, le=MOST, description="Requests per minute; 0: no limit.")
+    tokens_per_minute: int = Field(0, ge=0, le=MOST, description="Tokens per minute, prompt and answer; 0: no limit.")
+    concurrent: int = Field(0, ge=0, le=MOST, description="Requests at once; 0: no limit.")
 
     @property
     def any(self) -> bool:
@@ -36,9 +41,9 @@ class RateLimits(Section):
 class KeyLimits(Section):
     """One key's own limits."""
 
-    requests_per_minute: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
-    tokens_per_minute: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
-    concurrent: int | None = Field(None, ge=0, description="Omitted: what limits.default says; 0: no limit.")
+    requests_per_minute: int | None = Field(None, ge=0, le=MOST, description=_OMITTED)
+    tokens_per_minute: int | None = Field(None, ge=0, le=MOST, description=_OMITTED)
+    concurrent: int | None = Field(None, ge=0, le=MOST, description=_OMITTED)
 
     @property
     def any(self) -> bool:

@@ -1,4 +1,4 @@
-"""Calls as the front leaves them in an `Exchange`, for tests of the ledger and its reports; and waiting for the ledger."""
+"""Calls as the front leaves them in an `Exchange`, for tests of the ledger and its reports; waiting for the ledger."""
 
 import asyncio
 from collections.abc import Callable

@@ -205,7 +205,7 @@ async def test_a_damaged_backup_is_refused_and_changes_nothing(store: Store, tmp
     content = bytearray(file.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 8192] = bytes(8192)
     file.write_bytes(content)
-    with pytest.raises(BackupError, match="is damaged|cannot be used"):
+    with pytest.raises(BackupError, match=r"is damaged|cannot be used"):
         await restore(store, file)
     assert await rows(store) == []
 

@@ -92,7 +92,7 @@ async def test_rotating_and_revoking_are_told(running: RunningGateway) -> None:
         ({"name": "x", "models": "gpt-4o"}, "models"),
         ({"name": "x", "routes": ["v1"]}, "routes"),
         ({"name": "x", "limits": {"concurrent": -1}}, "limits.concurrent"),
-        ({"name": "x", "limits": {"concurrent": 10**16}}, "limits"),
+        ({"name": "x", "limits": {"concurrent": 10**16}}, "limits.concurrent"),
         ({"name": "x", "budget": {"usd": 1, "tokens": 1}}, "budget"),
         ({"name": "x", "budget": {"usd": 1, "per": "year"}}, "budget.per"),
         ({"name": "x", "expires": "2001-01-01"}, "expires"),
