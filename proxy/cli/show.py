@@ -34,7 +34,7 @@ def table(console: Console, shown: Table) -> None:
         console.print(shown)
     else:
         natural = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
-        console.print(shown, width=natural, crop=False, no_wrap=True, soft_wrap=False)
+        Console(file=console.file, width=natural).print(shown)
 
 
 def problems(console: Console, error: SettingsError) -> None:

@@ -4,13 +4,14 @@
 It asks the ledger and prints the answer; it adds nothing up itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from proxy import clock
@@ -75,19 +76,38 @@ def _print(question: "UsageQuestion", lines: "list[UsageLine]", whole: "UsageLin
     if not whole.requests:
         show.line(out, f"No calls since {clock.iso(question.since)}.")
         return
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
-    table.add_column(question.by, overflow="fold", footer="total")
-    for heading, footer in zip(_HEADINGS, _cells(whole), strict=True):
-        table.add_column(heading, justify="right", no_wrap=True, footer=footer)
-    for line in lines:
-        table.add_row(show.cell(line.group or "-"), *_cells(line))
-    show.table(out, table)
+    columns: Sequence[int] = range(len(_HEADINGS))
+    if out.is_terminal and _needed(_table(question.by, lines, whole, columns)) > out.width:
+        # A column of nothing but zeros is the first to go where there is no room.
+        columns = [column for column in columns if _cells(whole)[column] != "0"]
+    table = _table(question.by, lines, whole, columns)
+    # A number is never cut short: where it does not fit, the terminal breaks the line.
+    show.table(Console(width=max(out.width, _needed(table)) if out.is_terminal else _WIDEST), table)
     if hidden:
         show.line(out, f"The total holds {hidden:,} more, see --rows.")
     for sentence in _notes(whole):
         show.line(out, sentence)
 
 
+def _table(by: str, lines: "list[UsageLine]", whole: "UsageLine", columns: Sequence[int]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column(by, overflow="fold", footer="total")
+    footers = _cells(whole)
+    for column in columns:
+        table.add_column(_HEADINGS[column], justify="right", no_wrap=True, footer=footers[column])
+    for line in lines:
+        cells = _cells(line)
+        table.add_row(show.cell(line.group or "-"), *(cells[column] for column in columns))
+    return table
+
+
+def _needed(table: Table) -> int:
+    """Letters across that show every number whole."""
+    console = Console(width=_WIDEST)
+    return Measurement.get(console, console.options, table).minimum
+
+
+_WIDEST = 10_000
 _HEADINGS = ("requests", "ok", "failed", "pending", "prompt", "completion", "cached", "reasoning", "cost USD")
 
 

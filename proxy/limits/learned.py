@@ -19,14 +19,15 @@ MOST = 4096
 
 
 class _Lengths:
-    __slots__ = ("guess", "oldest", "seen", "stale")
+    __slots__ = ("guess", "oldest", "seen", "unread")
 
     def __init__(self) -> None:
         # Eight bytes a number; as objects they would take four times as much.
         self.seen = array("q")
         self.oldest = 0
         self.guess = UNTAUGHT
-        self.stale = False
+        self.unread = 0
+        """Answers the guess does not know of yet."""
 
 
 class Learned:
@@ -43,10 +44,11 @@ class Learned:
         lengths = self._lengths.get((holder, model))
         if lengths is None:
             return UNTAUGHT
-        if lengths.stale:
+        # One answer among many hardly moves the guess, and sorting them all is work.
+        if lengths.unread > len(lengths.seen) // 8:
             ordered = sorted(lengths.seen)
             lengths.guess = ordered[math.ceil(len(ordered) * SHARE) - 1]
-            lengths.stale = False
+            lengths.unread = 0
         return lengths.guess
 
     def note(self, holder: str, model: str, tokens: int) -> None:
@@ -64,4 +66,4 @@ class Learned:
         else:
             lengths.seen[lengths.oldest] = tokens
             lengths.oldest = (lengths.oldest + 1) % LOOKED_AT
-        lengths.stale = True
+        lengths.unread += 1

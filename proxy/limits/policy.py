@@ -25,8 +25,14 @@ class Applying:
     tokens: tuple[Limit, ...]
     concurrent: tuple[Limit, ...]
     budget: Limit | None
-    once: tuple[Claim, ...]
+    once: tuple[Claim, ...] = ()
     """What every such call claims, whatever its size: one request of each limit, one place of each."""
+    told: tuple[Limit, ...] = ()
+    """What the caller is told of: the limits on requests and tokens."""
+    sized: bool = False
+    """Something depends on how many tokens the call uses."""
+    limiting: bool = False
+    """There is any limit at all."""
 
     def claims(self, tokens: int, cost: int) -> tuple[Claim, ...]:
         """What a call claims that will use *tokens*; *cost* is in the unit of the budget."""
@@ -87,6 +93,9 @@ class Policy:
             tuple(concurrent),
             None if budget is None else budget_limit(holder, budget),
             tuple((limit, 1) for limit in (*requests, *concurrent)),
+            told=(*requests, *tokens),
+            sized=bool(tokens or budget),
+            limiting=bool(requests or tokens or concurrent or budget),
         )
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from proxy import clock
 from proxy.accounts.ledger import Ledger
-from proxy.accounts.prices import Prices
+from proxy.accounts.prices import Price, Prices
 from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange
 from proxy.limits.learned import Learned
-from proxy.limits.limit import Limit, Limits, Refusal, Reservation, What
+from proxy.limits.limit import Claim, Limits, Refusal, Reservation, What
 from proxy.limits.policy import Applying, Policy
 from proxy.limits.queue import Queue, QueueClosed, QueueFull, QueueTimeout
 from proxy.relay.endpoints import Operation
@@ -29,13 +29,17 @@ UpstreamModels = Callable[[str], list[str]]
 """The names by which providers are asked for a public model; empty when nobody serves it."""
 
 
+PRICES_KEPT = 1.0
+"""Seconds for which the prices of a model's targets are at hand; the targets change with the providers' own lists."""
+MOST_KEPT = 4096
+
+
 @dataclass(slots=True)
 class Held:
     """What an exchange holds until its end."""
 
     holder: str
-    expects: int
-    """Tokens of the answer it was supposed to have."""
+    applying: Applying
     reservation: Reservation | None = None
     running: bool = False
     """It has a place in the queue's running part."""
@@ -61,6 +65,7 @@ class Admission:
         self._queue = queue
         self._ledger = ledger
         self._learned = Learned()
+        self._costly: dict[str, tuple[float, list[Price | None]]] = {}
         self.hits: dict[str, int] = {}
         """Calls refused by a limit, by principal."""
 
@@ -72,14 +77,16 @@ class Admission:
         exchange, principal = inbound.exchange, inbound.principal
         holder = principal.name if principal is not ANYONE else f"{ANYONE.name}@{network_of(exchange.client_ip)}"
         applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, exchange.model)
-        completion = 0
-        if asked.generates:
-            completion = self._expected(asked, holder, exchange.model, most)
-        else:
-            prompt = 0
-        held = exchange.reservation = Held(holder, completion)
-        if applying.once or applying.tokens or applying.budget is not None:
-            await self._reserve(inbound, held, applying, prompt, completion)
+        held = exchange.reservation = Held(holder, applying)
+        if applying.limiting:
+            claims = self._claims(inbound, applying, asked, prompt, most)
+            decided = self._limits.reserve_now(claims, clock.now())
+            if decided is None:
+                decided = await self._limits.reserve(claims)
+            self._tell(inbound, applying)
+            if isinstance(decided, Refusal):
+                raise self._refused(inbound, decided)
+            held.reservation = decided
         queue = self._queue
         if queue is not None and not queue.enter_now():
             await self._wait(queue, exchange, inbound, holder)
@@ -97,44 +104,52 @@ class Admission:
             self._queue.leave(now)
         tokens = exchange.tokens
         exchange.cost = cost = self._cost(exchange, tokens)
-        if tokens is not None and not tokens.estimated:
-            self._learned.note(held.holder, exchange.model, tokens.completion)
-        reservation = held.reservation
+        reservation, applying = held.reservation, held.applying
         if reservation is None:
             return
+        if tokens is not None and applying.sized and not tokens.estimated:
+            self._learned.note(held.holder, exchange.model, tokens.completion)
         used: dict[What, int] = {What.TOKENS: 0 if tokens is None else tokens.total}
         if not exchange.attempts:
             # Nobody was asked, so nothing was used, not even the request (reliability.md Q6).
             used[What.REQUESTS] = 0
-        for limit, _ in reservation.claims:
-            if limit.what is What.BUDGET:
-                if limit.unit == "tokens":
-                    used[What.BUDGET] = used[What.TOKENS]
-                elif cost is not None:
-                    used[What.BUDGET] = cost
-                # A price nobody knows is not 0: what was reserved stays spent (Q12).
+        budget = applying.budget
+        if budget is not None and budget.unit == "tokens":
+            used[What.BUDGET] = used[What.TOKENS]
+        elif budget is not None and cost is not None:
+            # A price nobody knows is not 0: then what was reserved stays spent (Q12).
+            used[What.BUDGET] = cost
         self._limits.settle(reservation, used, now)
 
-    async def _reserve(self, inbound: Inbound, held: Held, applying: Applying, prompt: int, completion: int) -> None:
+    def _claims(
+        self, inbound: Inbound, applying: Applying, asked: Operation, prompt: int, most: int | None
+    ) -> tuple[Claim, ...]:
+        """What the call asks of its limits; `ProxyError` when they would never allow it, or nobody knows its price."""
+        if not applying.sized:
+            return applying.once
+        if not asked.uses_tokens:
+            return applying.claims(0, 0)
         for limit in applying.tokens:
             if prompt > limit.capacity:
                 raise self._refused(inbound, Refusal(limit, None, never=True))
-        cost = 0 if applying.budget is None else self._reserved_cost(applying.budget, inbound, prompt, completion)
-        claims = applying.claims(prompt + completion, cost)
-        decided = self._limits.reserve_now(claims, clock.now())
-        if decided is None:
-            decided = await self._limits.reserve(claims)
-        if isinstance(decided, Refusal):
-            self._tell(inbound, applying)
-            raise self._refused(inbound, decided)
-        held.reservation = decided
-        self._tell(inbound, applying)
+        completion = most
+        if completion is None:
+            completion = 0
+            if asked.dialect is not Dialect.OTHER:
+                completion = self._learned.expect(inbound.exchange.reservation.holder, inbound.exchange.model)
+        budget, cost = applying.budget, 0
+        if budget is not None:
+            if budget.unit == "tokens":
+                cost = prompt + completion
+            else:
+                cost = self._dearest(inbound.exchange.model, Tokens(prompt, completion))
+        return applying.claims(prompt + completion, cost)
 
     def _tell(self, inbound: Inbound, applying: Applying) -> None:
-        if applying.requests or applying.tokens:
+        if applying.told:
             now, limits = clock.now(), self._limits
             inbound.answer.extra_lines += allowance.header_lines(
-                [limits.standing(limit, now) for limit in (*applying.requests, *applying.tokens)]
+                [limits.standing(limit, now) for limit in applying.told]
             )
 
     def _refused(self, inbound: Inbound, refusal: Refusal) -> ProxyError:
@@ -159,20 +174,21 @@ class Admission:
             exchange.queued = clock.now() - began
         inbound.answer.extra_lines += b"X-Hapax-Queue-Position: %d\r\n" % ticket.position
 
-    def _expected(self, asked: Operation, holder: str, model: str, most: int | None) -> int:
-        """Tokens of the answer: what it may have at most, or what such answers usually have."""
-        if most is not None:
-            return most
-        return self._learned.expect(holder, model) if asked.dialect is not Dialect.OTHER else 0
-
-    def _reserved_cost(self, budget: Limit, inbound: Inbound, prompt: int, completion: int) -> int:
-        if budget.unit == "tokens":
-            return prompt + completion
-        tokens = Tokens(prompt, completion)
-        costs = [self._prices.cost(name, tokens) for name in self._upstream_models(inbound.exchange.model)]
-        if None in costs and tokens.total:
-            raise ProxyError("price_unknown", param="model")
-        return max((cost for cost in costs if cost is not None), default=0)
+    def _dearest(self, model: str, tokens: Tokens) -> int:
+        """Micro-USD that *tokens* cost at most, whoever answers for *model*; `ProxyError` when somebody has no price."""
+        now = clock.now()
+        known = self._costly.get(model)
+        if known is None or known[0] <= now:
+            if len(self._costly) >= MOST_KEPT:
+                self._costly.clear()
+            prices = [self._prices.of(name) for name in self._upstream_models(model)]
+            known = self._costly[model] = (now + PRICES_KEPT, prices)
+        dearest = 0
+        for price in known[1]:
+            if price is None:
+                raise ProxyError("price_unknown", param="model")
+            dearest = max(dearest, price.cost(tokens))
+        return dearest
 
     def _cost(self, exchange: Exchange, tokens: Tokens | None) -> int | None:
         """Micro-USD for all that reached the client; None when the price of a part of it is not known."""

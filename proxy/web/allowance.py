@@ -20,39 +20,42 @@ def header_lines(standings: Iterable[Standing]) -> bytes:
     requests: Standing | None = None
     tokens: Standing | None = None
     for standing in standings:
-        what = standing.limit.what
-        if what is What.REQUESTS:
+        if standing.limit.what is What.REQUESTS:
             if requests is None or standing.remaining < requests.remaining:
                 requests = standing
-        elif what is What.TOKENS and (tokens is None or standing.remaining < tokens.remaining):
+        elif standing.limit.what is What.TOKENS and (tokens is None or standing.remaining < tokens.remaining):
             tokens = standing
-    lines = b""
-    first = requests or tokens
-    if first is not None:
-        lines = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
-            first.limit.capacity,
-            max(0, first.remaining),
-            math.ceil(first.reset),
-        )
     if requests is not None:
-        lines += (
-            b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
-            b"x-ratelimit-reset-requests: %b\r\n"
-            % (requests.limit.capacity, max(0, requests.remaining), openai_duration(requests.reset))
-        )
+        left = max(0, requests.remaining)
+        capacity = requests.limit.capacity
+        whole = (capacity, left, math.ceil(requests.reset), capacity, left, openai_duration(requests.reset))
+        if tokens is None:
+            return _GENERAL % whole[:3] + _REQUESTS % whole[3:]
+        # Most keys have both, and every answer carries them: written in one go.
+        return _BOTH % (*whole, tokens.limit.capacity, max(0, tokens.remaining), openai_duration(tokens.reset))
     if tokens is not None:
-        lines += (
-            b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
-            % (tokens.limit.capacity, max(0, tokens.remaining), openai_duration(tokens.reset))
+        capacity, left = tokens.limit.capacity, max(0, tokens.remaining)
+        return _GENERAL % (capacity, left, math.ceil(tokens.reset)) + _TOKENS % (
+            capacity,
+            left,
+            openai_duration(tokens.reset),
         )
-    return lines
+    return b""
+
+
+_GENERAL = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
+_REQUESTS = (
+    b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\n"
+)
+_TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
+_BOTH = _GENERAL + _REQUESTS + _TOKENS
 
 
 def openai_duration(seconds: float) -> bytes:
     """A duration as OpenAI writes it in these headers, which is Go's way: `0s`, `12ms`, `1.5s`, `6m0s`, `1h0m0s`."""
     milliseconds = math.ceil(seconds * 1000)
-    if 0 < milliseconds < 1000:
-        return b"%dms" % milliseconds
+    if milliseconds < 1000:
+        return b"%dms" % milliseconds if milliseconds > 0 else b"0s"
     minutes, rest = divmod(milliseconds, 60_000)
     whole, fraction = divmod(rest, 1000)
     said = (b"%d.%03d" % (whole, fraction)).rstrip(b"0") if fraction else b"%d" % whole

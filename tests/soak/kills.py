@@ -7,6 +7,7 @@ Clients ask every process all the time. The one that is killed holds places and 
 
 import asyncio
 import random
+import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -306,8 +307,6 @@ def _budget_key(i: int) -> str:
 
 def is_whole(file: Path) -> Sequence[str]:
     """What SQLite says about the state of a database; `ok` when it is whole."""
-    import sqlite3
-
     connection = sqlite3.connect(file)
     try:
         return [row[0] for row in connection.execute("PRAGMA integrity_check")]

@@ -12,6 +12,9 @@ from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer, redis_server
 from tests.soak import books, kills, outages
 
+KILLS = 2
+"""For each kind of store."""
+
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
@@ -19,18 +22,16 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.mark.parametrize("many", [2])
 async def test_a_killed_process_leaves_what_it_held_and_loses_no_row_older_than_a_flush(
     simulator: Simulator,
     backup: Simulator,
     redis: RedisServer,
     tmp_path: Path,
     store_url: str,  # noqa: F811
-    many: int,
 ) -> None:
-    settings = kills.settings(simulator, backup, redis.url, store_url, many)
-    async with cluster(tmp_path, settings, many + 1) as running:
-        found = await kills.play(running, backup, store_url, "kill", many, replace=False)
+    settings = kills.settings(simulator, backup, redis.url, store_url, KILLS)
+    async with cluster(tmp_path, settings, KILLS + 1) as running:
+        found = await kills.play(running, backup, store_url, "kill", KILLS, replace=False)
     print(f"{store_url.partition(':')[0]}: {found}")
     kills.harmless(found)
     if store_url.startswith("sqlite"):
