@@ -6,7 +6,7 @@ one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -42,9 +42,19 @@ class Price:
 
     def cost(self, tokens: Tokens) -> int:
         """The price of *tokens* in micro-USD, rounded half up."""
-        cached = min(tokens.cached, tokens.prompt)
-        pico = (tokens.prompt - cached) * self.input + cached * self.cached_input + tokens.completion * self.output
+        return self.cost_of(tokens.prompt, tokens.completion, min(tokens.cached, tokens.prompt))
+
+    def cost_of(self, prompt: int, completion: int, cached: int = 0) -> int:
+        """The same for tokens by kind; *cached* are part of *prompt*."""
+        pico = (prompt - cached) * self.input + cached * self.cached_input + completion * self.output
         return (pico + PICO // 2) // PICO
+
+
+def dearest(prices: Iterable[Price | None]) -> Price:
+    """A price that no call exceeds, whichever of *prices* it turns out to have; unknown ones are left out."""
+    known = [price for price in prices if price is not None]
+    kinds = (max((getattr(price, kind) for price in known), default=0) for kind in _KINDS)
+    return Price(**dict(zip(_KINDS, kinds, strict=True)))
 
 
 class Prices:

@@ -142,9 +142,10 @@ class Statements:
         plan: list[tuple[str, Row | list[Row]]] = []
         for first in range(0, len(rows), MOST_AT_ONCE):
             part = rows[first : first + MOST_AT_ONCE]
-            # The driver keeps what it has parsed, so there are statements for a few sizes only. They are filled up with
-            # the last row over again, which changes nothing.
-            size = 1 << (len(part) - 1).bit_length()
+            # The driver keeps what it has parsed, so there are statements for some sizes only, eight for every power of
+            # two. They are filled up with the last row over again, which changes nothing.
+            step = max(1, (1 << (len(part) - 1).bit_length()) >> 3)
+            size = -(-len(part) // step) * step
             part += part[-1:] * (size - len(part))
             plan.append((self._sql(size), tuple(chain.from_iterable(part))))
         return plan

@@ -28,12 +28,15 @@ class Bucket:
         elapsed = now - self._at
         if elapsed > 0:
             self._at = now
-            self._level = min(self.capacity, self._level + elapsed * self.rate)
+            level = self._level + elapsed * self.rate
+            self._level = level = level if level < self.capacity else self.capacity
+            return level
         return self._level
 
-    def take(self, amount: float) -> None:
-        """Take *amount* out, right after the level has been looked at."""
-        self._level -= amount
+    def take(self, amount: float) -> float:
+        """Take *amount* out, right after the level has been looked at; returns what is left."""
+        self._level = level = self._level - amount
+        return level
 
     def change(self, amount: float, now: float) -> None:
         """Take *amount* out, or put it back when it is negative; never above the brim."""

@@ -12,7 +12,6 @@ from datetime import datetime
 from proxy.limits.bucket import Bucket
 from proxy.limits.lease import Field, Lease
 from proxy.limits.limit import Limit, Refusal, Standing
-from proxy.limits.memory import SLACK
 
 BUDGET_REMEMBERED = 3600.0
 """Seconds a budget is remembered after its last use: without Redis and the ledger, nobody else knows it."""
@@ -81,7 +80,7 @@ class BucketLease(Lease):
             share.change(share.capacity - max(known / workers, min(known, 1.0)), now)
         # A call that is larger than the share takes all of it.
         wanted = min(amount, share.capacity)
-        if share.level(now) >= wanted - SLACK and amount <= limit.capacity:
+        if share.level(now) >= wanted - limit.forgiven and amount <= limit.capacity:
             return None
         # The wait for all of it, so that what is forgiven is there when the client comes back.
         return Refusal(limit, share.wait(wanted, now), never=amount > limit.capacity)
@@ -93,9 +92,9 @@ class BucketLease(Lease):
     def standing(self, now: float, alone: bool) -> Standing:
         limit = self.limit
         if alone and self._share is not None:
-            return Standing(limit, math.floor(self._share.level(now) + SLACK), self._share.reset(now))
+            return Standing(limit, math.floor(self._share.level(now) + limit.forgiven), self._share.reset(now))
         level = min(limit.capacity, self._level(now) + self.idle)
-        return Standing(limit, math.floor(level + SLACK), (limit.capacity - level) / limit.rate)
+        return Standing(limit, math.floor(level + limit.forgiven), (limit.capacity - level) / limit.rate)
 
     def _level(self, now: float) -> float:
         if math.isnan(self._seen):

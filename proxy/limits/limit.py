@@ -5,7 +5,7 @@ The words of this room: a limit, a claim on it, what is held while a call runs, 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -18,6 +18,12 @@ class What(StrEnum):
     TOKENS = "tokens"
     CONCURRENT = "concurrent"
     BUDGET = "budget"
+
+
+SLACK = 1e-6
+"""Units forgiven, for the rounding of their own arithmetic."""
+GRAIN = 1e-7
+"""Seconds of refill forgiven, for the rounding of the clock: its doubles are that coarse after years of uptime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,11 @@ class Limit:
     """What a budget is in: `usd` (micro-USD) or `tokens`."""
     holder: str = ""
     """Whose budget it is."""
+    forgiven: float = field(init=False, default=0.0, compare=False, repr=False)
+    """Units nobody is refused for: what a client that waited as long as it was told lacks by rounding."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "forgiven", SLACK + self.rate * GRAIN)
 
 
 Claim = tuple[Limit, int]
@@ -54,6 +65,8 @@ class Reservation:
     settled: bool = False
     about: Any = None
     """The state's own note, for settling."""
+    standings: "Sequence[Standing]" = ()
+    """What is left now of the limits on requests and tokens, where that was at hand."""
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ Exact for one process, and a share of the whole for each of several. What was sp
 the ledger; nothing else here waits for anybody.
 """
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,11 @@ from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standi
 
 MOST_BUCKETS = 40_000
 """Buckets that are remembered, at some 400 bytes each; a full one is the same as none."""
-SLACK = 1e-6
-"""Units forgiven, so that rounding does not refuse a client that waited exactly as long as it was told."""
-GRAIN = 1e-7
-"""Seconds forgiven for the same reason: a moment is a float, and some tens of years after the epoch it is no finer."""
 UNKNOWN_WAIT = 1.0
 """Seconds until it is worth asking again for what could not be known."""
+
+# Every call compares with these, and a name in this file is found sooner than a member of an enumeration.
+_CONCURRENT, _BUDGET = What.CONCURRENT, What.BUDGET
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class MemoryLimits:
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._running: dict[str, int] = {}
         self._spending: dict[str, _Spending] = {}
+        self._asking = asyncio.Lock()
 
     def __len__(self) -> int:
         """How many buckets are remembered."""
@@ -63,13 +64,14 @@ class MemoryLimits:
     def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
         # On every call's path: what is looked up is looked up once, and nothing is made that need not be.
         refusal: Refusal | None = None
-        buckets: list[tuple[Bucket, int]] = []
+        buckets, running = self._buckets, self._running
+        take: list[tuple[Bucket, int, Limit]] = []
         for limit, amount in claims:
             what = limit.what
-            if what is What.CONCURRENT:
-                if self._running.get(limit.id, 0) + amount > limit.capacity:
+            if what is _CONCURRENT:
+                if running.get(limit.id, 0) + amount > limit.capacity:
                     refusal = _further(refusal, Refusal(limit, None, never=amount > limit.capacity))
-            elif what is What.BUDGET:
+            elif what is _BUDGET:
                 spending = self._spending_of(limit)
                 if spending is None:
                     return None
@@ -78,35 +80,41 @@ class MemoryLimits:
                     refusal = _further(refusal, Refusal(limit, wait, never=amount > limit.capacity))
             else:
                 bucket = self._bucket(limit, now)
-                buckets.append((bucket, amount))
-                if bucket.level(now) < amount - _forgiven(limit):
+                take.append((bucket, amount, limit))
+                if bucket.level(now) < amount - limit.forgiven:
                     # The wait for all of it, so that what is forgiven is there when the client comes back.
                     found = Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity)
                     refusal = _further(refusal, found)
+        standings: list[Standing] = []
         if refusal is None:
-            for bucket, amount in buckets:
-                bucket.take(amount)
-        if len(self._buckets) > self._most:
+            for bucket, amount, limit in take:
+                level = bucket.take(amount)
+                left = math.floor(level + limit.forgiven)
+                standings.append(Standing(limit, left, (limit.capacity - level) / limit.rate))
+        if len(buckets) > self._most:
             # Only now, so that none of this call's own is forgotten between look and take.
             self._forget(now)
         if refusal is not None:
             return refusal
         for limit, amount in claims:
-            if limit.what is What.CONCURRENT:
-                self._running[limit.id] = self._running.get(limit.id, 0) + amount
-            elif limit.what is What.BUDGET:
+            what = limit.what
+            if what is _CONCURRENT:
+                running[limit.id] = running.get(limit.id, 0) + amount
+            elif what is _BUDGET:
                 self._spending[limit.id].held += amount
-        return Reservation(claims)
+        return Reservation(claims, standings=standings)
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
         for limit, _ in claims:
-            if limit.what is What.BUDGET and self._spending_of(limit) is None:
+            if limit.what is _BUDGET and self._spending_of(limit) is None:
                 began = period.began(limit.per, self._wall())
-                spent = await self._ask_spent(limit.holder, limit.unit, began)
-                if spent is None:
-                    return Refusal(limit, UNKNOWN_WAIT, unknown=True)
-                # Somebody else may have asked and been answered meanwhile, and have begun to spend.
-                self._spending.setdefault(limit.id, _Spending(began, period.ends(limit.per, began), spent))
+                async with self._asking:
+                    # Whoever asked before may have been answered meanwhile, and have begun to spend.
+                    if limit.id not in self._spending:
+                        spent = await self._ask_spent(limit.holder, limit.unit, began)
+                        if spent is None:
+                            return Refusal(limit, UNKNOWN_WAIT, unknown=True)
+                        self._spending[limit.id] = _Spending(began, period.ends(limit.per, began), spent)
         decided = self.reserve_now(claims, clock.now())
         assert decided is not None  # every budget is known now, and none is ever forgotten
         return decided
@@ -117,13 +125,13 @@ class MemoryLimits:
         reservation.settled = True
         for limit, amount in reservation.claims:
             what = limit.what
-            if what is What.CONCURRENT:
+            if what is _CONCURRENT:
                 left = self._running[limit.id] - amount
                 if left:
                     self._running[limit.id] = left
                 else:
                     del self._running[limit.id]
-            elif what is What.BUDGET:
+            elif what is _BUDGET:
                 spending = self._spending_of(limit)
                 assert spending is not None  # it was known when it was reserved
                 spending.held -= amount
@@ -138,19 +146,19 @@ class MemoryLimits:
                 bucket.change(correction, now)
 
     def standing(self, limit: Limit, now: float) -> Standing:
-        if limit.what is What.CONCURRENT:
+        bucket = self._buckets.get(limit.id)
+        if bucket is not None:
+            if bucket.capacity != limit.capacity or bucket.rate != limit.rate:
+                bucket.resize(limit.capacity, limit.rate, now)
+            level = bucket.level(now)
+            return Standing(limit, math.floor(level + limit.forgiven), (bucket.capacity - level) / bucket.rate)
+        if limit.what is _CONCURRENT:
             return Standing(limit, limit.capacity - self._running.get(limit.id, 0), 0.0)
-        if limit.what is What.BUDGET:
+        if limit.what is _BUDGET:
             spending = self._spending_of(limit)
             left = limit.capacity if spending is None else limit.capacity - spending.spent - spending.held
             return Standing(limit, left, self._until_period_ends(limit, spending))
-        bucket = self._buckets.get(limit.id)
-        if bucket is None:
-            return Standing(limit, limit.capacity, 0.0)
-        if bucket.capacity != limit.capacity or bucket.rate != limit.rate:
-            bucket.resize(limit.capacity, limit.rate, now)
-        level = bucket.level(now)
-        return Standing(limit, math.floor(level + _forgiven(limit)), (bucket.capacity - level) / bucket.rate)
+        return Standing(limit, limit.capacity, 0.0)
 
     async def start(self) -> None:
         """Nothing goes on in the background."""
@@ -193,11 +201,6 @@ class MemoryLimits:
         # A clock that was set back brings no earlier period back.
         within = now if spending is None else max(now, spending.period)
         return (period.ends(limit.per, within) - now).total_seconds()
-
-
-def _forgiven(limit: Limit) -> float:
-    """Units of *limit* that nobody is refused for."""
-    return SLACK + limit.rate * GRAIN
 
 
 def _further(known: Refusal | None, found: Refusal) -> Refusal:

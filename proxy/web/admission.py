@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from proxy import clock
 from proxy.accounts.ledger import Ledger
-from proxy.accounts.prices import Price, Prices
+from proxy.accounts.prices import Price, Prices, dearest
 from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange
@@ -65,7 +65,7 @@ class Admission:
         self._queue = queue
         self._ledger = ledger
         self._learned = Learned()
-        self._costly: dict[str, tuple[float, list[Price | None]]] = {}
+        self._costly: dict[str, tuple[float, Price | None]] = {}
         self.hits: dict[str, int] = {}
         """Calls refused by a limit, by principal."""
 
@@ -83,10 +83,14 @@ class Admission:
             decided = self._limits.reserve_now(claims, clock.now())
             if decided is None:
                 decided = await self._limits.reserve(claims)
-            self._tell(inbound, applying)
             if isinstance(decided, Refusal):
+                self._tell(inbound, applying)
                 raise self._refused(inbound, decided)
             held.reservation = decided
+            if decided.standings:
+                inbound.answer.extra_lines += allowance.header_lines(decided.standings)
+            else:
+                self._tell(inbound, applying)
         queue = self._queue
         if queue is not None and not queue.enter_now():
             await self._wait(queue, exchange, inbound, holder)
@@ -142,7 +146,7 @@ class Admission:
             if budget.unit == "tokens":
                 cost = prompt + completion
             else:
-                cost = self._dearest(inbound.exchange.model, Tokens(prompt, completion))
+                cost = self._dearest(inbound.exchange.model, prompt, completion)
         return applying.claims(prompt + completion, cost)
 
     def _tell(self, inbound: Inbound, applying: Applying) -> None:
@@ -174,21 +178,19 @@ class Admission:
             exchange.queued = clock.now() - began
         inbound.answer.extra_lines += b"X-Hapax-Queue-Position: %d\r\n" % ticket.position
 
-    def _dearest(self, model: str, tokens: Tokens) -> int:
-        """Micro-USD that *tokens* cost at most, whoever answers for *model*; `ProxyError` when somebody has no price."""
+    def _dearest(self, model: str, prompt: int, completion: int) -> int:
+        """Micro-USD that so many tokens cost at most, whoever answers for *model*; `ProxyError` without a price."""
         now = clock.now()
         known = self._costly.get(model)
         if known is None or known[0] <= now:
             if len(self._costly) >= MOST_KEPT:
                 self._costly.clear()
             prices = [self._prices.of(name) for name in self._upstream_models(model)]
-            known = self._costly[model] = (now + PRICES_KEPT, prices)
-        dearest = 0
-        for price in known[1]:
-            if price is None:
-                raise ProxyError("price_unknown", param="model")
-            dearest = max(dearest, price.cost(tokens))
-        return dearest
+            known = self._costly[model] = (now + PRICES_KEPT, None if None in prices else dearest(prices))
+        price = known[1]
+        if price is None:
+            raise ProxyError("price_unknown", param="model")
+        return price.cost_of(prompt, completion)
 
     def _cost(self, exchange: Exchange, tokens: Tokens | None) -> int | None:
         """Micro-USD for all that reached the client; None when the price of a part of it is not known."""
