@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 
 from proxy import clock
 from proxy.limits import period
@@ -62,47 +63,43 @@ class MemoryLimits:
         return len(self._buckets)
 
     def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
-        # On every call's path: what is looked up is looked up once, and nothing is made that need not be.
-        refusal: Refusal | None = None
-        buckets, running = self._buckets, self._running
-        take: list[tuple[Bucket, int, Limit]] = []
+        # On every call's path, so in one pass: what is there is taken at once, and given back if something else is not.
+        refused: list[Refusal] = []
+        standings: list[Standing] = []
         for limit, amount in claims:
             what = limit.what
             if what is _CONCURRENT:
-                if running.get(limit.id, 0) + amount > limit.capacity:
-                    refusal = _further(refusal, Refusal(limit, None, never=amount > limit.capacity))
+                running = self._running.get(limit.id, 0) + amount
+                if running <= limit.capacity:
+                    self._running[limit.id] = running
+                else:
+                    refused.append(Refusal(limit, None, never=amount > limit.capacity))
             elif what is _BUDGET:
                 spending = self._spending_of(limit)
                 if spending is None:
+                    self._give_back(claims[: claims.index((limit, amount))], refused, now)
                     return None
-                if spending.spent + spending.held + amount > limit.capacity:
+                if spending.spent + spending.held + amount <= limit.capacity:
+                    spending.held += amount
+                else:
                     wait = self._until_period_ends(limit, spending)
-                    refusal = _further(refusal, Refusal(limit, wait, never=amount > limit.capacity))
+                    refused.append(Refusal(limit, wait, never=amount > limit.capacity))
             else:
                 bucket = self._bucket(limit, now)
-                take.append((bucket, amount, limit))
-                if bucket.level(now) < amount - limit.forgiven:
+                level = bucket.level(now)
+                if level >= amount - limit.forgiven:
+                    level = bucket.take(amount)
+                    left = math.floor(level + limit.forgiven)
+                    standings.append(Standing(limit, left, (limit.capacity - level) / limit.rate))
+                else:
                     # The wait for all of it, so that what is forgiven is there when the client comes back.
-                    found = Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity)
-                    refusal = _further(refusal, found)
-        standings: list[Standing] = []
-        if refusal is None:
-            for bucket, amount, limit in take:
-                level = bucket.take(amount)
-                left = math.floor(level + limit.forgiven)
-                standings.append(Standing(limit, left, (limit.capacity - level) / limit.rate))
-        if len(buckets) > self._most:
-            # Only now, so that none of this call's own is forgotten between look and take.
+                    refused.append(Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity))
+        if refused:
+            self._give_back(claims, refused, now)
+        if len(self._buckets) > self._most:
+            # Only now, so that none of this call's own is forgotten while it decides.
             self._forget(now)
-        if refusal is not None:
-            return refusal
-        for limit, amount in claims:
-            what = limit.what
-            if what is _CONCURRENT:
-                running[limit.id] = running.get(limit.id, 0) + amount
-            elif what is _BUDGET:
-                self._spending[limit.id].held += amount
-        return Reservation(claims, standings=standings)
+        return reduce(_further, refused) if refused else Reservation(claims, standings=standings)
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
         for limit, _ in claims:
@@ -126,11 +123,7 @@ class MemoryLimits:
         for limit, amount in reservation.claims:
             what = limit.what
             if what is _CONCURRENT:
-                left = self._running[limit.id] - amount
-                if left:
-                    self._running[limit.id] = left
-                else:
-                    del self._running[limit.id]
+                self._leave(limit, amount)
             elif what is _BUDGET:
                 spending = self._spending_of(limit)
                 assert spending is not None  # it was known when it was reserved
@@ -165,6 +158,26 @@ class MemoryLimits:
 
     async def stop(self) -> None:
         """Nothing is held in advance."""
+
+    def _give_back(self, claims: Sequence[Claim], refused: list[Refusal], now: float) -> None:
+        """Undo what was taken for *claims*, all but those *refused*."""
+        limits = [refusal.limit for refusal in refused]
+        for limit, amount in claims:
+            if any(limit is each for each in limits):
+                continue
+            if limit.what is _CONCURRENT:
+                self._leave(limit, amount)
+            elif limit.what is _BUDGET:
+                self._spending[limit.id].held -= amount
+            else:
+                self._bucket(limit, now).change(-amount, now)
+
+    def _leave(self, limit: Limit, amount: int) -> None:
+        left = self._running[limit.id] - amount
+        if left:
+            self._running[limit.id] = left
+        else:
+            del self._running[limit.id]
 
     def _bucket(self, limit: Limit, now: float) -> Bucket:
         """The bucket of *limit*, of the size the limit has by now."""
@@ -203,9 +216,9 @@ class MemoryLimits:
         return (period.ends(limit.per, within) - now).total_seconds()
 
 
-def _further(known: Refusal | None, found: Refusal) -> Refusal:
+def _further(known: Refusal, found: Refusal) -> Refusal:
     """Of two limits in the way, the one that will be there for longer: a client told of it comes back once."""
-    if known is None or (found.never and not known.never):
+    if found.never and not known.never:
         return found
     if known.never or found.wait is None:
         return known

@@ -36,13 +36,12 @@ class Applying:
 
     def claims(self, tokens: int, cost: int) -> tuple[Claim, ...]:
         """What a call claims that will use *tokens*; *cost* is in the unit of the budget."""
-        claims = self.once
-        if self.tokens:
+        budget = () if self.budget is None else ((self.budget, cost),)
+        if len(self.tokens) == 1:
             # Nobody can hold more than the bucket has; whether a prompt is too long for it is asked before.
-            claims += tuple([(limit, min(tokens, limit.capacity)) for limit in self.tokens])
-        if self.budget is not None:
-            claims += ((self.budget, cost),)
-        return claims
+            limit = self.tokens[0]
+            return (*self.once, (limit, tokens if tokens < limit.capacity else limit.capacity), *budget)
+        return (*self.once, *[(limit, min(tokens, limit.capacity)) for limit in self.tokens], *budget)
 
 
 class Policy:

@@ -103,6 +103,8 @@ class Admission:
         held: Held | None = exchange.reservation
         if held is None:
             return
+        # Records are remembered for a while, and what was held need not be.
+        exchange.reservation = None
         now = clock.now()
         if held.running and self._queue is not None:
             self._queue.leave(now)

@@ -5,6 +5,7 @@ Kept in this process only, and bounded however many addresses there are. Probes 
 """
 
 import ipaddress
+from functools import lru_cache
 
 from proxy import clock
 from proxy.limits.limit import Limit, Refusal, Reservation, What
@@ -47,6 +48,7 @@ class Keyless:
             self._limits.settle(reservation, {}, clock.now())
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Whom an address stands for: itself, or the /64 of an IPv6 address, of which everybody has plenty."""
     try:

@@ -232,7 +232,9 @@ async def test_a_statement_that_takes_too_long_is_ended(store: Store) -> None:
     assert await counter(store) == 0
 
 
-def test_a_store_that_cannot_be_opened_leaves_no_thread_that_outlives_its_loop(tmp_path: Path) -> None:
+def test_a_thread_of_a_store_that_cannot_be_opened_never_speaks_to_a_loop_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fail(url: str) -> None:
         store = Store(url)
         with pytest.raises(StoreError):
@@ -240,8 +242,13 @@ def test_a_store_that_cannot_be_opened_leaves_no_thread_that_outlives_its_loop(t
         await store.close()
 
     (tmp_path / "text").write_bytes(b"not a database at all" * 100)
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
     before = set(threading.enumerate())
     for path in (tmp_path / "nowhere" / "hapax.db", tmp_path / "text"):
-        for _ in range(20):
+        for _ in range(50):
             asyncio.run(fail(f"sqlite:///{path}"))
-            assert not [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()
+    assert raised == []
