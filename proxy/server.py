@@ -132,7 +132,7 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     try:
         listener = Listener(settings)
     except ValueError as problem:
-        print(f"hapax: store.prices: {problem}", file=sys.stderr)
+        print(f"hapax: {problem}", file=sys.stderr)
         return 2
     try:
         await listener.start()
@@ -205,14 +205,21 @@ def banner(loaded: Loaded, listener: Listener) -> str:
     model = next(iter(settings.models), "MODEL")
     if listener.gateway.simulator is not None:
         model = "sim-1"
-    key = '-H "X-API-Key: $KEY" ' if settings.auth.keys else ""
+    state = listener.gateway.state
+    key = "" if state.principals.open else '-H "X-API-Key: $KEY" '
     lines = [
         f"hapax {__version__} listens on {listener.url}",
         f"  configuration  {loaded.source}",
         f"  providers      {providers}",
     ]
-    if not settings.auth.keys:
+    if settings.store.url.get_secret_value():
+        lines.append(f"  store          {settings.store.url}")
+    if state.principals.open:
         lines.append("  keys           none: whoever reaches the loopback address may call, with any key")
+    elif state.watch is not None and not state.watch.reachable:
+        lines.append("  keys           the store cannot be read, see the log: until it can, only keys of the file work")
+    elif not len(state.principals):
+        lines.append("  keys           none that works; make one with `hapax keys create NAME`")
     lines += [
         "",
         "Try it:",

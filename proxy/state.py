@@ -14,7 +14,7 @@ from proxy.accounts.ledger import Ledger
 from proxy.accounts.prices import Prices
 from proxy.accounts.principals import Principal, Principals
 from proxy.accounts.retention import Retention
-from proxy.accounts.store import Store
+from proxy.accounts.store import Store, StoreError
 from proxy.accounts.watch import KeyWatch
 from proxy.limits.limit import Limits
 from proxy.limits.memory import MemoryLimits
@@ -37,9 +37,9 @@ class State:
     """Everything that is kept between calls."""
 
     def __init__(self, settings: Settings) -> None:
+        """`ValueError` for a store or a price file that cannot be used, with the path of the setting."""
         self._settings = settings
-        url = settings.store.url.get_secret_value()
-        self.store = Store(url) if url else None
+        self.store = _store(settings.store.url.get_secret_value())
         self.keys = Keys(self.store) if self.store is not None else None
         self.principals = Principals(
             settings.auth.keys,
@@ -52,7 +52,10 @@ class State:
         self._retention = None
         if self.store is not None and settings.store.retention:
             self._retention = Retention(self.store, settings.store.retention)
-        self.prices = Prices.load(settings.store.prices or None)
+        try:
+            self.prices = Prices.load(settings.store.prices or None)
+        except ValueError as error:
+            raise ValueError(f"store.prices: {error}") from None
         self.limits: Limits = self._make_limits(settings.state.url.get_secret_value())
         self.policy = Policy(settings.limits)
         self.keyless = Keyless(settings.limits.keyless, MemoryLimits(self._spent, most_buckets=MOST_ADDRESSES))
@@ -150,11 +153,21 @@ class State:
         # Only who shares limits loads the client.
         from proxy.limits.redis import RedisLimits
 
-        return RedisLimits(url, self._spent)
+        try:
+            return RedisLimits(url, self._spent)
+        except ValueError as error:
+            raise ValueError(f"state.url: {error}") from None
 
     async def _spent(self, holder: str, unit: str, since: datetime) -> int | None:
         # Without a ledger nobody remembers: budgets begin anew with the process.
         return 0 if self.ledger is None else await self.ledger.spent(holder, unit, since)
+
+
+def _store(url: str) -> Store | None:
+    try:
+        return Store(url) if url else None
+    except StoreError as error:
+        raise ValueError(f"store.url: {error}") from None
 
 
 def _is_limited(principal: Principal) -> bool:

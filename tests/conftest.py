@@ -6,8 +6,9 @@ server would hide that setting by turning it on itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from proxy.server import Listener
 from proxy.settings import Settings
 from proxy.simulator import Simulator
+from tests.rigs.postgres import Postgres, postgres
 
 GatewayFactory = Callable[..., Awaitable["RunningGateway"]]
 
@@ -96,3 +98,32 @@ async def gateway(simulator: Simulator) -> AsyncIterator[GatewayFactory]:
 def provider(simulator: Simulator, **more: Any) -> dict[str, Any]:
     """Settings of a provider that is *simulator*."""
     return {"type": "compatible", "base_url": simulator.base_url, "models": ["sim-*"], **more}
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """One server for all tests. Whoever stops or freezes it sees to it that it answers again."""
+    with postgres() as server:
+        asyncio.run(server.start())
+        yield server
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: Postgres) -> AsyncIterator[str]:
+    """A new, empty database."""
+    url = await postgres_server.database()
+    yield url
+    await postgres_server.drop(url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A database whose file does not exist yet."""
+    return f"sqlite:///{tmp_path / 'hapax.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A new, empty database of either kind."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url

@@ -46,7 +46,7 @@ def usage(
     settings = settings_of(config)
     from proxy.accounts.asked import AskedWrongly, usage_question
     from proxy.accounts.shown import usage_csv, usage_fields
-    from proxy.accounts.usage import summary, total
+    from proxy.accounts.usage import added_up, summary
 
     named = {"by": by, "since": since, "until": until, "key": key, "team": team}
     try:
@@ -54,13 +54,18 @@ def usage(
     except AskedWrongly as error:
         raise refusal(f"--{error}") from None
 
-    async def work(store: "Store") -> "tuple[list[UsageLine], UsageLine]":
-        since, until, principal, team = question.since, question.until, question.key, question.team
-        lines = await summary(store, question.by, since=since, until=until, principal=principal, team=team)
-        return lines, await total(store, since=since, until=until, principal=principal, team=team)
+    async def work(store: "Store") -> "list[UsageLine]":
+        return await summary(
+            store,
+            question.by,
+            since=question.since,
+            until=question.until,
+            principal=question.key,
+            team=question.team,
+        )
 
-    lines, whole = with_store(settings, work)
-    groups = len(lines)
+    lines = with_store(settings, work)
+    whole, groups = added_up(lines), len(lines)
     if rows is not None:
         lines = lines[-rows:] if question.by == "day" else lines[:rows]
     if csv:

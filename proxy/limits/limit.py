@@ -119,7 +119,10 @@ class Limits(Protocol):
         """Decide at once; None where that takes asking somebody, see `reserve`. *now* in monotonic seconds."""
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
-        """Decide, asking whoever has to be asked, for 100 ms at most. Cancelling it leaves nothing held."""
+        """
+        Decide, asking whoever has to be asked: a shared state for 100 ms at most, the ledger, once for each budget, for
+        as long as that takes. Cancelling it leaves nothing held.
+        """
 
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
         """

@@ -28,7 +28,9 @@ from proxy.limits.memory import UNKNOWN_WAIT
 from proxy.limits.redis_link import RedisLink, Unavailable
 from proxy.limits.redis_script import FORGOTTEN
 
-PATIENCE = 0.095
+LOOKUP = 1.0
+"""Seconds a call waits for the ledger to tell what of a budget was spent, before it is refused for now."""
+PATIENCE = 0.08
 """Seconds a call waits for Redis, so that it is decided within 100 ms."""
 TICK = 0.05
 """Seconds between two looks at what has to go back to Redis."""
@@ -119,8 +121,11 @@ class RedisLimits:
                     decided = await self._ask(Ask(claims, loop.create_future(), deadline))
             if isinstance(decided, Reservation | Refusal):
                 return decided
-            if decided is not None and not await self._learn(decided, deadline - loop.time()):
-                return Refusal(decided.limit, UNKNOWN_WAIT, unknown=True)
+            if decided is not None:
+                # This asks the ledger, not Redis, and only for a budget Redis has never heard of.
+                if not await self._learn(decided, LOOKUP):
+                    return Refusal(decided.limit, UNKNOWN_WAIT, unknown=True)
+                deadline = loop.time() + self._patience
 
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
         book = self._book

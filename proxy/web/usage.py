@@ -10,7 +10,7 @@ from proxy import clock
 from proxy.accounts.asked import AskedWrongly, usage_question
 from proxy.accounts.shown import usage_csv, usage_fields
 from proxy.accounts.store import Store, StoreError
-from proxy.accounts.usage import summary, total
+from proxy.accounts.usage import added_up, summary
 from proxy.errors import ProxyError
 from proxy.web.inbound import Inbound
 from proxy.web.parameters import parameters, refused
@@ -52,7 +52,6 @@ class UsagePages:
         since, until, team = question.since, question.until, question.team
         try:
             lines = await summary(self._store, question.by, since=since, until=until, principal=principal, team=team)
-            whole = await total(self._store, since=since, until=until, principal=principal, team=team)
         except StoreError as error:
             _log.warning("usage cannot be read: %s", error)
             raise ProxyError("store_unavailable", "The ledger cannot be reached; try again.") from error
@@ -69,4 +68,4 @@ class UsagePages:
                 body,
             )
         else:
-            inbound.send_json(usage_fields(question, lines, whole), headers=[(b"Cache-Control", b"no-store")])
+            inbound.send_json(usage_fields(question, lines, added_up(lines)), headers=[(b"Cache-Control", b"no-store")])

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from proxy import clock
 from proxy.accounts import tables
 from proxy.accounts.store import Store
+from proxy.accounts.usage import UsageLine, added_up, summary
 from proxy.exchange import AttemptRecord, Exchange, Outcome
 from proxy.usage import Tokens
 
@@ -50,3 +51,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def total(store: Store, **restricted: Any) -> UsageLine:
+    """Every call in one line."""
+    return added_up(await summary(store, "outcome", **{"until": None, **restricted}))

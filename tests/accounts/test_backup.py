@@ -16,9 +16,8 @@ from proxy.accounts.backup import BackupError, back_up, restore
 from proxy.accounts.keys import Keys
 from proxy.accounts.ledger import Ledger
 from proxy.accounts.store import Store, StoreError
-from proxy.accounts.usage import total
 from proxy.settings import Budget, KeyLimits
-from tests.accounts.calls import answered, call, rows, until
+from tests.accounts.calls import answered, call, rows, total, until
 from tests.accounts.test_usage import row, written
 
 NOTHING = KeyLimits(requests_per_minute=None, tokens_per_minute=None, concurrent=None)

@@ -298,6 +298,7 @@ async def test_rows_that_may_have_arrived_are_counted_once(postgres_server: Post
     ledger.open(exchange, "")
     end(ledger, exchange, cost=5)
     # The answer to the commit is lost: as far as the ledger can know, the batch failed.
+    ledger._make_rows()
     row = ledger._done[0]
     postgres_server.freeze()
     assert not await ledger.flush()

@@ -13,7 +13,8 @@ from proxy.accounts import tables
 from proxy.accounts.asked import By
 from proxy.accounts.rows import COLUMNS
 from proxy.accounts.store import Store, StoreError
-from proxy.accounts.usage import UsageLine, summary, total
+from proxy.accounts.usage import UsageLine, summary
+from tests.accounts.calls import total
 
 NOON = datetime(2026, 10, 25, 12, tzinfo=UTC)
 """Of the day the clocks go back in Europe: nothing here may care."""

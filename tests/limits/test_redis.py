@@ -17,7 +17,7 @@ import pytest
 
 from proxy import clock, tasks
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, What
-from proxy.limits.redis import PATIENCE, RedisLimits
+from proxy.limits.redis import LOOKUP, PATIENCE, RedisLimits
 from tests.rigs.redis import RedisServer, Way, redis_server, way_to
 
 ROOT = Path(__file__).parents[2]
@@ -323,7 +323,7 @@ async def test_limits_nobody_uses_are_forgotten(server: RedisServer, monkeypatch
 HOLDER = """
 import asyncio, sys
 from proxy.limits.limit import Limit, What
-from proxy.limits.redis import PATIENCE, RedisLimits
+from proxy.limits.redis import LOOKUP, PATIENCE, RedisLimits
 
 async def spent(holder, unit, since):
     return 0
@@ -405,7 +405,7 @@ async def test_an_empty_redis_learns_from_the_ledger_what_was_spent_once(server:
         assert ledger.asked == 1
 
 
-async def test_what_nobody_knows_is_refused_as_unknown_within_100_ms(server: RedisServer) -> None:
+async def test_what_nobody_knows_is_refused_as_unknown_and_not_waited_for_long(server: RedisServer) -> None:
     ledger = Ledger(None)
     async with workers(server.url, spent=ledger, patience=PATIENCE) as [worker], lag() as late:
         refused = await reserve(worker, (budget(1000, "month"), 10))
@@ -415,7 +415,7 @@ async def test_what_nobody_knows_is_refused_as_unknown_within_100_ms(server: Red
         refused = await reserve(worker, (budget(1000, "month"), 10))
         assert isinstance(refused, Refusal)
         assert refused.unknown
-        assert time.monotonic() - began < SLOWEST + late.worst + 0.02
+        assert time.monotonic() - began < LOOKUP + SLOWEST + late.worst + 0.02
     assert ledger.asked == 2
 
 

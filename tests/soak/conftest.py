@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from proxy.simulator import Simulator
-from tests.accounts.conftest import postgres_server, postgres_url, sqlite_url, store_url  # noqa: F401 - fixtures
 from tests.rigs.redis import RedisServer, redis_server
 
 collect_ignore_glob = [] if os.environ.get("HAPAX_SOAK") else ["test_*.py"]

@@ -13,17 +13,16 @@ import yaml
 from proxy import clock
 from proxy.accounts.keys import Keys
 from proxy.accounts.store import Store
-from proxy.accounts.usage import total
 from proxy.settings import KeyLimits
 from proxy.simulator import Simulator
-from tests.accounts.conftest import postgres_server, postgres_url, sqlite_url, store_url  # noqa: F401 - fixtures
+from tests.accounts.calls import total
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.hapax import hapax
 from tests.rigs.postgres import Postgres
 
 from .wire import Response, ask, becomes, chat, connect, eventually, get, request, target
 
-ADMIN, FILE_KEY = "hpx_admin_0123456789", "hpx_of_the_file_0123456789"
+ADMIN, FILE_KEY = "hpx_admin_7d1f3b9c5e20", "hpx_of_the_file_e81c4fa6"
 AUTH = {"keys": [{"name": "file", "key": FILE_KEY, "team": "old"}], "admin_key": ADMIN}
 
 
@@ -59,7 +58,7 @@ async def written(running: RunningGateway, true: Callable[[Any], bool], query: s
 # Keys.
 
 
-async def test_a_new_key_works_at_once_and_in_every_process(gateway: GatewayFactory, store_url: str) -> None:  # noqa: F811
+async def test_a_new_key_works_at_once_and_in_every_process(gateway: GatewayFactory, store_url: str) -> None:
     settings = {"auth": AUTH, "store": {"url": store_url}}
     here, there = await gateway(settings), await gateway(settings)
     secret = await made(here, "web", models=["sim-*"])
@@ -71,7 +70,7 @@ async def test_a_new_key_works_at_once_and_in_every_process(gateway: GatewayFact
 
 async def test_a_revoked_key_is_refused_by_every_process_within_a_second(
     gateway: GatewayFactory,
-    store_url: str,  # noqa: F811
+    store_url: str,
 ) -> None:
     settings = {"auth": AUTH, "store": {"url": store_url}}
     here, there = await gateway(settings), await gateway(settings)
@@ -146,7 +145,7 @@ async def test_a_gateway_whose_store_has_held_a_key_is_closed_to_those_without(
 async def test_every_call_leaves_one_row_whatever_became_of_it(
     gateway: GatewayFactory,
     simulator: Simulator,
-    store_url: str,  # noqa: F811
+    store_url: str,
 ) -> None:
     running = await gateway({"auth": AUTH, "store": {"url": store_url}, "failover": {"retries": 0}})
     whole = (await call(running, FILE_KEY)).json["usage"]
@@ -198,7 +197,7 @@ async def test_a_client_sees_its_own_usage_and_nobody_elses(gateway: GatewayFact
     assert (foreign.status, foreign.code) == (400, "invalid_parameter")
 
 
-async def test_a_budget_outlives_the_process(gateway: GatewayFactory, store_url: str) -> None:  # noqa: F811
+async def test_a_budget_outlives_the_process(gateway: GatewayFactory, store_url: str) -> None:
     auth = {"keys": [{"name": "web", "key": FILE_KEY, "budget": {"tokens": 100, "per": "month"}}], "admin_key": ADMIN}
     settings = {"auth": auth, "store": {"url": store_url}}
     first = await gateway(settings)
@@ -216,8 +215,8 @@ async def test_a_budget_outlives_the_process(gateway: GatewayFactory, store_url:
 
 async def test_while_the_store_is_away_known_keys_go_on_and_nothing_is_lost(
     gateway: GatewayFactory,
-    postgres_server: Postgres,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres_server: Postgres,
+    postgres_url: str,
 ) -> None:
     running = await gateway({"auth": AUTH, "store": {"url": postgres_url}})
     known = await made(running, "known")
@@ -271,7 +270,7 @@ async def test_a_reload_puts_keys_and_limits_in_force_and_a_bad_one_changes_noth
         "store": {"url": ""},
         "auth": {"keys": [{"name": "old", "key": FILE_KEY}]},
     }
-    new = "hpx_the_new_key_0123456789"
+    new = "hpx_the_new_key_b4d90c72"
 
     async def status(port: int, key: str) -> int:
         return (await ask(port, chat(head=bearing(key)))).status

@@ -7,7 +7,6 @@ from collections import Counter
 from proxy.accounts.store import Store
 from proxy.limits.limit import What
 from proxy.simulator import Simulator
-from tests.accounts.conftest import postgres_server, postgres_url, sqlite_url, store_url  # noqa: F401 - fixtures
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.soak import books, mixture, storm
 
@@ -33,7 +32,7 @@ def spent(running: RunningGateway) -> int:
 
 
 async def test_bill_and_rows_and_budgets_agree_over_a_mixture_of_calls(
-    store_url: str,  # noqa: F811
+    store_url: str,
     gateway: GatewayFactory,
     simulator: Simulator,
     backup: Simulator,
@@ -55,7 +54,7 @@ async def test_bill_and_rows_and_budgets_agree_over_a_mixture_of_calls(
 
 
 async def test_after_a_storm_of_a_thousand_calls_nothing_is_held_and_nothing_pending(
-    store_url: str,  # noqa: F811
+    store_url: str,
     gateway: GatewayFactory,
     simulator: Simulator,
 ) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from proxy.simulator import Simulator
-from tests.accounts.conftest import postgres_server, postgres_url, sqlite_url, store_url  # noqa: F401 - fixtures
 from tests.rigs.cluster import cluster
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer, redis_server
@@ -27,7 +26,7 @@ async def test_a_killed_process_leaves_what_it_held_and_loses_no_row_older_than_
     backup: Simulator,
     redis: RedisServer,
     tmp_path: Path,
-    store_url: str,  # noqa: F811
+    store_url: str,
 ) -> None:
     settings = kills.settings(simulator, backup, redis.url, store_url, KILLS)
     async with cluster(tmp_path, settings, KILLS + 1) as running:
@@ -41,8 +40,8 @@ async def test_a_killed_process_leaves_what_it_held_and_loses_no_row_older_than_
 async def test_a_second_without_redis_or_postgres_is_noticed_by_no_client(
     simulator: Simulator,
     redis: RedisServer,
-    postgres_server: Postgres,  # noqa: F811
-    postgres_url: str,  # noqa: F811
+    postgres_server: Postgres,
+    postgres_url: str,
     tmp_path: Path,
 ) -> None:
     async with cluster(tmp_path, outages.settings(simulator, redis.url, postgres_url), 1) as running:
@@ -66,7 +65,7 @@ async def test_a_second_without_redis_or_postgres_is_noticed_by_no_client(
 async def test_a_second_with_a_locked_file_or_a_full_disk_is_noticed_by_no_client(
     simulator: Simulator,
     redis: RedisServer,
-    sqlite_url: str,  # noqa: F811
+    sqlite_url: str,
     tmp_path: Path,
 ) -> None:
     async with cluster(tmp_path, outages.settings(simulator, redis.url, sqlite_url), 1) as running:
