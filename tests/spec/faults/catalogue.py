@@ -556,7 +556,6 @@ BODY = (
                 path="/v1/messages",
             ),
         ),
-        missing="Estimated usage: not counted yet.",
     ),
     Fault(
         "F43",
@@ -651,7 +650,6 @@ BODY = (
             *(f"usage={word}" for word in ("none", "zero", "negative", "huge", "text", "null")),
             sdk=False,
         ),
-        missing="Clamping and marking: usage is not accounted yet.",
     ),
     Fault(
         "F51",
@@ -714,7 +712,7 @@ CLIENT = (
                 ("while a resting target is waited for", client_checks.leaves_in_wait),
             )
         ),
-        missing="Leaving a queue: there is none yet.",
+        missing="Leaving a queue: in tests/spec/test_queueing.py.",
     ),
     Fault(
         "F55",
@@ -757,7 +755,7 @@ CLIENT = (
             Check("a body that drips", "408, `x-should-retry: false`", client_checks.slow_body),
             Check("200 connections without a byte", "all closed after `read_timeout`", client_checks.idle_flood),
         ),
-        missing="A limit per address: there is none.",
+        missing="A limit of connections per address: there is none.",
     ),
     Fault(
         "F59",
