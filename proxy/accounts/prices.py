@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ MOST = 1_000_000
 REMEMBERED = 4096
 """Model names whose price is kept at hand."""
 
+# Every value as text. The parser in C is ten times as fast, and not everywhere.
+_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 _KINDS = ("input", "output", "cached_input")
 _GROUP = ("source", "as_of", "models")
@@ -77,7 +80,7 @@ class Prices:
         The built-in list with the file at *path* laid over it entry by entry. `ValueError` says what is wrong with that
         file and where.
         """
-        prices = _read(built_in())
+        prices = dict(_built_in_prices())
         if path:
             try:
                 prices.update(_read(Path(path)))
@@ -112,6 +115,11 @@ def built_in() -> Path:
     return next(path for path in BUILT_IN if path.is_file())
 
 
+@cache
+def _built_in_prices() -> Mapping[str, Price]:
+    return _read(built_in())
+
+
 def _read(path: Path) -> dict[str, Price]:
     try:
         content = path.read_bytes()
@@ -124,7 +132,7 @@ def _read(path: Path) -> dict[str, Price]:
     # Read again with every number left as text, since a price must not pass through a float.
     prices: dict[str, Price] = {}
     groups: dict[str, str] = {}
-    for name, group in _mapping(yaml.load(content, yaml.BaseLoader) or {}, "the file").items():
+    for name, group in _mapping(yaml.load(content, _Loader) or {}, "the file").items():
         known = _mapping(group, name)
         for key, value in known.items():
             if key not in _GROUP:

@@ -58,7 +58,7 @@ async def written(running: RunningGateway, true: Callable[[Any], bool], query: s
 # Keys.
 
 
-async def test_a_new_key_works_at_once_and_in_every_process(gateway: GatewayFactory, store_url: str) -> None:
+async def test_a_new_key_works_at_once_and_in_every_process(store_url: str, gateway: GatewayFactory) -> None:
     settings = {"auth": AUTH, "store": {"url": store_url}}
     here, there = await gateway(settings), await gateway(settings)
     secret = await made(here, "web", models=["sim-*"])
@@ -69,8 +69,8 @@ async def test_a_new_key_works_at_once_and_in_every_process(gateway: GatewayFact
 
 
 async def test_a_revoked_key_is_refused_by_every_process_within_a_second(
-    gateway: GatewayFactory,
     store_url: str,
+    gateway: GatewayFactory,
 ) -> None:
     settings = {"auth": AUTH, "store": {"url": store_url}}
     here, there = await gateway(settings), await gateway(settings)
@@ -143,9 +143,9 @@ async def test_a_gateway_whose_store_has_held_a_key_is_closed_to_those_without(
 
 
 async def test_every_call_leaves_one_row_whatever_became_of_it(
+    store_url: str,
     gateway: GatewayFactory,
     simulator: Simulator,
-    store_url: str,
 ) -> None:
     running = await gateway({"auth": AUTH, "store": {"url": store_url}, "failover": {"retries": 0}})
     whole = (await call(running, FILE_KEY)).json["usage"]
@@ -197,7 +197,7 @@ async def test_a_client_sees_its_own_usage_and_nobody_elses(gateway: GatewayFact
     assert (foreign.status, foreign.code) == (400, "invalid_parameter")
 
 
-async def test_a_budget_outlives_the_process(gateway: GatewayFactory, store_url: str) -> None:
+async def test_a_budget_outlives_the_process(store_url: str, gateway: GatewayFactory) -> None:
     auth = {"keys": [{"name": "web", "key": FILE_KEY, "budget": {"tokens": 100, "per": "month"}}], "admin_key": ADMIN}
     settings = {"auth": auth, "store": {"url": store_url}}
     first = await gateway(settings)
@@ -214,9 +214,9 @@ async def test_a_budget_outlives_the_process(gateway: GatewayFactory, store_url:
 
 
 async def test_while_the_store_is_away_known_keys_go_on_and_nothing_is_lost(
-    gateway: GatewayFactory,
     postgres_server: Postgres,
     postgres_url: str,
+    gateway: GatewayFactory,
 ) -> None:
     running = await gateway({"auth": AUTH, "store": {"url": postgres_url}})
     known = await made(running, "known")
