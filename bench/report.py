@@ -127,7 +127,7 @@ def show(run: Run, console: Console) -> None:
         )
     console.print(table)
     added = Table(title="keys, limits and ledger, beside the gateway without them", title_justify="left")
-    for title in ("", "CPU per request", "ratio", "of rounds", "limit", "p99 at one connection", "CPU per SSE event"):
+    for title in ("", "CPU per request", "ratio", "of rounds", "limit"):
         added.add_column(title, justify="right" if title else "left", no_wrap=True)
     for name, words, most in (("plain", "none", None), *ADDED):
         ratios = run.ratios("cpu_per_request_us", name, "plain")
@@ -137,8 +137,6 @@ def show(run: Run, console: Console) -> None:
             f"{median(ratios):.2f}",
             f"{min(ratios):.2f} - {max(ratios):.2f}",
             "" if most is None else f"{most:g}",
-            f"{run.value(name, 'latency_p99_ms'):.3f} ms",
-            f"{run.value(name, 'cpu_per_event_us'):.1f} us",
             style="red" if words in broken else None,
         )
     console.print(added)
