@@ -14,13 +14,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Va
 
 from proxy.settings import Budget, KeyLimits
 from proxy.settings.access import MOST
+from proxy.settings.checks import RESERVED_NAMES
 from proxy.settings.problems import path_text, translated
 from proxy.settings.values import DurationOrZero, Section, Text, parse_duration, section
 
 By = Literal["key", "team", "model", "provider", "route", "day", "outcome"]
 """What usage can be added up by."""
-RESERVED = frozenset(("admin", "anonymous"))
-"""Principals that hold no key; a key of that name would be counted as one of them."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
 _SPAN = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+", re.ASCII)
@@ -69,7 +68,7 @@ def moment(text: str, now: datetime.datetime, *, ahead: bool = False) -> datetim
 def _name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError("must be 1 to 64 letters, digits or any of _ . @ + - and begin with a letter or digit")
-    if name.lower() in RESERVED:
+    if name.lower() in RESERVED_NAMES:
         raise ValueError("must not be admin or anonymous: the gateway counts calls under these names itself")
     return name
 

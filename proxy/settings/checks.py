@@ -21,6 +21,9 @@ from proxy.settings.whole import Settings
 
 MAKE_A_KEY = "python -c \"import secrets; print('hpx_' + secrets.token_urlsafe(32))\""
 
+RESERVED_NAMES = frozenset(("admin", "anonymous"))
+"""Principals that hold no client key; the calls of a key of that name would be counted as theirs."""
+
 Empty = Mapping[Place, tuple[str, ...]]
 """Where a ${VAR} came out empty, and the variables that were."""
 
@@ -132,6 +135,10 @@ def _client_keys(settings: Settings) -> Iterator[Problem]:
         if key.name in names:
             yield Problem(f"auth.keys[{i}].name", f"is also the name of auth.keys[{names[key.name]}]; give it another")
         names.setdefault(key.name, i)
+        if key.name.lower() in RESERVED_NAMES:
+            yield Problem(
+                f"auth.keys[{i}].name", "is what the gateway calls those without a client key; choose another"
+            )
     holders: dict[str, str] = {}
     for path, secret in _client_secrets(settings):
         value = secret.get_secret_value()

@@ -87,6 +87,7 @@ BROKEN = [
     ),
     ("open to the world", "server: {host: 0.0.0.0}\nstore: {url: ''}", "auth.keys", "secrets.token_urlsafe"),
     ("open to the world by IPv6", "server: {host: '::'}\nstore: {url: ''}", "auth.keys", "127.0.0.1"),
+    ("reserved name", "auth: {keys: [{name: Admin, key: hpx_k1_3f9a81c7d2e5}]}", "auth.keys[0].name", "choose another"),
     ("placeholder key", "auth: {keys: [{name: a, key: changeme}]}", "auth.keys[0].key", "looks like a placeholder"),
     ("short admin key", "auth: {admin_key: 8fj3k}", "auth.admin_key", "fewer than 16 characters"),
     (
