@@ -6,6 +6,7 @@ back, and `redis_script` keeps what all workers share.
 """
 
 import math
+from abc import ABC, abstractmethod
 
 from proxy.limits.limit import Limit, Refusal, Standing
 
@@ -23,7 +24,7 @@ REMEMBERED = 2.0
 Field = str | int | float
 
 
-class Lease:
+class Lease(ABC):
     """What all kinds have in common; `lease_kinds` has those in use."""
 
     __slots__ = (
@@ -112,12 +113,12 @@ class Lease:
         """Forgetting it loses nothing: Redis knows the same, and nobody asks."""
         return not self.active and not self.holds and now - self.touched > REMEMBERED
 
+    @abstractmethod
     def fields(self, surrender: bool, stamp: float) -> list[Field]:
         """
         What Redis is told of it, after which everything told is off its hands. If *surrender*, nothing that is idle is
         kept: the calls that go with it are decided over all there is. *stamp*: now, in seconds since 1970.
         """
-        raise NotImplementedError
 
     def lend(self, lent: int, left: float, spent: int, now: float) -> None:
         """What Redis answered to `fields`."""
@@ -129,18 +130,18 @@ class Lease:
         """Redis let a call have *amount*."""
         self.reserved += amount
 
+    @abstractmethod
     def settle(self, amount: int, used: int, now: float, local: bool) -> None:
         """A call that reserved *amount* is over and has *used* so much; *local*: it was admitted without Redis."""
-        raise NotImplementedError
 
     def admit_alone(self, amount: int, now: float) -> None:
         """A call was admitted without Redis."""
         self.reserved += amount
 
+    @abstractmethod
     def refusal_alone(self, amount: int, now: float, workers: int, outage: int) -> Refusal | None:
         """Why a call is not admitted without Redis; *workers* share the limit, in the *outage*th time alone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def standing(self, now: float, alone: bool) -> Standing:
         """What is left, as far as this worker knows."""
-        raise NotImplementedError

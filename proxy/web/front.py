@@ -129,6 +129,7 @@ class Front:
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
                 inbound.principal = principal = await self._doorkeeper.client(request, exchange.client_ip)
                 if not principal.may_call(location.path):
+                    exchange.principal = principal.name
                     raise ProxyError("route_not_allowed")
             elif route.access is Access.OPERATOR:
                 inbound.principal = await self._doorkeeper.operator(request, exchange.client_ip)
