@@ -28,6 +28,7 @@ lint: $(VENV)/installed-for-tests
 
 # Every figure in docs/performance.md.
 bench: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
 	$(BIN)/python -m bench --check $(ARGS)
 
 # The fault catalogue, one row a fault; writes docs/faults.md.
