@@ -20,27 +20,23 @@ def header_lines(standings: Iterable[Standing]) -> bytes:
     requests: Standing | None = None
     tokens: Standing | None = None
     for standing in standings:
-        if standing.limit.what is What.REQUESTS:
+        if standing.limit.what is _REQUESTED:
             if requests is None or standing.remaining < requests.remaining:
                 requests = standing
         elif standing.limit.what is What.TOKENS and (tokens is None or standing.remaining < tokens.remaining):
             tokens = standing
-    if requests is not None:
-        left = max(0, requests.remaining)
-        capacity = requests.limit.capacity
-        whole = (capacity, left, math.ceil(requests.reset), capacity, left, openai_duration(requests.reset))
-        if tokens is None:
-            return _GENERAL % whole[:3] + _REQUESTS % whole[3:]
+    first = requests or tokens
+    if first is None:
+        return b""
+    general = (first.limit.capacity, max(0, first.remaining), math.ceil(first.reset))
+    if requests is not None and tokens is not None:
         # Most keys have both, and every answer carries them: written in one go.
-        return _BOTH % (*whole, tokens.limit.capacity, max(0, tokens.remaining), openai_duration(tokens.reset))
-    if tokens is not None:
-        capacity, left = tokens.limit.capacity, max(0, tokens.remaining)
-        return _GENERAL % (capacity, left, math.ceil(tokens.reset)) + _TOKENS % (
-            capacity,
-            left,
-            openai_duration(tokens.reset),
-        )
-    return b""
+        return _BOTH % (*general, *_numbers(requests), *_numbers(tokens))
+    return (_GENERAL + (_REQUESTS if first is requests else _TOKENS)) % (*general, *_numbers(first))
+
+
+def _numbers(standing: Standing) -> tuple[int, int, bytes]:
+    return standing.limit.capacity, max(0, standing.remaining), openai_duration(standing.reset)
 
 
 _GENERAL = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
@@ -49,6 +45,7 @@ _REQUESTS = (
 )
 _TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
 _BOTH = _GENERAL + _REQUESTS + _TOKENS
+_REQUESTED = What.REQUESTS
 
 
 def openai_duration(seconds: float) -> bytes:
