@@ -184,7 +184,10 @@ class Gateway:
         await self.state.stop()
 
     def _upstream_models(self, model: str) -> list[str]:
-        return [target.model or model for target in self.pool.targets(model or None)]
+        """Whoever may come to answer for *model*, its fallbacks included, by the names providers know."""
+        entry = self.pool.entry(model or None)
+        names = (model, *entry.fallbacks, *entry.context_fallbacks) if model else (model,)
+        return [target.model or name for name in names for target in self.pool.targets(name or None)]
 
     def _endpoint(self, name: str) -> Endpoint:
         provider = self.settings.providers[name]

@@ -18,6 +18,9 @@ from proxy.errors import ProxyError
 MAX_DEPTH = 128
 """Nesting above this is refused: recursive parsers behind us may fall over (reliability.md P16 asks for 64 to 128)."""
 
+MAX_MODEL = 256
+"""Characters of a model's name; it is remembered here and there, and no provider has a longer one."""
+
 DESTINATIONS = frozenset(("api_base", "base_url", "api_key", "user_config", "extra_headers"))
 """Fields by which other gateways let a body choose where it goes or with whose key (CVE-2024-6587)."""
 
@@ -67,8 +70,8 @@ def peek_json(value: dict[str, Any]) -> Peek:
     if not DESTINATIONS.isdisjoint(value):
         raise ProxyError("unsupported_parameter", param=next(iter(DESTINATIONS.intersection(value))))
     model = value.get("model")
-    if model is not None and (type(model) is not str or not model):
-        raise ProxyError("invalid_type", "'model' must be a non-empty string.", param="model")
+    if model is not None and (type(model) is not str or not 0 < len(model) <= MAX_MODEL):
+        raise ProxyError("invalid_type", f"'model' must be a string of 1 to {MAX_MODEL} characters.", param="model")
     stream = value.get("stream")
     if stream is not None and type(stream) is not bool:
         raise ProxyError("invalid_type", "'stream' must be true or false.", param="stream")
@@ -187,6 +190,8 @@ def peek_multipart(start: bytes, boundary: bytes) -> Peek:
                 model = value.decode()
             except UnicodeDecodeError:
                 raise ProxyError("invalid_type", "'model' must be UTF-8 text.", param="model") from None
+            if len(model) > MAX_MODEL:
+                raise ProxyError("invalid_type", f"'model' is longer than {MAX_MODEL} characters.", param="model")
             span = (head + 4, end)
         elif name == b"stream":
             stream = value.strip().lower() == b"true"

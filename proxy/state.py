@@ -102,7 +102,9 @@ class State:
     def why_not(self) -> str | None:
         """Why this process must not serve with the keys there are, as a sentence with what to do; None when it may."""
         host = self._settings.server.host
-        if not len(self.principals) and not loopback(host) and (self.watch is None or self.watch.reachable):
+        # Whoever has the admin key can make the first client key over HTTP.
+        keyless = not len(self.principals) and not self.principals.has_admin
+        if keyless and not loopback(host) and (self.watch is None or self.watch.reachable):
             return (
                 f"server.host ({host}) is reachable from other machines and there is no key; make one with "
                 "`hapax keys create NAME`, or listen on 127.0.0.1"

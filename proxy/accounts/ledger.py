@@ -272,7 +272,7 @@ class Ledger:
                 ledger_id = next(iter(self._fresh))
                 self._opened[ledger_id] = self._fresh.pop(ledger_id)
                 continue
-            self._done.popleft()
+            self._doubtful.discard(self._done.popleft()[0])
             self.dropped_total += 1
             if not self._losing:
                 self._losing = True
@@ -300,6 +300,7 @@ class Ledger:
             self._put_back(rows, ids)
         else:
             self.dropped_total += not ids
+            self._doubtful.discard(rows[0][0])
             _log.error("usage ledger: the store refuses row %s, which is lost", rows[0][0])
 
     def _failed(self, error: Exception, rows: list[Row], ids: list[str]) -> None:

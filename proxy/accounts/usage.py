@@ -45,7 +45,7 @@ class UsageLine:
     cost: int = 0
     """Micro-USD, of the calls whose price is known."""
     unpriced: int = 0
-    """Calls that used tokens at a price nobody knew; `cost` leaves them out."""
+    """Calls whose price nobody knew; `cost` leaves them out."""
     estimated: int = 0
     """Calls whose tokens were counted here, since the provider did not say."""
 
@@ -97,7 +97,7 @@ def _sums() -> list[ColumnElement[Any]]:
     counts = {
         "ok": is_ok,
         "pending": is_pending,
-        "unpriced": ~is_pending & row.cost.is_(None) & (row.prompt_tokens + row.completion_tokens > 0),
+        "unpriced": ~is_pending & row.cost.is_(None) & (is_ok | (row.prompt_tokens + row.completion_tokens > 0)),
         "estimated": row.estimated == 1,
     }
     return [

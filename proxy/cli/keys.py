@@ -263,6 +263,12 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
         ", ".join(key["models"]),
         ", ".join(key["routes"]),
         ", ".join(words),
-        "" if budget is None else f"{budget.usd or budget.tokens:g} {budget.unit}/{budget.per}",
+        "" if budget is None else f"{_amount(budget)} {budget.unit}/{budget.per}",
         (key["expires"] or "")[:16].replace("T", " "),
     )
+
+
+def _amount(budget: Budget) -> str:
+    if budget.usd is None:
+        return f"{budget.tokens:,}"
+    return f"{budget.usd:.6f}".rstrip("0").rstrip(".")

@@ -56,7 +56,7 @@ class MemoryLimits:
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._running: dict[str, int] = {}
         self._spending: dict[str, _Spending] = {}
-        self._asking = asyncio.Lock()
+        self._lookups: dict[str, asyncio.Lock] = {}
 
     def __len__(self) -> int:
         """How many buckets are remembered."""
@@ -103,15 +103,8 @@ class MemoryLimits:
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
         for limit, _ in claims:
-            if limit.what is _BUDGET and self._spending_of(limit) is None:
-                began = period.began(limit.per, self._wall())
-                async with self._asking:
-                    # Whoever asked before may have been answered meanwhile, and have begun to spend.
-                    if limit.id not in self._spending:
-                        spent = await self._ask_spent(limit.holder, limit.unit, began)
-                        if spent is None:
-                            return Refusal(limit, UNKNOWN_WAIT, unknown=True)
-                        self._spending[limit.id] = _Spending(began, period.ends(limit.per, began), spent)
+            if limit.what is _BUDGET and self._spending_of(limit) is None and not await self._look_up(limit):
+                return Refusal(limit, UNKNOWN_WAIT, unknown=True)
         decided = self.reserve_now(claims, clock.now())
         assert decided is not None  # every budget is known now, and none is ever forgotten
         return decided
@@ -158,6 +151,19 @@ class MemoryLimits:
 
     async def stop(self) -> None:
         """Nothing is held in advance."""
+
+    async def _look_up(self, limit: Limit) -> bool:
+        """Ask the ledger what was spent of a budget, one caller at a time; whether that is known now."""
+        async with self._lookups.setdefault(limit.id, asyncio.Lock()):
+            if limit.id in self._spending:
+                return True
+            began = period.began(limit.per, self._wall())
+            spent = await self._ask_spent(limit.holder, limit.unit, began)
+            if spent is None:
+                return False
+            self._spending[limit.id] = _Spending(began, period.ends(limit.per, began), spent)
+            self._lookups.pop(limit.id, None)
+            return True
 
     def _give_back(self, claims: Sequence[Claim], refused: list[Refusal], now: float) -> None:
         """Undo what was taken for *claims*, all but those *refused*."""

@@ -242,9 +242,11 @@ class Attempt:
     def send(self, body: bytes, value: dict[str, Any] | None) -> None:
         if self._owner.claim(self):
             question = self._question
-            self.record.tokens = counts.of_answer(
-                value, len(body), question.prompt_tokens, question.operation.dialect, question.uses_tokens
-            )
+            if question.method == "POST":
+                # To read an answer that was stored costs nothing more, though it tells what it once used.
+                self.record.tokens = counts.of_answer(
+                    value, len(body), question.prompt_tokens, question.operation.dialect, question.uses_tokens
+                )
             self.record.first_content_at = clock.now()
             self._exchange.bytes_out += len(body)
             self._client.send(self.record.status, self._answer_headers(), body)
@@ -312,6 +314,8 @@ class Attempt:
         if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
             return None
         question, body = self._question, self._body
+        if question.method != "POST":
+            return None
         if isinstance(body, EventStream):
             return counts.of_stream(body.scanner, question.prompt_tokens, question.uses_tokens)
         if not isinstance(body, WholeAnswer):

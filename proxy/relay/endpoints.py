@@ -61,8 +61,13 @@ _OPERATIONS = {
     "/audio/translations": _generation("/audio/translations"),
 }
 
+_FREE = frozenset(
+    ("assistants", "chat", "containers", "conversations", "files", "responses", "uploads", "vector_stores")
+)
+"""Families whose calls keep, change or show something and ask no model; of the others nobody knows beforehand."""
+
 _FAMILIES = {
-    family: Operation(f"/v1/{family}/*")
+    family: Operation(f"/v1/{family}/*", free=family in _FREE)
     for family in (
         "assistants",
         "audio",

@@ -155,7 +155,8 @@ class Relay:
     def _course(self, exchange: Exchange, question: Question, total: float) -> Course[Target]:
         entry = self._pool.entry(question.model)
         if question.patience is not None:
-            total = min(total, question.patience - min(1.0, question.patience * MARGIN))
+            # The client's clock runs while its call waits for a place; the provider's does not.
+            total = min(total, question.patience - min(1.0, question.patience * MARGIN) - exchange.queued)
 
         def choose(model: str | None, now: float) -> Choice:
             choice = self._pool.choose(model, now, new_call=not exchange.attempts)
@@ -173,7 +174,7 @@ class Relay:
             choose,
             self._rules,
             may_repeat,
-            exchange.started + total,
+            exchange.started + exchange.queued + total,
             self._retry_budget,
             self._hedge_budget,
             self._rng,

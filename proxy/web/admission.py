@@ -13,7 +13,7 @@ from proxy.accounts.ledger import Ledger
 from proxy.accounts.prices import Price, Prices, dearest
 from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Outcome
 from proxy.limits.learned import Learned
 from proxy.limits.limit import Claim, Limits, Refusal, Reservation, What
 from proxy.limits.policy import Applying, Policy
@@ -40,6 +40,8 @@ class Held:
 
     holder: str
     applying: Applying
+    unpriced: bool
+    """Nobody knows what it costs, and its answer tells no tokens either."""
     reservation: Reservation | None = None
     running: bool = False
     """It has a place in the queue's running part."""
@@ -77,7 +79,7 @@ class Admission:
         exchange, principal = inbound.exchange, inbound.principal
         holder = principal.name if principal is not ANYONE else f"{ANYONE.name}@{network_of(exchange.client_ip)}"
         applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, exchange.model)
-        held = exchange.reservation = Held(holder, applying)
+        held = exchange.reservation = Held(holder, applying, _costs_unknown(inbound, asked))
         if applying.limiting:
             claims = self._claims(inbound, applying, asked, prompt, most)
             decided = self._limits.reserve_now(claims, clock.now())
@@ -109,15 +111,19 @@ class Admission:
         if held.running and self._queue is not None:
             self._queue.leave(now)
         tokens = exchange.tokens
-        exchange.cost = cost = self._cost(exchange, tokens)
+        if held.unpriced and tokens is None and exchange.outcome is Outcome.OK:
+            cost = None
+        else:
+            cost = self._cost(exchange, tokens)
+        exchange.cost = cost
         reservation, applying = held.reservation, held.applying
         if reservation is None:
             return
         if tokens is not None and applying.sized and not tokens.estimated:
             self._learned.note(held.holder, exchange.model, tokens.completion)
         used: dict[What, int] = {What.TOKENS: 0 if tokens is None else tokens.total}
-        if not exchange.attempts:
-            # Nobody was asked, so nothing was used, not even the request (reliability.md Q6).
+        if not exchange.attempts and exchange.outcome is not Outcome.REFUSED:
+            # Nobody was asked, through no fault of the caller: nothing was used, not even the request (Q6).
             used[What.REQUESTS] = 0
         budget = applying.budget
         if budget is not None and budget.unit == "tokens":
@@ -134,6 +140,8 @@ class Admission:
         if not applying.sized:
             return applying.once
         if not asked.uses_tokens:
+            if applying.budget is not None and _costs_unknown(inbound, asked):
+                raise ProxyError("price_unknown", "This key has a budget, and nobody can say what that path will cost.")
             return applying.claims(0, 0)
         for limit in applying.tokens:
             if prompt > limit.capacity:
@@ -206,6 +214,11 @@ class Admission:
                     return None
                 whole += cost
         return whole
+
+
+def _costs_unknown(inbound: Inbound, asked: Operation) -> bool:
+    """Whether the call makes a provider work in a way no price list knows, such as a batch, a training or a video."""
+    return not asked.generates and not asked.free and inbound.request.method == "POST"
 
 
 def _again(seconds: float) -> tuple[tuple[str, str], ...]:

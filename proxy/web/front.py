@@ -220,6 +220,10 @@ class Front:
         if not self.active:
             self.idle.set()
         exchange.ended = clock.now()
-        self._settle(exchange)
+        try:
+            self._settle(exchange)
+        except Exception as error:
+            # A fault in the accounts must not keep the record from those that read it.
+            _log.error("request %s could not be settled: %s", exchange.id, type(error).__name__, exc_info=error)
         for observer in self._observers:
             observer.ended(exchange)

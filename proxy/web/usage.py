@@ -17,6 +17,11 @@ from proxy.web.parameters import parameters, refused
 
 _log = logging.getLogger("hapax")
 
+AT_ONCE = 2
+"""
+Reports made at once. One may have to look at every row, and they share the store's few connections with what must not
+wait: the watch over keys, the ledger, the look-up of budgets.
+"""
 _OWN = frozenset(("by", "since", "until", "format"))
 _ALL = _OWN | {"key", "team"}
 
@@ -27,6 +32,7 @@ class UsagePages:
     def __init__(self, store: Store | None) -> None:
         """*store*: None where none is configured."""
         self._store = store
+        self._running = 0
 
     async def everybody(self, inbound: Inbound) -> None:
         """The usage of all keys, or of the `key` or `team` that was named."""
@@ -48,13 +54,18 @@ class UsagePages:
             raise refused(error) from None
         if self._store is None:
             raise ProxyError("store_unavailable", "No store is configured, so nothing is written down.")
+        if self._running >= AT_ONCE:
+            raise ProxyError("overloaded", "Enough reports are being made; try again.", headers=(("Retry-After", "1"),))
         principal = question.key if only is None else only
         since, until, team = question.since, question.until, question.team
+        self._running += 1
         try:
             lines = await summary(self._store, question.by, since=since, until=until, principal=principal, team=team)
         except StoreError as error:
             _log.warning("usage cannot be read: %s", error)
             raise ProxyError("store_unavailable", "The ledger cannot be reached; try again.") from error
+        finally:
+            self._running -= 1
         if form == "csv":
             body = usage_csv(question.by, lines).encode()
             inbound.answer.send(

@@ -193,10 +193,42 @@ async def test_a_failure_gives_the_tokens_back(gateway: GatewayFactory, stream: 
     assert level(running, What.REQUESTS) in (49, 50), "a provider was asked, so the request itself counts"
 
 
-async def test_a_call_nobody_was_asked_for_costs_nothing(gateway: GatewayFactory) -> None:
-    running = await gateway({"auth": keys(limits={"requests_per_minute": 1, "tokens_per_minute": 1000})})
+async def test_a_model_nobody_serves_costs_a_request_and_no_tokens(gateway: GatewayFactory) -> None:
+    running = await gateway({"auth": keys(limits={"requests_per_minute": 2, "tokens_per_minute": 1000})})
     assert (await call(running, "no-such-model")).status == 404
     assert (level(running, What.REQUESTS), level(running, What.TOKENS)) == (1, 1000)
+
+
+async def test_reading_a_stored_answer_charges_it_no_second_time(gateway: GatewayFactory) -> None:
+    running = await gateway({"auth": keys(limits={"tokens_per_minute": 1000})})
+    used = await ask(running.port, get("/v1/responses/resp_1", head=bearing(WEB)))
+    assert used.status in (200, 404)
+    assert level(running, What.TOKENS) == 1000
+    assert running.metric("hapax_tokens_total", kind="prompt") == 0
+
+
+async def test_a_name_longer_than_any_models_is_refused(gateway: GatewayFactory) -> None:
+    running = await gateway({"auth": keys()})
+    refused = await call(running, "m" * 257)
+    assert (refused.status, refused.code) == (400, "invalid_type")
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/fine_tuning/jobs", "/v1/threads/t/runs"])
+async def test_a_key_with_a_budget_may_not_start_what_has_no_price(gateway: GatewayFactory, path: str) -> None:
+    running = await gateway({"auth": keys(budget={"tokens": 1000, "per": "day"})})
+    refused = await ask(running.port, request(path, {"model": "sim-fast"}, head=bearing(WEB)))
+    assert (refused.status, refused.code) == (403, "price_unknown")
+    other = await ask(running.port, request(path, {"model": "sim-fast"}, head=bearing(APP)))
+    assert other.code != "price_unknown"
+
+
+async def test_a_fallback_without_a_price_is_no_way_around_a_budget_in_dollars(
+    gateway: GatewayFactory, simulator: Simulator, prices: str
+) -> None:
+    settings = dear(prices, simulator, usd=1, per="day")
+    settings["models"] = {"cheap": {"targets": ["sim/sim-fast"], "fallbacks": ["unpriced"]}}
+    running = await gateway(settings)
+    assert (await call(running, "cheap")).code == "price_unknown"
 
 
 async def test_a_client_that_leaves_pays_for_what_it_got(gateway: GatewayFactory) -> None:

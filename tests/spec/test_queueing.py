@@ -99,6 +99,18 @@ async def test_a_call_that_waits_too_long_is_told_so(gateway: GatewayFactory, si
     assert running.metric("hapax_queue_timeouts_total") == 1
 
 
+async def test_the_time_in_the_line_is_not_taken_from_the_provider(
+    gateway: GatewayFactory, simulator: Simulator
+) -> None:
+    running = await gateway(
+        {**queue(), "providers": {"sim": target(simulator, timeouts={"total": "400ms"})}, "failover": {"retries": 0}}
+    )
+    async with connect(running.port) as first:
+        await occupy(first, simulator)
+        # It gets its place when the silent one's 400 ms are over, and then has 400 ms of its own.
+        assert (await ask(running.port, chat(head=bearing(A)))).status == 200
+
+
 async def test_a_client_that_leaves_the_line_is_never_served(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway(queue())
     async with connect(running.port) as first:

@@ -388,14 +388,19 @@ async def test_what_asks_no_model_uses_no_tokens(simulator: Simulator, gateway: 
     assert (await kept.one()).tokens is None
 
 
-async def test_usage_is_believed_wherever_it_stands(simulator: Simulator, gateway: GatewayFactory) -> None:
+@pytest.mark.parametrize(("method", "counted"), [("POST", True), ("GET", False)])
+async def test_usage_is_believed_wherever_it_stands_and_charged_once(
+    simulator: Simulator, gateway: GatewayFactory, method: str, counted: bool
+) -> None:
+    """To read what was stored tells what it once used, and uses nothing."""
     running = await gateway()
     kept = observed(running)
     batch = b'{"id":"batch_1","usage":{"input_tokens":5,"output_tokens":6,"total_tokens":11}}'
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(batch)
     simulator.script([Send(head + batch)], match="/v1/batches/*")
-    await ask(running.port, request("/v1/batches/batch_1", method="GET"))
-    assert told(await kept.one()) == (5, 6)
+    await ask(running.port, request("/v1/batches/batch_1", method=method))
+    exchange = await kept.one()
+    assert (told(exchange) == (5, 6)) if counted else exchange.tokens is None
 
 
 # What the simulator would charge for.
