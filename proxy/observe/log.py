@@ -61,16 +61,18 @@ class AccessLog:
 
 
 def configure(level: str, form: str) -> None:
-    """Send everything logged under `hapax` to standard error, from *level* up, as `json` or `text`."""
+    """Send what `hapax` logs from *level* up to standard error, as `json` or `text`; of libraries, what is wrong."""
     # Facts no line of ours shows, and which cost a look-up each.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    for name in ("hapax", "aiohttp", "asyncio"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(LEVELS[level] if name == "hapax" else max(LEVELS[level], logging.WARNING))
+    root = logging.getLogger()
+    # A library's line without a handler would be written in Python's own form, with a traceback.
+    root.handlers = [handler]
+    root.setLevel(max(LEVELS[level], logging.WARNING))
+    logging.getLogger("hapax").setLevel(LEVELS[level])
+    # How a connection to the store was let go is no news: the store says itself when it cannot be used.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def _fields(exchange: Exchange) -> dict[str, Any]:

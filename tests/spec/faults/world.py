@@ -230,7 +230,7 @@ class World:
         log_text = errors.read_text()
         assert process.returncode == 0, log_text
         for word in (KEY, ADMIN, PROVIDER_KEY, "Traceback", "unhandled", "internal error", "never retrieved"):
-            assert word not in log_text, word
+            assert word not in log_text, f"{word} in {log_text}"
 
     async def listed(self, gateway: Gateway) -> Response:
         return await ask(gateway.port, get("/v1/models", head=f"X-API-Key: {KEY}\r\n"))

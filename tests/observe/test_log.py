@@ -1,0 +1,26 @@
+"""What reaches standard error, whoever logged it."""
+
+import json
+import subprocess
+import sys
+
+LIBRARY = """
+import logging
+from proxy.observe import log
+log.configure("info", "json")
+try:
+    raise ValueError("a text that may quote a request")
+except ValueError:
+    logging.getLogger("some.library").error("it broke", exc_info=True)
+    logging.getLogger("sqlalchemy.pool.impl").error("Exception terminating connection", exc_info=True)
+logging.getLogger("some.library").info("news nobody asked for")
+logging.getLogger("hapax").info("ours")
+"""
+
+
+def test_a_librarys_error_is_one_line_in_our_form_without_its_text() -> None:
+    run = subprocess.run([sys.executable, "-c", LIBRARY], capture_output=True, text=True, timeout=20, check=True)
+    broke, ours = (json.loads(line) for line in run.stderr.splitlines())
+    assert (broke["level"], broke["logger"], broke["message"]) == ("error", "some.library", "it broke")
+    assert broke["error"] == "ValueError at <string>:6 <module>"
+    assert (ours["level"], ours["message"]) == ("info", "ours")
