@@ -39,6 +39,7 @@ from proxy.web.inbound import Inbound
 from proxy.web.keys import KeysAdmin
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
+from proxy.web.records import Records
 from proxy.web.usage import UsagePages
 
 LIST_INTERVAL = 60.0
@@ -66,6 +67,7 @@ class Gateway:
         self.state = State(settings)
         self._endpoints: dict[str, Endpoint] = {}
         self.checks: Checks | None = None
+        self.records: Records | None = None
 
     async def start(self) -> None:
         """Wire the rooms and begin background work."""
@@ -122,7 +124,10 @@ class Gateway:
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
         health = Health(self.checks, doorkeeper, _SERVICES, lambda: self.front.draining)
         trails = Trails()
-        admin = Admin(trails, pool, self.checks.facts)
+        self.records = records = Records(
+            [self.metrics, AccessLog(), trails, *([state.ledger] if state.ledger is not None else [])]
+        )
+        admin = Admin(trails, records.hand_over, pool, self.checks.facts)
         keys = KeysAdmin(state.keys, lambda: state.file_keys)
         usage = UsagePages(state.store)
         operator = Access.OPERATOR if settings.metrics.auth else Access.OPEN
@@ -155,7 +160,7 @@ class Gateway:
             trusting(settings.server.trusted_proxies),
             Cors(cors.allow_origins, cors.allow_methods, cors.allow_headers, cors.expose_headers, cors.max_age),
             admission.settle,
-            [self.metrics, AccessLog(), trails, *([state.ledger] if state.ledger is not None else [])],
+            records,
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
@@ -181,6 +186,8 @@ class Gateway:
             await endpoint.close()
         if self.simulator is not None:
             await self.simulator.stop()
+        if self.records is not None:
+            self.records.hand_over()
         await self.state.stop()
 
     def _upstream_models(self, model: str) -> list[str]:
@@ -269,6 +276,8 @@ class Gateway:
             raise ProbeFailed(f"completion: status {status}")
 
     async def _show_metrics(self, inbound: Inbound) -> None:
+        assert self.records is not None
+        self.records.hand_over()
         body, content_type = self.metrics.render(inbound.request.headers.get("Accept", ""))
         inbound.answer.send(200, [(b"Content-Type", content_type.encode("ascii"))], body)
 

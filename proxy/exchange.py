@@ -4,6 +4,7 @@ The record of one client call, from admission to its single end.
 It is made in the front, filled in on the way down, and read by every observer once it has ended. It decides nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -130,5 +131,5 @@ class Exchange:
 class Observer(Protocol):
     """Reads exchanges; handed to the front as a list, so that the core imports no observer."""
 
-    def ended(self, exchange: Exchange) -> None:
-        """The exchange is over; called exactly once for each."""
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """These are over, in this order; each is handed over exactly once."""

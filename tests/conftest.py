@@ -6,19 +6,27 @@ server would hide that setting by turning it on itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.exchange import Exchange
 from proxy.server import Listener
 from proxy.settings import Settings
 from proxy.simulator import Simulator
 from tests.rigs.postgres import Postgres, postgres
 
 GatewayFactory = Callable[..., Awaitable["RunningGateway"]]
+
+
+class Ended(list[Exchange]):
+    """An observer that keeps what ended."""
+
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        self.extend(exchanges)
 
 
 @dataclass
@@ -46,8 +54,20 @@ class RunningGateway:
             assert target.in_flight == 0, target
             assert target.provider.in_flight == 0, target.provider
 
+    def caught_up(self) -> None:
+        """Every exchange that has ended is known to those that read them: metrics, log, trails, ledger."""
+        self.listener.gateway.records.hand_over()
+
+    def observed(self) -> "Ended":
+        """Every exchange that ends from now on."""
+        kept, records = Ended(), self.listener.gateway.records
+        records.hand_over()
+        records._observers = [*records._observers, kept]
+        return kept
+
     def metric(self, name: str, /, **labels: str) -> float:
         """The value of one series; 0 while it does not exist."""
+        self.caught_up()
         return self.listener.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
 
 

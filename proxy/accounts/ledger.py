@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 
@@ -63,9 +64,6 @@ class Ledger:
         self._fresh: dict[str, _Call] = {}
         self._opened: dict[str, _Call] = {}
         self._done: deque[Row] = deque()
-        # Calls that have ended since the last batch. Their rows are made together: the same work done many times over
-        # costs a processor half of what it costs between all the other work of a call.
-        self._over: list[_Call] = []
         self._flying = 0
         # Rows of failed batches: nobody knows whether they arrived.
         self._doubtful: set[str] = set()
@@ -100,30 +98,29 @@ class Ledger:
     @property
     def buffered(self) -> int:
         """Rows that are not in the store yet."""
-        return len(self._done) + len(self._over) + len(self._fresh) + self._flying
+        return len(self._done) + len(self._fresh) + self._flying
 
     def open(self, exchange: Exchange, team: str) -> None:
         """The call was admitted: it has a row from now on."""
         ledger_id = exchange.ledger_id = f"{self._prefix}{next(self._numbers):010x}"
-        if len(self._fresh) + len(self._done) + len(self._over) < self._capacity:
+        if len(self._fresh) + len(self._done) < self._capacity:
             self._fresh[ledger_id] = (exchange, team)
         else:
             self._opened[ledger_id] = (exchange, team)
         if self._timer is None:
             self._wake_in(self._pause)
 
-    def ended(self, exchange: Exchange) -> None:
-        """The call is over; nothing for one that was not opened here, or was ended before."""
-        ledger_id = exchange.ledger_id
-        if not ledger_id:
-            return
-        call = self._fresh.pop(ledger_id, None) or self._opened.pop(ledger_id, None)
-        if call is None:
-            return
-        self._over.append(call)
-        if len(self._over) + len(self._done) + len(self._fresh) > self._capacity:
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """The calls are over; nothing for one that was not opened here, or was ended before."""
+        self._epoch = epoch = _epoch()
+        fresh, opened, done = self._fresh, self._opened, self._done
+        for exchange in exchanges:
+            ledger_id = exchange.ledger_id
+            if ledger_id and (call := fresh.pop(ledger_id, None) or opened.pop(ledger_id, None)) is not None:
+                done.append(completed(exchange, call[1], epoch))
+        if len(done) + len(fresh) > self._capacity:
             self._make_room()
-        if self._timer is None:
+        if self._timer is None and done:
             self._wake_in(self._pause)
 
     async def start(self) -> None:
@@ -148,7 +145,6 @@ class Ledger:
                         await asyncio.sleep(self._interval)
         except TimeoutError:
             pass
-        self._make_rows()
         if self._done:
             self.dropped_total += len(self._done)
             _log.error(
@@ -163,7 +159,6 @@ class Ledger:
         async with self._turn:
             now = clock.now()
             self._epoch = _epoch()
-            self._make_rows()
             rows, calls = self._take(len(self._fresh) if everything else self._ripe(now))
             if not rows:
                 return True
@@ -203,7 +198,6 @@ class Ledger:
                     stored = (await connection.execute(asked)).scalar()
             except StoreError:
                 return None
-            self._make_rows()
             return int(stored or 0) + sum(
                 (row[COST] or 0) if unit == "usd" else row[PROMPT_TOKENS] + row[COMPLETION_TOKENS]
                 for row in self._done
@@ -226,11 +220,7 @@ class Ledger:
             self._timer = self._loop.call_later(seconds, self._due.set)
 
     def _many_wait(self) -> bool:
-        return len(self._done) + len(self._over) >= self._batch
-
-    def _make_rows(self) -> None:
-        over, self._over = self._over, []
-        self._done.extend([completed(exchange, team, self._epoch) for exchange, team in over])
+        return len(self._done) >= self._batch
 
     def _ripe(self, now: float) -> int:
         """How many of the calls without a row are old enough for a pending one."""
@@ -266,7 +256,6 @@ class Ledger:
         self._make_room()
 
     def _make_room(self) -> None:
-        self._make_rows()
         while len(self._done) + len(self._fresh) > self._capacity:
             if self._fresh:
                 ledger_id = next(iter(self._fresh))

@@ -6,6 +6,7 @@ JSON for machines, text for people. Never a body, a key or a query; files and re
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -50,8 +51,12 @@ class TextFormatter(logging.Formatter):
 class AccessLog:
     """Writes the line of each exchange; an observer."""
 
-    def ended(self, exchange: Exchange) -> None:
-        """Log one exchange."""
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """Log them."""
+        for exchange in exchanges:
+            self._log(exchange)
+
+    def _log(self, exchange: Exchange) -> None:
         level = logging.INFO if exchange.outcome in (Outcome.OK, Outcome.REFUSED) else logging.WARNING
         if _exchanges.isEnabledFor(level):
             # Made by hand: looking for the calling line, as `log` does, costs more than the rest of it.

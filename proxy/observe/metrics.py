@@ -4,7 +4,7 @@ Prometheus families, filled from ended exchanges.
 First form: requests, durations, errors and attempts. Children are bound once per label set; it never sees a body.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -116,8 +116,12 @@ class Metrics:
         self._bound_outcomes: dict[Outcome, Counter] = {}
         self._bound_providers: dict[str, tuple[Counter, Counter, Histogram]] = {}
 
-    def ended(self, exchange: Exchange) -> None:
-        """Count one exchange."""
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """Count them."""
+        for exchange in exchanges:
+            self._count(exchange)
+
+    def _count(self, exchange: Exchange) -> None:
         key = (exchange.route, exchange.status)
         bound = self._bound.get(key)
         if bound is None:

@@ -5,7 +5,7 @@ Facts at hand only; nothing here changes anything yet.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxy import clock
@@ -24,14 +24,15 @@ class Trails:
     def __init__(self) -> None:
         self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
 
-    def ended(self, exchange: Exchange) -> None:
-        """Remember one, and forget the oldest. Of those that a client gave the same id the last one counts."""
-        if not exchange.attempts and not exchange.skipped:
-            return
-        self._exchanges[exchange.id] = exchange
-        self._exchanges.move_to_end(exchange.id)
-        if len(self._exchanges) > REMEMBERED:
-            self._exchanges.popitem(last=False)
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """Remember them, and forget the oldest. Of those that a client gave the same id the last one counts."""
+        for exchange in exchanges:
+            if not exchange.attempts and not exchange.skipped:
+                continue
+            self._exchanges[exchange.id] = exchange
+            self._exchanges.move_to_end(exchange.id)
+            if len(self._exchanges) > REMEMBERED:
+                self._exchanges.popitem(last=False)
 
     def find(self, request_id: str) -> Exchange | None:
         """The exchange of that id, if it is still remembered."""
@@ -41,14 +42,22 @@ class Trails:
 class Admin:
     """The handlers below `/admin`."""
 
-    def __init__(self, trails: Trails, pool: Pool, facts: Callable[[], dict[str, dict[str, Any]]]) -> None:
-        """*facts* tells what the probes found, per provider."""
+    def __init__(
+        self,
+        trails: Trails,
+        catch_up: Callable[[], None],
+        pool: Pool,
+        facts: Callable[[], dict[str, dict[str, Any]]],
+    ) -> None:
+        """*catch_up* brings *trails* up to date; *facts* tells what the probes found, per provider."""
         self._trails = trails
+        self._catch_up = catch_up
         self._pool = pool
         self._facts = facts
 
     async def request(self, inbound: Inbound) -> None:
         """The decision trail of one request: who was passed over and why, who was tried and what came of it."""
+        self._catch_up()
         exchange = self._trails.find(inbound.location.path.removeprefix("/admin/requests/"))
         if exchange is None:
             raise ProxyError("unknown_url", "No such request is remembered; only the last ones are, in memory.")

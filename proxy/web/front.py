@@ -16,7 +16,7 @@ from aiohttp import web
 
 from proxy import clock
 from proxy.errors import ProxyError
-from proxy.exchange import Exchange, Observer, Outcome
+from proxy.exchange import Exchange, Outcome
 from proxy.headers import Header, request_id
 from proxy.limits.limit import Reservation
 from proxy.web.address import AddressOf
@@ -26,6 +26,7 @@ from proxy.web.cors import Cors
 from proxy.web.guard import check
 from proxy.web.inbound import JSON_HEADERS, Inbound
 from proxy.web.keyless import Keyless
+from proxy.web.records import Records
 
 if TYPE_CHECKING:
     from proxy.web.connection import ClientConnection
@@ -71,7 +72,7 @@ class Front:
         address_of: AddressOf,
         cors: Cors,
         settle: Settle,
-        observers: Sequence[Observer],
+        records: Records,
         *,
         max_header_bytes: int,
         max_body_bytes: int,
@@ -92,7 +93,7 @@ class Front:
         self._address_of = address_of
         self._cors = cors
         self._settle = settle
-        self._observers = observers
+        self._records = records
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
         self._read_timeout = read_timeout
@@ -225,5 +226,4 @@ class Front:
         except Exception as error:
             # A fault in the accounts must not keep the record from those that read it.
             _log.error("request %s could not be settled: %s", exchange.id, type(error).__name__, exc_info=error)
-        for observer in self._observers:
-            observer.ended(exchange)
+        self._records.add(exchange)

@@ -70,7 +70,7 @@ async def test_the_drill_a_backup_under_load_restored_elsewhere_adds_up(
         while loading:
             exchange = call()
             ledger.open(exchange, "")
-            ledger.ended(answered(exchange))
+            ledger.ended([answered(exchange)])
             await until(lambda: ledger.buffered < 10)
 
     running = tasks.start(load(), "load")

@@ -27,7 +27,7 @@ async def test_a_call_that_ends_within_an_interval_is_written_once(store: Store,
     ledger.open(exchange, "team")
     assert await ledger.flush()
     assert ledger.rows_total == 0, "too young for a pending row"
-    ledger.ended(answered(exchange))
+    ledger.ended([answered(exchange)])
     assert await ledger.flush()
     assert (ledger.rows_total, ledger.buffered) == (1, 0)
     (row,) = await rows(store)
@@ -48,7 +48,7 @@ async def test_every_column_says_what_the_exchange_says(store: Store, ledger: Le
     ]
     exchange.answered_model, exchange.status, exchange.error_code = "gpt-4o-mini", 200, "upstream_cut"
     exchange.outcome, exchange.cost, exchange.ended = Outcome.CUT, 77, begun + 6.25
-    ledger.ended(exchange)
+    ledger.ended([exchange])
     assert await ledger.flush()
     (row,) = await rows(store)
     began = datetime.fromtimestamp(row.pop("started") / 1000, UTC)
@@ -85,7 +85,7 @@ async def test_an_unknown_price_is_null_and_a_price_of_nothing_is_0(store: Store
     for cost in (None, 0):
         exchange = call()
         ledger.open(exchange, "")
-        ledger.ended(answered(exchange, cost=cost))
+        ledger.ended([answered(exchange, cost=cost)])
     assert await ledger.flush()
     assert [row["cost"] for row in await rows(store)] == [None, 0]
 
@@ -100,7 +100,7 @@ async def test_a_long_call_is_pending_and_then_completed_in_the_same_row(store: 
     assert (row["outcome"], row["model"], row["team"], row["stream"]) == ("pending", "gpt-4o", "team", 1)
     assert (row["ended"], row["cost"], row["prompt_tokens"], row["duration_ms"]) == (None, None, 0, None)
     started = row["started"]
-    ledger.ended(answered(exchange))
+    ledger.ended([answered(exchange)])
     await until(lambda: not ledger.buffered)
     (row,) = await rows(store)
     assert (row["outcome"], row["prompt_tokens"], row["cost"], row["started"]) == ("ok", 10, 5, started)
@@ -111,17 +111,17 @@ async def test_a_long_call_is_pending_and_then_completed_in_the_same_row(store: 
 async def test_a_call_is_ended_once(store: Store, ledger: Ledger) -> None:
     exchange = call()
     ledger.open(exchange, "")
-    ledger.ended(answered(exchange))
-    ledger.ended(exchange)
+    ledger.ended([answered(exchange)])
+    ledger.ended([exchange])
     assert await ledger.flush()
-    ledger.ended(exchange)
+    ledger.ended([exchange])
     assert ledger.buffered == 0
     assert len(await rows(store)) == 1
 
 
 async def test_a_call_without_a_row_is_none_of_its_business(ledger: Ledger) -> None:
-    ledger.ended(answered(call()))
-    ledger.ended(answered(call(ledger_id="somebody else's")))
+    ledger.ended([answered(call())])
+    ledger.ended([answered(call(ledger_id="somebody else's"))])
     assert ledger.buffered == 0
 
 
@@ -142,7 +142,7 @@ async def test_however_many_rows_wait_each_is_written(store: Store, ledger: Ledg
     for n in range(number):
         exchange = call(id=f"req_{n}")
         ledger.open(exchange, "")
-        ledger.ended(answered(exchange, Tokens(n, 1)))
+        ledger.ended([answered(exchange, Tokens(n, 1))])
     while ledger.buffered:
         assert await ledger.flush()
     found = await rows(store)
@@ -156,7 +156,7 @@ async def test_a_burst_is_written_without_waiting_for_an_interval_each_batch(sto
     for _ in range(10 * BATCH):
         exchange = call()
         ledger.open(exchange, "")
-        ledger.ended(answered(exchange))
+        ledger.ended([answered(exchange)])
     began = clock.now()
     await until(lambda: not ledger.buffered)
     assert clock.now() - began < 10 * 0.2
@@ -178,7 +178,7 @@ async def test_names_no_database_takes_are_made_ones_it_does(store: Store, ledge
     ]
     exchange = call(model="\ud800\0" * 500, error_code="x" * 300)
     ledger.open(exchange, "\0")
-    ledger.ended(answered(exchange))
+    ledger.ended([answered(exchange)])
     assert await ledger.flush()
     row = (await rows(store))[-1]
     assert (row["model"], row["team"], len(row["error_code"])) == (
@@ -192,7 +192,7 @@ async def test_names_no_database_takes_are_made_ones_it_does(store: Store, ledge
 async def test_absurd_numbers_fit_a_databases_integers(store: Store, ledger: Ledger) -> None:
     exchange = call()
     ledger.open(exchange, "")
-    ledger.ended(answered(exchange, Tokens(2**70, 2**80, 2**60, 5), cost=2**90))
+    ledger.ended([answered(exchange, Tokens(2**70, 2**80, 2**60, 5), cost=2**90)])
     assert await ledger.flush()
     (row,) = await rows(store)
     assert (
@@ -220,7 +220,7 @@ async def test_what_somebody_spent_counts_the_store_and_what_is_still_here(store
         ):
             exchange = call(principal, ago)
             ledger.open(exchange, "")
-            ledger.ended(answered(exchange, tokens, cost))
+            ledger.ended([answered(exchange, tokens, cost)])
         if flushed:
             assert await ledger.flush()
     ledger.open(call("web"), "")
@@ -242,7 +242,7 @@ async def test_what_somebody_spent_is_exact_while_rows_are_being_written(store: 
         for _ in range(50):
             exchange = call()
             ledger.open(exchange, "")
-            ledger.ended(answered(exchange, cost=1))
+            ledger.ended([answered(exchange, cost=1)])
             ended += 1
         assert await ledger.spent("web", "usd", since) == ended
     await ledger.stop()
@@ -255,7 +255,7 @@ async def test_stopping_writes_everything_also_calls_under_way(store: Store) -> 
         exchange = call()
         ledger.open(exchange, "")
         if n % 3:
-            ledger.ended(answered(exchange))
+            ledger.ended([answered(exchange)])
     await ledger.stop()
     outcomes = [row["outcome"] for row in await rows(store)]
     assert (outcomes.count("ok"), outcomes.count("pending")) == (2000, 1000)

@@ -44,7 +44,7 @@ def locked(url: str):
 
 
 def end(ledger: Ledger, exchange: Exchange, **more: Any) -> None:
-    ledger.ended(answered(exchange, **more))
+    ledger.ended([answered(exchange, **more)])
 
 
 class Load:
@@ -77,7 +77,7 @@ class Load:
     def end(self, exchange: Exchange) -> None:
         answered(exchange)
         began = time.perf_counter()
-        self.ledger.ended(exchange)
+        self.ledger.ended([exchange])
         self.slowest = max(self.slowest, time.perf_counter() - began)
 
     def stop(self) -> None:
@@ -298,7 +298,6 @@ async def test_rows_that_may_have_arrived_are_counted_once(postgres_server: Post
     ledger.open(exchange, "")
     end(ledger, exchange, cost=5)
     # The answer to the commit is lost: as far as the ledger can know, the batch failed.
-    ledger._make_rows()
     row = ledger._done[0]
     postgres_server.freeze()
     assert not await ledger.flush()
@@ -407,7 +406,7 @@ async def main(path):
         for _ in range(number):
             exchange = call()
             ledger.open(exchange, "")
-            ledger.ended(answered(exchange))
+            ledger.ended([answered(exchange)])
         calls += number
 
     more(500)

@@ -33,7 +33,7 @@ async def one(ledger):
     ledger.open(exchange, "team")
     say("opened", exchange.ledger_id)
     await asyncio.sleep(random.choice((0, 0, 0.05, 0.3)))
-    ledger.ended(answered(exchange))
+    ledger.ended([answered(exchange)])
     say("ended", exchange.ledger_id)
 
 

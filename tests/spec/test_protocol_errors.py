@@ -131,6 +131,7 @@ async def test_p13_every_refusal_is_an_openai_error_object_and_echoes_nothing(
     running = await gateway(SETTINGS)
     data, status, code = PROVOKED[name]
     check(await ask(running.port, data), status, code)
+    running.caught_up()
     assert [record.name for record in caplog.records].count("hapax.access") == 1
     assert CANARY not in told(caplog.records)
 
@@ -150,6 +151,7 @@ async def test_p13_a_bug_of_ours_is_a_500_without_the_words_of_the_exception(
     answer = await ask(running.port, chat(user=CANARY) if route == "relay" else get("/v1/models", head=LINE))
     check(answer, 500, "internal_error")
     assert answer.header("connection") == "close"
+    running.caught_up()
     log = told(caplog.records)
     assert CANARY not in log
     assert "RuntimeError at " in log

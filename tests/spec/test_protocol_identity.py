@@ -110,6 +110,7 @@ async def test_p14_the_providers_own_id_stands_in_a_second_header_and_in_the_log
     running = await gateway()
     with caplog.at_level(logging.INFO, "hapax.access"):
         answer = await ask(running.port, chat(head="X-Request-ID: mine\r\n", **how))
+        running.caught_up()
     theirs = answer.header("x-upstream-request-id") or ""
     assert theirs.startswith("req_")
     assert answer.header("x-request-id") == "mine"

@@ -15,7 +15,7 @@ from proxy.exchange import Exchange, Outcome
 from proxy.providers.budget import RetryBudget
 from proxy.simulator import Fin, Hold, Reset, Send, Simulator
 from proxy.usage import Tokens
-from tests.conftest import GatewayFactory, RunningGateway
+from tests.conftest import Ended, GatewayFactory
 from tests.spec.loop import until
 from tests.spec.wire import ONCE, PATIENCE, QUESTION, ask, calls, chat, connect, request, target
 
@@ -28,25 +28,12 @@ ASKED: dict[str, dict[str, Any]] = {
 WORDS = 40
 
 
-class Ended(list[Exchange]):
-    """An observer that keeps what ended."""
-
-    def ended(self, exchange: Exchange) -> None:
-        self.append(exchange)
-
-    async def one(self) -> Exchange:
-        """The only exchange there was, once it has ended."""
-        async with asyncio.timeout(PATIENCE):
-            await until(lambda: self)
-        assert len(self) == 1
-        return self[0]
-
-
-def observed(running: RunningGateway) -> Ended:
-    """Every exchange of *running* that ends from now on."""
-    front, kept = running.listener.gateway.front, Ended()
-    front._observers = [*front._observers, kept]
-    return kept
+async def only(kept: Ended) -> Exchange:
+    """The only exchange there was, once it has ended."""
+    async with asyncio.timeout(PATIENCE):
+        await until(lambda: kept)
+    assert len(kept) == 1
+    return kept[0]
 
 
 def billed(*simulators: Simulator) -> tuple[int, int]:
@@ -68,25 +55,25 @@ async def test_a_whole_answer_used_what_its_provider_charges_for(
     simulator: Simulator, gateway: GatewayFactory, path: str, stream: bool
 ) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     body = {"model": f"sim-fast:tokens={WORDS}", "stream": stream, **ASKED[path]}
     assert (await ask(running.port, request(path, body))).status == 200
-    assert told(await kept.one()) == billed(simulator) == (2, WORDS)
+    assert told(await only(kept)) == billed(simulator) == (2, WORDS)
 
 
 async def test_all_choices_are_paid_for(simulator: Simulator, gateway: GatewayFactory) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     await ask(running.port, chat(f"sim-fast:tokens={WORDS}", stream=True, n=3))
-    assert told(await kept.one()) == billed(simulator) == (2, 3 * WORDS)
+    assert told(await only(kept)) == billed(simulator) == (2, 3 * WORDS)
 
 
 async def test_the_native_endpoint_is_counted_like_any_other(simulator: Simulator, gateway: GatewayFactory) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     answer = await ask(running.port, request("/v1/completion", {"model": "sim-fast:tokens=5", "input": "a b c"}))
     assert answer.status == 200
-    assert told(await kept.one()) == billed(simulator)
+    assert told(await only(kept)) == billed(simulator)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -95,10 +82,10 @@ async def test_without_usage_the_answer_is_counted_and_marked(
     simulator: Simulator, gateway: GatewayFactory, path: str, stream: bool
 ) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     body = {"model": f"sim-fast:tokens={WORDS},usage=none", "stream": stream, **ASKED[path]}
     await ask(running.port, request(path, body))
-    tokens = (await kept.one()).tokens
+    tokens = (await only(kept)).tokens
     assert tokens is not None
     assert tokens.estimated
     assert tokens.prompt > 0
@@ -115,9 +102,9 @@ async def test_nonsense_for_usage_is_replaced_by_a_count_and_marked(
     simulator: Simulator, gateway: GatewayFactory, word: str, stream: bool
 ) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     await ask(running.port, chat(f"sim-fast:tokens={WORDS},usage={word}", stream=stream))
-    tokens = (await kept.one()).tokens
+    tokens = (await only(kept)).tokens
     assert tokens is not None
     assert tokens.estimated
     assert WORDS <= tokens.completion <= 2 * WORDS
@@ -126,9 +113,9 @@ async def test_nonsense_for_usage_is_replaced_by_a_count_and_marked(
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_explicit_nothing_stays_nothing(simulator: Simulator, gateway: GatewayFactory, stream: bool) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     await ask(running.port, chat("sim-fast:usage=zero", stream=stream))
-    assert (await kept.one()).tokens == Tokens(0, 0)
+    assert (await only(kept)).tokens == Tokens(0, 0)
 
 
 # Endings.
@@ -141,12 +128,12 @@ async def test_an_answer_that_broke_off_is_counted_as_far_as_it_came(
     simulator: Simulator, gateway: GatewayFactory, path: str, ending: str, after: int
 ) -> None:
     running = await gateway(ONCE)
-    kept = observed(running)
+    kept = running.observed()
     body = {"model": f"sim-1:tokens={WORDS},pace=1ms,{ending}@{after}", "stream": True, **ASKED[path]}
     async with connect(running.port) as wire:
         wire.send(request(path, body))
         received, _ = await wire.to_end()
-    exchange = await kept.one()
+    exchange = await only(kept)
     assert exchange.outcome is Outcome.CUT
     tokens = exchange.tokens
     assert tokens is not None
@@ -178,7 +165,7 @@ async def test_a_client_that_leaves_pays_for_what_it_was_sent(
     simulator: Simulator, gateway: GatewayFactory, path: str
 ) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     words = 60
     body = {"model": "sim-1:tokens=1000,pace=2ms", "stream": True, **ASKED[path]}
     async with connect(running.port) as wire:
@@ -188,7 +175,7 @@ async def test_a_client_that_leaves_pays_for_what_it_was_sent(
             async with asyncio.timeout(PATIENCE):
                 received += await wire.until(b"\n\n")
         wire.abort()
-        exchange = await kept.one()
+        exchange = await only(kept)
     assert exchange.outcome is Outcome.CLIENT_GONE
     tokens = exchange.tokens
     assert tokens is not None
@@ -203,22 +190,22 @@ async def test_a_client_that_leaves_before_the_first_content_pays_nothing(
     simulator: Simulator, gateway: GatewayFactory, model: str, stream: bool
 ) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     async with connect(running.port) as wire:
         wire.send(chat(model, stream=stream))
         async with asyncio.timeout(PATIENCE):
             await until(lambda: calls(simulator))
         wire.abort()
-        exchange = await kept.one()
+        exchange = await only(kept)
     assert (exchange.outcome, exchange.tokens) == (Outcome.CLIENT_GONE, None)
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500])
 async def test_a_refusal_and_a_failure_cost_nothing(simulator: Simulator, gateway: GatewayFactory, status: int) -> None:
     running = await gateway(ONCE)
-    kept = observed(running)
+    kept = running.observed()
     await ask(running.port, chat(f"sim-fast:status={status}", stream=True))
-    assert (await kept.one()).tokens is None
+    assert (await only(kept)).tokens is None
     assert billed(simulator) == (0, 0)
 
 
@@ -232,9 +219,9 @@ async def test_a_call_that_went_on_to_another_provider_is_paid_for_once(
             "models": {"m": {"targets": [f"one/sim-fast:{fault}", f"two/sim-fast:tokens={WORDS}"]}},
         }
     )
-    kept = observed(running)
+    kept = running.observed()
     assert (await ask(running.port, chat("m", stream=True))).status == 200
-    exchange = await kept.one()
+    exchange = await only(kept)
     assert [attempt.tokens is None for attempt in exchange.attempts] == [True, False]
     assert told(exchange) == billed(backup) == (2, WORDS)
 
@@ -250,9 +237,9 @@ async def test_the_loser_of_a_race_is_not_paid_for(
         }
     )
     running.listener.gateway.relay._hedge_budget = RetryBudget(1.0)
-    kept = observed(running)
+    kept = running.observed()
     assert (await ask(running.port, chat("m", stream=True))).status == 200
-    exchange = await kept.one()
+    exchange = await only(kept)
     assert exchange.hedged
     assert [attempt.tokens is None for attempt in exchange.attempts] == [True, False]
     assert told(exchange) == billed(simulator, backup) == (2, WORDS)
@@ -288,7 +275,7 @@ async def test_an_answer_continued_elsewhere_used_what_both_used(
             "health_check": {"enabled": False},
         }
     )
-    kept = observed(running)
+    kept = running.observed()
     simulator.script([*_wire(_chunk("One", usage=None), _chunk(" two", usage=None)), Reset()], match="sim-fast")
     rest = [_chunk(" three", usage=None)]
     if not prefill:
@@ -297,7 +284,7 @@ async def test_an_answer_continued_elsewhere_used_what_both_used(
     backup.script([*_wire(*rest, *ends), Send(b"0\r\n\r\n")], match="sim-fast")
     more: dict[str, Any] = {"stream_options": {"include_usage": True}} if asks else {}
     answer = await ask(running.port, chat("m", stream=True, **more))
-    exchange = await kept.one()
+    exchange = await only(kept)
     first, second = (attempt.tokens for attempt in exchange.attempts)
     assert first is not None
     assert (first.completion, first.estimated) == (2, True)
@@ -326,13 +313,13 @@ async def test_a_continuation_that_went_another_way_is_not_paid_for(
             "health_check": {"enabled": False},
         }
     )
-    kept = observed(running)
+    kept = running.observed()
     simulator.script([*_wire(_chunk("One"), _chunk(" two")), Reset()], match="sim-fast")
     backup.script([*_wire(_chunk("Two"), _chunk("", "stop")), Send(b"0\r\n\r\n")], match="sim-fast", times=3)
     async with connect(running.port) as wire:
         wire.send(chat("m", stream=True))
         await wire.to_end()
-    exchange = await kept.one()
+    exchange = await only(kept)
     assert exchange.outcome is Outcome.CUT
     assert exchange.tokens is not None
     assert exchange.tokens.completion == 2
@@ -344,20 +331,20 @@ async def test_a_continuation_that_went_another_way_is_not_paid_for(
 
 async def test_an_embedding_uses_its_prompt(simulator: Simulator, gateway: GatewayFactory) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     await ask(running.port, request("/v1/embeddings", {"model": "sim-embed", "input": "a b c"}))
-    assert told(await kept.one()) == billed(simulator) == (3, 0)
+    assert told(await only(kept)) == billed(simulator) == (3, 0)
 
 
 async def test_the_usage_of_an_answer_too_long_to_be_held_is_read_all_the_same(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     body = {"model": "sim-embed", "input": ["a b"] * 50, "dimensions": 8000}
     answer = await ask(running.port, request("/v1/embeddings", body))
     assert len(answer.body) > 1024 * 1024
-    assert told(await kept.one()) == billed(simulator) == (100, 0)
+    assert told(await only(kept)) == billed(simulator) == (100, 0)
 
 
 @pytest.mark.parametrize(
@@ -372,9 +359,9 @@ async def test_what_says_nothing_of_usage_and_writes_no_text_used_its_prompt(
     simulator: Simulator, gateway: GatewayFactory, path: str, body: dict[str, Any]
 ) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     assert (await ask(running.port, request(path, body))).status == 200
-    tokens = (await kept.one()).tokens
+    tokens = (await only(kept)).tokens
     assert tokens is not None
     assert tokens.prompt > 0
     assert (tokens.completion, tokens.estimated) == (0, True)
@@ -383,9 +370,9 @@ async def test_what_says_nothing_of_usage_and_writes_no_text_used_its_prompt(
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/models"])
 async def test_what_asks_no_model_uses_no_tokens(simulator: Simulator, gateway: GatewayFactory, path: str) -> None:
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     assert (await ask(running.port, request(path, method="GET"))).status == 200
-    assert (await kept.one()).tokens is None
+    assert (await only(kept)).tokens is None
 
 
 @pytest.mark.parametrize(("method", "counted"), [("POST", True), ("GET", False)])
@@ -394,12 +381,12 @@ async def test_usage_is_believed_wherever_it_stands_and_charged_once(
 ) -> None:
     """To read what was stored tells what it once used, and uses nothing."""
     running = await gateway()
-    kept = observed(running)
+    kept = running.observed()
     batch = b'{"id":"batch_1","usage":{"input_tokens":5,"output_tokens":6,"total_tokens":11}}'
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(batch)
     simulator.script([Send(head + batch)], match="/v1/batches/*")
     await ask(running.port, request("/v1/batches/batch_1", method=method))
-    exchange = await kept.one()
+    exchange = await only(kept)
     assert (told(exchange) == (5, 6)) if counted else exchange.tokens is None
 
 

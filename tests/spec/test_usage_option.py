@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
-from proxy.exchange import Exchange
 from proxy.simulator import Drip, Send, Simulator
 from proxy.simulator.script import Delay, Step
 from proxy.usage import Tokens
-from tests.conftest import GatewayFactory, RunningGateway
+from tests.conftest import GatewayFactory
 from tests.relay.test_usage_option import streams
 from tests.spec.wire import ONCE, QUESTION, Response, ask, calls, chat, connect, request, target
 
@@ -31,20 +30,6 @@ USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9,"
 async def in_loop() -> RunInLoop:
     """Runs a coroutine in the loop of this test's fixtures, from a test that is a plain function."""
     return asyncio.get_running_loop().run_until_complete
-
-
-class Ended(list[Exchange]):
-    """An observer that keeps what ended."""
-
-    def ended(self, exchange: Exchange) -> None:
-        self.append(exchange)
-
-
-def observed(running: RunningGateway) -> Ended:
-    """Every exchange of *running* that ends from now on."""
-    front, kept = running.listener.gateway.front, Ended()
-    front._observers = [*front._observers, kept]
-    return kept
 
 
 def without_noise(case: tuple[bytes, bytes]) -> bool:
@@ -69,7 +54,7 @@ def test_the_client_gets_the_bytes_of_a_call_that_never_asked(
     simulator: Simulator, gateway: GatewayFactory, in_loop: RunInLoop
 ) -> None:
     running = in_loop(gateway())
-    kept = observed(running)
+    kept = running.observed()
 
     async def example(case: tuple[tuple[bytes, bytes], list[Step]], asks: bool) -> None:
         (asked, unasked), steps = case
@@ -79,6 +64,7 @@ def test_the_client_gets_the_bytes_of_a_call_that_never_asked(
             answer = await wire.response()
         assert answer.status == 200
         assert answer.body == (asked if asks else unasked)
+        running.caught_up()
         assert kept[-1].tokens == Tokens(7, 9)
         assert calls(simulator)[-1].json()["stream_options"] == {"include_usage": True}
 
@@ -170,10 +156,11 @@ async def test_a_provider_is_asked_as_its_settings_say(
     simulator: Simulator, gateway: GatewayFactory, stream_usage: str | bool
 ) -> None:
     running = await gateway({"providers": {"sim": target(simulator, stream_usage=stream_usage)}})
-    kept = observed(running)
+    kept = running.observed()
     answer = await ask(running.port, chat("sim-fast:tokens=5", stream=True))
     assert ("stream_options" in calls(simulator)[-1].json()) is (stream_usage is not False)
     assert b'"usage"' not in answer.body
+    running.caught_up()
     tokens = kept[-1].tokens
     assert tokens is not None
     assert (tokens.completion, tokens.estimated) == (5, stream_usage is False)
@@ -196,7 +183,7 @@ async def test_a_provider_that_refuses_the_option_is_asked_without_it_and_rememb
     simulator: Simulator, gateway: GatewayFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = await gateway(ONCE)
-    kept = observed(running)
+    kept = running.observed()
     model = "sim-fast:id=1,tokens=4,usage=refused"
     with caplog.at_level(logging.INFO, "hapax"):
         for number in range(3):
@@ -204,6 +191,7 @@ async def test_a_provider_that_refuses_the_option_is_asked_without_it_and_rememb
             assert (answer.status, answer.body.count(b'"content"')) == (200, 5)
             assert answer.header("x-hapax-attempts") == "1"
             assert len(calls(simulator)) == 2 + number
+            running.caught_up()
             assert kept[-1].tokens == Tokens(kept[-1].tokens.prompt, 4, estimated=True)  # type: ignore[union-attr]
     assert ["stream_options" in call.json() for call in calls(simulator)] == [True, False, False, False]
     told = [record.getMessage() for record in caplog.records if "stream_options" in record.getMessage()]
@@ -260,7 +248,7 @@ async def test_whoever_is_asked_next_is_asked_by_its_own_settings(
             "models": {"m": {"targets": ["one/sim-fast:status=503", "two/sim-fast:id=1"]}},
         }
     )
-    kept = observed(running)
+    kept = running.observed()
     through = await ask(running.port, chat("m", stream=True))
     direct = await ask(backup.port, chat("sim-fast:id=1", stream=True))
     assert through.body == direct.body
@@ -268,6 +256,7 @@ async def test_whoever_is_asked_next_is_asked_by_its_own_settings(
         False,
         True,
     )
+    running.caught_up()
     assert kept[-1].tokens is not None
     assert not kept[-1].tokens.estimated
 
