@@ -9,7 +9,7 @@ from proxy.settings.access import Auth, Budget, ClientKey, KeyLimits, Limits, Ra
 from proxy.settings.idle import without_effect
 from proxy.settings.load import Loaded, load
 from proxy.settings.models import Model, most_specific, split_target
-from proxy.settings.observation import Logging, Metrics, Tracing
+from proxy.settings.observation import Health, Logging, Metrics, Tracing
 from proxy.settings.problems import Problem, SettingsError
 from proxy.settings.processing import Processing, RequestTemplates, ResponseFormatting
 from proxy.settings.providers import PRESETS, Preset, Provider, Timeouts
@@ -28,6 +28,7 @@ __all__ = [
     "Cors",
     "Deduplication",
     "Failover",
+    "Health",
     "HealthCheck",
     "Http3",
     "KeyLimits",

@@ -21,6 +21,9 @@ IDLE: Mapping[str, Any] = {
     "server.http3": {"enabled": False},
     "deduplication": {"mode": "off"},
     "cache": {"enabled": False},
+    "logging.output": ANY,
+    "logging.streams": ANY,
+    "logging.audit_calls": False,
     "logging.dir": "",
     "logging.redact_pii": False,
     "logging.log_content": False,
@@ -29,7 +32,8 @@ IDLE: Mapping[str, Any] = {
     "metrics.port": 0,
     "metrics.statsd": {"address": ""},
     "metrics.otlp": {"endpoint": ""},
-    "tracing": {"otlp_endpoint": ""},
+    "tracing": {"otlp_endpoint": "", "sentry_dsn": None},
+    "health": ANY,
     "routes": (),
 }
 

@@ -1,7 +1,7 @@
 """
-The sections an operator watches by: logging, metrics, tracing.
+The sections an operator watches by: logging, metrics, tracing, health.
 
-They choose what is told and where; the telling belongs to observe/.
+They choose what is told and where; the telling belongs to observe/ and web/health.
 """
 
 from typing import Annotated, Literal
@@ -9,7 +9,20 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from proxy.settings.server import Port
-from proxy.settings.values import Section, Size, section, size
+from proxy.settings.values import (
+    Credential,
+    Duration,
+    HeaderName,
+    HeaderValue,
+    Section,
+    Size,
+    Text,
+    duration,
+    section,
+    size,
+)
+
+LogStream = Literal["application", "access", "error", "audit", "metrics"]
 
 
 def _level(value: object) -> object:
@@ -24,7 +37,7 @@ def _lower(value: object) -> object:
 
 
 class Logging(Section):
-    """One line per exchange."""
+    """One line per exchange, and what else there is to tell."""
 
     level: Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)] = Field(
         "info", description="The least important line to write."
@@ -32,11 +45,20 @@ class Logging(Section):
     format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
         "json", description="json for machines, text for people."
     )
-    dir: str = Field("", description="Directory for log files; empty: standard error only.")
-    redact_pii: bool = Field(False, description="Mask personal data in what is logged.")
+    output: Annotated[Literal["stdout", "stderr"], BeforeValidator(_lower)] = Field(
+        "stdout", description="Where lines go while `dir` is empty."
+    )
+    dir: str = Field("", description="Directory for log files, one for each stream; empty: none.")
+    streams: tuple[LogStream, ...] = Field(
+        ("application", "access", "error", "audit"), description="What is written at all."
+    )
+    audit_calls: bool = Field(
+        False, description="Audit lines also for the beginning and the end of each call, not for changes alone."
+    )
+    redact_pii: bool = Field(False, description="Mask personal data in prompts and answers that are logged.")
     log_content: bool = Field(False, description="Log prompts and answers.")
     max_bytes: Size = size("100MiB", "A log file larger than this is rotated.")
-    backup_count: int = Field(5, ge=0, description="Rotated files to keep.")
+    backup_count: int = Field(5, ge=0, description="Rotated files to keep of each stream.")
 
 
 class Prometheus(Section):
@@ -49,12 +71,16 @@ class Statsd(Section):
     """Metrics sent by UDP."""
 
     address: str = Field("", description="host:port; empty: off.")
+    prefix: str = Field("", description="Written before every name.")
+    interval: Duration = duration("10s", "Time between two reports.")
 
 
 class MetricsOtlp(Section):
-    """Metrics sent by OTLP."""
+    """Metrics sent by OTLP over HTTP."""
 
-    endpoint: str = Field("", description="Address of the collector; empty: off.")
+    endpoint: str = Field("", description="Address of the collector, such as http://127.0.0.1:4318; empty: off.")
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="Headers for the collector.")
+    interval: Duration = duration("60s", "Time between two reports.")
 
 
 class Metrics(Section):
@@ -62,14 +88,29 @@ class Metrics(Section):
 
     enabled: bool = Field(True, description="Count anything at all.")
     prometheus: Prometheus = section(Prometheus, "The /metrics page.")
-    auth: bool = Field(True, description="/metrics needs a key.")
-    port: Port = Field(0, description="A port of its own for /metrics; 0: the gateway's.")
+    auth: bool = Field(True, description="/metrics, /metrics/json and /debug need a key on the gateway's port.")
+    port: Port = Field(0, description="A port of its own for /metrics, open to whoever reaches it; 0: none.")
+    host: Text = Field("127.0.0.1", description="The address that port listens on.")
     statsd: Statsd = section(Statsd, "Metrics sent by UDP.")
     otlp: MetricsOtlp = section(MetricsOtlp, "Metrics sent by OTLP.")
 
 
 class Tracing(Section):
-    """OpenTelemetry spans."""
+    """OpenTelemetry spans, and errors told to a tracker."""
 
-    otlp_endpoint: str = Field("", description="Address of the collector; empty: off.")
-    sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of exchanges traced.")
+    otlp_endpoint: str = Field("", description="Address of the collector, such as http://127.0.0.1:4318; empty: off.")
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="Headers for the collector.")
+    sample_ratio: float = Field(
+        1.0, ge=0, le=1, description="Share of exchanges traced, of those whose caller did not decide."
+    )
+    sentry_dsn: Credential | None = Field(None, description="Where internal errors are reported; omitted: nowhere.")
+
+
+class Health(Section):
+    """What /health and /ready look at besides the providers."""
+
+    interval: Duration = duration("30s", "How long the result of a check is good for.")
+    timeout: Duration = duration("5s", "A check that takes longer has failed.")
+    memory_limit: Size = size("4GiB", "What the process is supposed to get by with.")
+    memory_share: float = Field(0.9, gt=0, le=1, description="Part of the memory limit above which it is unhealthy.")
+    disk_share: float = Field(0.9, gt=0, le=1, description="Part of a disk in use above which it is unhealthy.")

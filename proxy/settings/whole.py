@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from proxy.settings.access import Auth, Limits
 from proxy.settings.models import Model, most_specific
-from proxy.settings.observation import Logging, Metrics, Tracing
+from proxy.settings.observation import Health, Logging, Metrics, Tracing
 from proxy.settings.processing import Processing
 from proxy.settings.providers import PRESETS, Provider, ProviderName
 from proxy.settings.routes import Route
@@ -46,7 +46,8 @@ class Settings(Section):
     processing: Processing = section(Processing, "The native endpoint's prompts and answers.")
     logging: Logging = section(Logging, "One line per exchange.")
     metrics: Metrics = section(Metrics, "Counts and durations.")
-    tracing: Tracing = section(Tracing, "OpenTelemetry spans.")
+    tracing: Tracing = section(Tracing, "OpenTelemetry spans, and errors told to a tracker.")
+    health: Health = section(Health, "What /health and /ready look at besides the providers.")
     routes: tuple[Route, ...] = Field((), description="What differs on single paths.")
 
     @field_validator("providers", mode="before")

@@ -48,6 +48,7 @@ def test_the_annotated_configuration_writes_every_default_as_the_reference_does(
         "limits.routes.<name>",
         "limits.models.<name>",
         "routes[]",
+        "tracing.sentry_dsn",
     )
     for path, info in every_field(Settings):
         if path.startswith(optional) or path == "providers.<name>.api_keys":
