@@ -22,8 +22,11 @@ SETTLE = 0.25
 """Seconds between a beginning and the moment from which it counts."""
 EVENTS_BESIDE_TOKENS = 3
 """The role, the finish and `[DONE]`."""
-NAMES = ("gateway", "control", "plain", "shared")
-"""The gateway as deployed, what it is compared with, and what tells the cost of limits: none, and those in Redis."""
+NAMES = ("gateway", "control", "plain", "shared", "dark")
+"""
+The gateway as deployed, what it is compared with, and what tells the cost of its parts: without limits, with those in
+Redis, and with neither limits nor metrics, log and trace headers.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +233,9 @@ class Bench:
             subjects.control(provider.url, core, self._scratch) as control,
             subjects.plain(provider.url, core, self._scratch) as plain,
             subjects.shared(provider.url, core, self._scratch, self._redis) as shared,
+            subjects.dark(provider.url, core, self._scratch) as dark,
         ):
-            turns = [(subject, Figures()) for subject in (gateway, control, plain, shared)]
+            turns = [(subject, Figures()) for subject in (gateway, control, plain, shared, dark)]
             if self._round % 2 == 0:
                 turns.reverse()
             for subject, _ in turns:

@@ -28,18 +28,34 @@ BARE = """\
 server: {{host: 127.0.0.1, port: 0, drain_delay: 0s}}
 providers:
   sim: {{type: compatible, base_url: "{upstream}/v1", models: ["sim-*"]}}
-logging: {{level: info, format: json}}
-metrics: {{enabled: true}}
 """
-PLAIN = (
+SEEN = (
     BARE
+    + """\
+logging: {{level: info, format: json, output: stderr}}
+metrics: {{enabled: true}}
+tracing: {{otlp_endpoint: "http://127.0.0.1:9", sample_ratio: 0.0}}
+"""
+)
+"""Metrics, access log and trace headers; no trace is sampled, so that nothing but the headers is paid for."""
+DARK = (
+    BARE
+    + """\
+logging: {{output: stderr, streams: [application]}}
+metrics: {{enabled: false}}
+store: {{url: ""}}
+"""
+)
+"""Without them: what they cost is the difference to `PLAIN`."""
+PLAIN = (
+    SEEN
     + """\
 store: {{url: ""}}
 """
 )
 """Without keys, limits and ledger: what those cost is the difference to the others."""
 GATEWAY = (
-    BARE
+    SEEN
     + """\
 auth:
   keys:
@@ -170,13 +186,18 @@ def provider(core: int, scratch: Path) -> Subject:
 
 
 def gateway(upstream: str, core: int, scratch: Path) -> Subject:
-    """This gateway as it is deployed: keys, limits, a ledger, metrics, and its access log written to a file."""
+    """This gateway as it is deployed: keys, limits, a ledger, metrics, trace headers, its access log in a file."""
     return _hapax("gateway", GATEWAY, upstream, core, scratch)
 
 
 def plain(upstream: str, core: int, scratch: Path) -> Subject:
     """The same without keys, limits and ledger."""
     return _hapax("plain", PLAIN, upstream, core, scratch)
+
+
+def dark(upstream: str, core: int, scratch: Path) -> Subject:
+    """The same without metrics, access log and trace headers as well."""
+    return _hapax("dark", DARK, upstream, core, scratch)
 
 
 def shared(upstream: str, core: int, scratch: Path, redis: int) -> Subject:
