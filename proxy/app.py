@@ -4,29 +4,25 @@ The gateway, wired: from settings to the one function that answers requests.
 The only file that knows all rooms. It builds and holds; it listens on nothing.
 """
 
+import os
 import random
-from typing import Any
 
-import orjson
 from prometheus_async.aio import time as timed
 
+from proxy import upstreams
+from proxy.observe.collector import Collector
 from proxy.observe.log import AccessLog
 from proxy.observe.metrics import Metrics
+from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
-from proxy.providers.breaker import Breaker
+from proxy.observe.traces import Traces
 from proxy.providers.budget import RetryBudget
-from proxy.providers.checks import Checks, ProbeFailed
-from proxy.providers.pool import Entry, Pool
-from proxy.providers.provider import Provider
-from proxy.relay.clocks import Clocks
+from proxy.providers.checks import Checks
 from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
 from proxy.settings import Settings
-from proxy.simulator import Simulator
 from proxy.state import State
-from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.fetch import FetchError, fetch
-from proxy.upstream.presets import PRESETS
+from proxy.upstreams import LIST_INTERVAL, Upstreams
 from proxy.web.address import trusting
 from proxy.web.admin import Admin, Trails
 from proxy.web.admission import Admission
@@ -40,15 +36,11 @@ from proxy.web.keys import KeysAdmin
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 from proxy.web.records import Records
+from proxy.web.trace import TraceContext
 from proxy.web.usage import UsagePages
-
-LIST_INTERVAL = 60.0
-"""Seconds between refreshes of the model lists where health checks are switched off."""
 
 RESERVED_FILES = 64
 """Descriptors kept for logs, probes, listening sockets and operators."""
-PREFILLING = frozenset(("anthropic", "simulator"))
-"""Provider types known to continue a trailing assistant message; others do when `prefill: true` says so."""
 
 _GET = frozenset(("GET", "HEAD"))
 _POST = frozenset(("POST",))
@@ -63,39 +55,24 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.simulator = Simulator() if _needs_simulator(settings) else None
         self.state = State(settings)
-        self._endpoints: dict[str, Endpoint] = {}
+        self._rng = random.Random()
+        self.upstreams = Upstreams(settings, self._rng)
+        self.reports = _error_reports(settings)
+        self.traces = self._traces()
         self.checks: Checks | None = None
         self.records: Records | None = None
 
     async def start(self) -> None:
         """Wire the rooms and begin background work."""
         settings, state = self.settings, self.state
+        if self.reports is not None:
+            self.reports.start()
         await state.start()
-        if self.simulator is not None:
-            await self.simulator.start()
-        self._endpoints = {name: self._endpoint(name) for name in settings.preferred_order}
-        rng = random.Random()
-        providers = [self._provider(name) for name in settings.preferred_order]
-        self.pool = pool = Pool(
-            providers,
-            {
-                name: Entry(model.targets, model.balance, model.fallbacks, model.context_fallbacks, model.resume)
-                for name, model in settings.models.items()
-            },
-            self._new_breaker,
-            rng,
-        )
-        failover = settings.failover
-        self.relay = relay = Relay(
-            pool,
-            self._endpoints,
-            {name: self._clocks(name) for name in settings.providers},
-            Rules(failover.retries, failover.initial_delay, failover.max_delay, failover.multiplier),
-            RetryBudget(failover.budget) if failover.budget else RetryBudget(0.0, reserve=0.0, trickle=0.0),
-            rng,
-        )
+        behind, rng = self.upstreams, self._rng
+        await behind.start()
+        self.pool = pool = behind.pool
+        self.relay = relay = Relay(pool, behind.endpoints, behind.clocks, *_retrying(settings), rng)
         self.admission = admission = Admission(
             state.limits, state.policy, state.prices, self._upstream_models, state.queue, state.ledger
         )
@@ -113,8 +90,8 @@ class Gateway:
         )
         health_check = settings.health_check
         self.checks = Checks(
-            providers,
-            timed(self.metrics.probe_seconds)(self._probe),
+            pool.providers,
+            timed(self.metrics.probe_seconds)(behind.probe),
             health_check.interval if health_check.enabled else LIST_INTERVAL,
             health_check.enabled,
             rng,
@@ -125,7 +102,13 @@ class Gateway:
         health = Health(self.checks, doorkeeper, _SERVICES, lambda: self.front.draining)
         trails = Trails()
         self.records = records = Records(
-            [self.metrics, AccessLog(), trails, *([state.ledger] if state.ledger is not None else [])]
+            [
+                self.metrics,
+                AccessLog(),
+                trails,
+                *([state.ledger] if state.ledger is not None else []),
+                *([self.traces] if self.traces is not None else []),
+            ]
         )
         admin = Admin(trails, records.hand_over, pool, self.checks.facts)
         keys = KeysAdmin(state.keys, lambda: state.file_keys)
@@ -161,12 +144,15 @@ class Gateway:
             Cors(cors.allow_origins, cors.allow_methods, cors.allow_headers, cors.expose_headers, cors.max_age),
             admission.settle,
             records,
+            TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
             max_requests=settings.server.max_requests or _affordable_requests(),
         )
         self.checks.start()
+        if self.traces is not None:
+            self.traces.start()
 
     def protocols(self) -> GatewayServer:
         """What a listening socket makes its connections with."""
@@ -178,17 +164,31 @@ class Gateway:
             max_header_bytes=self.settings.server.max_header_bytes,
         )
 
+    async def reload(self, settings: Settings) -> list[str]:
+        """Put in force what changes without a restart; returns the sections that differ and wait for one."""
+        waiting = self.state.reload(settings)
+        assert self.checks is not None
+        before, self.settings = (
+            self.settings,
+            self.settings.model_copy(update={name: getattr(settings, name) for name in upstreams.RELOADED}),
+        )
+        await self.upstreams.reload(self.settings, self.checks)
+        if self.settings.failover != before.failover:
+            self.relay.obey(*_retrying(self.settings))
+        return [name for name in waiting if name not in upstreams.RELOADED]
+
     async def stop(self) -> None:
         """End background work and close every connection to a provider."""
         if self.checks is not None:
             await self.checks.stop()
-        for endpoint in self._endpoints.values():
-            await endpoint.close()
-        if self.simulator is not None:
-            await self.simulator.stop()
+        await self.upstreams.stop()
         if self.records is not None:
             self.records.hand_over()
+        if self.traces is not None:
+            await self.traces.stop()
         await self.state.stop()
+        if self.reports is not None:
+            await self.reports.stop()
 
     def _upstream_models(self, model: str) -> list[str]:
         """Whoever may come to answer for *model*, its fallbacks included, by the names providers know."""
@@ -196,84 +196,14 @@ class Gateway:
         names = (model, *entry.fallbacks, *entry.context_fallbacks) if model else (model,)
         return [target.model or name for name in names for target in self.pool.targets(name or None)]
 
-    def _endpoint(self, name: str) -> Endpoint:
-        provider = self.settings.providers[name]
-        base_url = provider.base_url
-        if not base_url and self.simulator is not None:
-            base_url = self.simulator.base_url
-        return Endpoint(
-            name,
-            PRESETS[provider.type],
-            base_url,
-            [key.get_secret_value() for key in provider.keys],
-            [(header, value.get_secret_value()) for header, value in provider.headers.items()],
-            provider.timeouts.connect,
-        )
-
-    def _provider(self, name: str) -> Provider:
-        provider = self.settings.providers[name]
-        return Provider(
-            name,
-            _declared_models(self.settings, name),
-            weight=provider.weight,
-            max_concurrency=provider.max_concurrency,
-            key_count=len(provider.keys),
-            failure_threshold=self.settings.health_check.failure_threshold,
-            prefills=provider.type in PREFILLING if provider.prefill == "auto" else provider.prefill,
-            asks_usage=provider.stream_usage is not False,
-            asks_usage_strictly=provider.stream_usage is True,
-        )
-
-    def _clocks(self, name: str) -> Clocks:
-        timeouts = self.settings.providers[name].timeouts
-        return Clocks(
-            timeouts.first_token,
-            timeouts.idle,
-            timeouts.total,
-            self.settings.failover.patience,
-            strict="first_token" in timeouts.model_fields_set,
-        )
-
-    def _new_breaker(self) -> Breaker:
-        rules = self.settings.circuit_breaker
-        return Breaker(rules.max_requests, rules.interval, rules.timeout, rules.failure_threshold)
-
-    async def _probe(self, name: str) -> list[dict[str, Any]] | None:
-        endpoint, rules = self._endpoints[name], self.settings.health_check
-        try:
-            if rules.probe == "completion":
-                await self._ask_for_a_token(name, endpoint, rules.timeout)
-            for key in range(max(1, len(self.settings.providers[name].keys))):
-                status, body = await fetch(endpoint, endpoint.models_path, rules.timeout, key)
-                if status not in (401, 403):
-                    # One key that was revoked does not make a provider sick whose other keys are good.
-                    break
-        except FetchError as error:
-            raise ProbeFailed(str(error)) from error
-        if status in (404, 405, 429):
-            # It is there, and has no list for us; whether it serves calls is for the calls to show.
+    def _traces(self) -> Traces | None:
+        """Where spans go; None while traces are not recorded."""
+        tracing = self.settings.tracing
+        if not tracing.otlp_endpoint:
             return None
-        if status != 200:
-            raise ProbeFailed(f"GET /models: status {status}")
-        try:
-            entries = orjson.loads(body)["data"]
-            return [
-                {**entry, "id": entry["id"].removeprefix(endpoint.model_prefix)} for entry in entries if entry["id"]
-            ]
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ProbeFailed("GET /models: not a model list") from error
-
-    async def _ask_for_a_token(self, name: str, endpoint: Endpoint, timeout: float) -> None:
-        """The probe that costs money: one token of the first model the provider is known to have."""
-        target = next(
-            (target for target in self.pool.all_targets if target.provider.name == name and target.model), None
-        )
-        if target is None:
-            return
-        question = {"model": target.model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
-        status, _ = await fetch(endpoint, "/chat/completions", timeout, body=orjson.dumps(question))
-        if status >= 500:
-            raise ProbeFailed(f"completion: status {status}")
+        headers = {name: value.get_secret_value() for name, value in tracing.headers.items()}
+        collector = Collector(tracing.otlp_endpoint, "/v1/traces", headers, "spans")
+        return Traces(collector, lambda: self.settings.providers)
 
     async def _show_metrics(self, inbound: Inbound) -> None:
         assert self.records is not None
@@ -282,13 +212,16 @@ class Gateway:
         inbound.answer.send(200, [(b"Content-Type", content_type.encode("ascii"))], body)
 
 
-def _declared_models(settings: Settings, name: str) -> tuple[str, ...] | None:
-    """Names and globs; None where the provider's own list decides."""
-    provider = settings.providers[name]
-    if not provider.models and provider.type == "simulator":
-        # Its model names carry directives, which no list can hold.
-        return ("sim-*",)
-    return provider.models or None
+def _retrying(settings: Settings) -> tuple[Rules, RetryBudget]:
+    """When a call is tried again, and how often all of them together."""
+    rules = settings.failover
+    budget = RetryBudget(rules.budget) if rules.budget else RetryBudget(0.0, reserve=0.0, trickle=0.0)
+    return Rules(rules.retries, rules.initial_delay, rules.max_delay, rules.multiplier), budget
+
+
+def _error_reports(settings: Settings) -> ErrorReports | None:
+    dsn = settings.tracing.sentry_dsn
+    return ErrorReports(dsn.get_secret_value(), os.environ.get("HAPAX_ENV") or "production") if dsn else None
 
 
 def _affordable_requests() -> int:
@@ -299,7 +232,3 @@ def _affordable_requests() -> int:
         return 10_000
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, (min(allowed, 1_000_000) - RESERVED_FILES) // 2)
-
-
-def _needs_simulator(settings: Settings) -> bool:
-    return any(provider.type == "simulator" and not provider.base_url for provider in settings.providers.values())

@@ -184,7 +184,7 @@ async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
             extra={"fields": {"problems": [str(problem) for problem in error.problems]}},
         )
         return
-    waiting = listener.gateway.state.reload(loaded.settings)
+    waiting = await listener.gateway.reload(loaded.settings)
     _log.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
 
 
@@ -203,7 +203,7 @@ def banner(loaded: Loaded, listener: Listener) -> str:
     settings = loaded.settings
     providers = ", ".join(settings.preferred_order)
     model = next(iter(settings.models), "MODEL")
-    if listener.gateway.simulator is not None:
+    if listener.gateway.upstreams.simulates:
         model = "sim-1"
     state = listener.gateway.state
     key = "" if state.principals.open else '-H "X-API-Key: $KEY" '

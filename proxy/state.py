@@ -29,6 +29,7 @@ _log = logging.getLogger("hapax")
 
 RELOADED = ("auth", "limits", "queue")
 """Sections of the settings that a reload puts in force."""
+_FIXED_OF_QUEUE = ("enabled", "state_path", "save_interval")
 MOST_ADDRESSES = 20_000
 """Client addresses remembered; at some 500 bytes each, a flood of strangers costs 10 MB."""
 
@@ -130,7 +131,12 @@ class State:
             self._reload_queue(self.queue, settings)
         waiting = list(self._waiting(settings))
         # What waits stays as it was, so that the next reload says so again.
-        self._settings = self._settings.model_copy(update={name: getattr(settings, name) for name in RELOADED})
+        queue = settings.queue.model_copy(
+            update={name: getattr(self._settings.queue, name) for name in _FIXED_OF_QUEUE}
+        )
+        self._settings = self._settings.model_copy(
+            update={"auth": settings.auth, "limits": settings.limits, "queue": queue}
+        )
         return waiting
 
     def _reload_queue(self, queue: Queue, settings: Settings) -> None:
@@ -146,8 +152,9 @@ class State:
         for name in Settings.model_fields:
             if name not in RELOADED and getattr(settings, name) != getattr(self._settings, name):
                 yield name
-        if settings.queue.enabled != self._settings.queue.enabled:
-            yield "queue.enabled"
+        for name in _FIXED_OF_QUEUE:
+            if getattr(settings.queue, name) != getattr(self._settings.queue, name):
+                yield f"queue.{name}"
 
     def _make_limits(self, url: str) -> Limits:
         if url.startswith("memory:"):

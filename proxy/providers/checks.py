@@ -41,21 +41,34 @@ class Checks:
         self._interval = interval
         self._judge = judge
         self._rng = rng
-        self._tasks: list[asyncio.Task[None]] = []
-        self._unknown = len(providers)
+        self._tasks: dict[Provider, asyncio.Task[None]] = {}
+        self._unknown = set(providers)
         self._checked_at: dict[str, str] = {}
         self.known = asyncio.Event()
         """Every provider has been asked once: the lists, or their absence, mean something."""
 
     def start(self) -> None:
         """Begin to probe; the first round goes out at once and is not waited for."""
-        self._tasks = [tasks.start(self._run(provider), f"probes of {provider.name}") for provider in self._providers]
+        for provider in self._providers:
+            if provider not in self._tasks:
+                self._tasks[provider] = tasks.start(self._run(provider), f"probes of {provider.name}")
 
     async def stop(self) -> None:
         """Stop probing."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def replace(self, providers: Sequence[Provider], interval: float, judge: bool) -> None:
+        """Probe these from now on; those that are new at once, the others when their time has come."""
+        self._interval, self._judge = interval, judge
+        for provider in set(self._providers) - set(providers):
+            self._tasks.pop(provider).cancel()
+            self._unknown.discard(provider)
+        self._providers = providers
+        self.start()
+        if not self._unknown:
+            self.known.set()
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """What is known of each provider, in the form of the health pages."""
@@ -72,14 +85,11 @@ class Checks:
         }
 
     async def _run(self, provider: Provider) -> None:
-        first = True
         while True:
             await self._ask(provider)
-            if first:
-                first = False
-                self._unknown -= 1
-                if not self._unknown:
-                    self.known.set()
+            self._unknown.discard(provider)
+            if not self._unknown:
+                self.known.set()
             await asyncio.sleep(self._interval * self._rng.uniform(1 - JITTER, 1 + JITTER))
 
     async def _ask(self, provider: Provider) -> None:

@@ -24,7 +24,7 @@ class ActiveHealth:
 
     def __init__(self, failure_threshold: int, success_threshold: int = 1) -> None:
         """Checks in a row: *failure_threshold* bad ones make it unhealthy, *success_threshold* good ones restore it."""
-        self._failure_threshold = failure_threshold
+        self.failure_threshold = failure_threshold
         self._success_threshold = success_threshold
         self.healthy = True
         self.consecutive_fails = 0
@@ -59,7 +59,7 @@ class ActiveHealth:
             self._successes = 0
             self.consecutive_fails += 1
             self.error_count += 1
-            if self.healthy and self.consecutive_fails >= self._failure_threshold:
+            if self.healthy and self.consecutive_fails >= self.failure_threshold:
                 self._change(False, now, self.consecutive_fails)
 
     def take_transitions(self) -> list[HealthChange]:

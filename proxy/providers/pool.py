@@ -71,14 +71,33 @@ class Pool:
         rng: random.Random,
     ) -> None:
         """*providers* come in order of preference; *models* maps public names and globs to their entries."""
-        self.providers = list(providers)
-        self._by_name = {provider.name: provider for provider in providers}
-        self._models = {name: _Model(entry) for name, entry in models.items()}
         self._unlisted = _Model(_PLAIN)
-        self._configured = [name for name in models if not is_glob(name)]
+        self._models: dict[str, _Model] = {}
         self._new_breaker = new_breaker
         self._rng = rng
         self._targets: dict[tuple[str, str | None], Target] = {}
+        self.replace(providers, models)
+
+    def replace(
+        self, providers: Sequence[Provider], models: Mapping[str, Entry], *, keep_breakers: bool = True
+    ) -> None:
+        """
+        Other providers and models from now on. Targets of a provider that is the same object stay as they are, and so
+        does the turn of a model whose entry is the same; without *keep_breakers* every target begins anew.
+        """
+        self.providers = list(providers)
+        self._by_name = {provider.name: provider for provider in providers}
+        known = self._models
+        self._models = {
+            name: known[name] if name in known and known[name].entry == entry else _Model(entry)
+            for name, entry in models.items()
+        }
+        self._configured = [name for name in models if not is_glob(name)]
+        self._targets = {
+            key: target
+            for key, target in self._targets.items()
+            if keep_breakers and self._by_name.get(target.provider.name) is target.provider
+        }
         for provider in providers:
             # Known from the start, so that a dashboard shows its breaker before its first call.
             self._target(provider.name, None)
@@ -96,6 +115,10 @@ class Pool:
     def all_targets(self) -> Iterable[Target]:
         """Every target that has been configured or asked."""
         return self._targets.values()
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that name; `KeyError` when there is none."""
+        return self._by_name[name]
 
     def entry(self, model: str | None) -> Entry:
         """How a public model is configured; the defaults where it is not."""

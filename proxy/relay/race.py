@@ -16,6 +16,7 @@ from proxy.exchange import AttemptRecord, Exchange
 from proxy.peek import with_model, with_usage_asked
 from proxy.providers.breaker import Permit, State
 from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
@@ -25,6 +26,7 @@ from proxy.relay.course import Course, Try
 from proxy.relay.question import Question, Upload
 from proxy.relay.resume import MISMATCH, Recorder, Splice
 from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
+from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
 _log = logging.getLogger("hapax")
@@ -78,8 +80,8 @@ class Race:
         question: Question,
         client: Client,
         course: Course[Target],
-        endpoints: Mapping[str, Endpoint],
-        clocks: Mapping[str, Clocks],
+        endpoints: Mapping[Provider, Endpoint],
+        clocks: Mapping[Provider, Clocks],
         rng: random.Random,
     ) -> None:
         self._exchange = exchange
@@ -137,29 +139,34 @@ class Race:
         """Take *step*; *again*: this time without the usage option."""
         now = clock.now()
         target, question, exchange = step.target, self._question, self._exchange
-        name = target.provider.name
+        provider = target.provider
         permit, key = target.begin(now)
-        record = AttemptRecord(name, target.model or "", now)
+        record = AttemptRecord(provider.name, target.model or "", now)
         record.began_beside = bool(self._running)
         exchange.attempts.append(record)
-        clocks = self._clocks[name].within(self._course.deadline - now)
-        asks_usage = target.provider.asks_usage and not again and usage_option.is_missing(question)
+        clocks = self._clocks[provider].within(self._course.deadline - now)
+        asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
         attempt = Attempt(self, exchange, record, question, self._client, clocks, asks_usage, self.recorder)
         entrant = self._running[attempt] = _Entrant(step, permit, key, again)
-        endpoint = self._endpoints[name]
-        body = question.body
+        endpoint = self._endpoints[provider]
+        headers, body = question.headers, question.body
+        if exchange.span_id:
+            record.span_id = new_span_id()
+            headers += header_lines(exchange.trace_id, record.span_id, exchange.trace_flags, exchange.trace_state)
         if isinstance(body, Upload):
-            self._start_upload(attempt, entrant, endpoint, body)
+            self._start_upload(attempt, entrant, endpoint, headers, body)
             return
         if body is not None and target.model is not None and target.model != question.model:
             body = with_model(body, target.model)
         if asks_usage and body is not None:
             body = with_usage_asked(body, question.value)
         attempt.call = endpoint.send(
-            question.method, question.path, question.headers, exchange.id, body, key, attempt, question.repeatable
+            question.method, question.path, headers, exchange.id, body, key, attempt, question.repeatable
         )
 
-    def _start_upload(self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, body: Upload) -> None:
+    def _start_upload(
+        self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, headers: bytes, body: Upload
+    ) -> None:
         question, model = self._question, entrant.step.target.model
         start, length = body.start, body.length
         if body.span is not None and model is not None and model != question.model:
@@ -168,7 +175,7 @@ class Race:
             if length is not None:
                 length += len(start) - len(body.start)
         attempt.call = call = endpoint.send_streamed(
-            question.method, question.path, question.headers, self._exchange.id, length, entrant.key, attempt
+            question.method, question.path, headers, self._exchange.id, length, entrant.key, attempt
         )
         entrant.pump = tasks.start(body.pump(start, length is None, call), "upload")
         entrant.pump.add_done_callback(self._pumped)

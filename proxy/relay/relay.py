@@ -17,6 +17,7 @@ from proxy.exchange import Exchange, Outcome
 from proxy.headers import Header
 from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Choice, Pool
+from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
@@ -42,13 +43,13 @@ class Relay:
     def __init__(
         self,
         pool: Pool,
-        endpoints: Mapping[str, Endpoint],
-        clocks: Mapping[str, Clocks],
+        endpoints: Mapping[Provider, Endpoint],
+        clocks: Mapping[Provider, Clocks],
         rules: Rules,
         retry_budget: RetryBudget,
         rng: random.Random,
     ) -> None:
-        """*endpoints* and *clocks* by provider name."""
+        """*endpoints* and *clocks*: those of every provider that may be asked."""
         self._pool = pool
         self._endpoints = endpoints
         self._clocks = clocks
@@ -69,7 +70,7 @@ class Relay:
             raise ProxyError("model_not_found" if question.model else "upstream_unavailable", param="model")
         self._retry_budget.note_request(now)
         self._hedge_budget.note_request(now)
-        course = self._course(exchange, question, self._clocks[targets[0].provider.name].total)
+        course = self._course(exchange, question, self._clocks[targets[0].provider].total)
         race = Race(exchange, question, client, course, self._endpoints, self._clocks, self._rng)
         if self._pool.entry(question.model).resume and is_resumable(question):
             race.recorder = Recorder()
@@ -113,7 +114,7 @@ class Relay:
             return cut
         race.recorder = Recorder()
         # What was cut had its time; what continues it gets its own.
-        course.go_on(clock.now() + self._clocks[target.provider.name].total)
+        course.go_on(clock.now() + self._clocks[target.provider].total)
         step = course.after(target, Failed(cut.code, Reach.UNANSWERED, cut.reason), clock.now())
         resumes = 0
         while step is not None and resumes < MAX_RESUMES:
@@ -146,6 +147,10 @@ class Relay:
                 verdict = Failed(verdict.code, Reach.UNANSWERED, verdict.reason)
             step = course.after(target, verdict, now)
         return cut
+
+    def obey(self, rules: Rules, retry_budget: RetryBudget) -> None:
+        """Other rules for the calls that come from now on."""
+        self._rules, self._retry_budget = rules, retry_budget
 
     def cut_all(self, code: str, reason: str) -> None:
         """End every exchange under way: those that have begun with an error event, the others with an error."""

@@ -455,17 +455,18 @@ class World:
         breaker = (rng.choice([1, 3, 100]), 30.0, rng.choice([0.5, 2.0, 10.0]), rng.choice([1, 2, 5]))
         self.pool = Pool(providers, self.models, lambda: Breaker(*breaker), rng)
         self.loop = VirtualLoop()
-        endpoints = {name: ScriptedEndpoint(self, name, rng.choice(MOODS)) for name in names}
+        endpoints = {each: ScriptedEndpoint(self, each.name, rng.choice(MOODS)) for each in providers}
         self.relay = Relay(
             self.pool,
             endpoints,  # type: ignore[arg-type]
-            dict.fromkeys(names, clocks),
+            dict.fromkeys(providers, clocks),
             self.rules,
             RetryBudget(ratio, reserve=reserve, trickle=trickle),
             rng,
         )
         self.trace(f"{self.models} {self.rules} {clocks} {self.budget} breaker {breaker}")
-        self.trace(f"keys {self.keys} limits {self.limits} moods { {n: e.mood for n, e in endpoints.items()} }")
+        moods = {each.name: endpoint.mood for each, endpoint in endpoints.items()}
+        self.trace(f"keys {self.keys} limits {self.limits} moods {moods}")
         start = self.started = self.loop.time()
         span = rng.choice([0.5, 5.0, 30.0])
         self.callers = [self._caller(number, start, span) for number in range(rng.randrange(1, 11))]

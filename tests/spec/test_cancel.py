@@ -84,7 +84,7 @@ class Stage:
 
     def busy(self) -> list[tuple[int, int]]:
         """Connections in use per provider, and those coming up."""
-        pools = [endpoint._connections for endpoint in self.gateway._endpoints.values()]
+        pools = [endpoint._connections for endpoint in self.gateway.upstreams.endpoints.values()]
         return [(sum(not each.usable for each in pool._open), len(pool._connecting)) for pool in pools]
 
     async def asked(self, wire: Wire, data: bytes, *, of: int = 1) -> list[Closed]:

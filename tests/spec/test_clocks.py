@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import pytest
 
 from proxy.relay import watch
-from proxy.relay.clocks import Clocks
 from proxy.simulator import Drip, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 
@@ -108,8 +107,9 @@ async def test_a_clock_nobody_has_set_lets_the_last_target_take_its_time(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway(one(simulator, total="700ms", first_token="300ms"))
-    clocks: dict[str, Clocks] = running.listener.gateway.relay._clocks
-    clocks["first"] = replace(clocks["first"], strict=False)
+    upstreams = running.listener.gateway.upstreams
+    first = upstreams.pool.provider("first")
+    upstreams.clocks[first] = replace(upstreams.clocks[first], strict=False)
     answer = await answer_in("total, without an alternative", running, chat(FAULTY, stream=True), 0.7)
     assert (answer.status, answer.code) == (504, "upstream_timeout")
 
