@@ -39,6 +39,8 @@ class AttemptRecord:
     """The provider's status; 0 while none has arrived."""
     failure: str = ""
     """The error code of a failed attempt; empty for one that answered."""
+    span_id: str = ""
+    """Its span in the exchange's trace; empty while traces are not recorded."""
     began_beside: bool = False
     """It was started beside another attempt that kept silent."""
     reason: str = ""
@@ -95,6 +97,16 @@ class Exchange:
     ledger_id: str = ""
     """Its row in the usage ledger; empty for a call that has none."""
     upstream_request_id: str = ""
+    trace_id: str = ""
+    """32 hexadecimal digits; empty for a call without a trace."""
+    span_id: str = ""
+    """Its own span, 16 hexadecimal digits; empty while traces are not recorded here."""
+    parent_span_id: str = ""
+    """The caller's span; empty when the trace begins here."""
+    trace_flags: int = 0
+    """The W3C flags passed on; the lowest bit says that the trace is recorded."""
+    trace_state: str = ""
+    """The caller's `tracestate`, passed on as it is."""
     ended: float = 0.0
 
     @property

@@ -26,6 +26,8 @@ TO_PROVIDER = frozenset(
     )
 )
 """Request headers that reach a provider. Host, length, credentials, Via and the request id are always our own."""
+TO_PROVIDER_TRACED = TO_PROVIDER - {b"traceparent", b"tracestate"}
+"""The same where the gateway takes part in traces: a provider's parent is then the attempt, not the caller."""
 
 TO_CLIENT = {
     b"content-type": b"Content-Type",
@@ -69,13 +71,13 @@ def _new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def for_provider(raw: Iterable[Header]) -> bytes:
+def for_provider(raw: Iterable[Header], allowed: frozenset[bytes] = TO_PROVIDER) -> bytes:
     """The client's headers that a provider may see, as header lines; named by `Connection` means left out."""
     named: frozenset[bytes] = frozenset()
     kept: list[Header] = []
     for name, value in raw:
         lower = name.lower()
-        if lower in TO_PROVIDER:
+        if lower in allowed:
             kept.append((lower, value))
         elif lower == b"connection":
             named |= {token.strip() for token in value.lower().split(b",")}

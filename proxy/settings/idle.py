@@ -32,7 +32,6 @@ IDLE: Mapping[str, Any] = {
     "metrics.port": 0,
     "metrics.statsd": {"address": ""},
     "metrics.otlp": {"endpoint": ""},
-    "tracing": {"otlp_endpoint": "", "sentry_dsn": None},
     "health": ANY,
     "routes": (),
 }

@@ -5,8 +5,9 @@ They choose what is told and where; the telling belongs to observe/ and web/heal
 """
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from proxy.settings.server import Port
 from proxy.settings.values import (
@@ -34,6 +35,19 @@ def _level(value: object) -> object:
 
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
+
+
+def _collector(value: str) -> str:
+    if value:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.query:
+            raise ValueError("must be an address such as http://127.0.0.1:4318")
+        if parts.username is not None:
+            raise ValueError("must not hold a password; headers can carry one")
+    return value
+
+
+CollectorAddress = Annotated[str, AfterValidator(_collector)]
 
 
 class Logging(Section):
@@ -78,7 +92,9 @@ class Statsd(Section):
 class MetricsOtlp(Section):
     """Metrics sent by OTLP over HTTP."""
 
-    endpoint: str = Field("", description="Address of the collector, such as http://127.0.0.1:4318; empty: off.")
+    endpoint: CollectorAddress = Field(
+        "", description="Address of the collector, such as http://127.0.0.1:4318; empty: off."
+    )
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="Headers for the collector.")
     interval: Duration = duration("60s", "Time between two reports.")
 
@@ -98,7 +114,9 @@ class Metrics(Section):
 class Tracing(Section):
     """OpenTelemetry spans, and errors told to a tracker."""
 
-    otlp_endpoint: str = Field("", description="Address of the collector, such as http://127.0.0.1:4318; empty: off.")
+    otlp_endpoint: CollectorAddress = Field(
+        "", description="Address of the collector, such as http://127.0.0.1:4318; empty: off."
+    )
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="Headers for the collector.")
     sample_ratio: float = Field(
         1.0, ge=0, le=1, description="Share of exchanges traced, of those whose caller did not decide."

@@ -27,6 +27,7 @@ from proxy.web.guard import check
 from proxy.web.inbound import JSON_HEADERS, Inbound
 from proxy.web.keyless import Keyless
 from proxy.web.records import Records
+from proxy.web.trace import TraceContext
 
 if TYPE_CHECKING:
     from proxy.web.connection import ClientConnection
@@ -73,6 +74,7 @@ class Front:
         cors: Cors,
         settle: Settle,
         records: Records,
+        traces: TraceContext,
         *,
         max_header_bytes: int,
         max_body_bytes: int,
@@ -94,6 +96,7 @@ class Front:
         self._cors = cors
         self._settle = settle
         self._records = records
+        self._traces = traces
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
         self._read_timeout = read_timeout
@@ -182,6 +185,7 @@ class Front:
         address = str(peer[0]) if isinstance(peer, tuple) else ""
         forwarded = headers.getall("X-Forwarded-For") if "X-Forwarded-For" in headers else ()
         exchange.client_ip = self._address_of(address, forwarded)
+        self._traces.join(exchange, headers)
         answer = connection.answer = Answer(exchange, connection, request)
         if self.draining:
             answer.close_after()

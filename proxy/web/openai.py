@@ -11,7 +11,7 @@ from aiohttp import web
 
 from proxy import peek
 from proxy.errors import ProxyError
-from proxy.headers import for_provider
+from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
 from proxy.relay.endpoints import Operation, operation
@@ -79,7 +79,7 @@ class OpenAI:
                 request.method,
                 path + inbound.location.query,
                 asked,
-                for_provider(request._message.raw_headers),
+                for_provider(request._message.raw_headers, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER),
                 body,
                 value,
                 found.model,

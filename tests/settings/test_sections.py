@@ -52,8 +52,8 @@ processing:
   request_templates: {default: "{{.Input}}!", chat: "{{- range .Messages -}}{{.Content}}{{end}}", function: x}
   response_formatting: {clean_json: true, trim_whitespace: false, max_length: 8192}
 logging: {level: debug, format: text, dir: d, redact_pii: true, log_content: true, max_bytes: 1, backup_count: 0}
-metrics: {enabled: true, prometheus: {enabled: false}, auth: false, port: 9, statsd: {address: a}, otlp: {endpoint: e}}
-tracing: {otlp_endpoint: t, sample_ratio: 0.5}
+metrics: {enabled: true, prometheus: {enabled: false}, auth: false, port: 9, statsd: {address: a}, otlp: {endpoint: "http://e"}}
+tracing: {otlp_endpoint: "http://t:4318", sample_ratio: 0.5}
 routes:
   - path: /v1/completions
     handler: completion
@@ -185,7 +185,6 @@ def test_what_has_no_effect_yet_is_listed_when_it_was_set(configured) -> None:
         "metrics.port",
         "metrics.statsd",
         "metrics.otlp",
-        "tracing",
         "routes",
     ]
 
