@@ -15,6 +15,8 @@ need curl curl
 need openssl openssl
 need node nodejs
 need npm npm
+need prometheus prometheus
+need prometheus-alertmanager prometheus-alertmanager
 need redis-server redis-server
 # Debian keeps the programs of each version in a folder of its own, which is on nobody's path.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql

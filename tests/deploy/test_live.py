@@ -1,0 +1,182 @@
+"""
+Prometheus scrapes a gateway under traffic with faults: every panel and every rule has data, and an alert arrives.
+
+One world for all of it, since Prometheus takes five seconds to begin.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from tests.rigs.hapax import Hapax, hapax
+from tests.rigs.prometheus import DEPLOY, Server, alertmanager, prometheus
+from tests.spec.wire import ask, chat, connect, get
+
+ADMIN, KEY, POOR = "hpx_admin_5b1e77d0c2a94f", "hpx_client_90c3f1aa7be2d4", "hpx_client_poor_1c84e0f9"
+DEADLINE = 30.0
+SETTINGS: dict[str, Any] = {
+    "server": {"drain_delay": "0s"},
+    "providers": {
+        name: {"type": "simulator", "timeouts": {"first_token": "200ms"}, "models": ["sim-*"]}
+        for name in ("one", "two")
+    },
+    "models": {
+        "flaky": {"targets": ["one/sim-fault:status=503", "two/sim-fast"]},
+        "late": {"targets": ["one/sim-fault:stall@1", "two/sim-fast"]},
+        "away": {"targets": ["one/sim-fault:status=400"], "fallbacks": ["sim-fast"]},
+        "broken": {"targets": ["one/sim-1:tokens=9,cut@4"]},
+    },
+    "circuit_breaker": {"failure_threshold": 3},
+    "queue": {"enabled": True, "max_running": 2},
+    "auth": {
+        "admin_key": ADMIN,
+        "keys": [
+            {"name": "web", "key": KEY, "limits": {"requests_per_minute": 10_000, "tokens_per_minute": 1_000_000}},
+            {"name": "poor", "key": POOR, "limits": {"requests_per_minute": 1}},
+        ],
+    },
+    "store": {"url": "sqlite:///hapax.db", "prices": "prices.yaml"},
+    "logging": {"level": "error", "output": "stderr"},
+    "metrics": {"enabled": True},
+}
+PRICES = {"ours": {"source": "this test", "as_of": "2026-11-25", "models": {"sim-*": {"input": 1, "output": 2}}}}
+
+NO_CACHE = "there is no cache to ask yet"
+EMPTY = {
+    ("hapax-overview", "Cache hit rate"): NO_CACHE,
+    ("hapax-system", "Cache hit rate"): NO_CACHE,
+    ("hapax-models", "Model memory"): "a gateway loads no model",
+    ("rules", "hapax:cache_hits:ratio10m"): NO_CACHE,
+}
+"""What has no data by nature, and why."""
+
+
+class World:
+    """What runs."""
+
+    gateway: Hapax
+    prometheus: Server
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        """Alerts the webhook heard of."""
+
+    async def traffic(self) -> None:
+        """Calls of every kind, each ending another way."""
+        port, head = self.gateway.port, f"X-API-Key: {KEY}\r\n"
+        calls = [
+            chat(model, head=head, stream=stream) for stream in (True, False) for model in ("sim-1:tokens=9", "flaky")
+        ]
+        calls += [chat(model, head=head, stream=True) for model in ("late", "away", "broken", "nobody-has-it")]
+        calls += [chat(head=f"X-API-Key: {POOR}\r\n")] * 2
+        calls += [get("/v1/models", head=head), get("/ready"), get("/nowhere", head=head)]
+        await asyncio.gather(*(ask(port, call) for call in calls))
+
+
+@asynccontextmanager
+async def built(folder: Path) -> AsyncIterator[World]:
+    world = World()
+
+    async def hear(request: web.BaseRequest) -> web.Response:
+        world.told += json.loads(await request.read())["alerts"]
+        return web.Response()
+
+    (folder / "prices.yaml").write_text(yaml.safe_dump(PRICES))
+    runner = web.ServerRunner(web.Server(hear))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
+        world.gateway = await stack.enter_async_context(hapax(folder, SETTINGS))
+        manager = await stack.enter_async_context(alertmanager(folder, f"http://127.0.0.1:{runner.addresses[0][1]}"))
+        world.prometheus = await stack.enter_async_context(
+            prometheus(folder, f"127.0.0.1:{world.gateway.port}", ADMIN, manager.url.removeprefix("http://"))
+        )
+        async with connect(world.gateway.port) as kept_open, asyncio.timeout(DEADLINE):
+            kept_open.send(get("/live"))
+            # A rate needs two samples of a series, the second one larger.
+            seen = 0
+            while seen < 3:
+                await world.traffic()
+                await asyncio.sleep(0.3)
+                seen += bool(await world.prometheus.query('hapax_http_requests_total{job="hapax"}'))
+        yield world
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def world(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    build = built(tmp_path_factory.mktemp("live"))
+    yield runner.run(build.__aenter__())
+    runner.run(build.__aexit__(None, None, None))
+
+
+def panels() -> Iterator[tuple[str, str, str]]:
+    """Dashboard, title and expression of every query of every panel."""
+    for file in sorted((DEPLOY / "grafana" / "dashboards").glob("*.json")):
+        dashboard = json.loads(file.read_text())
+        for panel in dashboard["panels"]:
+            for target in panel["targets"]:
+                yield dashboard["uid"], panel["title"], target["expr"].replace("$__rate_interval", "1m")
+
+
+def rules() -> Iterator[tuple[str, str, str]]:
+    """The recorded series, and of every alert what its threshold is compared with."""
+    for file in ("rules.yml", "alerts.yml"):
+        for group in yaml.safe_load((DEPLOY / "prometheus" / file).read_text())["groups"]:
+            for rule in group["rules"]:
+                if "record" in rule:
+                    yield "rules", rule["record"], rule["expr"]
+                    continue
+                for part in re.split(r"\s(?:and|or)\s", rule["expr"]):
+                    without = re.sub(r"\s*(==|<|>)\s*[\d.]+", "", part)
+                    if not without.startswith("absent("):
+                        yield "rules", without if without.startswith("hapax:cache") else rule["alert"], without
+
+
+def test_every_panel_and_every_rule_finds_data_in_a_gateway_with_traffic(runner: asyncio.Runner, world: World) -> None:
+    async def empty() -> set[tuple[str, str]]:
+        asked = [*panels(), *rules()]
+        answers = await asyncio.gather(*(world.prometheus.query(expression) for _, _, expression in asked))
+        return {
+            (where, title)
+            for (where, title, _), answer in zip(asked, answers, strict=True)
+            if not any(sample["value"][1] != "NaN" for sample in answer)
+        }
+
+    assert runner.run(empty()) == set(EMPTY)
+
+
+def test_the_scraped_page_counts_what_the_clients_saw(runner: asyncio.Runner, world: World) -> None:
+    async def outcomes() -> set[str]:
+        return {sample["metric"]["outcome"] for sample in await world.prometheus.query("hapax_exchanges_total > 0")}
+
+    assert {"ok", "refused", "cut"} <= runner.run(outcomes())
+
+
+def test_a_gateway_that_dies_wakes_who_is_on_call(runner: asyncio.Runner, world: World) -> None:
+    async def alarm() -> dict[str, Any]:
+        world.gateway.process.kill()
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                for alert in world.told:
+                    if alert["labels"]["alertname"] == "ServiceDown" and alert["status"] == "firing":
+                        return alert
+                await asyncio.sleep(0.02)
+
+    alert = runner.run(alarm())
+    assert alert["labels"]["severity"] == "critical"
+    assert alert["annotations"]["summary"] == f"Gateway 127.0.0.1:{world.gateway.port} is down"

@@ -1,0 +1,137 @@
+"""Prometheus and Alertmanager as processes on loopback, with the files of deploy/ but for addresses and intervals."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .process import stop
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+START_DEADLINE = 20.0
+INTERVAL = "250ms"
+
+
+class Server:
+    """One of the two, answering."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def get(self, path: str, **query: str) -> Any:
+        """What it answers, decoded; `AssertionError` with its words when it refuses."""
+        return await asyncio.to_thread(self._get, f"{self.url}{path}?{urllib.parse.urlencode(query)}")
+
+    async def query(self, expression: str) -> list[dict[str, Any]]:
+        """The samples of a PromQL expression now."""
+        answer = await self.get("/api/v1/query", query=expression)
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    def _get(self, url: str) -> Any:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                body = response.read()
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{url}: {error.read().decode()}") from None
+        return json.loads(body) if body[:1] in b"[{" else body.decode()
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, target: str, key: str, alertmanager: str = "") -> AsyncIterator[Server]:
+    """Scrapes *target* (host:port) with *key*, evaluates the rules of deploy/, tells *alertmanager* (host:port)."""
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = INTERVAL
+    (folder / "hapax.key").write_text(key)
+    job = config["scrape_configs"][0]
+    job["authorization"]["credentials_file"] = str(folder / "hapax.key")
+    job["static_configs"] = [{"targets": [target]}]
+    config["scrape_configs"] = [job]
+    config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager] if alertmanager else []}]}]
+    for name in config["rule_files"]:
+        rules = yaml.safe_load((DEPLOY / "prometheus" / name).read_text())
+        for group in rules["groups"]:
+            group["interval"] = INTERVAL
+            for rule in group["rules"]:
+                if "for" in rule:
+                    rule["for"] = "0s"
+        (folder / name).write_text(yaml.safe_dump(rules))
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(config))
+    port = _free_port()
+    command = [
+        "prometheus",
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
+    async with _running(command, folder / "prometheus.log", port, "/-/ready") as server:
+        yield server
+
+
+@asynccontextmanager
+async def alertmanager(folder: Path, webhook: str) -> AsyncIterator[Server]:
+    """Routes and mutes as deploy/ says, and tells every receiver's news to *webhook* instead."""
+    config = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    config["templates"] = [str(DEPLOY / "alertmanager" / "templates" / "*.tmpl")]
+    config["route"].update(group_wait="50ms", group_interval="100ms")
+    config["receivers"] = [
+        {"name": receiver["name"], "webhook_configs": [{"url": f"{webhook}/{receiver['name']}"}]}
+        for receiver in config["receivers"]
+    ]
+    file = folder / "alertmanager.yml"
+    file.write_text(yaml.safe_dump(config))
+    port = _free_port()
+    command = [
+        "prometheus-alertmanager",
+        f"--config.file={file}",
+        f"--storage.path={folder / 'alerts'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+        "--log.level=warn",
+    ]
+    async with _running(command, folder / "alertmanager.log", port, "/-/ready") as server:
+        yield server
+
+
+@asynccontextmanager
+async def _running(command: list[str], log: Path, port: int, ready: str) -> AsyncIterator[Server]:
+    process = _started(command, log)
+    try:
+        server = Server(port)
+        async with asyncio.timeout(START_DEADLINE):
+            while True:
+                try:
+                    await server.get(ready)
+                    break
+                except (AssertionError, OSError):
+                    assert process.poll() is None, _said(log)
+                    await asyncio.sleep(0.02)
+        yield server
+    finally:
+        await asyncio.to_thread(stop, process)
+
+
+def _started(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+def _said(log: Path) -> str:
+    return log.read_text()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
