@@ -9,7 +9,8 @@ import random
 
 from prometheus_async.aio import time as timed
 
-from proxy import upstreams
+from proxy import upstreams, vitals
+from proxy.errors import ProxyError
 from proxy.observe.collector import Collector
 from proxy.observe.log import AccessLog
 from proxy.observe.metrics import Metrics
@@ -27,9 +28,12 @@ from proxy.web.address import trusting
 from proxy.web.admin import Admin, Trails
 from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
+from proxy.web.checkup import Checkup
 from proxy.web.connection import GatewayServer
 from proxy.web.cors import Cors
+from proxy.web.debug import Debug
 from proxy.web.front import Access, Front, Route
+from proxy.web.generate import Generate
 from proxy.web.health import Health
 from proxy.web.inbound import Inbound
 from proxy.web.keys import KeysAdmin
@@ -97,9 +101,14 @@ class Gateway:
             rng,
         )
         native = Native(relay, admission, pool, settings.processing)
+        generate = Generate(relay, admission, pool)
         openai = OpenAI(relay, admission, pool, self.checks, native)
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
-        health = Health(self.checks, doorkeeper, _SERVICES, lambda: self.front.draining)
+        checkup = Checkup(
+            vitals.checks_of(settings, state, pool, self.checks), settings.health.interval, settings.health.timeout
+        )
+        health = Health(self.checks, checkup, pool, doorkeeper, _SERVICES, lambda: self.front.draining)
+        debug = Debug(health, self.metrics.registry)
         trails = Trails()
         self.records = records = Records(
             [
@@ -117,16 +126,18 @@ class Gateway:
         routes = [
             Route("/v1/models", _GET, openai.models),
             Route("/v1/models/*", _GET, openai.model),
-            Route("/v1/completion", _POST, native.handle, native=True),
+            Route("/v1/completion", _POST, native.handle, error_body=ProxyError.native_body),
+            Route("/api/generate", _POST, generate.handle, error_body=ProxyError.generate_body),
             Route("/v1/health", _GET, health.overall, Access.OPEN),
             Route("/v1/usage", _GET, usage.own),
             Route("/v1/*", _RELAYED, openai.relay),
             Route("/health", _GET, health.overall, Access.OPEN),
             Route("/health/*", _GET, health.below, Access.OPEN),
             Route("/live", _GET, health.live, Access.PROBE),
-            Route("/health/live", _GET, health.live, Access.PROBE),
+            Route("/health/live", _GET, health.started, Access.PROBE),
             Route("/ready", _GET, health.ready, Access.PROBE),
-            Route("/health/ready", _GET, health.ready, Access.PROBE),
+            Route("/health/ready", _GET, health.ready_in_full, Access.PROBE),
+            Route("/debug", _GET, debug.show, operator),
             Route("/admin/requests/*", _GET, admin.request, Access.ADMIN),
             Route("/admin/providers", _GET, admin.providers, Access.ADMIN),
             Route("/admin/keys", _KEYS, keys.collection, Access.ADMIN),

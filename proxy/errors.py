@@ -143,6 +143,10 @@ class ProxyError(Exception):
             }
         )
 
+    def generate_body(self, request_id: str) -> bytes:
+        """The error of `/api/generate`: one sentence, beside `success`."""
+        return orjson.dumps({"success": False, "error": self.message, "code": self.code, "request_id": request_id})
+
     def native_body(self, request_id: str) -> bytes:
         """The error object of the native API: its own type names and a numeric code."""
         return orjson.dumps(

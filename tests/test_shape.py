@@ -29,6 +29,7 @@ FLOORS = {
     "app": 5,
     "state": 5,
     "upstreams": 5,
+    "vitals": 5,
     "server": 5,
     "cli": 5,
     "__main__": 5,

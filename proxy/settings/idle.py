@@ -32,7 +32,6 @@ IDLE: Mapping[str, Any] = {
     "metrics.port": 0,
     "metrics.statsd": {"address": ""},
     "metrics.otlp": {"endpoint": ""},
-    "health": ANY,
     "routes": (),
 }
 

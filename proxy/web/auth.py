@@ -83,7 +83,18 @@ class Doorkeeper:
         """Somebody whose key is not known here, or not yet."""
         self._keyless.leave(self._keyless.enter(address))
         if key is None:
+            if self._watch is not None and not self._watch.reachable and not len(self._principals):
+                # Nobody could be let in, whatever they brought.
+                raise ProxyError(
+                    "store_unavailable", "The key store cannot be reached.", headers=(("Retry-After", "1"),)
+                )
             raise ProxyError("missing_api_key", headers=CHALLENGE)
+        if self._principals.is_admin(key):
+            raise ProxyError(
+                "invalid_api_key",
+                "That is the admin key, which is for /admin; calls need a client key.",
+                headers=CHALLENGE,
+            )
         if self._watch is not None and looks_minted(key):
             read = await self._watch.look_again()
             principal = self._principals.find(key)

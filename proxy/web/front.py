@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("hapax")
 
 Handler = Callable[[Inbound], Awaitable[None]]
+ErrorBody = Callable[[ProxyError, str], bytes]
 Settle = Callable[[Exchange], None]
 """Completes a record that has ended and gives back what it held."""
 
@@ -58,8 +59,8 @@ class Route:
     methods: frozenset[str]
     handler: Handler
     access: Access = Access.CLIENT
-    native: bool = False
-    """Errors keep the native API's shape: its type names and a numeric code."""
+    error_body: ErrorBody = ProxyError.body
+    """The shape of its errors: OpenAI's, unless an API of its own has another."""
 
 
 class Front:
@@ -114,7 +115,7 @@ class Front:
     async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer one request."""
         exchange, answer = self._admit(request)
-        native = False
+        error_body: ErrorBody = ProxyError.body
         entered: Reservation | None = None
         try:
             answer.extra_lines = self._cors.lines(request.headers.get("Origin"))
@@ -125,7 +126,7 @@ class Front:
                 return answer
             route = self._find(location.path)
             exchange.route = route.template
-            native = route.native
+            error_body = route.error_body
             inbound = Inbound(request, exchange, answer, location, self._max_body_bytes, self._read_timeout)
             if route.access is Access.CLIENT:
                 if self.active > self._max_requests:
@@ -150,14 +151,14 @@ class Front:
                 )
             await route.handler(inbound)
         except ProxyError as error:
-            self._refuse(exchange, answer, error, native)
+            self._refuse(exchange, answer, error, error_body)
         except Exception as error:
             if answer.gone:
                 exchange.outcome = Outcome.CLIENT_GONE
             else:
                 # The type and place only: an exception's text may quote the request.
                 _log.error("internal error in request %s: %s", exchange.id, type(error).__name__, exc_info=error)
-                self._refuse(exchange, answer, ProxyError("internal_error", close=True), native)
+                self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body)
         except BaseException:
             exchange.outcome = Outcome.CLIENT_GONE
             raise
@@ -171,7 +172,7 @@ class Front:
     def refuse(self, request: web.BaseRequest, error: ProxyError) -> Answer:
         """Answer bytes that never became a request; counted and logged like any other exchange."""
         exchange, answer = self._admit(request)
-        self._refuse(exchange, answer, error, native=False)
+        self._refuse(exchange, answer, error, ProxyError.body)
         self._end(exchange)
         return answer
 
@@ -205,7 +206,7 @@ class Front:
                 return below
         raise ProxyError("unknown_url")
 
-    def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, native: bool) -> None:
+    def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, error_body: ErrorBody) -> None:
         exchange.error_code = error.code
         if answer.begun:
             answer.cut()
@@ -216,7 +217,7 @@ class Front:
         if error.close:
             answer.close_after()
         headers: list[Header] = [(name.encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
-        body = error.native_body(exchange.id) if native else error.body(exchange.id)
+        body = error_body(error, exchange.id)
         exchange.bytes_out += len(body)
         answer.send(error.status, JSON_HEADERS + headers, body)
 

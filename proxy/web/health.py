@@ -1,7 +1,8 @@
 """
 Health as clients and probes see it, from facts that are there already: no request here causes one upstream.
 
-A provider is healthy as the probes say; what the breakers think of single targets is told beside it.
+Four systems called their bodies by the same paths; who gets which is decision X1 in docs/health.md. What is looked at
+stands in `checkup`; a provider is healthy as the probes say.
 """
 
 from collections.abc import Callable
@@ -10,39 +11,59 @@ from typing import Any
 from proxy import __version__, clock
 from proxy.errors import ProxyError
 from proxy.providers.checks import Checks
+from proxy.providers.pool import Pool
 from proxy.web.auth import Doorkeeper
+from proxy.web.checkup import Checkup, Condition
 from proxy.web.inbound import Inbound
+
+_SHOWN_TO_PROBES = ("healthy", "critical", "failures")
 
 
 class Health:
     """The handlers of `/health`, `/live` and `/ready`."""
 
     def __init__(
-        self, checks: Checks, doorkeeper: Doorkeeper, services: list[str], draining: Callable[[], bool]
+        self,
+        checks: Checks,
+        checkup: Checkup,
+        pool: Pool,
+        doorkeeper: Doorkeeper,
+        services: list[str],
+        draining: Callable[[], bool],
     ) -> None:
         """*services* are the route templates whose health is the providers'."""
         self._checks = checks
+        self._checkup = checkup
+        self._pool = pool
         self._doorkeeper = doorkeeper
         self._services = services
         self._draining = draining
         self._started = clock.now()
 
+    @property
+    def uptime(self) -> float:
+        """Seconds since the gateway was built."""
+        return round(clock.now() - self._started, 3)
+
+    async def condition(self) -> tuple[Condition, dict[str, dict[str, Any]]]:
+        """How it is now, providers included, and what each check found."""
+        results = await self._checkup.results()
+        condition = self._checkup.condition()
+        if condition is Condition.HEALTHY and not self._all_fine():
+            condition = Condition.DEGRADED
+        return condition, results
+
     async def overall(self, inbound: Inbound) -> None:
-        """All providers and services; 503 when one is unhealthy. Without a key only the verdict is told."""
-        providers = self._checks.facts()
-        fine = all(facts["healthy"] for facts in providers.values())
-        usable = any(facts["healthy"] for facts in providers.values())
-        body: dict[str, Any] = {
-            "status": {"global": fine},
-            "state": "healthy" if fine else "degraded" if usable else "critical",
-            "version": __version__,
-            "timestamp": clock.iso(clock.wall()),
-            "uptime": round(clock.now() - self._started, 3),
-        }
+        """All providers, services and checks; 503 when a provider is unhealthy or a critical check has failed."""
+        condition, results = await self.condition()
+        fine = self._all_fine() and condition is not Condition.CRITICAL
+        body: dict[str, Any] = {"status": {"global": fine}, "state": condition, **self._frame()}
         if self._doorkeeper.knows(inbound.request):
-            verdict = "healthy" if usable else "unhealthy"
+            verdict = "healthy" if self._usable() else "unhealthy"
             body["services"] = dict.fromkeys(self._services, verdict)
-            body["providers"] = providers
+            body["providers"] = self._providers()
+            body["checks"] = results
+            body["summary"] = _summary(results)
         inbound.send_json(body, 200 if fine else 503)
 
     async def below(self, inbound: Inbound) -> None:
@@ -51,23 +72,61 @@ class Health:
         name = path.removeprefix("/health/provider/")
         if name != path:
             await self._doorkeeper.operator(inbound.request, inbound.exchange.client_ip)
-            facts = self._checks.facts().get(name)
+            facts = self._providers().get(name)
             if facts is None:
                 raise ProxyError("unknown_url", "There is no provider of that name.")
             inbound.send_json(facts, 200 if facts["healthy"] else 503)
             return
         if path.removeprefix("/health") not in self._services:
             raise ProxyError("unknown_url")
-        usable = any(facts["healthy"] for facts in self._checks.facts().values())
+        usable = self._usable()
         inbound.send_json({"status": "healthy" if usable else "unhealthy"}, 200 if usable else 503)
 
     async def live(self, inbound: Inbound) -> None:
-        """The loop turns."""
+        """The loop turns: that this is answered says so."""
         inbound.send_json({"status": "alive", "timestamp": clock.iso(clock.wall())})
 
+    async def started(self, inbound: Inbound) -> None:
+        """Like `live`, once every provider has been asked for the first time: for a probe of the start."""
+        known = self._checks.known.is_set()
+        body = {"status": "alive" if known else "not ready", "timestamp": clock.iso(clock.wall())}
+        inbound.send_json(body, 200 if known else 503)
+
     async def ready(self, inbound: Inbound) -> None:
-        """Calls may be sent here: the providers have been asked once, one is healthy, and we are not stopping."""
-        usable = any(facts["healthy"] for facts in self._checks.facts().values())
-        ready = usable and self._checks.known.is_set() and not self._draining()
+        """Calls may be sent here: nothing critical, and we are not stopping."""
+        condition, _ = await self.condition()
+        ready = condition is not Condition.CRITICAL and not self._draining()
         body = {"status": "ready" if ready else "not_ready", "timestamp": clock.iso(clock.wall())}
         inbound.send_json(body, 200 if ready else 503)
+
+    async def ready_in_full(self, inbound: Inbound) -> None:
+        """The same verdict with every check, without naming a provider: probes bring no key."""
+        condition, results = await self.condition()
+        ready = condition is not Condition.CRITICAL and not self._draining()
+        shown = {name: {key: each[key] for key in _SHOWN_TO_PROBES} for name, each in results.items()}
+        status = "draining" if self._draining() else str(condition)
+        body = {"status": status, **self._frame(), "checks": shown, "summary": _summary(results)}
+        inbound.send_json(body, 200 if ready else 503)
+
+    def _frame(self) -> dict[str, Any]:
+        return {"version": __version__, "timestamp": clock.iso(clock.wall()), "uptime": self.uptime}
+
+    def _providers(self) -> dict[str, dict[str, Any]]:
+        now = clock.now()
+        facts = self._checks.facts()
+        for each in facts.values():
+            each["targets"] = {}
+        for target in self._pool.all_targets:
+            facts[target.provider.name]["targets"][str(target)] = str(target.breaker.state(now))
+        return facts
+
+    def _all_fine(self) -> bool:
+        return all(provider.health.healthy for provider in self._pool.providers)
+
+    def _usable(self) -> bool:
+        return any(provider.health.healthy for provider in self._pool.providers)
+
+
+def _summary(results: dict[str, dict[str, Any]]) -> dict[str, int]:
+    healthy = sum(each["healthy"] for each in results.values())
+    return {"total": len(results), "healthy": healthy, "unhealthy": len(results) - healthy}

@@ -5,7 +5,6 @@ It asks the same relay a chat question and tidies the answer; OpenAI's own route
 """
 
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,14 +12,11 @@ import orjson
 
 from proxy import peek
 from proxy.errors import ProxyError
-from proxy.headers import Header
 from proxy.providers.pool import Pool
-from proxy.relay.endpoints import operation
-from proxy.relay.question import Question
 from proxy.relay.relay import Relay
 from proxy.settings import Processing
-from proxy.usage import estimate
 from proxy.web.admission import Admission
+from proxy.web.captured import chat_once
 from proxy.web.inbound import Inbound
 
 MAX_FUNCTION_DESCRIPTION = 5 * 1024
@@ -29,35 +25,6 @@ _ROLES = ("system", "user", "assistant")
 _FENCE = re.compile(r"```[A-Za-z0-9]*\s*\n(.*?)\n?\s*```", re.DOTALL)
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _LOOP = re.compile(r"\{\{-?\s*range \.Messages\s*-?\}\}(.*?)\{\{-?\s*end\s*-?\}\}", re.DOTALL)
-
-
-class Captured:
-    """A relay's client that keeps the answer instead of sending it."""
-
-    paused = False
-
-    def __init__(self) -> None:
-        self.on_pause: Callable[[], object] | None = None
-        self.on_resume: Callable[[], object] | None = None
-        self.status = 0
-        self.headers: list[Header] = []
-        self.body = b""
-        self.whole = False
-
-    def send(self, status: int, headers: list[Header], body: bytes) -> None:
-        self.status, self.headers, self.body, self.whole = status, headers, body, True
-
-    def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
-        self.status, self.headers = status, headers
-
-    def write(self, chunk: bytes) -> None:
-        self.body += chunk
-
-    def finish(self) -> None:
-        self.whole = True
-
-    def cut(self) -> None:
-        self.whole = False
 
 
 class Native:
@@ -86,40 +53,12 @@ class Native:
             raise ProxyError("model_not_allowed", param="model")
         kind = re.search(r"[?&]type=(\w+)", inbound.location.query)
         messages = self._messages(value, kind.group(1) if kind else "")
-        exchange.model = model
-        body = orjson.dumps({"model": model, "messages": messages})
-        asked = operation("/chat/completions")
-        prompt = estimate(len(body))
-        await self._admission.admit(inbound, asked, prompt, None)
-        captured = Captured()
-        question = Question(
-            "POST",
-            "/chat/completions",
-            asked,
-            b"content-type: application/json\r\n",
-            body,
-            {},
-            model,
-            stream=False,
-            repeatable=True,
-            patience=None,
-            may_use=inbound.principal.may_use,
-            prompt_tokens=prompt,
-        )
-        await self._relay.relay(exchange, question, captured)
-        if not captured.whole:
-            raise ProxyError("upstream_truncated")
-        headers = [pair for pair in captured.headers if pair[0].startswith(b"X-Hapax-")]
-        if captured.status >= 400:
-            # The relay hands on only what the request itself is to blame for; the words may quote the prompt.
-            if captured.status == 404:
-                raise ProxyError("model_not_found", param="model")
-            raise ProxyError("bad_request", "The provider refused the request.")
-        text = _text_of(captured.body)
+        captured = await chat_once(self._relay, self._admission, inbound, {"model": model, "messages": messages})
+        text = captured.text()
         if text is None:
             raise ProxyError("upstream_protocol_error")
         text = self._tidy(text)
-        inbound.send_json({"completion": text, "content": text, "request_id": exchange.id}, headers=headers)
+        inbound.send_json({"completion": text, "content": text, "request_id": exchange.id}, headers=captured.ours)
 
     def _messages(self, value: dict[str, Any], kind: str) -> list[dict[str, Any]]:
         described = value.get("function_description")
@@ -204,12 +143,3 @@ def _is_json(text: str) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
-
-
-def _text_of(body: bytes) -> str | None:
-    """The first choice's text of a chat answer, or None when it is not one."""
-    try:
-        content = orjson.loads(body)["choices"][0]["message"]["content"]
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
-        return None
-    return content if type(content) is str else None

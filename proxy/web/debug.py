@@ -1,0 +1,43 @@
+"""
+`GET /debug`: one page of what somebody asks first when a gateway behaves oddly.
+
+Facts of the process only: no configuration, no variable of the environment but its name, nothing of a caller.
+"""
+
+import os
+import platform
+
+from prometheus_client import CollectorRegistry
+
+from proxy import __version__
+from proxy.web.checkup import resident_bytes
+from proxy.web.health import Health
+from proxy.web.inbound import Inbound
+
+
+class Debug:
+    """The handler."""
+
+    def __init__(self, health: Health, registry: CollectorRegistry) -> None:
+        self._health = health
+        self._registry = registry
+
+    async def show(self, inbound: Inbound) -> None:
+        """Status, the checks, how many families of metrics there are, and the process."""
+        condition, results = await self._health.condition()
+        inbound.send_json(
+            {
+                "status": condition,
+                "version": __version__,
+                "health": results,
+                "metrics": sum(1 for _ in self._registry.collect()),
+                "environment": {
+                    "python_version": platform.python_version(),
+                    "platform": platform.platform(),
+                    "uptime": self._health.uptime,
+                    "memory": resident_bytes(),
+                    "pid": os.getpid(),
+                    "env": os.environ.get("HAPAX_ENV", "production"),
+                },
+            }
+        )
