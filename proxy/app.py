@@ -6,19 +6,24 @@ The only file that knows all rooms. It builds and holds; it listens on nothing.
 
 import os
 import random
+from collections.abc import Callable
+from functools import partial
 
 from prometheus_async.aio import time as timed
 
 from proxy import upstreams, vitals
 from proxy.errors import ProxyError
+from proxy.observe import page
 from proxy.observe.collector import Collector
+from proxy.observe.lag import LoopLag
 from proxy.observe.log import AccessLog
 from proxy.observe.metrics import Metrics
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
+from proxy.observe.surroundings import Surroundings
 from proxy.observe.traces import Traces
 from proxy.providers.budget import RetryBudget
-from proxy.providers.checks import Checks
+from proxy.providers.checks import Checks, ProbeFailed
 from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
 from proxy.settings import Settings
@@ -35,8 +40,8 @@ from proxy.web.debug import Debug
 from proxy.web.front import Access, Front, Route
 from proxy.web.generate import Generate
 from proxy.web.health import Health
-from proxy.web.inbound import Inbound
 from proxy.web.keys import KeysAdmin
+from proxy.web.metrics import MetricsPages
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 from proxy.web.records import Records
@@ -64,6 +69,8 @@ class Gateway:
         self.upstreams = Upstreams(settings, self._rng)
         self.reports = _error_reports(settings)
         self.traces = self._traces()
+        self.lag = LoopLag()
+        self.listening: GatewayServer | None = None
         self.checks: Checks | None = None
         self.records: Records | None = None
 
@@ -80,7 +87,11 @@ class Gateway:
         self.admission = admission = Admission(
             state.limits, state.policy, state.prices, self._upstream_models, state.queue, state.ledger
         )
-        self.metrics = Metrics(lambda: self.front.active, pool)
+        self.metrics = Metrics(pool)
+        self.surroundings = around = self._surroundings()
+        self.metrics.registry.register(around)
+        if state.store is not None:
+            state.store.on_done = around.stored
         self.metrics.registry.register(
             StateCollector(
                 admission.hits,
@@ -95,7 +106,7 @@ class Gateway:
         health_check = settings.health_check
         self.checks = Checks(
             pool.providers,
-            timed(self.metrics.probe_seconds)(behind.probe),
+            self._probe,
             health_check.interval if health_check.enabled else LIST_INTERVAL,
             health_check.enabled,
             rng,
@@ -122,7 +133,10 @@ class Gateway:
         admin = Admin(trails, records.hand_over, pool, self.checks.facts)
         keys = KeysAdmin(state.keys, lambda: state.file_keys)
         usage = UsagePages(state.store)
-        operator = Access.OPERATOR if settings.metrics.auth else Access.OPEN
+        operator = Access.OPEN
+        if settings.metrics.auth:
+            # The page names every key: where somebody has the admin key, nobody else needs it.
+            operator = Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
         routes = [
             Route("/v1/models", _GET, openai.models),
             Route("/v1/models/*", _GET, openai.model),
@@ -145,7 +159,10 @@ class Gateway:
             Route("/admin/usage", _GET, usage.everybody, Access.ADMIN),
         ]
         if settings.metrics.enabled and settings.metrics.prometheus.enabled:
-            routes.append(Route("/metrics", _GET, self._show_metrics, operator))
+            registry = self.metrics.registry
+            pages = MetricsPages(records.hand_over, partial(page.render, registry), partial(page.as_json, registry))
+            routes.append(Route("/metrics", _GET, pages.text, operator))
+            routes.append(Route("/metrics/json", _GET, pages.json, operator))
         cors = settings.server.cors
         self.front = Front(
             routes,
@@ -162,18 +179,21 @@ class Gateway:
             max_requests=settings.server.max_requests or _affordable_requests(),
         )
         self.checks.start()
+        self.lag.start()
         if self.traces is not None:
             self.traces.start()
 
     def protocols(self) -> GatewayServer:
         """What a listening socket makes its connections with."""
-        return GatewayServer(
+        self.listening = server = GatewayServer(
             self.front.handle,
             self.front.refuse,
             read_timeout=self.settings.server.read_timeout,
             write_timeout=self.settings.server.write_timeout,
             max_header_bytes=self.settings.server.max_header_bytes,
         )
+        server.on_closed = self.surroundings.disconnected
+        return server
 
     async def reload(self, settings: Settings) -> list[str]:
         """Put in force what changes without a restart; returns the sections that differ and wait for one."""
@@ -190,6 +210,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """End background work and close every connection to a provider."""
+        self.lag.stop()
         if self.checks is not None:
             await self.checks.stop()
         await self.upstreams.stop()
@@ -216,11 +237,28 @@ class Gateway:
         collector = Collector(tracing.otlp_endpoint, "/v1/traces", headers, "spans")
         return Traces(collector, lambda: self.settings.providers)
 
-    async def _show_metrics(self, inbound: Inbound) -> None:
-        assert self.records is not None
-        self.records.hand_over()
-        body, content_type = self.metrics.render(inbound.request.headers.get("Accept", ""))
-        inbound.answer.send(200, [(b"Content-Type", content_type.encode("ascii"))], body)
+    async def _probe(self, name: str) -> list[dict[str, object]] | None:
+        """Ask a provider for its models, and take the time."""
+        try:
+            return await timed(self.surroundings.probes.of(name))(self.upstreams.probe)(name)
+        except ProbeFailed:
+            self.surroundings.probe_failed(name)
+            raise
+
+    def _surroundings(self) -> Surroundings:
+        dropped: dict[str, Callable[[], int]] = {}
+        if self.traces is not None:
+            traces = self.traces
+            dropped["hapax_spans_dropped"] = lambda: traces.dropped_total
+        return Surroundings(
+            self.pool,
+            self.upstreams.endpoints,
+            lambda: self.front.active_by_route(),
+            lambda: self.listening.open if self.listening is not None else 0,
+            self.lag,
+            self.settings.health.memory_limit,
+            dropped,
+        )
 
 
 def _retrying(settings: Settings) -> tuple[Rules, RetryBudget]:

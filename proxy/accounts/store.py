@@ -7,12 +7,12 @@ It knows no statement.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from proxy import tasks
+from proxy import clock, tasks
 from proxy.accounts import engines, schema
 
 MIGRATION_TIMEOUT = 300.0
@@ -54,6 +54,8 @@ class Store:
             raise StoreError("the URL must begin with sqlite:/// or postgresql://")
         self.available = False
         """The last operation worked."""
+        self.on_done: Callable[[str, float, bool], object] | None = None
+        """Told of each operation's end: `read` or `write`, its seconds, whether it failed."""
         self._opened = False
         self._opening: asyncio.Task[StoreError | None] | None = None
 
@@ -100,6 +102,7 @@ class Store:
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine, timeout: float, writes: bool) -> AsyncIterator[AsyncConnection]:
         await self.open()
+        began = clock.now()
         try:
             async with asyncio.timeout(timeout):
                 connection = await self._begin(engine, writes)
@@ -111,8 +114,14 @@ class Store:
                     await self._leave(connection, writes)
         except engines.ERRORS as error:
             self.available = False
+            self._done(writes, began, failed=True)
             raise StoreError(engines.told(error, timeout)) from None
         self.available = True
+        self._done(writes, began, failed=False)
+
+    def _done(self, writes: bool, began: float, failed: bool) -> None:
+        if self.on_done is not None:
+            self.on_done("write" if writes else "read", clock.now() - began, failed)
 
     async def _begin(self, engine: AsyncEngine, writes: bool) -> AsyncConnection:
         """A connection whose transaction has begun; with `_leave` whatever it took is given back."""

@@ -1,171 +1,330 @@
 """
-Prometheus families, filled from ended exchanges.
+What ended exchanges amount to: counts, durations, tokens and money, under the names of three systems and of the GenAI
+conventions.
 
-First form: requests, durations, errors and attempts. Children are bound once per label set; it never sees a body.
+Each exchange is counted once, in the row of its kind; families are made of the rows when somebody asks. It never sees a
+body, and no name a client invented becomes a label.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-)
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy import clock
-from proxy.exchange import Exchange, Outcome
-from proxy.providers.breaker import State
+from proxy.exchange import AttemptRecord, Exchange, Outcome
+from proxy.observe.rows import AnswersRow, AttemptsRow, RequestsRow
+from proxy.observe.tally import Histograms, Labels, counter, histogram
 from proxy.providers.pool import Pool
 
 # A second series per child that no dashboard reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-"""Buckets for requests: the usual ones, and up to the ten minutes an SDK waits."""
+OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+OTHER = "other"
+"""The label of every model nobody configured or listed."""
+NAMES_KEPT = 5.0
+"""Seconds for which the label of a model is at hand; providers' lists change."""
+MOST_NAMES = 4096
+
+_OPERATIONS = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "text_completion",
+    "/v1/completion": "chat",
+    "/api/generate": "chat",
+    "/v1/embeddings": "embeddings",
+    "/v1/responses": "chat",
+    "/v1/messages": "chat",
+}
+_TIMEOUTS = frozenset(("upstream_timeout", "upstream_connect_timeout"))
+_SUCCESS, _REFUSED, _FAILED = Outcome.OK, Outcome.REFUSED, (Outcome.FAILED, Outcome.CUT)
 
 
-_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
-
-
-class PoolCollector(Collector):
-    """Providers, targets and breakers as they are when the page is asked for: they exist before their first change."""
+class Metrics(Collector):
+    """All families of exchanges, and the registry of this process; an observer."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def collect(self) -> Iterator[Metric]:
-        """One family after the other."""
-        now = clock.now()
-        healthy = GaugeMetricFamily("hapax_provider_healthy", "1 while probes succeed.", labels=("provider",))
-        alias = GaugeMetricFamily("hapax_healthy_providers", "The same by its older name.", labels=("provider",))
-        in_flight = GaugeMetricFamily("hapax_provider_in_flight", "Attempts under way.", labels=("provider",))
-        parked = GaugeMetricFamily("hapax_provider_keys_parked", "Keys the provider refused.", labels=("provider",))
-        for provider in self._pool.providers:
-            for family in (healthy, alias):
-                family.add_metric((provider.name,), float(provider.health.healthy))
-            in_flight.add_metric((provider.name,), provider.in_flight)
-            parked.add_metric((provider.name,), sum(until > now for until in provider.parked_until))
-        state = GaugeMetricFamily("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", labels=("name",))
-        failures = CounterMetricFamily("circuit_breaker_failures", "Failures it counted.", labels=("name",))
-        trips = CounterMetricFamily("circuit_breaker_trips", "Times it opened.", labels=("name",))
-        for target in self._pool.all_targets:
-            state.add_metric((str(target),), _STATES[target.breaker.state(now)])
-            failures.add_metric((str(target),), target.breaker.failures_total)
-            trips.add_metric((str(target),), target.breaker.trips_total)
-        yield from (healthy, alias, in_flight, parked, state, failures, trips)
-
-
-class Metrics:
-    """All families of one process; an observer of exchanges."""
-
-    def __init__(self, active: Callable[[], int], pool: Pool) -> None:
-        """*active* tells how many exchanges are under way; *pool* is read when the page is asked for."""
+        """*pool* knows which models there are."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._requests = Counter(
-            "hapax_http_requests_total", "Requests, by route and status.", ("endpoint", "status"), registry=registry
+        ProcessCollector(namespace="llm_router", registry=registry)
+        self._pool = pool
+        self._requests: dict[tuple[str, str, int], RequestsRow] = {}
+        self._answers: dict[tuple[str, str, str], AnswersRow] = {}
+        self._attempts: dict[str, AttemptsRow] = {}
+        self._outcomes = dict.fromkeys(Outcome, 0)
+        self._errors: dict[str, int] = {}
+        self._fallbacks: dict[str, int] = {}
+        self._hedges = self._resumes = 0
+        self._queued = Histograms("hapax_queue_wait_seconds", "Seconds a call waited for a place.")
+        self._overhead = Histograms(
+            "hapax_overhead_seconds", "Seconds of a call spent in the gateway itself.", ("phase",), OVERHEAD
         )
-        self._durations = Histogram(
-            "hapax_http_request_duration_seconds",
-            "Seconds from a request's head to the end of its answer.",
-            ("endpoint",),
-            buckets=SECONDS,
-            registry=registry,
-        )
-        Gauge("hapax_http_active_requests", "Requests under way.", registry=registry).set_function(active)
-        self._outcomes = Counter(
-            "hapax_exchanges_total", "Exchanges, by how they ended.", ("outcome",), registry=registry
-        )
-        self._errors = Counter("hapax_errors_total", "Errors told to clients, by code.", ("type",), registry=registry)
-        self._attempts = Counter(
-            "hapax_provider_requests_total", "Attempts, by provider.", ("provider",), registry=registry
-        )
-        self._failures = Counter(
-            "hapax_provider_errors_total", "Attempts that failed, by provider.", ("provider",), registry=registry
-        )
-        self._latency = Histogram(
-            "hapax_request_latency_seconds",
-            "Seconds from an attempt's start to its first content.",
-            ("provider",),
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.probe_seconds = Histogram(
-            "hapax_health_check_duration_seconds", "Seconds a probe of a provider took.", registry=registry
-        )
-        self._tokens = Counter(
-            "hapax_tokens_total", "Tokens of answers, as charged to callers.", ("kind",), registry=registry
-        )
-        self._bound_tokens = tuple(self._tokens.labels(kind) for kind in ("prompt", "completion"))
-        self._cost = Counter("hapax_cost_usd_total", "What answers cost, in US dollars.", registry=registry)
-        self._unpriced = Counter("hapax_unpriced_total", "Answers of models without a known price.", registry=registry)
-        self._queue_wait = Histogram(
-            "hapax_queue_wait_seconds", "Seconds a call waited for a place.", buckets=SECONDS, registry=registry
-        )
-        self._hedges = Counter("hapax_hedges_total", "Calls for which a second target was asked.", registry=registry)
-        self._resumes = Counter("hapax_resumes_total", "Answers continued by another target.", registry=registry)
-        registry.register(PoolCollector(pool))
-        self._bound: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._bound_outcomes: dict[Outcome, Counter] = {}
-        self._bound_providers: dict[str, tuple[Counter, Counter, Histogram]] = {}
+        self._before, self._after = self._overhead.of("request"), self._overhead.of("answer")
+        self._labels: dict[str, str] = {}
+        self._labels_until = 0.0
+        self._known: frozenset[str] = frozenset()
+        registry.register(self)
 
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """Count them."""
+        now = clock.now()
+        if now > self._labels_until:
+            self._labels_until = now + NAMES_KEPT
+            self._labels.clear()
+            self._known = frozenset(entry["id"] for entry in self._pool.listing())
         for exchange in exchanges:
-            self._count(exchange)
+            key = (exchange.method, exchange.route, exchange.status)
+            row = self._requests.get(key)
+            if row is None:
+                row = self._requests[key] = RequestsRow()
+            row.count += 1
+            row.seconds.observe(exchange.ended - exchange.started)
+            self._outcomes[exchange.outcome] += 1
+            if exchange.error_code:
+                self._errors[exchange.error_code] = self._errors.get(exchange.error_code, 0) + 1
+            if exchange.position is not None:
+                self._queued.of().observe(exchange.queued)
+            if exchange.attempts:
+                self._count_answer(exchange, exchange.attempts)
 
-    def _count(self, exchange: Exchange) -> None:
-        key = (exchange.route, exchange.status)
-        bound = self._bound.get(key)
-        if bound is None:
-            bound = self._bound[key] = (
-                self._requests.labels(exchange.route, str(exchange.status)),
-                self._durations.labels(exchange.route),
-            )
-        bound[0].inc()
-        bound[1].observe(exchange.duration)
-        outcome = self._bound_outcomes.get(exchange.outcome)
-        if outcome is None:
-            outcome = self._bound_outcomes[exchange.outcome] = self._outcomes.labels(exchange.outcome.value)
-        outcome.inc()
-        if exchange.error_code:
-            self._errors.labels(exchange.error_code).inc()
+    def _count_answer(self, exchange: Exchange, attempts: list[AttemptRecord]) -> None:
+        model = self._labels.get(exchange.model)
+        if model is None:
+            model = self._label(exchange.model)
+        provider = exchange.provider
+        key = (exchange.route, model, provider)
+        row = self._answers.get(key)
+        if row is None:
+            row = self._answers[key] = AnswersRow()
+        seconds = exchange.ended - exchange.started
+        if exchange.outcome is _SUCCESS:
+            row.successes += 1
+        else:
+            row.errors += 1
+        row.seconds.observe(seconds)
+        row.genai.observe(seconds)
         tokens = exchange.tokens
         if tokens is not None:
-            self._bound_tokens[0].inc(tokens.prompt)
-            self._bound_tokens[1].inc(tokens.completion)
+            row.prompt += tokens.prompt
+            row.completion += tokens.completion
+            row.input.observe(tokens.prompt)
+            row.output.observe(tokens.completion)
+            if tokens.completion and seconds > 0:
+                row.per_second.observe(tokens.completion / seconds)
             if exchange.cost is None:
-                self._unpriced.inc()
-            elif exchange.cost:
-                self._cost.inc(exchange.cost / 1_000_000)
-        if exchange.position is not None:
-            self._queue_wait.observe(exchange.queued)
+                row.unpriced += 1
+            else:
+                row.cost += exchange.cost
+        if exchange.answered_model and exchange.answered_model != exchange.model:
+            self._fallbacks[model] = self._fallbacks.get(model, 0) + 1
         if exchange.hedged:
-            self._hedges.inc()
-        if exchange.resumed:
-            self._resumes.inc(exchange.resumed)
-        for attempt in exchange.attempts:
-            children = self._bound_providers.get(attempt.provider)
-            if children is None:
-                children = self._bound_providers[attempt.provider] = (
-                    self._attempts.labels(attempt.provider),
-                    self._failures.labels(attempt.provider),
-                    self._latency.labels(attempt.provider),
-                )
-            children[0].inc()
+            self._hedges += 1
+        self._resumes += exchange.resumed
+        first = None
+        for number, attempt in enumerate(attempts):
+            tried = self._attempts.get(attempt.provider)
+            if tried is None:
+                tried = self._attempts[attempt.provider] = AttemptsRow()
             if attempt.failure:
-                children[1].inc()
+                tried.failed += 1
+                if attempt.failure in _TIMEOUTS:
+                    tried.timeouts += 1
+            elif attempt.first_content_at or attempt.status:
+                tried.ok += 1
+            else:
+                tried.abandoned += 1
+            if number:
+                tried.retries += 1
             if attempt.first_content_at:
-                children[2].observe(attempt.first_content_at - attempt.started)
+                tried.latency.observe(attempt.first_content_at - attempt.started)
+                if first is None:
+                    first = attempt
+                    tried.events += exchange.events
+        if first is not None:
+            row.first_token.observe(first.first_content_at - exchange.started)
+            if exchange.answered_at:
+                self._after.observe(exchange.answered_at - max(first.head_at, first.first_content_at))
+        sent = attempts[0].sent_at
+        if sent:
+            self._before.observe(sent - exchange.started - exchange.queued)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """The page, and its content type, in the format *accept* asks for."""
-        encoder, content_type = choose_encoder(accept)
-        return encoder(self.registry), content_type
+    def _label(self, model: str) -> str:
+        """The name, or the pattern it is configured under; `other` for what nobody has told of."""
+        if model and model not in self._known:
+            label = self._pool.pattern(model) or OTHER
+        else:
+            label = model
+        if len(self._labels) < MOST_NAMES:
+            self._labels[model] = label
+        return label
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, made of the rows."""
+        yield from self._of_requests()
+        yield from self._of_answers()
+        yield from self._of_providers()
+        yield self._queued.family()
+        yield self._queued_alias()
+        yield self._overhead.family()
+        yield counter("hapax_exchanges", "Exchanges, by how they ended.", ("outcome",), _keyed(self._outcomes.items()))
+        yield counter("hapax_errors", "Errors told to clients, by code.", ("type",), _keyed(self._errors.items()))
+        outcomes = self._outcomes
+        errors = (
+            (("inference_error", "llm_router", "error"), sum(outcomes[each] for each in _FAILED)),
+            (("client_error", "llm_router", "warning"), outcomes[_REFUSED]),
+        )
+        yield counter(
+            "llm_router_errors", "Calls that went wrong, by whose fault.", ("type", "component", "severity"), errors
+        )
+        yield counter("hapax_fallbacks", "Calls another model answered.", ("model",), _keyed(self._fallbacks.items()))
+        yield counter("hapax_hedges", "Calls for which a second target was asked.", (), [((), self._hedges)])
+        yield counter("hapax_resumes", "Answers continued by another target.", (), [((), self._resumes)])
+
+    def _of_requests(self) -> Iterator[Metric]:
+        rows = [((method, route, str(status)), row) for (method, route, status), row in self._requests.items()]
+        yield counter(
+            "hapax_http_requests",
+            "Requests, by route and status.",
+            ("endpoint", "status"),
+            # Both exist before the first request, so that a dashboard is not empty.
+            [(("/health", "200"), 0), (("/metrics", "200"), 0), *((labels[1:], row.count) for labels, row in rows)],
+        )
+        yield histogram(
+            "hapax_http_request_duration_seconds",
+            "Seconds from a request's head to the end of its answer.",
+            ("endpoint",),
+            ((labels[1:2], row.seconds) for labels, row in rows),
+        )
+        names = ("method", "route", "status_code")
+        yield counter(
+            "llm_router_http_requests",
+            "The same with the method.",
+            names,
+            ((labels, row.count) for labels, row in rows),
+        )
+        yield histogram(
+            "llm_router_http_request_duration_seconds",
+            "The same with method and status.",
+            names,
+            ((labels, row.seconds) for labels, row in rows),
+        )
+
+    def _of_answers(self) -> Iterator[Metric]:
+        rows = [
+            (route, model, self._pool.entry(model or None).balance, provider, row)
+            for (route, model, provider), row in self._answers.items()
+        ]
+        yield counter(
+            "hapax_tokens",
+            "Tokens of answers, as charged to callers.",
+            ("kind",),
+            [(("prompt",), 0), (("completion",), 0)]
+            + [((kind,), number) for *_, row in rows for kind, number in _both(row)],
+        )
+        priced = (((provider, model), row.cost / 1_000_000) for _, model, _, provider, row in rows)
+        yield counter("hapax_cost_usd", "What answers cost, in US dollars.", ("provider", "model"), priced)
+        unpriced = sum(row.unpriced for *_, row in rows)
+        yield counter("hapax_unpriced", "Answers of models without a known price.", (), [((), unpriced)])
+        yield histogram(
+            "hapax_time_to_first_token_seconds",
+            "Seconds from a request's head to the first content.",
+            ("provider", "model"),
+            (((provider, model), row.first_token) for _, model, _, provider, row in rows),
+        )
+        yield counter(
+            "llm_router_inference",
+            "Calls for which a provider was asked.",
+            ("model", "strategy", "status", "cached"),
+            (
+                ((model, strategy, status, "false"), number)
+                for _, model, strategy, _, row in rows
+                for status, number in (("success", row.successes), ("error", row.errors))
+            ),
+        )
+        yield histogram(
+            "llm_router_inference_duration_seconds",
+            "Seconds such a call took.",
+            ("model", "strategy"),
+            (((model, strategy), row.seconds) for _, model, strategy, _, row in rows),
+        )
+        yield counter(
+            "llm_router_tokens_generated",
+            "Tokens of their answers.",
+            ("model", "strategy"),
+            (((model, strategy), row.completion) for _, model, strategy, _, row in rows),
+        )
+        yield histogram(
+            "llm_router_tokens_per_second",
+            "Tokens of an answer by the seconds of its call.",
+            ("model",),
+            (((model,), row.per_second) for _, model, _, _, row in rows),
+        )
+        yield from self._of_genai()
+
+    def _of_genai(self) -> Iterator[Metric]:
+        names = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+        rows = [
+            ((_OPERATIONS.get(route, OTHER), provider, model), row)
+            for (route, model, provider), row in self._answers.items()
+        ]
+        yield histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "Seconds a call took, by the GenAI conventions.",
+            names,
+            ((labels, row.genai) for labels, row in rows),
+        )
+        yield histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of a call, by the GenAI conventions.",
+            (*names, "gen_ai_token_type"),
+            (
+                ((*labels, kind), buckets)
+                for labels, row in rows
+                for kind, buckets in (("input", row.input), ("output", row.output))
+            ),
+        )
+
+    def _of_providers(self) -> Iterator[Metric]:
+        rows = [((provider,), row) for provider, row in self._attempts.items()]
+        every = [(labels, row, row.ok + row.failed + row.abandoned) for labels, row in rows]
+        by = ("provider",)
+        yield counter("hapax_provider_requests", "Attempts.", by, ((labels, whole) for labels, _, whole in every))
+        yield counter("hapax_provider_errors", "Attempts that failed.", by, ((key, row.failed) for key, row in rows))
+        yield counter(
+            "hapax_provider_attempts",
+            "Attempts, by how they ended.",
+            ("provider", "outcome"),
+            (
+                ((*labels, outcome), getattr(row, outcome))
+                for labels, row in rows
+                for outcome in ("ok", "failed", "abandoned")
+            ),
+        )
+        yield counter("hapax_retries", "Attempts after a call's first.", by, ((key, row.retries) for key, row in rows))
+        yield counter("hapax_timeouts", "Attempts that took too long.", by, ((key, row.timeouts) for key, row in rows))
+        yield counter("hapax_emitted_events", "Events of streams.", by, ((key, row.events) for key, row in rows))
+        yield histogram(
+            "hapax_request_latency_seconds",
+            "Seconds from an attempt's start to its first content.",
+            by,
+            ((labels, row.latency) for labels, row in rows),
+        )
+
+    def _queued_alias(self) -> Metric:
+        return histogram(
+            "llm_router_queue_processing_seconds",
+            "Seconds a call waited for a place, by its other name.",
+            ("queue_type",),
+            [(("request",), self._queued.of())],
+        )
+
+
+def _keyed(items: Iterable[tuple[str, int]]) -> Iterator[tuple[Labels, float]]:
+    for name, number in items:
+        yield (str(name),), number
+
+
+def _both(row: AnswersRow) -> tuple[tuple[str, int], tuple[str, int]]:
+    return ("prompt", row.prompt), ("completion", row.completion)

@@ -79,6 +79,9 @@ class StateCollector(Collector):
     def _waiting(self) -> Iterator[Metric]:
         queue, file = self._queue, self._queue_file
         if queue is not None:
+            waiting = GaugeMetricFamily("llm_router_queue_size", "The same by its other name.", labels=("queue_type",))
+            waiting.add_metric(("request",), queue.waiting)
+            yield waiting
             yield GaugeMetricFamily("hapax_queue_running", "Calls that have a place.", value=queue.running)
             yield GaugeMetricFamily("hapax_queue_waiting", "Calls that wait for one.", value=queue.waiting)
             yield GaugeMetricFamily("hapax_queue_size", "Calls that may wait.", value=queue.size)

@@ -124,6 +124,10 @@ class Pool:
         """How a public model is configured; the defaults where it is not."""
         return self._model(model).entry
 
+    def pattern(self, model: str) -> str | None:
+        """The key of `models` that speaks for a public name; None when none does."""
+        return model if model in self._models else most_specific(model, self._models)
+
     def targets(self, model: str | None) -> list[Target]:
         """Every target that could answer for *model*; empty when nobody serves it."""
         if model is None:

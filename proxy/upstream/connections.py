@@ -63,6 +63,7 @@ class Connections:
         self._idle: deque[Connection] = deque()
         self._connecting: set[HttpCall] = set()
         self._open: set[Connection] = set()
+        self._opened_total = 0
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
         self._resolved_at = 0.0
         self._sweep: asyncio.TimerHandle | None = None
@@ -73,6 +74,12 @@ class Connections:
             f"<Connections {self._host}:{self._port} "
             f"[{len(self._open)} open, {len(self._idle)} idle, {len(self._connecting)} connecting]>"
         )
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Connections in use and idle now, and how many were made so far."""
+        idle = len(self._idle)
+        return len(self._open) - idle, idle, self._opened_total
 
     def send(self, request: bytes, sink: Sink, repeatable: bool = True) -> "HttpCall":
         """
@@ -163,6 +170,7 @@ class Connections:
         if connection.transport is not None:
             # It may have been lost already, and would then never be taken out again.
             self._open.add(connection)
+            self._opened_total += 1
         return connection
 
     async def _resolve(self) -> list[aiohappyeyeballs.AddrInfoType]:

@@ -59,6 +59,11 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.base_url} {self._connections!r}>"
 
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """Connections in use and idle now, and how many were made so far."""
+        return self._connections.counts
+
     def send(
         self,
         method: str,

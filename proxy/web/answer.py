@@ -78,7 +78,8 @@ class Answer:
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole answer in one write."""
-        elapsed = (clock.now() - self._exchange.started) * 1000
+        self._exchange.answered_at = now = clock.now()
+        elapsed = (now - self._exchange.started) * 1000
         headers = [*headers, (b"X-Response-Time", b"%.3fms" % elapsed)]
         bodyless = status in (204, 304)
         if not bodyless:
@@ -88,6 +89,7 @@ class Answer:
 
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         """Begin an answer whose body follows."""
+        self._exchange.answered_at = clock.now()
         if length is not None:
             headers = [*headers, (b"Content-Length", b"%d" % length)]
         elif self._old:

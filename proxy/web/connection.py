@@ -202,6 +202,9 @@ class GatewayServer(web.Server):
         super().__init__(cast(Any, handler), handler_cancellation=True)
         self.refuse = refuse
         self._open = 0
+        self._made_at: dict[RequestHandler, float] = {}
+        self.on_closed: Callable[[float], object] | None = None
+        """Told of each connection's end, with the seconds it was open."""
         self._all_closed = asyncio.Event()
         self.read_timeout = read_timeout
         self.write_timeout = write_timeout
@@ -215,6 +218,11 @@ class GatewayServer(web.Server):
             "keepalive_timeout": 300.0,
             "lingering_time": 5.0,
         }
+
+    @property
+    def open(self) -> int:
+        """Connections of clients."""
+        return self._open
 
     def close_idle(self) -> None:
         """Close the connections on which no request is under way; the others close after their answer."""
@@ -235,11 +243,14 @@ class GatewayServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self._open += 1
+        self._made_at[handler] = self._loop.time()
         self._all_closed.clear()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self._open -= 1
+        if self.on_closed is not None:
+            self.on_closed(self._loop.time() - self._made_at.pop(handler, self._loop.time()))
         if not self._open:
             self._all_closed.set()
 

@@ -102,8 +102,7 @@ class Front:
         self._max_body_bytes = max_body_bytes
         self._read_timeout = read_timeout
         self._max_requests = max_requests
-        self.active = 0
-        """Exchanges that have begun and not ended."""
+        self._under_way: dict[int, Exchange] = {}
         self.draining = False
         """The process is about to stop: every answer closes its connection."""
         self.closing = False
@@ -111,6 +110,18 @@ class Front:
         self.idle = asyncio.Event()
         """No exchange is under way."""
         self.idle.set()
+
+    @property
+    def active(self) -> int:
+        """Exchanges that have begun and not ended."""
+        return len(self._under_way)
+
+    def active_by_route(self) -> dict[str, int]:
+        """The same by route; every route there is, so that a series exists before its first call."""
+        counts = dict.fromkeys(self.templates, 0)
+        for exchange in self._under_way.values():
+            counts[exchange.route] = counts.get(exchange.route, 0) + 1
+        return counts
 
     async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer one request."""
@@ -129,7 +140,7 @@ class Front:
             error_body = route.error_body
             inbound = Inbound(request, exchange, answer, location, self._max_body_bytes, self._read_timeout)
             if route.access is Access.CLIENT:
-                if self.active > self._max_requests:
+                if len(self._under_way) > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
                 inbound.principal = principal = await self._doorkeeper.client(request, exchange.client_ip)
@@ -190,9 +201,9 @@ class Front:
         answer = connection.answer = Answer(exchange, connection, request)
         if self.draining:
             answer.close_after()
-        if not self.active:
+        if not self._under_way:
             self.idle.clear()
-        self.active += 1
+        self._under_way[id(exchange)] = exchange
         return exchange, answer
 
     def _find(self, path: str) -> Route:
@@ -222,8 +233,8 @@ class Front:
         answer.send(error.status, JSON_HEADERS + headers, body)
 
     def _end(self, exchange: Exchange) -> None:
-        self.active -= 1
-        if not self.active:
+        del self._under_way[id(exchange)]
+        if not self._under_way:
             self.idle.set()
         exchange.ended = clock.now()
         try:

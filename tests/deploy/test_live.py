@@ -32,9 +32,10 @@ SETTINGS: dict[str, Any] = {
         "flaky": {"targets": ["one/sim-fault:status=503", "two/sim-fast"]},
         "late": {"targets": ["one/sim-fault:stall@1", "two/sim-fast"]},
         "away": {"targets": ["one/sim-fault:status=400"], "fallbacks": ["sim-fast"]},
-        "broken": {"targets": ["one/sim-1:tokens=9,cut@4"]},
+        "broken": {"targets": ["one/sim-1:tokens=9,rst@4"]},
     },
     "circuit_breaker": {"failure_threshold": 3},
+    "health_check": {"interval": "500ms"},
     "queue": {"enabled": True, "max_running": 2},
     "auth": {
         "admin_key": ADMIN,
@@ -78,7 +79,8 @@ class World:
         calls += [chat(model, head=head, stream=True) for model in ("late", "away", "broken", "nobody-has-it")]
         calls += [chat(head=f"X-API-Key: {POOR}\r\n")] * 2
         calls += [get("/v1/models", head=head), get("/ready"), get("/nowhere", head=head)]
-        await asyncio.gather(*(ask(port, call) for call in calls))
+        # One of them breaks its connection.
+        await asyncio.gather(*(ask(port, call) for call in calls), return_exceptions=True)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from tests.conftest import GatewayFactory, RunningGateway
 from tests.spec.wire import ask, becomes, chat, get, target
 
 KEY, ADMIN = "hpx_client_4be19d0c77aa21", "hpx_admin_0f2d9be1c5a877"
-HEAD = f"X-API-Key: {KEY}\r\n"
+HEAD, HEADS = f"X-API-Key: {KEY}\r\n", f"X-API-Key: {ADMIN}\r\n"
 AUTH = {"keys": [{"name": "web", "key": KEY}], "admin_key": ADMIN}
 
 
@@ -146,7 +146,7 @@ async def test_a_hundred_looks_cost_no_upstream_call(simulator: Simulator, gatew
     running = await probed(await gateway({"auth": AUTH}))
     asked = simulator.ledger.seen
     for path in ("/health", "/ready", "/health/ready", "/health/provider/sim", "/debug") * 20:
-        assert (await told(running, path, HEAD))[0] == 200
+        assert (await told(running, path, HEADS))[0] == 200
     assert simulator.ledger.seen == asked
 
 
@@ -175,10 +175,11 @@ async def test_a_look_that_hangs_has_failed_and_is_shared_by_all_who_ask() -> No
     assert (looks, first["slow"]["failures"], first["broken"]["failures"]) == (1, 1, 2)
 
 
-async def test_debug_shows_the_process_to_who_has_a_key_and_nothing_secret(gateway: GatewayFactory) -> None:
+async def test_debug_shows_the_process_to_who_has_the_admin_key_and_nothing_secret(gateway: GatewayFactory) -> None:
     running = await probed(await gateway({"auth": AUTH}))
     assert (await told(running, "/debug"))[0] == 401
-    status, body = await told(running, "/debug", HEAD)
+    assert (await told(running, "/debug", HEAD))[0] == 403
+    status, body = await told(running, "/debug", HEADS)
     assert (status, body["status"]) == (200, "healthy")
     assert body["metrics"] > 20
     assert sorted(body["environment"]) == ["env", "memory", "pid", "platform", "python_version", "uptime"]

@@ -1,0 +1,173 @@
+"""
+What a gateway has around it when the page is asked for: providers, breakers, connections, the process and its loop.
+
+Numbers their owners keep anyway; those of exchanges stand in `metrics`, those of keys and ledger in `state`.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from proxy import __version__, clock
+from proxy.observe.lag import LoopLag
+from proxy.observe.tally import Buckets, Histograms, counter, gauge, histogram
+from proxy.providers.breaker import State
+from proxy.providers.pool import Pool
+from proxy.providers.provider import Provider
+from proxy.upstream.endpoint import Endpoint
+
+_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+CONNECTION_SECONDS = (1, 10, 30, 60, 300, 600, 1800, 3600)
+"""Buckets of how long clients stay connected."""
+
+
+class Surroundings(Collector):
+    """All of it; the families exist before the first call."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        endpoints: Mapping[Provider, Endpoint],
+        active: Callable[[], Mapping[str, int]],
+        clients: Callable[[], int],
+        lag: LoopLag,
+        memory_limit: int,
+        dropped: Mapping[str, Callable[[], int]],
+    ) -> None:
+        """
+        *active*: exchanges under way by route; *clients*: open connections of clients; *dropped*: by the name of a
+        counter, what was not told for want of room.
+        """
+        self._pool = pool
+        self._endpoints = endpoints
+        self._active = active
+        self._clients = clients
+        self._lag = lag
+        self._memory_limit = memory_limit
+        self._dropped = dropped
+        self._started = clock.now()
+        self.probes = Histograms(
+            "hapax_health_check_duration_seconds", "Seconds a probe of a provider took.", ("provider",)
+        )
+        """Seconds each probe took; who sends one observes it here."""
+        self._probe_errors: dict[str, int] = {}
+        self._store = Histograms("hapax_store_seconds", "Seconds an operation of the store took.", ("operation",))
+        self._store_errors = {"read": 0, "write": 0}
+        self._connections = Buckets(CONNECTION_SECONDS)
+
+    def probe_failed(self, provider: str) -> None:
+        """A probe did not show that the provider works."""
+        self._probe_errors[provider] = self._probe_errors.get(provider, 0) + 1
+
+    def stored(self, operation: str, seconds: float, failed: bool) -> None:
+        """The store has read or written, or could not."""
+        self._store.of(operation).observe(seconds)
+        self._store_errors[operation] += failed
+
+    def disconnected(self, seconds: float) -> None:
+        """A client's connection has ended after so long."""
+        self._connections.observe(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """One family after the other."""
+        yield from self._of_providers()
+        yield from self._of_probes()
+        yield from self._of_connections()
+        yield from self._of_the_process()
+        yield self._store.family()
+        errors = (((operation,), number) for operation, number in self._store_errors.items())
+        yield counter("hapax_store_errors", "Operations of the store that failed.", ("operation",), errors)
+        for name, number in self._dropped.items():
+            yield CounterMetricFamily(name, "Told to nobody, since there was no room for it.", value=number())
+        # For caches and deduplication, which come later; dashboards ask for them already.
+        cache = ("cache_type",)
+        yield counter("llm_router_cache_hits", "Answers from a cache.", cache, [(("response",), 0)])
+        yield counter("llm_router_cache_misses", "Answers no cache had.", cache, [(("response",), 0)])
+        yield gauge("llm_router_cache_size_bytes", "Memory a cache takes.", cache, [(("response",), 0)])
+        yield CounterMetricFamily("hapax_deduplicated_requests", "Calls that shared another's answer.", value=0)
+        yield GaugeMetricFamily("llm_router_model_memory_bytes", "Memory of a model: none is loaded here.")
+
+    def _of_providers(self) -> Iterator[Metric]:
+        now, providers = clock.now(), self._pool.providers
+        by = ("provider",)
+        healthy = [((provider.name,), float(provider.health.healthy)) for provider in providers]
+        yield gauge("hapax_provider_healthy", "1 while probes succeed.", by, healthy)
+        yield gauge("hapax_healthy_providers", "The same by its older name.", by, healthy)
+        flying = (((provider.name,), provider.in_flight) for provider in providers)
+        yield gauge("hapax_provider_in_flight", "Attempts under way.", by, flying)
+        parked = (((each.name,), sum(until > now for until in each.parked_until)) for each in providers)
+        yield gauge("hapax_provider_keys_parked", "Keys the provider refused.", by, parked)
+        targets = list(self._pool.all_targets)
+        states = (((str(target),), _STATES[target.breaker.state(now)]) for target in targets)
+        yield gauge("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", ("name",), states)
+        failures = (((str(target),), target.breaker.failures_total) for target in targets)
+        yield counter("circuit_breaker_failures", "Failures it counted.", ("name",), failures)
+        trips = (((str(target),), target.breaker.trips_total) for target in targets)
+        yield counter("circuit_breaker_trips", "Times it opened.", ("name",), trips)
+        models = (
+            ((provider.name, "unknown"), len({*(entry["id"] for entry in provider.listed or ()), *_declared(provider)}))
+            for provider in providers
+        )
+        yield gauge("llm_router_models_loaded", "Models known from a provider.", ("format", "size_category"), models)
+
+    def _of_probes(self) -> Iterator[Metric]:
+        yield self.probes.family()
+        errors = (((name,), number) for name, number in self._probe_errors.items())
+        yield counter("hapax_health_check_errors", "Probes that failed.", ("provider",), errors)
+        # A probe fetches the model list, which is all there is to creating an adapter or loading a model here.
+        yield self.probes.family("hapax_adapter_creation_seconds", "Seconds a provider's model list took.")
+        yield histogram(
+            "llm_router_model_load_duration_seconds",
+            "The same by its older name.",
+            ("model", "format"),
+            ((("*", *labels), buckets) for labels, buckets in self.probes.by_labels.items()),
+        )
+
+    def _of_connections(self) -> Iterator[Metric]:
+        counts = {provider.name: endpoint.connections for provider, endpoint in self._endpoints.items()}
+        states = (
+            ((name, state), number)
+            for name, (busy, idle, _) in counts.items()
+            for state, number in (("busy", busy), ("idle", idle))
+        )
+        yield gauge("hapax_upstream_connections", "Connections to a provider.", ("provider", "state"), states)
+        opened = (((name,), number) for name, (_, _, number) in counts.items())
+        yield counter("hapax_upstream_connections_opened", "Connections made so far.", ("provider",), opened)
+        upstream = sum(busy + idle for busy, idle, _ in counts.values())
+        yield gauge(
+            "llm_router_active_connections",
+            "Open connections.",
+            ("type", "protocol"),
+            [(("client", "http1"), self._clients()), (("upstream", "http1"), upstream)],
+        )
+        yield histogram(
+            "llm_router_connection_duration_seconds",
+            "Seconds clients stayed connected.",
+            ("type", "protocol"),
+            [(("client", "http1"), self._connections)],
+        )
+        active = (((route,), number) for route, number in self._active().items())
+        yield gauge("hapax_http_active_requests", "Requests under way.", ("endpoint",), active)
+
+    def _of_the_process(self) -> Iterator[Metric]:
+        yield gauge("hapax_build_info", "1, with the version that runs.", ("version",), [((__version__,), 1)])
+        yield GaugeMetricFamily("hapax_uptime_seconds", "Since the start.", value=clock.now() - self._started)
+        yield GaugeMetricFamily("hapax_memory_limit_bytes", "health.memory_limit.", value=self._memory_limit)
+        yield GaugeMetricFamily("hapax_event_loop_lag_seconds", "Lateness now.", value=self._lag.last)
+        yield GaugeMetricFamily("hapax_event_loop_lag_max_seconds", "Worst of a minute.", value=self._lag.worst)
+        heap = GaugeMetricFamily("llm_router_process_heap_bytes", "Resident memory that is not shared.")
+        try:
+            resident, shared = (int(pages) for pages in Path("/proc/self/statm").read_text().split()[1:3])
+            heap.add_metric((), (resident - shared) * os.sysconf("SC_PAGE_SIZE"))
+        except OSError:
+            # Only Linux tells.
+            pass
+        yield heap
+
+
+def _declared(provider: Provider) -> list[str]:
+    return [name for name in provider.declared or () if "*" not in name]
