@@ -14,9 +14,10 @@ from prometheus_async.aio import time as timed
 from proxy import upstreams, vitals
 from proxy.errors import ProxyError
 from proxy.observe import page
+from proxy.observe.access import AccessLog
 from proxy.observe.collector import Collector
 from proxy.observe.lag import LoopLag
-from proxy.observe.log import AccessLog
+from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
@@ -62,8 +63,10 @@ _SERVICES = ["/v1/chat/completions", "/v1/completions", "/v1/completion", "/v1/e
 class Gateway:
     """Everything between a listening socket and the providers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, logs: Logs | None = None) -> None:
+        """*logs*: where the lines of exchanges go; None where this process's logging is somebody else's."""
         self.settings = settings
+        self._logs = logs
         self.state = State(settings)
         self._rng = random.Random()
         self.upstreams = Upstreams(settings, self._rng)
@@ -124,7 +127,7 @@ class Gateway:
         self.records = records = Records(
             [
                 self.metrics,
-                AccessLog(),
+                AccessLog(self._logs),
                 trails,
                 *([state.ledger] if state.ledger is not None else []),
                 *([self.traces] if self.traces is not None else []),
@@ -250,6 +253,9 @@ class Gateway:
         if self.traces is not None:
             traces = self.traces
             dropped["hapax_spans_dropped"] = lambda: traces.dropped_total
+        if self._logs is not None:
+            logs = self._logs
+            dropped["hapax_log_dropped"] = lambda: logs.dropped_total
         return Surroundings(
             self.pool,
             self.upstreams.endpoints,

@@ -97,6 +97,8 @@ class Exchange:
     ledger_id: str = ""
     """Its row in the usage ledger; empty for a call that has none."""
     upstream_request_id: str = ""
+    content: tuple[bytes, bytearray] | None = None
+    """Request and answer, bounded, where the operator wants them logged."""
     answered_at: float = 0.0
     """When the head of the answer was written to the client."""
     trace_id: str = ""

@@ -15,10 +15,11 @@ from collections.abc import Callable
 
 from proxy import __version__, tasks
 from proxy.app import Gateway
-from proxy.observe import log
+from proxy.observe.log import Logs
 from proxy.settings import Loaded, Settings, SettingsError
 
 _log = logging.getLogger("hapax")
+_audit = logging.getLogger("hapax.audit")
 
 FLUSH = 0.5
 """Seconds that last bytes get to leave, once everything has been cut."""
@@ -35,8 +36,8 @@ class Unservable(Exception):
 class Listener:
     """A gateway with a listening socket."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.gateway = Gateway(settings)
+    def __init__(self, settings: Settings, logs: Logs | None = None) -> None:
+        self.gateway = Gateway(settings, logs)
         self.port = 0
         """The port it listens on, once started."""
         self._settings = settings.server
@@ -119,18 +120,25 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     """Serve until a signal says otherwise; returns the exit code. *load_again* is called at SIGHUP."""
     _require_c_parser()
     _raise_file_limit()
-    log.configure(loaded.settings.logging.level, loaded.settings.logging.format)
+    try:
+        logs = Logs(loaded.settings.logging)
+    except OSError as error:
+        print(f"hapax: logging.dir: {error.strerror or error}; name a directory that can be written.", file=sys.stderr)
+        return 2
+    logs.take_over()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(loaded, load_again))
+            return runner.run(_serve(loaded, load_again, logs))
     except KeyboardInterrupt:
         return 130
+    finally:
+        logs.stop()
 
 
-async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
+async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -> int:
     settings = loaded.settings
     try:
-        listener = Listener(settings)
+        listener = Listener(settings, logs)
     except ValueError as problem:
         print(f"hapax: {problem}", file=sys.stderr)
         return 2
@@ -155,6 +163,7 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
     while (first := await signals.get()) is signal.SIGHUP:
+        logs.reopen()
         await _reload(listener, load_again)
     _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
     delay = settings.server.drain_delay if first is signal.SIGTERM else 0.0
@@ -185,7 +194,7 @@ async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
         )
         return
     waiting = await listener.gateway.reload(loaded.settings)
-    _log.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
+    _audit.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
 
 
 def _calm_the_collector() -> None:

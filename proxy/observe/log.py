@@ -1,130 +1,108 @@
 """
-One line per exchange, and the same shape for everything else that is logged.
+The log of this process: which streams there are, in which form and where they go.
 
-JSON for machines, text for people. Never a body, a key or a query; files and redaction of content come later.
+What Python's logging is told under `hapax` and by libraries passes here, and the lines of exchanges beside it. What
+stands on a line is decided in `lines` and `access`.
 """
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-import orjson
-
 from proxy import clock
-from proxy.exchange import Exchange, Outcome
+from proxy.observe.lines import Form, Json, RecordFormatter, Text
+from proxy.observe.sink import File, Sink, Stream
+from proxy.settings import Logging
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
-_exchanges = logging.getLogger("hapax.access")
+
+class Logs:
+    """All streams of the log."""
+
+    def __init__(self, settings: Logging) -> None:
+        """Opens what is to be written; `OSError` for a directory or file that cannot be."""
+        self.level = LEVELS[settings.level]
+        self.form: Form
+        if settings.format == "json":
+            self.form = Json()
+        else:
+            self.form = Text(colours=not settings.dir and getattr(sys, settings.output).isatty())
+        self._streams = frozenset(settings.streams)
+        self._sinks: dict[str, Sink] = {}
+        if settings.dir:
+            folder = Path(settings.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in settings.streams:
+                file = File(folder / f"{name}.log", settings.max_bytes, settings.backup_count)
+                self._sinks[name] = Sink(file)
+        else:
+            sink = Sink(Stream(getattr(sys, settings.output).fileno()))
+            # All go the same way, and nobody wants errors there twice.
+            once = self._streams - {"error"} if "application" in self._streams else self._streams
+            self._sinks = dict.fromkeys(once, sink)
+        self.quiet = self.level > logging.INFO or "access" not in self._streams
+        """Calls that ended well have no line."""
+        self.audits_calls = settings.audit_calls and "audit" in self._streams
+        self.tells_metrics = "metrics" in self._streams
+        self.tells_content = settings.log_content and "application" in self._streams
+        self.redacts_pii = settings.redact_pii
+
+    @property
+    def dropped_total(self) -> int:
+        """Lines a blocked or full sink did not take."""
+        return sum(sink.dropped_total for sink in self._all())
+
+    def put(self, stream: str, data: bytes, lines: int) -> None:
+        """Write lines to a stream; nothing where it is switched off."""
+        sink = self._sinks.get(stream)
+        if sink is not None:
+            sink.put(data, lines)
+
+    def tell(self, stream: str, message: str, fields: dict[str, Any], timestamp: str | None = None) -> None:
+        """One line of *stream*."""
+        at = timestamp or clock.iso(clock.wall())
+        logger = "hapax" if stream == "application" else f"hapax.{stream}"
+        self.put(stream, self.form.line(at, "info", logger, message, fields), 1)
+
+    def take_over(self) -> None:
+        """Python's logging tells us from now on: `hapax` everything from the level up, libraries their warnings."""
+        handler = _Handler(self)
+        root = logging.getLogger()
+        # A library's line without a handler would be written in Python's own form, with a traceback.
+        root.handlers = [handler]
+        root.setLevel(max(self.level, logging.WARNING))
+        logging.getLogger("hapax").setLevel(self.level)
+        # How a connection to the store was let go is no news: the store says itself when it cannot be used.
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+
+    def reopen(self) -> None:
+        """Open every file by its name again."""
+        for sink in self._all():
+            sink.reopen()
+
+    def stop(self) -> None:
+        """Write what waits, and close."""
+        for sink in self._all():
+            sink.stop()
+
+    def _all(self) -> Iterable[Sink]:
+        return set(self._sinks.values())
 
 
-class JsonFormatter(logging.Formatter):
-    """A record as one JSON object."""
+class _Handler(logging.Handler):
+    """Hands records to the sinks of their streams."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            "timestamp": clock.iso(clock.wall()),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info and record.exc_info[0] is not None:
-            fields["error"] = _where(record.exc_info[0], record.exc_info[2])
-        return orjson.dumps(fields, default=str).decode()
+    def __init__(self, logs: Logs) -> None:
+        super().__init__()
+        self._logs = logs
+        self._lines = RecordFormatter(logs.form)
 
-
-class TextFormatter(logging.Formatter):
-    """A record as a line for people."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = f"{clock.iso(clock.wall())} {record.levelname.lower():7} {record.getMessage()}"
-        fields = getattr(record, "fields", {})
-        if fields:
-            line += " " + " ".join(f"{name}={value}" for name, value in fields.items() if value not in ("", None))
-        if record.exc_info and record.exc_info[0] is not None:
-            line += f" error={_where(record.exc_info[0], record.exc_info[2])}"
-        return line
-
-
-class AccessLog:
-    """Writes the line of each exchange; an observer."""
-
-    def ended(self, exchanges: Sequence[Exchange]) -> None:
-        """Log them."""
-        for exchange in exchanges:
-            self._log(exchange)
-
-    def _log(self, exchange: Exchange) -> None:
-        level = logging.INFO if exchange.outcome in (Outcome.OK, Outcome.REFUSED) else logging.WARNING
-        if _exchanges.isEnabledFor(level):
-            # Made by hand: looking for the calling line, as `log` does, costs more than the rest of it.
-            record = logging.LogRecord(_exchanges.name, level, "", 0, "%s %s", (exchange.method, exchange.route), None)
-            record.fields = _fields(exchange)
-            _exchanges.handle(record)
-
-
-def configure(level: str, form: str) -> None:
-    """Send what `hapax` logs from *level* up to standard error, as `json` or `text`; of libraries, what is wrong."""
-    # Facts no line of ours shows, and which cost a look-up each.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    root = logging.getLogger()
-    # A library's line without a handler would be written in Python's own form, with a traceback.
-    root.handlers = [handler]
-    root.setLevel(max(LEVELS[level], logging.WARNING))
-    logging.getLogger("hapax").setLevel(LEVELS[level])
-    # How a connection to the store was let go is no news: the store says itself when it cannot be used.
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-
-
-def _fields(exchange: Exchange) -> dict[str, Any]:
-    first = next((attempt for attempt in exchange.attempts if attempt.first_content_at), None)
-    tokens = exchange.tokens
-    fields: dict[str, Any] = {
-        "request_id": exchange.id,
-        "correlation_id": exchange.correlation_id,
-        "status": exchange.status,
-        "outcome": exchange.outcome.value,
-        "error_code": exchange.error_code,
-        "latency_ms": round(exchange.duration * 1000, 3),
-        "time_to_first_token_ms": round((first.first_content_at - exchange.started) * 1000, 3) if first else None,
-        "principal": exchange.principal,
-        "client_ip": exchange.client_ip,
-        "model": exchange.model,
-        "stream": exchange.stream,
-        "answered_model": exchange.answered_model,
-        "provider": exchange.provider,
-        "attempts": [
-            {"provider": attempt.provider, "status": attempt.status, "failure": attempt.failure}
-            for attempt in exchange.attempts
-        ],
-        "retry_attempts": max(0, len(exchange.attempts) - 1),
-        "skipped": exchange.skipped,
-        "resumed": exchange.resumed,
-        "prompt_tokens": tokens.prompt if tokens else None,
-        "completion_tokens": tokens.completion if tokens else None,
-        "cached_tokens": tokens.cached if tokens else None,
-        "reasoning_tokens": tokens.reasoning if tokens else None,
-        "tokens_estimated": tokens.estimated if tokens else None,
-        "cost_micro_usd": exchange.cost,
-        "queued_ms": round(exchange.queued * 1000, 3),
-        "queue_position": exchange.position,
-        "bytes_in": exchange.bytes_in,
-        "bytes_out": exchange.bytes_out,
-        "emitted_count": exchange.events,
-        "upstream_request_id": exchange.upstream_request_id,
-    }
-    return fields
-
-
-def _where(kind: type[BaseException], traceback: Any) -> str:
-    """The type of an exception and where it was raised; its text may quote a request, so it stays out."""
-    frames = []
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        frames.append(f"{code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno} {code.co_name}")
-        traceback = traceback.tb_next
-    return f"{kind.__name__} at {' < '.join(reversed(frames[-6:]))}"
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self._lines.line(record)
+        stream = record.name.removeprefix("hapax.") if record.name.startswith("hapax.") else "application"
+        self._logs.put(stream, line, 1)
+        if record.levelno >= logging.ERROR:
+            self._logs.put("error", line, 1)

@@ -60,7 +60,7 @@ class Logging(Section):
         "json", description="json for machines, text for people."
     )
     output: Annotated[Literal["stdout", "stderr"], BeforeValidator(_lower)] = Field(
-        "stdout", description="Where lines go while `dir` is empty."
+        "stderr", description="Where lines go while `dir` is empty; standard output begins with the banner."
     )
     dir: str = Field("", description="Directory for log files, one for each stream; empty: none.")
     streams: tuple[LogStream, ...] = Field(

@@ -223,7 +223,8 @@ class Front:
             answer.cut()
             exchange.outcome = Outcome.CUT
             return
-        server_side = error.status >= 500 or error.status == 429
+        # A limit of ours is the caller's affair; a 429 for want of a provider is not.
+        server_side = error.status >= 500 or (error.status == 429 and "limit" not in error.details)
         exchange.outcome = Outcome.FAILED if server_side else Outcome.REFUSED
         if error.close:
             answer.close_after()

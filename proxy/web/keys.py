@@ -21,6 +21,7 @@ from proxy.web.inbound import Inbound
 from proxy.web.parameters import parameters, refused
 
 _log = logging.getLogger("hapax")
+_audit = logging.getLogger("hapax.audit")
 
 NOT_KEPT: list[Header] = [(b"Cache-Control", b"no-store")]
 """Secrets and standings must not lie in anybody's cache."""
@@ -69,7 +70,7 @@ class KeysAdmin:
         if method == "DELETE":
             with _explained():
                 record = await self._store().revoke(name)
-            _log.info("key %s revoked", record.name)
+            _audit.info("key %s revoked", record.name, extra={"fields": {"event": "key_revoked", "key": record.name}})
             inbound.send_json(key_fields(record, clock.wall()), headers=NOT_KEPT)
         else:
             await self._rotate(inbound, name)
@@ -99,7 +100,7 @@ class KeysAdmin:
                 budget=new.budget,
                 expires=new.expires,
             )
-        _log.info("key %s created", record.name)
+        _audit.info("key %s created", record.name, extra={"fields": {"event": "key_created", "key": record.name}})
         inbound.send_json({**key_fields(record, clock.wall()), "key": secret}, 201, NOT_KEPT)
 
     async def _rotate(self, inbound: Inbound, name: str) -> None:
@@ -107,7 +108,7 @@ class KeysAdmin:
         _, asked = await inbound.read_json()
         with _explained():
             record, secret = await self._store().rotate(name, rotation(asked, clock.wall()).overlap)
-        _log.info("key %s rotated", record.name)
+        _audit.info("key %s rotated", record.name, extra={"fields": {"event": "key_rotated", "key": record.name}})
         inbound.send_json({**key_fields(record, clock.wall()), "key": secret}, headers=NOT_KEPT)
 
     def _store(self) -> Keys:

@@ -6,8 +6,10 @@ import sys
 
 LIBRARY = """
 import logging
-from proxy.observe import log
-log.configure("info", "json")
+from proxy.observe.log import Logs
+from proxy.settings import Logging
+logs = Logs(Logging())
+logs.take_over()
 try:
     raise ValueError("a text that may quote a request")
 except ValueError:
@@ -15,6 +17,7 @@ except ValueError:
     logging.getLogger("sqlalchemy.pool.impl").error("Exception terminating connection", exc_info=True)
 logging.getLogger("some.library").info("news nobody asked for")
 logging.getLogger("hapax").info("ours")
+logs.stop()
 """
 
 
@@ -22,5 +25,5 @@ def test_a_librarys_error_is_one_line_in_our_form_without_its_text() -> None:
     run = subprocess.run([sys.executable, "-c", LIBRARY], capture_output=True, text=True, timeout=20, check=True)
     broke, ours = (json.loads(line) for line in run.stderr.splitlines())
     assert (broke["level"], broke["logger"], broke["message"]) == ("error", "some.library", "it broke")
-    assert broke["error"] == "ValueError at <string>:6 <module>"
+    assert broke["error"] == "ValueError at <string>:8 <module>"
     assert (ours["level"], ours["message"]) == ("info", "ours")

@@ -177,11 +177,6 @@ def test_what_has_no_effect_yet_is_listed_when_it_was_set(configured) -> None:
     assert without_effect(configured(EVERYTHING).settings) == [
         "server.workers",
         "cache",
-        "logging.dir",
-        "logging.redact_pii",
-        "logging.log_content",
-        "logging.max_bytes",
-        "logging.backup_count",
         "metrics.port",
         "metrics.statsd",
         "metrics.otlp",

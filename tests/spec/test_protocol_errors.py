@@ -9,7 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from proxy.errors import KINDS, ProxyError
-from proxy.observe.log import JsonFormatter, TextFormatter
+from proxy.observe.lines import Json, RecordFormatter, Text
 from proxy.simulator import Simulator
 from proxy.web.openai import OpenAI
 from tests.conftest import GatewayFactory
@@ -119,7 +119,7 @@ def told(records: list[logging.LogRecord]) -> str:
     """What an operator gets to read of *records*, in both formats; `model` is a field by contract."""
     for record in records:
         record.__dict__.get("fields", {}).pop("model", None)
-    return "\n".join(form.format(record) for record in records for form in (JsonFormatter(), TextFormatter()))
+    return "\n".join(RecordFormatter(form).line(record).decode() for record in records for form in (Json(), Text()))
 
 
 @pytest.mark.parametrize("name", PROVOKED)

@@ -1,0 +1,137 @@
+"""
+The line of each exchange, and what else the log tells of calls: audit, metrics and, where asked for, their content.
+
+Read from the ended record, many at a time. Never a raw path, a query, a key or, by default, a body.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from proxy import clock
+from proxy.exchange import Exchange, Outcome
+from proxy.observe.ending import ending
+from proxy.observe.log import Logs
+from proxy.observe.redaction import without_pii, without_secrets
+
+_exchanges = logging.getLogger("hapax.access")
+_FINE = (Outcome.OK, Outcome.REFUSED)
+
+
+class AccessLog:
+    """Writes the lines of exchanges; an observer."""
+
+    def __init__(self, logs: Logs | None = None) -> None:
+        """*logs*: None where this process's logging is somebody else's, who gets records."""
+        self._logs = logs
+
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """Log them."""
+        logs = self._logs
+        if logs is None:
+            for exchange in exchanges:
+                level = logging.INFO if exchange.outcome in _FINE else logging.WARNING
+                told = {"fields": fields(exchange, None)}
+                _exchanges.log(level, "%s %s", exchange.method, exchange.route, extra=told)
+            return
+        epoch = clock.wall().timestamp() - clock.now()
+        lines: list[bytes] = []
+        for exchange in exchanges:
+            fine = exchange.outcome in _FINE
+            if logs.quiet and fine:
+                continue
+            lines.append(
+                logs.form.line(
+                    clock.iso_of(exchange.ended + epoch),
+                    "info" if fine else "warning",
+                    "hapax.access",
+                    f"{exchange.method} {exchange.route}",
+                    fields(exchange, epoch),
+                )
+            )
+        if lines:
+            logs.put("access", b"".join(lines), len(lines))
+        if logs.audits_calls or logs.tells_metrics or logs.tells_content:
+            for exchange in exchanges:
+                self._more(logs, exchange, epoch)
+
+    def _more(self, logs: Logs, exchange: Exchange, epoch: float) -> None:
+        if exchange.attempts and logs.audits_calls:
+            known = {"request_id": exchange.id, "correlation_id": exchange.correlation_id, "model": exchange.model}
+            known["principal"] = exchange.principal
+            end = "inference_complete" if exchange.outcome is Outcome.OK else "inference_error"
+            for event, at in (("inference_start", exchange.started), (end, exchange.ended)):
+                logs.tell("audit", f"Audit: {event}", {"event": event, **known}, clock.iso_of(at + epoch))
+        if exchange.attempts and logs.tells_metrics:
+            ended = clock.iso_of(exchange.ended + epoch)
+            labels = {"model": exchange.model, "provider": exchange.provider}
+            tokens = exchange.tokens
+            figures = {
+                "inference_latency": round(exchange.duration, 6),
+                "tokens_generated": tokens and tokens.completion,
+            }
+            for name, value in figures.items():
+                if value is not None:
+                    logs.tell("metrics", name, {"metric": {"name": name, "value": value, "labels": labels}}, ended)
+        if logs.tells_content and exchange.content is not None:
+            mask = without_pii if logs.redacts_pii else str
+            asked, answered = (mask(without_secrets(bytes(part).decode(errors="replace"))) for part in exchange.content)
+            content = {"event": "content", "request_id": exchange.id, "request": asked, "response": answered}
+            logs.tell("application", "content", content, clock.iso_of(exchange.ended + epoch))
+
+
+def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
+    """What is told of an exchange. *epoch*: the date at which the monotonic clock was 0; None leaves the dates out."""
+    attempts = exchange.attempts
+    first = None
+    for attempt in attempts:
+        if attempt.first_content_at:
+            first = attempt.first_content_at
+            break
+    tokens = exchange.tokens
+    ended_by, phase = ending(exchange)
+    told: dict[str, Any] = {
+        "request_id": exchange.id,
+        "correlation_id": exchange.correlation_id,
+        "trace_id": exchange.trace_id,
+        "operation": exchange.route,
+        "method": exchange.method,
+        "status": exchange.status,
+        "outcome": exchange.outcome._value_,  # `value` is a property written in Python
+        "error_code": exchange.error_code,
+        "ended_by": ended_by,
+        "phase": phase,
+        "latency_ms": round((exchange.ended - exchange.started) * 1000, 3),
+        "time_to_first_token_ms": None if first is None else round((first - exchange.started) * 1000, 3),
+        "principal": exchange.principal,
+        "client_ip": exchange.client_ip,
+        "model": exchange.model,
+        "stream": exchange.stream,
+        "answered_model": exchange.answered_model,
+        "fallback_used": (len(attempts) > 1 and attempts[0].provider != attempts[-1].provider)
+        or bool(exchange.answered_model and exchange.answered_model != exchange.model),
+        "provider": exchange.provider,
+        "attempts": [
+            {"provider": attempt.provider, "status": attempt.status, "failure": attempt.failure} for attempt in attempts
+        ],
+        "retry_attempts": len(attempts) - 1 if attempts else 0,
+        "skipped": exchange.skipped,
+        "resumed": exchange.resumed,
+        "tokens": None
+        if tokens is None
+        else {"prompt": tokens.prompt, "completion": tokens.completion, "total": tokens.prompt + tokens.completion},
+        "cached_tokens": tokens and tokens.cached,
+        "reasoning_tokens": tokens and tokens.reasoning,
+        "tokens_estimated": tokens and tokens.estimated,
+        "cost_micro_usd": exchange.cost,
+        "queued_ms": round(exchange.queued * 1000, 3),
+        "queue_position": exchange.position,
+        "bytes_in": exchange.bytes_in,
+        "bytes_out": exchange.bytes_out,
+        "emitted": exchange.events > 0,
+        "emitted_count": exchange.events,
+        "upstream_request_id": exchange.upstream_request_id,
+    }
+    if epoch is not None:
+        told["start_time"] = clock.iso_of(exchange.started + epoch)
+    return told

@@ -1,0 +1,91 @@
+"""
+One form for every line: JSON for machines, text for people, with the same facts on each.
+
+It formats and masks; which lines there are and where they go is decided elsewhere.
+"""
+
+import logging
+import os
+import socket
+from typing import Any
+
+import orjson
+
+from proxy import __version__, clock
+from proxy.observe.redaction import without_secrets
+
+_COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
+
+
+def base_fields() -> dict[str, Any]:
+    """What stands on every line: whose it is."""
+    return {
+        "service": "hapax",
+        "version": __version__,
+        "env": os.environ.get("HAPAX_ENV", "production"),
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+
+
+class Json:
+    """Lines as JSON objects."""
+
+    def __init__(self) -> None:
+        # The same bytes at the end of every line, made once.
+        self._base = b"," + orjson.dumps(base_fields())[1:] + b"\n"
+
+    def line(self, timestamp: str, level: str, logger: str, message: str, fields: dict[str, Any]) -> bytes:
+        """One line, its end included."""
+        shown = {"timestamp": timestamp, "level": level, "logger": logger, "message": message, **fields}
+        return orjson.dumps(shown, default=str)[:-1] + self._base
+
+
+class Text:
+    """Lines for people."""
+
+    def __init__(self, colours: bool = False) -> None:
+        self._colours = colours
+
+    def line(self, timestamp: str, level: str, logger: str, message: str, fields: dict[str, Any]) -> bytes:
+        """One line, its end included; what is empty is left out."""
+        word = f"{level:7}"
+        if self._colours:
+            word = f"\x1b[{_COLOURS.get(level, '0')}m{word}\x1b[0m"
+        told = "".join(f" {name}={_shown(value)}" for name, value in fields.items() if value not in ("", None, [], {}))
+        return f"{timestamp} {word} {message}{told}\n".encode(errors="replace")
+
+
+Form = Json | Text
+
+
+class RecordFormatter:
+    """Makes lines of what Python's logging hands over, libraries' included."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+
+    def line(self, record: logging.LogRecord) -> bytes:
+        """One line, without the text of an exception and without anything that looks like a secret."""
+        fields = {
+            name: without_secrets(value) if isinstance(value, str) else value
+            for name, value in getattr(record, "fields", {}).items()
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error"] = _where(record.exc_info[0], record.exc_info[2])
+        message = without_secrets(record.getMessage()).replace("\n", " ")
+        return self._form.line(clock.iso(clock.wall()), record.levelname.lower(), record.name, message, fields)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+
+
+def _where(kind: type[BaseException], traceback: Any) -> str:
+    """The type of an exception and where it was raised; its text may quote a request, so it stays out."""
+    frames = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        frames.append(f"{code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return f"{kind.__name__} at {' < '.join(reversed(frames[-6:]))}"

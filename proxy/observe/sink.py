@@ -1,0 +1,146 @@
+"""
+Where lines go: a stream or a file, written by a thread of its own so that a slow disk or a full pipe holds up no call.
+
+What does not fit into the buffer is dropped and counted. It knows no formats.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from proxy import clock
+
+CAPACITY = 4 * 1024 * 1024
+"""Bytes that may wait: some seconds of lines at full load."""
+STOP_WITHIN = 2.0
+"""Seconds that the last lines are waited for."""
+LOOK = 1.0
+"""Seconds between two looks whether somebody moved the file away."""
+
+
+class File:
+    """A file that is rotated when it grows too large, and opened anew when it was moved away."""
+
+    def __init__(self, path: Path, max_bytes: int, backup_count: int) -> None:
+        """*backup_count* older ones are kept, as `path.1` and so on. `OSError` when it cannot be opened."""
+        self._path = path
+        self._max_bytes = max_bytes
+        self._backup_count = backup_count
+        self._looked_at = clock.now()
+        self._open()
+
+    def write(self, data: bytes) -> None:
+        """Append whole lines."""
+        if self._size and self._size + len(data) > self._max_bytes:
+            self._rotate()
+        elif clock.now() > self._looked_at + LOOK and self._moved():
+            self.reopen()
+        _write_all(self._descriptor, data)
+        self._size += len(data)
+
+    def reopen(self) -> None:
+        """Go on in the file that has the name now."""
+        os.close(self._descriptor)
+        self._open()
+
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._descriptor)
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        status = os.fstat(self._descriptor)
+        self._size, self._inode = status.st_size, status.st_ino
+
+    def _moved(self) -> bool:
+        self._looked_at = clock.now()
+        try:
+            return os.stat(self._path).st_ino != self._inode
+        except OSError:
+            return True
+
+    def _rotate(self) -> None:
+        os.close(self._descriptor)
+        for number in range(self._backup_count, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            newer = self._path if number == 1 else self._path.with_name(f"{self._path.name}.{number - 1}")
+            with suppress(FileNotFoundError):
+                newer.replace(older)
+        if not self._backup_count:
+            self._path.unlink(missing_ok=True)
+        self._open()
+
+
+class Stream:
+    """Standard output or standard error, which somebody else opened."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes) -> None:
+        """Append whole lines; waits while nobody reads."""
+        _write_all(self._descriptor, data)
+
+    def reopen(self) -> None:
+        """It has no name to be found under."""
+
+    def close(self) -> None:
+        """It is not ours to close."""
+
+
+class Sink:
+    """Takes lines without waiting, and hands them to its thread."""
+
+    def __init__(self, target: File | Stream) -> None:
+        self._target = target
+        self._queue: queue.SimpleQueue[tuple[bytes, int] | Callable[[], None] | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self.dropped_total = 0
+        """Lines there was no room for, or the target did not take."""
+        # A daemon: a pipe nobody reads must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="log sink", daemon=True)
+        self._thread.start()
+
+    def put(self, data: bytes, lines: int = 1) -> None:
+        """Write *data*, which is so many whole lines, soon."""
+        with self._lock:
+            if self._waiting + len(data) > CAPACITY:
+                self.dropped_total += lines
+                return
+            self._waiting += len(data)
+        self._queue.put((data, lines))
+
+    def reopen(self) -> None:
+        """Open the file by its name again, after what waits."""
+        self._queue.put(self._target.reopen)
+
+    def stop(self) -> None:
+        """Write what waits, within `STOP_WITHIN` seconds, and close."""
+        self._queue.put(None)
+        self._thread.join(STOP_WITHIN)
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            if callable(work):
+                with suppress(OSError):
+                    work()
+                continue
+            data, lines = work
+            try:
+                self._target.write(data)
+            except OSError:
+                # A full disk, or a pipe whose reader is gone. There is nowhere left to say so but the counter.
+                self.dropped_total += lines
+            with self._lock:
+                self._waiting -= len(data)
+        with suppress(OSError):
+            self._target.close()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
