@@ -19,8 +19,10 @@ from proxy.observe.collector import Collector
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
+from proxy.observe.push import MetricsPush
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
+from proxy.observe.statsd import Statsd
 from proxy.observe.surroundings import Surroundings
 from proxy.observe.traces import Traces
 from proxy.providers.budget import RetryBudget
@@ -34,7 +36,7 @@ from proxy.web.address import trusting
 from proxy.web.admin import Admin, Trails
 from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
-from proxy.web.checkup import Checkup
+from proxy.web.checkup import Checkup, Condition
 from proxy.web.connection import GatewayServer
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
@@ -43,6 +45,7 @@ from proxy.web.generate import Generate
 from proxy.web.health import Health
 from proxy.web.keys import KeysAdmin
 from proxy.web.metrics import MetricsPages
+from proxy.web.metrics_port import MetricsPort
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 from proxy.web.records import Records
@@ -74,6 +77,8 @@ class Gateway:
         self.traces = self._traces()
         self.lag = LoopLag()
         self.listening: GatewayServer | None = None
+        self.metrics_port: MetricsPort | None = None
+        self._reports_of_metrics: list[Statsd | MetricsPush] = []
         self.checks: Checks | None = None
         self.records: Records | None = None
 
@@ -126,7 +131,7 @@ class Gateway:
         trails = Trails()
         self.records = records = Records(
             [
-                self.metrics,
+                *([self.metrics] if settings.metrics.enabled else []),
                 AccessLog(self._logs),
                 trails,
                 *([state.ledger] if state.ledger is not None else []),
@@ -161,8 +166,8 @@ class Gateway:
             Route("/admin/keys/*", _KEY, keys.one, Access.ADMIN),
             Route("/admin/usage", _GET, usage.everybody, Access.ADMIN),
         ]
+        registry = self.metrics.registry
         if settings.metrics.enabled and settings.metrics.prometheus.enabled:
-            registry = self.metrics.registry
             pages = MetricsPages(records.hand_over, partial(page.render, registry), partial(page.as_json, registry))
             routes.append(Route("/metrics", _GET, pages.text, operator))
             routes.append(Route("/metrics/json", _GET, pages.json, operator))
@@ -180,9 +185,14 @@ class Gateway:
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
             max_requests=settings.server.max_requests or _affordable_requests(),
+            keep_content=settings.logging.log_content,
         )
+        self.metrics_port = self._metrics_port(health)
+        self._reports_of_metrics = self._metrics_out()
         self.checks.start()
         self.lag.start()
+        for each in self._reports_of_metrics:
+            each.start()
         if self.traces is not None:
             self.traces.start()
 
@@ -214,6 +224,10 @@ class Gateway:
     async def stop(self) -> None:
         """End background work and close every connection to a provider."""
         self.lag.stop()
+        if self.metrics_port is not None:
+            await self.metrics_port.stop()
+        for each in self._reports_of_metrics:
+            await each.stop()
         if self.checks is not None:
             await self.checks.stop()
         await self.upstreams.stop()
@@ -239,6 +253,44 @@ class Gateway:
         headers = {name: value.get_secret_value() for name, value in tracing.headers.items()}
         collector = Collector(tracing.otlp_endpoint, "/v1/traces", headers, "spans")
         return Traces(collector, lambda: self.settings.providers)
+
+    def _metrics_port(self, health: Health) -> MetricsPort | None:
+        """The operators' own port, not yet open; None where there is none."""
+        if not self.settings.metrics.port:
+            return None
+        registry, checks = self.metrics.registry, self.checks
+        assert self.records is not None
+        assert checks is not None
+        catch_up = self.records.hand_over
+
+        def text(accept: str) -> tuple[bytes, str]:
+            catch_up()
+            return page.render(registry, accept)
+
+        def json(accept: str) -> tuple[bytes, str]:
+            catch_up()
+            return page.as_json(registry), "application/json"
+
+        async def condition() -> Condition:
+            return (await health.condition())[0]
+
+        pages = {"/metrics": text, "/metrics/json": json}
+        return MetricsPort(pages, condition, checks.known.is_set, lambda: health.uptime, self.pool)
+
+    def _metrics_out(self) -> list[Statsd | MetricsPush]:
+        """Those that send metrics somewhere, not yet started."""
+        settings, registry = self.settings.metrics, self.metrics.registry
+        assert self.records is not None
+        catch_up = self.records.hand_over
+        out: list[Statsd | MetricsPush] = []
+        if settings.enabled and settings.statsd.address:
+            statsd = settings.statsd
+            out.append(Statsd(registry, catch_up, statsd.address, statsd.prefix, statsd.interval))
+        if settings.enabled and settings.otlp.endpoint:
+            headers = {name: value.get_secret_value() for name, value in settings.otlp.headers.items()}
+            collector = Collector(settings.otlp.endpoint, "/v1/metrics", headers, "metrics")
+            out.append(MetricsPush(registry, catch_up, collector, settings.otlp.interval))
+        return out
 
     async def _probe(self, name: str) -> list[dict[str, object]] | None:
         """Ask a provider for its models, and take the time."""

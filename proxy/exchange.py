@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from proxy import clock
 from proxy.usage import Tokens
 
+KEPT_CONTENT = 64 * 1024
+
 
 class Outcome(StrEnum):
     """How an exchange ended, for logs, metrics and the ledger alike."""
@@ -97,8 +99,8 @@ class Exchange:
     ledger_id: str = ""
     """Its row in the usage ledger; empty for a call that has none."""
     upstream_request_id: str = ""
-    content: tuple[bytes, bytearray] | None = None
-    """Request and answer, bounded, where the operator wants them logged."""
+    content: tuple[bytearray, bytearray] | None = None
+    """Request and answer, up to `KEPT_CONTENT` bytes of each, where the operator wants them logged."""
     answered_at: float = 0.0
     """When the head of the answer was written to the client."""
     trace_id: str = ""
@@ -112,6 +114,16 @@ class Exchange:
     trace_state: str = ""
     """The caller's `tracestate`, passed on as it is."""
     ended: float = 0.0
+
+    def keep_question(self, body: bytes) -> None:
+        """Remember *body* as the request, where content is kept."""
+        if self.content is not None:
+            self.content[0].extend(body[:KEPT_CONTENT])
+
+    def keep_answer(self, body: bytes) -> None:
+        """Remember more of the answer, where content is kept."""
+        if self.content is not None:
+            self.content[1].extend(body[: max(0, KEPT_CONTENT - len(self.content[1]))])
 
     @property
     def provider(self) -> str:

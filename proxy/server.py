@@ -60,6 +60,7 @@ class Listener:
             obstacle = self.gateway.state.why_not()
             if obstacle is not None:
                 raise Unservable(obstacle)
+            await self._open_metrics_port()
         except BaseException:
             listening.close()
             raise
@@ -73,6 +74,16 @@ class Listener:
             self._protocols, sock=listening, backlog=BACKLOG, ssl=context
         )
         self.port = listening.getsockname()[1]
+
+    async def _open_metrics_port(self) -> None:
+        metrics, port = self.gateway.settings.metrics, self.gateway.metrics_port
+        if port is None:
+            return
+        try:
+            await port.start(metrics.host, metrics.port)
+        except OSError as error:
+            where = f"{metrics.host}:{metrics.port}"
+            raise Unservable(f"metrics.port: cannot listen on {where}: {error.strerror or error}") from None
 
     async def drain(self, delay: float, timeout: float) -> None:
         """

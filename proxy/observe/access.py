@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy import clock
 from proxy.exchange import Exchange, Outcome
+from proxy.observe.content import readable, spoken
 from proxy.observe.ending import ending
 from proxy.observe.log import Logs
 from proxy.observe.redaction import without_pii, without_secrets
@@ -75,7 +76,8 @@ class AccessLog:
                     logs.tell("metrics", name, {"metric": {"name": name, "value": value, "labels": labels}}, ended)
         if logs.tells_content and exchange.content is not None:
             mask = without_pii if logs.redacts_pii else str
-            asked, answered = (mask(without_secrets(bytes(part).decode(errors="replace"))) for part in exchange.content)
+            question, answer = exchange.content
+            asked, answered = (mask(without_secrets(text)) for text in (readable(question), spoken(answer)))
             content = {"event": "content", "request_id": exchange.id, "request": asked, "response": answered}
             logs.tell("application", "content", content, clock.iso_of(exchange.ended + epoch))
 

@@ -21,9 +21,6 @@ IDLE: Mapping[str, Any] = {
     "server.http3": {"enabled": False},
     "deduplication": {"mode": "off"},
     "cache": {"enabled": False},
-    "metrics.port": 0,
-    "metrics.statsd": {"address": ""},
-    "metrics.otlp": {"endpoint": ""},
     "routes": (),
 }
 

@@ -29,6 +29,8 @@ class Trails:
         for exchange in exchanges:
             if not exchange.attempts and not exchange.skipped:
                 continue
+            # It was written by now, if anybody wanted it, and is kept nowhere else.
+            exchange.content = None
             self._exchanges[exchange.id] = exchange
             self._exchanges.move_to_end(exchange.id)
             if len(self._exchanges) > REMEMBERED:

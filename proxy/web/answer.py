@@ -85,6 +85,8 @@ class Answer:
         if not bodyless:
             headers.append((b"Content-Length", b"%d" % len(body)))
         head = self._head(status, headers) + b"\r\n"
+        if self._exchange.content is not None:
+            self._exchange.keep_answer(body)
         self._write(head if bodyless or self._head_only else head + body)
 
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
@@ -105,6 +107,8 @@ class Answer:
         """More of the body."""
         if not chunk:
             return
+        if self._exchange.content is not None:
+            self._exchange.keep_answer(chunk)
         if self._chunked_body:
             chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
         self._write(chunk)

@@ -81,8 +81,12 @@ class Front:
         max_body_bytes: int,
         read_timeout: float,
         max_requests: int,
+        keep_content: bool = False,
     ) -> None:
-        """*max_requests*: exchanges that may be under way when a client's call is admitted."""
+        """
+        *max_requests*: exchanges that may be under way when a client's call is admitted. *keep_content*: request and
+        answer stay on the record, for the log.
+        """
         self._exact = {route.template: route for route in routes if not route.template.endswith("/*")}
         # The longest prefix first, so that the most specific route wins.
         self._below = sorted(
@@ -102,6 +106,7 @@ class Front:
         self._max_body_bytes = max_body_bytes
         self._read_timeout = read_timeout
         self._max_requests = max_requests
+        self._keep_content = keep_content
         self._under_way: dict[int, Exchange] = {}
         self.draining = False
         """The process is about to stop: every answer closes its connection."""
@@ -198,6 +203,8 @@ class Front:
         forwarded = headers.getall("X-Forwarded-For") if "X-Forwarded-For" in headers else ()
         exchange.client_ip = self._address_of(address, forwarded)
         self._traces.join(exchange, headers)
+        if self._keep_content:
+            exchange.content = (bytearray(), bytearray())
         answer = connection.answer = Answer(exchange, connection, request)
         if self.draining:
             answer.close_after()

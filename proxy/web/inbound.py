@@ -81,6 +81,7 @@ class Inbound:
         if len(body) > limit:
             raise ProxyError("request_too_large", close=True)
         self.exchange.bytes_in = len(body)
+        self.exchange.keep_question(body)
         return body
 
     async def read_part(self) -> bytes:

@@ -177,9 +177,6 @@ def test_what_has_no_effect_yet_is_listed_when_it_was_set(configured) -> None:
     assert without_effect(configured(EVERYTHING).settings) == [
         "server.workers",
         "cache",
-        "metrics.port",
-        "metrics.statsd",
-        "metrics.otlp",
         "routes",
     ]
 

@@ -1,0 +1,102 @@
+"""
+Metrics sent by UDP, as StatsD and its relatives read them: counters as what was added, gauges as they are.
+
+Labels follow as DogStatsD's tags, which Telegraf and Prometheus's exporter for StatsD read as well. A receiver that is
+away costs nothing: nobody waits for a datagram.
+"""
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry
+
+from proxy import tasks
+
+PACKET = 1432
+"""Bytes of a datagram: what fits into a frame of Ethernet whole."""
+
+_log = logging.getLogger("hapax")
+_UNSAFE = re.compile(r"[|:@#,\n]")
+
+
+class Statsd:
+    """Sends a registry's samples now and then."""
+
+    def __init__(
+        self, registry: CollectorRegistry, catch_up: Callable[[], None], address: str, prefix: str, interval: float
+    ) -> None:
+        """*address*: `host:port`; *interval* in seconds. *catch_up* brings what is counted up to date."""
+        self._registry = registry
+        self._catch_up = catch_up
+        host, _, port = address.rpartition(":")
+        self._host, self._port = host.strip("[]"), int(port)
+        self._prefix = prefix
+        self._interval = interval
+        self._before: dict[tuple[str, str], float] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._available = True
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._task = tasks.start(self._run(), "statsd")
+
+    async def stop(self) -> None:
+        """Send what was counted last, and no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+            await self._send()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await self._send()
+
+    async def _send(self) -> None:
+        self._catch_up()
+        packets = self.packets()
+        try:
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+            family, kind, protocol, _, where = found[0]
+            with socket.socket(family, kind, protocol) as sending:
+                sending.setblocking(False)
+                for packet in packets:
+                    sending.sendto(packet, where)
+        except OSError as error:
+            self._tell(False, error.strerror or type(error).__name__)
+        else:
+            self._tell(True, "")
+
+    def packets(self) -> list[bytes]:
+        """What there is to tell since the last time, in datagrams of whole lines."""
+        packets, packet = [], b""
+        for family in self._registry.collect():
+            for sample in family.samples:
+                tags = ",".join(f"{name}:{_UNSAFE.sub('_', value)}" for name, value in sorted(sample.labels.items()))
+                added = family.type in ("counter", "histogram")
+                value = sample.value
+                if added:
+                    key = (sample.name, tags)
+                    value -= self._before.get(key, 0.0)
+                    self._before[key] = sample.value
+                    if not value:
+                        continue
+                line = f"{self._prefix}{sample.name}:{value:g}|{'c' if added else 'g'}{'|#' + tags if tags else ''}\n"
+                data = line.encode()
+                if len(packet) + len(data) > PACKET:
+                    packets.append(packet)
+                    packet = b""
+                packet += data
+        return [*packets, packet] if packet else packets
+
+    def _tell(self, available: bool, why: str) -> None:
+        if available is not self._available:
+            self._available = available
+            if available:
+                _log.info("metrics: StatsD can be reached again")
+            else:
+                _log.warning("metrics: StatsD cannot be reached, going on without: %s", why)
