@@ -12,6 +12,7 @@ need() { # need PROGRAM PACKAGE
 
 need chromium chromium
 need curl curl
+need jq jq
 need openssl openssl
 need node nodejs
 need npm npm

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import backup, check, keys, serve, simulate, usage
+from proxy.cli import backup, check, doctor, keys, serve, simulate, usage
 
 app = typer.Typer(
     name="hapax",
@@ -28,6 +28,7 @@ app.add_typer(keys.app, name="keys")
 app.command("usage")(usage.usage)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
