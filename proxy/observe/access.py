@@ -39,7 +39,7 @@ class AccessLog:
         lines: list[bytes] = []
         for exchange in exchanges:
             fine = exchange.outcome in _FINE
-            if logs.quiet and fine:
+            if not (logs.tells_good_ends if fine else logs.tells_bad_ends):
                 continue
             lines.append(
                 logs.form.line(

@@ -43,8 +43,11 @@ class Logs:
             # All go the same way, and nobody wants errors there twice.
             once = self._streams - {"error"} if "application" in self._streams else self._streams
             self._sinks = dict.fromkeys(once, sink)
-        self.quiet = self.level > logging.INFO or "access" not in self._streams
-        """Calls that ended well have no line."""
+        shown = "access" in self._streams
+        self.tells_good_ends = shown and self.level <= logging.INFO
+        """Calls that ended well, or were refused, have a line."""
+        self.tells_bad_ends = shown and self.level <= logging.WARNING
+        """Those that failed have one."""
         self.audits_calls = settings.audit_calls and "audit" in self._streams
         self.tells_metrics = "metrics" in self._streams
         self.tells_content = settings.log_content and "application" in self._streams

@@ -358,7 +358,7 @@ async def test_a_budget_in_dollars_is_kept_by_calls_at_once(
     assert sum(answer.status == 200 for answer in answers) == 20
     assert {answer.code for answer in answers if answer.status != 200} == {"insufficient_quota"}
     assert level(running, What.BUDGET) == 0
-    assert round(running.metric("hapax_cost_usd_total"), 6) == 0.1
+    assert round(running.metric("hapax_cost_usd_total", provider="sim", model="dear"), 6) == 0.1
 
 
 async def test_a_model_without_a_price_is_refused_under_a_budget_in_dollars(
