@@ -53,6 +53,25 @@ class RunningGateway:
         for target in self.listener.gateway.pool.all_targets:
             assert target.in_flight == 0, target
             assert target.provider.in_flight == 0, target.provider
+        self.books_balance()
+
+    def books_balance(self) -> None:
+        """What the laws of conservation say (reliability.md V1): each request ended once, each attempt was counted."""
+        gateway = self.listener.gateway
+        if not gateway.settings.metrics.enabled:
+            return
+        self.caught_up()
+        counted = {family.name: family.samples for family in gateway.metrics.collect()}
+
+        def total(name: str) -> float:
+            return sum(sample.value for sample in counted[name])
+
+        assert total("hapax_http_requests") == total("hapax_exchanges") == total("llm_router_http_requests")
+        attempts = total("hapax_provider_requests")
+        assert attempts == total("hapax_provider_attempts")
+        # Those that were taken out by a reload took their counts along.
+        begun = sum(provider.request_count for provider in gateway.upstreams.endpoints)
+        assert attempts >= begun, f"{begun} attempts began and {attempts:g} were counted"
 
     def caught_up(self) -> None:
         """Every exchange that has ended is known to those that read them: metrics, log, trails, ledger."""
