@@ -50,6 +50,13 @@ def _collector(value: str) -> str:
 CollectorAddress = Annotated[str, AfterValidator(_collector)]
 
 
+def _host_and_port(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    if address and not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("must be host:port, such as 127.0.0.1:8125")
+    return address
+
+
 class Logging(Section):
     """One line per exchange, and what else there is to tell."""
 
@@ -84,7 +91,7 @@ class Prometheus(Section):
 class Statsd(Section):
     """Metrics sent by UDP."""
 
-    address: str = Field("", description="host:port; empty: off.")
+    address: Annotated[str, AfterValidator(_host_and_port)] = Field("", description="host:port; empty: off.")
     prefix: str = Field("", description="Written before every name.")
     interval: Duration = duration("10s", "Time between two reports.")
 

@@ -181,3 +181,12 @@ def test_the_text_of_the_error_lists_every_problem(configured) -> None:
         "server.port: must be at least 0, not -1",
         "logging.format: must be 'json' or 'text'",
     ]
+
+
+@pytest.mark.parametrize("address", ["localhost", ":8125", "h:", "h:0", "h:70000", "h:eight"])
+def test_the_address_for_metrics_names_a_host_and_a_port(refused, address: str) -> None:
+    (problem,) = refused(f"metrics: {{statsd: {{address: '{address}'}}}}")
+    assert (problem.path, problem.message) == (
+        "metrics.statsd.address",
+        "must be host:port, such as 127.0.0.1:8125",
+    )

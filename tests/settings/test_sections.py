@@ -52,7 +52,7 @@ processing:
   request_templates: {default: "{{.Input}}!", chat: "{{- range .Messages -}}{{.Content}}{{end}}", function: x}
   response_formatting: {clean_json: true, trim_whitespace: false, max_length: 8192}
 logging: {level: debug, format: text, dir: d, redact_pii: true, log_content: true, max_bytes: 1, backup_count: 0}
-metrics: {enabled: true, prometheus: {enabled: false}, auth: false, port: 9, statsd: {address: a}, otlp: {endpoint: "http://e"}}
+metrics: {enabled: true, prometheus: {enabled: false}, auth: false, port: 9, statsd: {address: "a:1"}, otlp: {endpoint: "http://e"}}
 tracing: {otlp_endpoint: "http://t:4318", sample_ratio: 0.5}
 routes:
   - path: /v1/completions
