@@ -43,6 +43,14 @@ def locked(url: str):
     other.close()
 
 
+@contextmanager
+def impatient(store: Store):
+    """The store is given up after a moment, so that an outage takes no longer; otherwise a slow disk is no outage."""
+    patience, store._timeout = store._timeout, 0.02
+    yield
+    store._timeout = patience
+
+
 def end(ledger: Ledger, exchange: Exchange, **more: Any) -> None:
     ledger.ended([answered(exchange, **more)])
 
@@ -146,12 +154,12 @@ async def test_a_locked_file_loses_nothing(sqlite_url: str) -> None:
 async def test_a_full_buffer_loses_the_oldest_rows_and_says_so_once(
     sqlite_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Store(sqlite_url, timeout=0.05)
+    store = Store(sqlite_url)
     await store.open()
     ledger = Ledger(store, interval=3600, capacity=100)
     exchanges = [call(id=f"req_{n}") for n in range(250)]
     with caplog.at_level(logging.INFO, "hapax"):
-        with locked(sqlite_url):
+        with locked(sqlite_url), impatient(store):
             for exchange in exchanges:
                 ledger.open(exchange, "")
                 assert ledger.buffered <= 100
@@ -347,9 +355,15 @@ def test_every_call_is_one_row_whatever_happens_when(
 
 
 async def play(url: str, steps: list[tuple[str, int]], batch: int) -> None:
-    store = Store(url, timeout=0.02)
-    async with asyncio.timeout(10):
-        await store.open()
+    store = Store(url)
+    await store.open()
+    try:
+        await play_on(store, url, steps, batch)
+    finally:
+        await store.close()
+
+
+async def play_on(store: Store, url: str, steps: list[tuple[str, int]], batch: int) -> None:
     ledger = Ledger(store, interval=3600)
     ledger._batch = batch or ledger._batch
     running: list[Exchange] = []
@@ -369,7 +383,7 @@ async def play(url: str, steps: list[tuple[str, int]], batch: int) -> None:
             case "end":
                 end_one(number)
             case "fail":
-                with locked(url):
+                with locked(url), impatient(store):
                     nothing = not ledger.buffered
                     assert await ledger.flush(everything=True) is nothing
             case "end while it is written":
@@ -384,7 +398,6 @@ async def play(url: str, steps: list[tuple[str, int]], batch: int) -> None:
     expected = {exchange.ledger_id: str(exchange.outcome) for exchange in over}
     assert found == expected | {exchange.ledger_id: "pending" for exchange in running}
     assert ledger.dropped_total == 0
-    await store.close()
 
 
 FULL = """
