@@ -8,13 +8,13 @@ but what one principal has spent; reports are in `usage`.
 import asyncio
 import logging
 import secrets
+import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy import exc, func, select
 
 from proxy import clock, tasks
 from proxy.accounts import tables
@@ -40,6 +40,12 @@ STOP_WITHIN = 5.0
 """Seconds `stop` may take to write what is left."""
 
 _log = logging.getLogger("hapax")
+
+_OF_A_ROW = (
+    *(exc.DataError, exc.IntegrityError, sqlite3.DataError, sqlite3.IntegrityError),
+    *(ValueError, TypeError, OverflowError),
+)
+"""Whatever SQLAlchemy and the drivers raise for a value they do not take."""
 
 _Call = tuple[Exchange, str]
 """A call under way and its principal's team."""
@@ -71,7 +77,7 @@ class Ledger:
         self._prefix = secrets.token_hex(6)
         self._numbers = count()
         self._epoch = _epoch()
-        self._statements: Statements | None = None
+        self._statements = Statements(store.sql)
         self._turn = asyncio.Lock()
         self._batch = BATCH
         self._due = asyncio.Event()
@@ -163,7 +169,7 @@ class Ledger:
             if not rows:
                 return True
             try:
-                await self._write(rows)
+                await self._store.write(self._statements.over(rows))
             except Exception as error:
                 # Not `StoreError` alone: whatever a driver makes of a row, the rows after it must not wait for ever.
                 if _refused(error):
@@ -241,12 +247,6 @@ class Ledger:
         self._flying = len(rows)
         return rows, ids
 
-    async def _write(self, rows: list[Row]) -> None:
-        async with self._store.writing() as connection:
-            if self._statements is None:
-                self._statements = Statements(connection.dialect)
-            for sql, parameters in self._statements.over(rows):
-                await connection.exec_driver_sql(sql, parameters)
 
     def _put_back(self, rows: list[Row], ids: list[str]) -> None:
         self._done.extendleft(reversed(rows[: len(rows) - len(ids)]))
@@ -314,7 +314,7 @@ def _refused(error: Exception) -> bool:
     first = error.__context__ if isinstance(error, StoreError) else error
     second = getattr(first, "orig", None)
     for cause in (first, second, getattr(second, "__cause__", None)):
-        if isinstance(cause, DataError | IntegrityError | ValueError | TypeError | OverflowError):
+        if isinstance(cause, _OF_A_ROW):
             return True
         # PostgreSQL's classes 22, data exception, and 23, integrity constraint violation.
         if str(getattr(cause, "sqlstate", None) or "")[:2] in ("22", "23"):

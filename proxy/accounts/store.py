@@ -7,9 +7,10 @@ It knows no statement.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy import clock, tasks
@@ -52,6 +53,8 @@ class Store:
             self._turn = asyncio.Lock()
         else:
             raise StoreError("the URL must begin with sqlite:/// or postgresql://")
+        self.sql: Dialect = self._writer.dialect
+        """Compiles statements for `write`."""
         self.available = False
         """The last operation worked."""
         self.on_done: Callable[[str, float, bool], object] | None = None
@@ -99,19 +102,36 @@ class Store:
         """Like `reading`, with changes: committed together at the end, or undone when the block raises."""
         return self._transaction(self._writer, self._timeout if timeout is None else timeout, writes=True)
 
+    async def write(self, statements: Sequence[engines.Statement]) -> None:
+        """Run *statements*, SQL as the driver takes it, in a transaction; `StoreError` like `writing`."""
+        if self._turn is None:
+            async with self.writing() as connection:
+                for sql, parameters in statements:
+                    await connection.exec_driver_sql(sql, parameters)
+            return
+        async with self._bounded(self._timeout, writes=True), self._turn:
+            while not await _written(self._writer, statements):
+                await asyncio.sleep(random.uniform(*_ASK_AGAIN))
+
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine, timeout: float, writes: bool) -> AsyncIterator[AsyncConnection]:
+        async with self._bounded(timeout, writes):
+            connection = await self._begin(engine, writes)
+            try:
+                yield connection
+                if writes:
+                    await connection.commit()
+            finally:
+                await self._leave(connection, writes)
+
+    @asynccontextmanager
+    async def _bounded(self, timeout: float, writes: bool) -> AsyncIterator[None]:
+        """An operation of *timeout* seconds at most, whose errors leave as `StoreError`."""
         await self.open()
         began = clock.now()
         try:
             async with asyncio.timeout(timeout):
-                connection = await self._begin(engine, writes)
-                try:
-                    yield connection
-                    if writes:
-                        await connection.commit()
-                finally:
-                    await self._leave(connection, writes)
+                yield
         except engines.ERRORS as error:
             self.available = False
             self._done(writes, began, failed=True)
@@ -174,6 +194,17 @@ class Store:
             return StoreError(str(error))
         self._opened = self.available = True
         return None
+
+
+async def _written(engine: AsyncEngine, statements: Sequence[engines.Statement]) -> bool:
+    """Whether *statements* were run; False when another process holds SQLite's right to write."""
+    try:
+        await engines.transact(engine, statements)
+    except engines.ERRORS as error:
+        if not engines.locked(error):
+            raise
+        return False
+    return True
 
 
 async def _begun(engine: AsyncEngine) -> AsyncConnection:
