@@ -131,6 +131,7 @@ class Gateway:
         trails = Trails()
         self.records = records = Records(
             [
+                admission,
                 *([self.metrics] if settings.metrics.enabled else []),
                 AccessLog(self._logs),
                 trails,
@@ -178,7 +179,7 @@ class Gateway:
             state.keyless,
             trusting(settings.server.trusted_proxies),
             Cors(cors.allow_origins, cors.allow_methods, cors.allow_headers, cors.expose_headers, cors.max_age),
-            admission.settle,
+            admission.leave,
             records,
             TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),
             max_header_bytes=settings.server.max_header_bytes,

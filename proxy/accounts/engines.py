@@ -167,7 +167,7 @@ class _FileConnection(aiosqlite.Connection):
 
     async def transact(self, statements: Sequence[Statement]) -> None:
         """Run *statements* in a transaction of their own, all in one visit to the thread."""
-        await self._execute(_transact, self._conn, statements)
+        await self._execute(_transact, self._conn, statements)  # type: ignore[no-untyped-call]
 
     def stop(self) -> "asyncio.Future[None] | None":
         self._ended = super().stop()

@@ -247,7 +247,6 @@ class Ledger:
         self._flying = len(rows)
         return rows, ids
 
-
     def _put_back(self, rows: list[Row], ids: list[str]) -> None:
         self._done.extendleft(reversed(rows[: len(rows) - len(ids)]))
         # Calls that ended meanwhile have their completed row among the others.

@@ -110,7 +110,9 @@ class Store:
                     await connection.exec_driver_sql(sql, parameters)
             return
         async with self._bounded(self._timeout, writes=True), self._turn:
-            while not await _written(self._writer, statements):
+            while True:
+                if await _written(self._writer, statements):
+                    return
                 await asyncio.sleep(random.uniform(*_ASK_AGAIN))
 
     @asynccontextmanager

@@ -11,36 +11,47 @@ class Bucket:
     than it reserved is paid for by those after it.
     """
 
-    __slots__ = ("_at", "_level", "capacity", "rate")
+    __slots__ = ("_level", "capacity", "rate", "used_at")
 
     def __init__(self, capacity: float, rate: float, now: float) -> None:
         """Full. *rate* in units a second, above 0; *now* in monotonic seconds."""
         self.capacity = capacity
         self.rate = rate
         self._level = capacity
-        self._at = now
+        self.used_at = now
+        """When something was last taken, wanted or put back."""
 
     def __repr__(self) -> str:
-        return f"<Bucket {self._level:.1f} of {self.capacity:g} at {self._at:.3f}, {self.rate:g}/s>"
+        return f"<Bucket {self._level:.1f} of {self.capacity:g} at {self.used_at:.3f}, {self.rate:g}/s>"
 
     def level(self, now: float) -> float:
         """What is in it; negative while it is in debt. A clock that went backwards refills nothing."""
-        elapsed = now - self._at
+        elapsed = now - self.used_at
         if elapsed > 0:
-            self._at = now
             level = self._level + elapsed * self.rate
-            self._level = level = level if level < self.capacity else self.capacity
-            return level
+            return level if level < self.capacity else self.capacity
         return self._level
 
-    def take(self, amount: float) -> float:
-        """Take *amount* out, right after the level has been looked at; returns what is left."""
-        self._level = level = self._level - amount
+    def take(self, amount: float, forgiven: float, now: float) -> float | None:
+        """Take *amount* out if it is there but for *forgiven* units; returns what is left, None when it is not."""
+        # As in `level`, which this is not to call: every request comes here twice.
+        level = self._level
+        elapsed = now - self.used_at
+        if elapsed > 0:
+            self.used_at = now
+            level += elapsed * self.rate
+            if level > self.capacity:
+                level = self.capacity
+        if level < amount - forgiven:
+            self._level = level
+            return None
+        self._level = level = level - amount
         return level
 
     def change(self, amount: float, now: float) -> None:
         """Take *amount* out, or put it back when it is negative; never above the brim."""
         self._level = min(self.capacity, self.level(now) - amount)
+        self.used_at = max(now, self.used_at)
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken, if nobody else takes anything; 0 when it can now."""
@@ -54,5 +65,6 @@ class Bucket:
     def resize(self, capacity: float, rate: float, now: float) -> None:
         """A new size from now on; what was left stays, as far as it fits."""
         self._level = min(capacity, self.level(now))
+        self.used_at = max(now, self.used_at)
         self.capacity = capacity
         self.rate = rate

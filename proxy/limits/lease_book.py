@@ -121,16 +121,27 @@ class LeaseBook:
         if reservation.settled:
             return
         reservation.settled = True
-        local = reservation.local
+        self.leave(reservation, now)
         for lease, (limit, amount) in zip(reservation.about, reservation.claims, strict=True):
-            what = limit.what
-            lease.settle(amount, amount if what is What.CONCURRENT else used.get(what, amount), now, local)
-            if not lease.active and lease.holds:
-                self._activate(lease)
-            if what is What.CONCURRENT and not self.alone and lease.tight:
-                # Others may need the place now.
-                lease.want = 0
-                self.due[lease] = None
+            if limit.what is not What.CONCURRENT:
+                lease.settle(amount, used.get(limit.what, amount), now, reservation.local)
+                if not lease.active and lease.holds:
+                    self._activate(lease)
+
+    def leave(self, reservation: Reservation, now: float) -> None:
+        """Take back the places a call held."""
+        if reservation.left:
+            return
+        reservation.left = True
+        for lease, (limit, amount) in zip(reservation.about, reservation.claims, strict=True):
+            if limit.what is What.CONCURRENT:
+                lease.settle(amount, amount, now, reservation.local)
+                if not lease.active and lease.holds:
+                    self._activate(lease)
+                if not self.alone and lease.tight:
+                    # Others may need the place now.
+                    lease.want = 0
+                    self.due[lease] = None
 
     def standing(self, limit: Limit, now: float) -> Standing:
         """What is left of *limit*, as far as this worker knows."""

@@ -67,6 +67,8 @@ class Reservation:
     """The state's own note, for settling."""
     standings: "Sequence[Standing]" = ()
     """What is left now of the limits on requests and tokens, where that was at hand."""
+    left: bool = False
+    """Its places have been given back."""
 
 
 @dataclass(slots=True)
@@ -124,10 +126,13 @@ class Limits(Protocol):
         as long as that takes. Cancelling it leaves nothing held.
         """
 
+    def leave(self, reservation: Reservation, now: float) -> None:
+        """The call is over: give back its places at once, for `settle` may come a little later."""
+
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
         """
-        The call is over: give back the place, and correct what was reserved to what was *used*. What *used* does not
-        mention stays as reserved. A second call does nothing.
+        The call is over: give back its places if it has any, and correct what was reserved to what was *used*. What
+        *used* does not mention stays as reserved. A second call does nothing.
         """
 
     def standing(self, limit: Limit, now: float) -> Standing:

@@ -6,11 +6,12 @@ the ledger; nothing else here waits for anybody.
 """
 
 import asyncio
+import heapq
 import math
-from collections import OrderedDict
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
 
 from proxy import clock
@@ -33,8 +34,8 @@ class _Spending:
 
     period: datetime
     """When it began."""
-    ends: datetime
-    """The first moment after it."""
+    ends: float
+    """The first moment after it, in seconds since 1970."""
     spent: int
     held: int = 0
     """Reserved by calls under way; they may outlast the period."""
@@ -47,13 +48,13 @@ class MemoryLimits:
     failures_total = fallbacks_total = round_trips_total = 0
 
     def __init__(
-        self, spent: Spent, *, most_buckets: int = MOST_BUCKETS, wall: Callable[[], datetime] = clock.wall
+        self, spent: Spent, *, most_buckets: int = MOST_BUCKETS, wall: Callable[[], float] = time.time
     ) -> None:
-        """*spent* is asked once for each budget; *wall* is the time in UTC that periods go by."""
+        """*spent* is asked once for each budget; *wall* is the time that periods go by, in seconds since 1970."""
         self._ask_spent = spent
         self._most = most_buckets
         self._wall = wall
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: dict[str, Bucket] = {}
         self._running: dict[str, int] = {}
         self._spending: dict[str, _Spending] = {}
         self._lookups: dict[str, asyncio.Lock] = {}
@@ -86,11 +87,10 @@ class MemoryLimits:
                     refused.append(Refusal(limit, wait, never=amount > limit.capacity))
             else:
                 bucket = self._bucket(limit, now)
-                level = bucket.level(now)
-                if level >= amount - limit.forgiven:
-                    level = bucket.take(amount)
-                    left = math.floor(level + limit.forgiven)
-                    standings.append(Standing(limit, left, (limit.capacity - level) / limit.rate))
+                left = bucket.take(amount, limit.forgiven, now)
+                if left is not None:
+                    remaining = math.floor(left + limit.forgiven)
+                    standings.append(Standing(limit, remaining, (limit.capacity - left) / limit.rate))
                 else:
                     # The wait for all of it, so that what is forgiven is there when the client comes back.
                     refused.append(Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity))
@@ -109,15 +109,24 @@ class MemoryLimits:
         assert decided is not None  # every budget is known now, and none is ever forgotten
         return decided
 
+    def leave(self, reservation: Reservation, now: float) -> None:
+        if reservation.left:
+            return
+        reservation.left = True
+        for limit, amount in reservation.claims:
+            if limit.what is _CONCURRENT:
+                self._leave(limit, amount)
+
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
         if reservation.settled:
             return
         reservation.settled = True
+        self.leave(reservation, now)
         for limit, amount in reservation.claims:
             what = limit.what
             if what is _CONCURRENT:
-                self._leave(limit, amount)
-            elif what is _BUDGET:
+                continue
+            if what is _BUDGET:
                 spending = self._spending_of(limit)
                 assert spending is not None  # it was known when it was reserved
                 spending.held -= amount
@@ -157,11 +166,11 @@ class MemoryLimits:
         async with self._lookups.setdefault(limit.id, asyncio.Lock()):
             if limit.id in self._spending:
                 return True
-            began = period.began(limit.per, self._wall())
+            began = period.began(limit.per, _date(self._wall()))
             spent = await self._ask_spent(limit.holder, limit.unit, began)
             if spent is None:
                 return False
-            self._spending[limit.id] = _Spending(began, period.ends(limit.per, began), spent)
+            self._spending[limit.id] = _Spending(began, period.ends(limit.per, began).timestamp(), spent)
             self._lookups.pop(limit.id, None)
             return True
 
@@ -194,7 +203,6 @@ class MemoryLimits:
             return bucket
         if bucket.capacity != limit.capacity or bucket.rate != limit.rate:
             bucket.resize(limit.capacity, limit.rate, now)
-        buckets.move_to_end(limit.id)
         return bucket
 
     def _forget(self, now: float) -> None:
@@ -203,23 +211,28 @@ class MemoryLimits:
         for id in full:
             del self._buckets[id]
         # A tenth at a time, so that a flood of strangers does not make every call walk over all of them.
-        while len(self._buckets) > self._most * 0.9:
-            self._buckets.popitem(last=False)
+        surplus = len(self._buckets) - int(self._most * 0.9)
+        for id in heapq.nsmallest(surplus, self._buckets, key=lambda id: self._buckets[id].used_at):
+            del self._buckets[id]
 
     def _spending_of(self, limit: Limit) -> _Spending | None:
         """The budget in its present period; None while nobody knows what was spent before this process began."""
         spending = self._spending.get(limit.id)
         if spending is not None and (now := self._wall()) >= spending.ends:
-            spending.period = period.began(limit.per, now)
-            spending.ends = period.ends(limit.per, now)
+            spending.period = period.began(limit.per, _date(now))
+            spending.ends = period.ends(limit.per, spending.period).timestamp()
             spending.spent = 0
         return spending
 
     def _until_period_ends(self, limit: Limit, spending: _Spending | None) -> float:
-        now = self._wall()
+        now = _date(self._wall())
         # A clock that was set back brings no earlier period back.
         within = now if spending is None else max(now, spending.period)
         return (period.ends(limit.per, within) - now).total_seconds()
+
+
+def _date(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _further(known: Refusal, found: Refusal) -> Refusal:

@@ -127,12 +127,15 @@ class RedisLimits:
                     return Refusal(decided.limit, UNKNOWN_WAIT, unknown=True)
                 deadline = loop.time() + self._patience
 
+    def leave(self, reservation: Reservation, now: float) -> None:
+        idle = not self._book.active
+        self._book.leave(reservation, now)
+        self._wake(idle)
+
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
-        book = self._book
-        idle = not book.active
-        book.settle(reservation, used, now)
-        if idle or book.due:
-            self._wanted.set()
+        idle = not self._book.active
+        self._book.settle(reservation, used, now)
+        self._wake(idle)
 
     def standing(self, limit: Limit, now: float) -> Standing:
         return self._book.standing(limit, now)
@@ -162,6 +165,10 @@ class RedisLimits:
             lookup.cancel()
         await asyncio.gather(*self._lookups, return_exceptions=True)
         await self._link.close()
+
+    def _wake(self, was_idle: bool) -> None:
+        if was_idle or self._book.due:
+            self._wanted.set()
 
     async def _ask(self, ask: Ask) -> Reservation | Refusal | SpendLease | None:
         self._waiting.append(ask)

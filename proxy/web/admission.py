@@ -5,7 +5,8 @@ Limits first, then a place to run in, then a row in the ledger. What a call cost
 limits, ledger, log and metrics alike. It knows no providers and answers nobody.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy import clock
@@ -24,6 +25,8 @@ from proxy.usage import Tokens
 from proxy.web import allowance
 from proxy.web.inbound import Inbound
 from proxy.web.keyless import network_of
+
+_log = logging.getLogger("hapax")
 
 UpstreamModels = Callable[[str], list[str]]
 """The names by which providers are asked for a public model; empty when nobody serves it."""
@@ -67,6 +70,9 @@ class Admission:
         self._queue = queue
         self._ledger = ledger
         self._learned = Learned()
+        self._running = 0
+        self._ended: list[Exchange] = []
+        """Those that have given back their places and not been settled."""
         self._costly: dict[str, tuple[float, Price | None]] = {}
         self.hits: dict[str, int] = {}
         """Calls refused by a limit, by principal."""
@@ -74,15 +80,20 @@ class Admission:
     async def admit(self, inbound: Inbound, asked: Operation, prompt: int, most: int | None) -> None:
         """
         Let a call begin that has *prompt* tokens and an answer of at most *most* (None: it does not say); `ProxyError`
-        429 or 503 when it may not. What it holds is given back by `settle`, whatever becomes of it.
+        429 or 503 when it may not. What it holds is given back by `leave` and `ended`, whatever becomes of it.
         """
         exchange, principal = inbound.exchange, inbound.principal
         holder = principal.name if principal is not ANYONE else f"{ANYONE.name}@{network_of(exchange.client_ip)}"
         applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, exchange.model)
         held = exchange.reservation = Held(holder, applying, _costs_unknown(inbound, asked))
+        self._running += 1
         if applying.limiting:
             claims = self._claims(inbound, applying, asked, prompt, most)
             decided = self._limits.reserve_now(claims, clock.now())
+            if type(decided) is Refusal and self._ended:
+                # What stands in the way may be held by calls that are over.
+                self.settle_all()
+                decided = self._limits.reserve_now(claims, clock.now())
             if decided is None:
                 decided = await self._limits.reserve(claims)
             if isinstance(decided, Refusal):
@@ -100,16 +111,43 @@ class Admission:
         if self._ledger is not None:
             self._ledger.open(exchange, principal.team)
 
-    def settle(self, exchange: Exchange) -> None:
-        """The exchange is over: work out what it cost, and give back what it held, before anybody reads the record."""
+    def leave(self, exchange: Exchange) -> None:
+        """
+        The exchange is over: give back its places. What it cost is worked out together with others', see `ended`, or
+        at once when nobody else is under way; until then it holds what it has reserved.
+        """
         held: Held | None = exchange.reservation
         if held is None:
             return
-        # Records are remembered for a while, and what was held need not be.
-        exchange.reservation = None
         now = clock.now()
         if held.running and self._queue is not None:
             self._queue.leave(now)
+        if held.reservation is not None:
+            self._limits.leave(held.reservation, now)
+        self._ended.append(exchange)
+        self._running -= 1
+        if not self._running:
+            self.settle_all()
+
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """Settle these before anybody else reads them."""
+        self.settle_all()
+
+    def settle_all(self) -> None:
+        """Work out what ended exchanges cost, and give back what they held."""
+        ended, self._ended = self._ended, []
+        now = clock.now()
+        for exchange in ended:
+            try:
+                self._settle(exchange, now)
+            except Exception as error:
+                # A fault in one account must not keep the others from theirs.
+                _log.error("request %s could not be settled: %s", exchange.id, type(error).__name__, exc_info=error)
+
+    def _settle(self, exchange: Exchange, now: float) -> None:
+        held: Held = exchange.reservation
+        # Records are remembered for a while, and what was held need not be.
+        exchange.reservation = None
         tokens = exchange.tokens
         if held.unpriced and tokens is None and exchange.outcome is Outcome.OK:
             cost = None

@@ -36,8 +36,8 @@ _log = logging.getLogger("hapax")
 
 Handler = Callable[[Inbound], Awaitable[None]]
 ErrorBody = Callable[[ProxyError, str], bytes]
-Settle = Callable[[Exchange], None]
-"""Completes a record that has ended and gives back what it held."""
+Leave = Callable[[Exchange], None]
+"""Gives back at once what nobody else may wait for."""
 
 
 class Access(Enum):
@@ -73,7 +73,7 @@ class Front:
         keyless: Keyless,
         address_of: AddressOf,
         cors: Cors,
-        settle: Settle,
+        leave: Leave,
         records: Records,
         traces: TraceContext,
         *,
@@ -99,7 +99,7 @@ class Front:
         self._keyless = keyless
         self._address_of = address_of
         self._cors = cors
-        self._settle = settle
+        self._leave = leave
         self._records = records
         self._traces = traces
         self._max_header_bytes = max_header_bytes
@@ -246,8 +246,8 @@ class Front:
             self.idle.set()
         exchange.ended = clock.now()
         try:
-            self._settle(exchange)
+            self._leave(exchange)
         except Exception as error:
-            # A fault in the accounts must not keep the record from those that read it.
-            _log.error("request %s could not be settled: %s", exchange.id, type(error).__name__, exc_info=error)
+            # A fault in the limits must not keep the record from those that read it.
+            _log.error("request %s could not give back: %s", exchange.id, type(error).__name__, exc_info=error)
         self._records.add(exchange)

@@ -46,7 +46,7 @@ class World:
         self.wall = NOON
         self.spent = spent
         self.asked: list[tuple[str, str, datetime]] = []
-        self.limits = MemoryLimits(self.ask, wall=lambda: self.wall)
+        self.limits = MemoryLimits(self.ask, wall=lambda: self.wall.timestamp())
 
     async def ask(self, holder: str, unit: str, since: datetime) -> int | None:
         self.asked.append((holder, unit, since))
@@ -357,7 +357,7 @@ async def test_a_hundred_first_calls_of_one_budget_spend_no_more_than_it_has() -
             await asyncio.sleep(0)
         return 400
 
-    limits = MemoryLimits(ask, wall=lambda: world.wall)
+    limits = MemoryLimits(ask, wall=lambda: world.wall.timestamp())
     money = budget(1000)
 
     async def call() -> Reservation | Refusal:
@@ -399,13 +399,13 @@ async def test_while_the_ledger_cannot_be_asked_a_budget_admits_nobody_and_says_
 async def test_a_ledger_that_answers_after_the_period_has_ended_is_not_held_against_the_next() -> None:
     world = World(spent=100)
     money = budget(100, "hour")
-    asking = MemoryLimits(world.ask, wall=lambda: world.wall)
+    asking = MemoryLimits(world.ask, wall=lambda: world.wall.timestamp())
 
     async def late(holder: str, unit: str, since: datetime) -> int:
         world.wall += timedelta(hours=1)
         return 100
 
-    limits = MemoryLimits(late, wall=lambda: world.wall)
+    limits = MemoryLimits(late, wall=lambda: world.wall.timestamp())
     assert isinstance(await asking.reserve([(money, 1)]), Refusal)
     assert isinstance(await limits.reserve([(money, 100)]), Reservation)
 
@@ -418,7 +418,7 @@ async def test_a_call_that_gives_up_while_the_ledger_is_asked_holds_nothing() ->
         await never.wait()
         return 0
 
-    limits = MemoryLimits(ask, wall=lambda: world.wall)
+    limits = MemoryLimits(ask, wall=lambda: world.wall.timestamp())
     claims = [(requests(10), 1), (concurrent(1), 1), (budget(100), 1)]
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
@@ -515,8 +515,8 @@ def test_where_no_bucket_is_full_the_ones_used_longest_ago_are_forgotten() -> No
     world.limits = MemoryLimits(world.ask, most_buckets=10)
     for number in range(10):
         world.take((requests(60, f"alice-{number}"), 60))
-    world.refused((requests(60, "alice-0"), 1))
-    world.take((requests(60, "one-more"), 60))
+    world.refused((requests(60, "alice-0"), 1), now=0.1)
+    world.take((requests(60, "one-more"), 60), now=0.1)
     left = [number for number in range(10) if world.remaining(requests(60, f"alice-{number}")) == 0]
     assert left == [0, 3, 4, 5, 6, 7, 8, 9], "a tenth goes at a time"
 
@@ -603,7 +603,7 @@ class Books(RuleBasedStateMachine):
         self.wall = NOON
         self.ledger: dict[str, int | None] = {"alice": 0, "bob": 0}
         self.asked = 0
-        self.limits = MemoryLimits(self.ask, wall=lambda: self.wall)
+        self.limits = MemoryLimits(self.ask, wall=lambda: self.wall.timestamp())
         self.known: dict[str, Limit] = {}
         self.levels: dict[str, Level] = {}
         self.running: dict[str, int] = dict.fromkeys(FORMS, 0)

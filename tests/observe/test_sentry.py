@@ -110,10 +110,10 @@ async def test_a_record_that_could_not_be_settled_is_reported(
 ) -> None:
     running = await gateway({"tracing": {"sentry_dsn": tracker.dsn}})
 
-    def settle(exchange: Exchange) -> None:
+    def settle(exchange: Exchange, now: float) -> None:
         raise ZeroDivisionError(CANARY)
 
-    monkeypatch.setattr(running.listener.gateway.front, "_settle", settle)
+    monkeypatch.setattr(running.listener.gateway.admission, "_settle", settle)
     assert (await ask(running.port, chat(head=HEAD))).status == 200
     await becomes(lambda: tracker.events)
     assert tracker.events[0]["exception"]["values"][0]["type"] == "ZeroDivisionError"
