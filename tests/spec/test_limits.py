@@ -165,6 +165,18 @@ async def test_tokens_are_reserved_while_a_call_runs_and_settled_when_it_ends(
     assert level(running, What.TOKENS) in range(1000 - used, 1000 - used + 5)
 
 
+async def test_nobody_is_refused_for_what_calls_hold_that_have_just_ended(
+    gateway: GatewayFactory, simulator: Simulator
+) -> None:
+    running = await gateway({"auth": keys(limits={"tokens_per_minute": 1000})})
+    # While others are under way, calls that ended are settled many at a time.
+    async with connect(running.port) as wire:
+        wire.send(chat("sim-1:silence", head=bearing(APP)))
+        await eventually(simulator)
+        answers = [await call(running, max_tokens=600) for _ in range(4)]
+        assert [answer.status for answer in answers] == [200] * 4
+
+
 async def test_a_call_larger_than_the_limit_is_refused_for_good(gateway: GatewayFactory) -> None:
     running = await gateway({"auth": keys(limits={"tokens_per_minute": 100})})
     refused = await call(running, messages=[{"role": "user", "content": "x" * 1000}])
