@@ -53,6 +53,8 @@ async def test_each_call_has_one_line_that_says_how_it_ended_and_by_whom(simulat
         async with connect(port) as wire:
             wire.send(chat("sim-1:tokens=900,pace=20ms", head=HEAD, stream=True))
             await wire.until(b"data: ")
+        # That the client has left is noticed a little later.
+        await becomes(lambda: len(lines(tmp_path, "access")) == 5)
         await ask(port, b"GET / HTTP/1.1\r\nbroken\r\n\r\n")
         await becomes(lambda: len(lines(tmp_path, "access")) == 6)
         running.signal(signal.SIGTERM)
