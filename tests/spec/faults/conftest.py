@@ -15,6 +15,8 @@ from .world import World, world
 T = TypeVar("T")
 LONGEST = 30.0
 """Seconds any one trial may take."""
+ALL_AT_ONCE = 120.0
+"""Seconds Node may take for all of its trials, when it has just been installed and the disk is slow."""
 
 
 class Stage:
@@ -23,8 +25,8 @@ class Stage:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, LONGEST), self._loop).result()
+    def run(self, work: Coroutine[Any, Any, T], longest: float = LONGEST) -> T:
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, longest), self._loop).result()
 
 
 @pytest.fixture(scope="session")
@@ -48,4 +50,4 @@ def made(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
 
 @pytest.fixture(scope="session")
 def node(stage: Stage, made: World) -> None:
-    stage.run(ask_node(made, trials(FAULTS)))
+    stage.run(ask_node(made, trials(FAULTS)), ALL_AT_ONCE)
