@@ -144,6 +144,8 @@ class Exchange:
     @property
     def tokens(self) -> Tokens | None:
         """What the answers used that reached the client, all together; None when none did."""
+        if len(self.attempts) == 1:
+            return self.attempts[0].tokens
         used: Tokens | None = None
         for attempt in self.attempts:
             if attempt.tokens is not None:

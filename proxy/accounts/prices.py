@@ -45,7 +45,8 @@ class Price:
 
     def cost(self, tokens: Tokens) -> int:
         """The price of *tokens* in micro-USD, rounded half up."""
-        return self.cost_of(tokens.prompt, tokens.completion, min(tokens.cached, tokens.prompt))
+        prompt, cached = tokens.prompt, tokens.cached
+        return self.cost_of(prompt, tokens.completion, cached if cached < prompt else prompt)
 
     def cost_of(self, prompt: int, completion: int, cached: int = 0) -> int:
         """The same for tokens by kind; *cached* are part of *prompt*."""
@@ -90,7 +91,7 @@ class Prices:
 
     def cost(self, model: str, tokens: Tokens) -> int | None:
         """Micro-USD for *tokens* of the upstream model *model*; None when its price is not known."""
-        price = self.of(model)
+        price = self._found.get(model) or self.of(model)
         return None if price is None else price.cost(tokens)
 
     def knows(self, model: str) -> bool:

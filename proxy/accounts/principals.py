@@ -45,6 +45,9 @@ class Principal:
         return _among(path, self.routes)
 
 
+MOST_HASHED = 10_000
+"""Keys whose digest is remembered, at some 200 bytes each."""
+
 ANYONE = Principal("anonymous")
 """Everybody, where there are no keys."""
 
@@ -73,6 +76,8 @@ class Principals:
         """When digests of the store end, in seconds of the wall clock; most are not in it, since they do not."""
         self._digests: dict[str, tuple[bytes, ...]] = {}
         """Those of each key of the store that is not revoked, by name."""
+        self._hashed: dict[str, bytes] = {}
+        """Digests of keys that were sent lately."""
         self._held = False
         """The store has had a key, if only a revoked one."""
         self.open = False
@@ -105,7 +110,7 @@ class Principals:
 
     def find(self, key: str) -> Principal | None:
         """The holder of *key*; None for one that is unknown, expired or revoked."""
-        digested = digest(key)
+        digested = self._hashed.get(key) or self._hash(key)
         principal = self._of_file.get(digested)
         if principal is not None:
             return principal
@@ -117,6 +122,15 @@ class Principals:
             if until is not None and clock.wall().timestamp() >= until:
                 return None
         return principal
+
+    def _hash(self, key: str) -> bytes:
+        """The digest of *key*, remembered when it is somebody's: whoever sends anything else must not cost memory."""
+        digested = digest(key)
+        if digested in self._of_file or digested in self._of_store:
+            if len(self._hashed) >= MOST_HASHED:
+                self._hashed.clear()
+            self._hashed[key] = digested
+        return digested
 
     def is_admin(self, key: str) -> bool:
         """Whether *key* is the admin key."""

@@ -50,8 +50,10 @@ class Bucket:
 
     def change(self, amount: float, now: float) -> None:
         """Take *amount* out, or put it back when it is negative; never above the brim."""
-        self._level = min(self.capacity, self.level(now) - amount)
-        self.used_at = max(now, self.used_at)
+        level = self.level(now) - amount
+        self._level = level if level < self.capacity else self.capacity
+        if now > self.used_at:
+            self.used_at = now
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken, if nobody else takes anything; 0 when it can now."""

@@ -67,6 +67,7 @@ class MemoryLimits:
         # On every call's path, so in one pass: what is there is taken at once, and given back if something else is not.
         refused: list[Refusal] = []
         standings: list[Standing] = []
+        buckets = self._buckets
         for limit, amount in claims:
             what = limit.what
             if what is _CONCURRENT:
@@ -86,7 +87,9 @@ class MemoryLimits:
                     wait = self._until_period_ends(limit, spending)
                     refused.append(Refusal(limit, wait, never=amount > limit.capacity))
             else:
-                bucket = self._bucket(limit, now)
+                bucket = buckets.get(limit.id)
+                if bucket is None or bucket.capacity != limit.capacity or bucket.rate != limit.rate:
+                    bucket = self._bucket(limit, now)
                 left = bucket.take(amount, limit.forgiven, now)
                 if left is not None:
                     remaining = math.floor(left + limit.forgiven)
@@ -96,7 +99,7 @@ class MemoryLimits:
                     refused.append(Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity))
         if refused:
             self._give_back(claims, refused, now)
-        if len(self._buckets) > self._most:
+        if len(buckets) > self._most:
             # Only now, so that none of this call's own is forgotten while it decides.
             self._forget(now)
         return reduce(_further, refused) if refused else Reservation(claims, standings=standings)
@@ -121,7 +124,8 @@ class MemoryLimits:
         if reservation.settled:
             return
         reservation.settled = True
-        self.leave(reservation, now)
+        if not reservation.left:
+            self.leave(reservation, now)
         for limit, amount in reservation.claims:
             what = limit.what
             if what is _CONCURRENT:

@@ -28,6 +28,9 @@ from proxy.web.keyless import network_of
 
 _log = logging.getLogger("hapax")
 
+# Every call names these, and a name in this file is found sooner than a member of an enumeration.
+_REQUESTS, _TOKENS, _BUDGET = What.REQUESTS, What.TOKENS, What.BUDGET
+
 UpstreamModels = Callable[[str], list[str]]
 """The names by which providers are asked for a public model; empty when nobody serves it."""
 
@@ -88,8 +91,9 @@ class Admission:
         held = exchange.reservation = Held(holder, applying, _costs_unknown(inbound, asked))
         self._running += 1
         if applying.limiting:
-            claims = self._claims(inbound, applying, asked, prompt, most)
-            decided = self._limits.reserve_now(claims, clock.now())
+            now = clock.now()
+            claims = self._claims(inbound, applying, asked, prompt, most, now)
+            decided = self._limits.reserve_now(claims, now)
             if type(decided) is Refusal and self._ended:
                 # What stands in the way may be held by calls that are over.
                 self.settle_all()
@@ -159,20 +163,21 @@ class Admission:
             return
         if tokens is not None and applying.sized and not tokens.estimated:
             self._learned.note(held.holder, exchange.model, tokens.completion)
-        used: dict[What, int] = {What.TOKENS: 0 if tokens is None else tokens.total}
+        total = 0 if tokens is None else tokens.prompt + tokens.completion
+        used: dict[What, int] = {_TOKENS: total}
         if not exchange.attempts and exchange.outcome is not Outcome.REFUSED:
             # Nobody was asked, through no fault of the caller: nothing was used, not even the request (Q6).
-            used[What.REQUESTS] = 0
+            used[_REQUESTS] = 0
         budget = applying.budget
         if budget is not None and budget.unit == "tokens":
-            used[What.BUDGET] = used[What.TOKENS]
+            used[_BUDGET] = total
         elif budget is not None and cost is not None:
             # A price nobody knows is not 0: then what was reserved stays spent (Q12).
-            used[What.BUDGET] = cost
+            used[_BUDGET] = cost
         self._limits.settle(reservation, used, now)
 
     def _claims(
-        self, inbound: Inbound, applying: Applying, asked: Operation, prompt: int, most: int | None
+        self, inbound: Inbound, applying: Applying, asked: Operation, prompt: int, most: int | None, now: float
     ) -> tuple[Claim, ...]:
         """What the call asks of its limits; `ProxyError` when they would never allow it, or nobody knows its price."""
         if not applying.sized:
@@ -194,7 +199,7 @@ class Admission:
             if budget.unit == "tokens":
                 cost = prompt + completion
             else:
-                cost = self._dearest(inbound.exchange.model, prompt, completion)
+                cost = self._dearest(inbound.exchange.model, prompt, completion, now)
         return applying.claims(prompt + completion, cost)
 
     def _tell(self, inbound: Inbound, applying: Applying) -> None:
@@ -226,9 +231,8 @@ class Admission:
             exchange.queued = clock.now() - began
         inbound.answer.extra_lines += b"X-Hapax-Queue-Position: %d\r\n" % ticket.position
 
-    def _dearest(self, model: str, prompt: int, completion: int) -> int:
+    def _dearest(self, model: str, prompt: int, completion: int, now: float) -> int:
         """Micro-USD that so many tokens cost at most, whoever answers for *model*; `ProxyError` without a price."""
-        now = clock.now()
         known = self._costly.get(model)
         if known is None or known[0] <= now:
             if len(self._costly) >= MOST_KEPT:

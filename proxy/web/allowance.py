@@ -23,20 +23,22 @@ def header_lines(standings: Iterable[Standing]) -> bytes:
         if standing.limit.what is _REQUESTED:
             if requests is None or standing.remaining < requests.remaining:
                 requests = standing
-        elif standing.limit.what is What.TOKENS and (tokens is None or standing.remaining < tokens.remaining):
+        elif standing.limit.what is _TOKENS_USED and (tokens is None or standing.remaining < tokens.remaining):
             tokens = standing
     first = requests or tokens
     if first is None:
         return b""
-    general = (first.limit.capacity, max(0, first.remaining), math.ceil(first.reset))
+    capacity, remaining, reset = _numbers(first)
+    general = (capacity, remaining, math.ceil(first.reset), capacity, remaining, reset)
     if requests is not None and tokens is not None:
         # Most keys have both, and every answer carries them: written in one go.
-        return _BOTH % (*general, *_numbers(requests), *_numbers(tokens))
-    return (_GENERAL + (_REQUESTS if first is requests else _TOKENS)) % (*general, *_numbers(first))
+        return _BOTH % (*general, *_numbers(tokens))
+    return (_GENERAL + (_REQUESTS if first is requests else _TOKENS)) % general
 
 
 def _numbers(standing: Standing) -> tuple[int, int, bytes]:
-    return standing.limit.capacity, max(0, standing.remaining), openai_duration(standing.reset)
+    remaining = standing.remaining
+    return standing.limit.capacity, remaining if remaining > 0 else 0, openai_duration(standing.reset)
 
 
 _GENERAL = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
@@ -45,7 +47,7 @@ _REQUESTS = (
 )
 _TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
 _BOTH = _GENERAL + _REQUESTS + _TOKENS
-_REQUESTED = What.REQUESTS
+_REQUESTED, _TOKENS_USED = What.REQUESTS, What.TOKENS
 
 
 def openai_duration(seconds: float) -> bytes:

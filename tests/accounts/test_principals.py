@@ -139,6 +139,16 @@ def test_a_revoked_key_opens_nothing_with_any_of_its_secrets() -> None:
     assert len(principals) == 1
 
 
+def test_keys_that_open_nothing_are_not_remembered() -> None:
+    principals = Principals([file_key("web", "hpx_web_0123456789abcdef")], None)
+    assert principals.find("hpx_web_0123456789abcdef") is not None
+    for number in range(100):
+        assert principals.find(f"hpx_bogus_{number}") is None
+    assert list(principals._hashed) == ["hpx_web_0123456789abcdef"]
+    principals.replace_file_keys([], None)
+    assert principals.find("hpx_web_0123456789abcdef") is None
+
+
 def test_a_key_of_the_file_hides_the_one_of_the_store_with_its_name_or_secret() -> None:
     principals = Principals([file_key("web", "f")], None, has_store=True)
     principals.put([stored("web", "s"), stored("other", "f")])
