@@ -7,24 +7,25 @@ The only file that knows all rooms. It builds and holds; it listens on nothing.
 import os
 import random
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 from prometheus_async.aio import time as timed
 
 from proxy import upstreams, vitals
 from proxy.errors import ProxyError
-from proxy.observe import page
 from proxy.observe.access import AccessLog
 from proxy.observe.collector import Collector
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
+from proxy.observe.page import Pages
 from proxy.observe.push import MetricsPush
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
 from proxy.observe.statsd import Statsd
 from proxy.observe.surroundings import Surroundings
 from proxy.observe.traces import Traces
+from proxy.others import METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
 from proxy.relay.course import Rules
@@ -66,9 +67,13 @@ _SERVICES = ["/v1/chat/completions", "/v1/completions", "/v1/completion", "/v1/e
 class Gateway:
     """Everything between a listening socket and the providers."""
 
-    def __init__(self, settings: Settings, logs: Logs | None = None) -> None:
-        """*logs*: where the lines of exchanges go; None where this process's logging is somebody else's."""
+    def __init__(self, settings: Settings, logs: Logs | None = None, others: Others | None = None) -> None:
+        """
+        *logs*: where the lines of exchanges go; None where this process's logging is somebody else's. *others*: the
+        workers beside this one.
+        """
         self.settings = settings
+        self._others = others or Nobody()
         self._logs = logs
         self.state = State(settings)
         self._rng = random.Random()
@@ -139,7 +144,7 @@ class Gateway:
                 *([self.traces] if self.traces is not None else []),
             ]
         )
-        admin = Admin(trails, records.hand_over, pool, self.checks.facts)
+        self.admin = admin = Admin(trails, records.hand_over, pool, self.checks.facts, self._others)
         keys = KeysAdmin(state.keys, lambda: state.file_keys)
         usage = UsagePages(state.store)
         operator = Access.OPEN
@@ -167,9 +172,9 @@ class Gateway:
             Route("/admin/keys/*", _KEY, keys.one, Access.ADMIN),
             Route("/admin/usage", _GET, usage.everybody, Access.ADMIN),
         ]
-        registry = self.metrics.registry
+        self.pages = Pages(self.metrics.registry, records.hand_over, self._others)
         if settings.metrics.enabled and settings.metrics.prometheus.enabled:
-            pages = MetricsPages(records.hand_over, partial(page.render, registry), partial(page.as_json, registry))
+            pages = MetricsPages(self.pages.text, self.pages.json)
             routes.append(Route("/metrics", _GET, pages.text, operator))
             routes.append(Route("/metrics/json", _GET, pages.json, operator))
         cors = settings.server.cors
@@ -196,6 +201,16 @@ class Gateway:
             each.start()
         if self.traces is not None:
             self.traces.start()
+
+    def answer(self, what: str, of: Any) -> Any:
+        """What this worker says to a question of `others`; None to one it does not know."""
+        if what == METRICS:
+            return self.pages.snapshot()
+        if what == TRAIL:
+            return self.admin.trail(str(of))
+        if what == PROVIDERS:
+            return self.admin.thoughts()
+        return None
 
     def protocols(self) -> GatewayServer:
         """What a listening socket makes its connections with."""
@@ -259,24 +274,17 @@ class Gateway:
         """The operators' own port, not yet open; None where there is none."""
         if not self.settings.metrics.port:
             return None
-        registry, checks = self.metrics.registry, self.checks
-        assert self.records is not None
+        checks, pages = self.checks, self.pages
         assert checks is not None
-        catch_up = self.records.hand_over
 
-        def text(accept: str) -> tuple[bytes, str]:
-            catch_up()
-            return page.render(registry, accept)
-
-        def json(accept: str) -> tuple[bytes, str]:
-            catch_up()
-            return page.as_json(registry), "application/json"
+        async def json(accept: str) -> tuple[bytes, str]:
+            return await pages.json()
 
         async def condition() -> Condition:
             return (await health.condition())[0]
 
-        pages = {"/metrics": text, "/metrics/json": json}
-        return MetricsPort(pages, condition, checks.known.is_set, lambda: health.uptime, self.pool)
+        shown = {"/metrics": pages.text, "/metrics/json": json}
+        return MetricsPort(shown, condition, checks.known.is_set, lambda: health.uptime, self.pool)
 
     def _metrics_out(self) -> list[Statsd | MetricsPush]:
         """Those that send metrics somewhere, not yet started."""

@@ -1,22 +1,24 @@
 """
 The process that serves: event loop, listening socket, signals, and an orderly end.
 
-What is served is built in `app`. One process and one socket here; more workers are a supervisor's business.
+What is served is built in `app`. One process here; several workers are `supervisor`'s business, and each is a `worker`.
 """
 
 import asyncio
 import gc
 import logging
 import signal
-import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from proxy import __version__, tasks
 from proxy.app import Gateway
 from proxy.observe.log import Logs
+from proxy.others import Others
 from proxy.settings import Loaded, Settings, SettingsError
+from proxy.sockets import Sockets, Unservable
 
 _log = logging.getLogger("hapax")
 _audit = logging.getLogger("hapax.audit")
@@ -29,61 +31,56 @@ BACKLOG = 2048
 """Connections the kernel may hold for us; aiohttp's 128 refuses bursts."""
 
 
-class Unservable(Exception):
-    """The gateway must not serve with these settings and keys; the message says why and what to do."""
-
-
 class Listener:
     """A gateway with a listening socket."""
 
-    def __init__(self, settings: Settings, logs: Logs | None = None) -> None:
-        self.gateway = Gateway(settings, logs)
+    def __init__(
+        self,
+        settings: Settings,
+        logs: Logs | None = None,
+        sockets: Sockets | None = None,
+        others: Others | None = None,
+    ) -> None:
+        """*sockets*: those of a supervisor; without them it opens its own. *others*: the workers beside this one."""
+        self.gateway = Gateway(settings, logs, others)
         self.port = 0
         """The port it listens on, once started."""
-        self._settings = settings.server
+        self._settings = settings
+        self._sockets = sockets
         self._server: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
         """Where to reach it."""
-        host = self._settings.host
+        host = self._settings.server.host
         if host in ("0.0.0.0", "::"):
             host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-        scheme = "https" if self._settings.tls else "http"
+        scheme = "https" if self._settings.server.tls else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def start(self) -> None:
         """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
-        listening = _socket(self._settings.host, self._settings.port)
+        sockets = self._sockets or Sockets(self._settings)
         try:
             await self.gateway.start()
             obstacle = self.gateway.state.why_not()
             if obstacle is not None:
                 raise Unservable(obstacle)
-            await self._open_metrics_port()
+            if self.gateway.metrics_port is not None and sockets.metrics is not None:
+                await self.gateway.metrics_port.start(sockets.metrics)
         except BaseException:
-            listening.close()
+            sockets.close()
             raise
         self._protocols = self.gateway.protocols()
-        tls = self._settings.tls
+        tls = self._settings.server.tls
         context = None
         if tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(tls.cert_file, tls.key_file)
+        self.port = sockets.clients.getsockname()[1]
         self._server = await asyncio.get_running_loop().create_server(
-            self._protocols, sock=listening, backlog=BACKLOG, ssl=context
+            self._protocols, sock=sockets.clients, backlog=BACKLOG, ssl=context
         )
-        self.port = listening.getsockname()[1]
-
-    async def _open_metrics_port(self) -> None:
-        metrics, port = self.gateway.settings.metrics, self.gateway.metrics_port
-        if port is None:
-            return
-        try:
-            await port.start(metrics.host, metrics.port)
-        except OSError as error:
-            where = f"{metrics.host}:{metrics.port}"
-            raise Unservable(f"metrics.port: cannot listen on {where}: {error.strerror or error}") from None
 
     async def drain(self, delay: float, timeout: float) -> None:
         """
@@ -126,19 +123,27 @@ class Listener:
             await self._protocols.shutdown(0.1)
         await self.gateway.stop()
 
+    async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
+        """Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close."""
+        draining = tasks.start(self.drain(delay, self._settings.server.shutdown_timeout), "drain")
+        second = tasks.start(insisted, "second signal")
+        await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (draining, second):
+            waiting.cancel()
+        await self.stop()
+
 
 def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
-    """Serve until a signal says otherwise; returns the exit code. *load_again* is called at SIGHUP."""
-    _require_c_parser()
-    _raise_file_limit()
+    """Serve in this process until a signal says otherwise; returns the exit code. *load_again* is called at SIGHUP."""
+    prepare()
     try:
         logs = Logs(loaded.settings.logging)
     except OSError as error:
-        print(f"hapax: logging.dir: {error.strerror or error}; name a directory that can be written.", file=sys.stderr)
+        print(f"hapax: {no_logs(error)}", file=sys.stderr)
         return 2
     logs.take_over()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(loaded, load_again, logs))
     except KeyboardInterrupt:
         return 130
@@ -156,18 +161,14 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
     try:
         await listener.start()
     except OSError as error:
-        print(
-            f"hapax: cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}. "
-            "Choose another with --port, or stop what listens there.",
-            file=sys.stderr,
-        )
+        print(f"hapax: {no_address(settings, error)}", file=sys.stderr)
         await listener.gateway.stop()
         return 1
     except Unservable as obstacle:
         print(f"hapax: {obstacle}.", file=sys.stderr)
         await listener.gateway.stop()
         return 2
-    _calm_the_collector()
+    calm_the_collector()
     print(banner(loaded, listener), flush=True)
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -177,13 +178,7 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
         logs.reopen()
         await _reload(listener, load_again)
     _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
-    delay = settings.server.drain_delay if first is signal.SIGTERM else 0.0
-    draining = tasks.start(listener.drain(delay, settings.server.shutdown_timeout), "drain")
-    second = tasks.start(_second(signals), "second signal")
-    await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
-    for waiting in (draining, second):
-        waiting.cancel()
-    await listener.stop()
+    await listener.end(settings.server.drain_delay if first is signal.SIGTERM else 0.0, _second(signals))
     _log.info("shutdown complete")
     return 0
 
@@ -208,7 +203,7 @@ async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
     _audit.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
 
 
-def _calm_the_collector() -> None:
+def calm_the_collector() -> None:
     """
     Take what start-up made out of the garbage collector's sight and let it look less often. An exchange leaves no
     cycles behind, so it finds little, and walking the whole heap for that cost a fifth of every request.
@@ -252,21 +247,26 @@ def banner(loaded: Loaded, listener: Listener) -> str:
     return "\n".join(lines)
 
 
-def _socket(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
+def no_address(settings: Settings, error: OSError) -> str:
+    """The sentence for an address that cannot be had."""
+    return (
+        f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}. "
+        "Choose another with --port, or stop what listens there."
+    )
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def no_logs(error: OSError) -> str:
+    """The sentence for logs that cannot be opened."""
+    return f"logging.dir: {error.strerror or error}; name a directory that can be written."
+
+
+def prepare() -> None:
+    """What a process needs before it serves."""
+    _require_c_parser()
+    _raise_file_limit()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     if sys.platform == "win32":
         return None
     import uvloop

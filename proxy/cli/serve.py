@@ -42,6 +42,10 @@ def serve(
     show.idle(err, without_effect(loaded.settings))
 
     # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
-    from proxy.server import run
+    if loaded.settings.server.workers > 1:
+        from proxy import supervisor
 
-    raise typer.Exit(run(loaded, load_again))
+        raise typer.Exit(supervisor.run(loaded, load_again))
+    from proxy import server
+
+    raise typer.Exit(server.run(loaded, load_again))

@@ -13,7 +13,7 @@ from typing import Any
 
 from proxy import clock
 from proxy.observe.lines import Form, Json, RecordFormatter, Text
-from proxy.observe.sink import File, Sink, Stream
+from proxy.observe.sink import DirectSink, File, Sink, Stream
 from proxy.settings import Logging
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -22,8 +22,12 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING,
 class Logs:
     """All streams of the log."""
 
-    def __init__(self, settings: Logging) -> None:
-        """Opens what is to be written; `OSError` for a directory or file that cannot be."""
+    def __init__(self, settings: Logging, *, shared: bool = False, threads: bool = True) -> None:
+        """
+        Opens what is to be written; `OSError` for a directory or file that cannot be. *shared*: other processes write
+        there as well. Without *threads* lines are written at once, for a process that forks.
+        """
+        sink_of = Sink if threads else DirectSink
         self.level = LEVELS[settings.level]
         self.form: Form
         if settings.format == "json":
@@ -31,15 +35,15 @@ class Logs:
         else:
             self.form = Text(colours=not settings.dir and getattr(sys, settings.output).isatty())
         self._streams = frozenset(settings.streams)
-        self._sinks: dict[str, Sink] = {}
+        self._sinks: dict[str, Sink | DirectSink] = {}
         if settings.dir:
             folder = Path(settings.dir)
             folder.mkdir(parents=True, exist_ok=True)
             for name in settings.streams:
                 file = File(folder / f"{name}.log", settings.max_bytes, settings.backup_count)
-                self._sinks[name] = Sink(file)
+                self._sinks[name] = sink_of(file)
         else:
-            sink = Sink(Stream(getattr(sys, settings.output).fileno()))
+            sink = sink_of(Stream(getattr(sys, settings.output).fileno(), shared))
             # All go the same way, and nobody wants errors there twice.
             once = self._streams - {"error"} if "application" in self._streams else self._streams
             self._sinks = dict.fromkeys(once, sink)
@@ -91,7 +95,7 @@ class Logs:
         for sink in self._all():
             sink.stop()
 
-    def _all(self) -> Iterable[Sink]:
+    def _all(self) -> Iterable[Sink | DirectSink]:
         return set(self._sinks.values())
 
 

@@ -1,30 +1,60 @@
 """
-The metrics of a registry as they go out: Prometheus's text or OpenMetrics by negotiation, and JSON.
+The metrics of the whole gateway as they go out: Prometheus's text or OpenMetrics by negotiation, and JSON.
 
-It formats families; who may read them and what they hold is decided elsewhere.
+It brings the readers of exchanges up to date, puts the workers' numbers together and formats them; who may read them is
+decided elsewhere.
 """
+
+from collections.abc import Callable
+from typing import cast
 
 import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-
-def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """The page, and its content type, in the format *accept* asks for."""
-    encoder, content_type = choose_encoder(accept)
-    return encoder(registry), content_type
+from proxy.observe.merged import Merged, Snapshot, snapshot
+from proxy.others import METRICS, Nobody, Others
 
 
-def as_json(registry: CollectorRegistry) -> bytes:
-    """Every family as `{name, help, type, values: [{name, labels, value}]}`, in a list."""
-    families = [
-        {
-            "name": family.name,
-            "help": family.documentation,
-            "type": family.type,
-            "values": [{"name": each.name, "labels": each.labels, "value": each.value} for each in family.samples],
-        }
-        for family in registry.collect()
-    ]
-    # A histogram's last bucket is infinite, which JSON cannot say: its bound is a label and its count is not.
-    return orjson.dumps(families)
+class Pages:
+    """Both forms."""
+
+    def __init__(self, registry: CollectorRegistry, catch_up: Callable[[], None], others: Others) -> None:
+        """*registry*: of this process. *catch_up* has every exchange counted that has ended."""
+        self._registry = registry
+        self._catch_up = catch_up
+        self._others = others
+
+    def snapshot(self) -> Snapshot:
+        """The families of this process, for another that puts them together."""
+        self._catch_up()
+        return snapshot(self._registry)
+
+    async def text(self, accept: str) -> tuple[bytes, str]:
+        """The page, and its content type, in the format *accept* asks for."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(await self._whole()), content_type
+
+    async def json(self) -> tuple[bytes, str]:
+        """Every family as `{name, help, type, values: [{name, labels, value}]}`, in a list; and the content type."""
+        whole = await self._whole()
+        families = [
+            {
+                "name": family.name,
+                "help": family.documentation,
+                "type": family.type,
+                "values": [{"name": each.name, "labels": each.labels, "value": each.value} for each in family.samples],
+            }
+            for family in whole.collect()
+        ]
+        # A histogram's last bucket is infinite, which JSON cannot say: its bound is a label and its count is not.
+        return orjson.dumps(families), "application/json"
+
+    async def _whole(self) -> CollectorRegistry:
+        """Of all workers."""
+        self._catch_up()
+        if isinstance(self._others, Nobody):
+            return self._registry
+        mine = snapshot(self._registry)
+        # The encoders want no more of a registry than its families.
+        return cast(CollectorRegistry, Merged([mine, *await self._others.ask(METRICS, mine)]))

@@ -1,14 +1,17 @@
 """
 Where lines go: a stream or a file, written by a thread of its own so that a slow disk or a full pipe holds up no call.
 
-What does not fit into the buffer is dropped and counted. It knows no formats.
+What does not fit into the buffer is dropped and counted. Several processes may write to the same place. It knows no
+formats.
 """
 
+import fcntl
 import os
 import queue
+import select
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proxy import clock
@@ -30,16 +33,23 @@ class File:
         self._max_bytes = max_bytes
         self._backup_count = backup_count
         self._looked_at = clock.now()
+        self._size = 0
         self._open()
 
     def write(self, data: bytes) -> None:
         """Append whole lines."""
         if self._size and self._size + len(data) > self._max_bytes:
-            self._rotate()
+            with _alone_in(self._path.parent):
+                # Another process may have done it while we waited.
+                if self._moved():
+                    self.reopen()
+                else:
+                    self._rotate()
         elif clock.now() > self._looked_at + LOOK and self._moved():
             self.reopen()
         _write_all(self._descriptor, data)
-        self._size += len(data)
+        # Not what we added to it: others may have added as well.
+        self._size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
     def reopen(self) -> None:
         """Go on in the file that has the name now."""
@@ -49,6 +59,10 @@ class File:
     def close(self) -> None:
         """Write no more."""
         os.close(self._descriptor)
+
+    def ready(self) -> bool:
+        """Whether it takes a line without waiting: a file does."""
+        return True
 
     def _open(self) -> None:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -77,12 +91,21 @@ class File:
 class Stream:
     """Standard output or standard error, which somebody else opened."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, shared: bool = False) -> None:
+        """*shared*: other processes write there too, and no line of theirs may come into the middle of one of ours."""
         self._descriptor = descriptor
+        self._shared = shared
 
     def write(self, data: bytes) -> None:
         """Append whole lines; waits while nobody reads."""
-        _write_all(self._descriptor, data)
+        for part in _undivided(data) if self._shared else (data,):
+            _write_all(self._descriptor, part)
+
+    def ready(self) -> bool:
+        """Whether it takes a line without waiting."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
 
     def reopen(self) -> None:
         """It has no name to be found under."""
@@ -139,6 +162,58 @@ class Sink:
                 self._waiting -= len(data)
         with suppress(OSError):
             self._target.close()
+
+
+class DirectSink:
+    """Writes lines at once, for a process without threads and with few lines; what would have to wait is dropped."""
+
+    def __init__(self, target: File | Stream) -> None:
+        self._target = target
+        self.dropped_total = 0
+        """Lines the target did not take."""
+
+    def put(self, data: bytes, lines: int = 1) -> None:
+        """Write *data*, which is so many whole lines."""
+        try:
+            if self._target.ready():
+                self._target.write(data)
+                return
+        except OSError:
+            pass
+        self.dropped_total += lines
+
+    def reopen(self) -> None:
+        """Open the file by its name again."""
+        with suppress(OSError):
+            self._target.reopen()
+
+    def stop(self) -> None:
+        """Close."""
+        with suppress(OSError):
+            self._target.close()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While no other process is so in *folder*."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _undivided(data: bytes) -> Iterator[bytes]:
+    """
+    *data* in parts of whole lines that a pipe takes as a whole or not yet (pipe(7)); a longer line is one by itself.
+    """
+    start = 0
+    while len(data) - start > select.PIPE_BUF:
+        end = data.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end
+    yield data[start:]
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

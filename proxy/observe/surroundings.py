@@ -155,6 +155,9 @@ class Surroundings(Collector):
 
     def _of_the_process(self) -> Iterator[Metric]:
         yield gauge("hapax_build_info", "1, with the version that runs.", ("version",), [((__version__,), 1)])
+        yield GaugeMetricFamily("hapax_workers", "Processes that serve.", value=1)
+        # Counted by the supervisor, who adds his number.
+        yield CounterMetricFamily("hapax_worker_restarts", "Workers that died and were replaced.", value=0)
         yield GaugeMetricFamily("hapax_uptime_seconds", "Since the start.", value=clock.now() - self._started)
         yield GaugeMetricFamily("hapax_memory_limit_bytes", "health.memory_limit.", value=self._memory_limit)
         yield GaugeMetricFamily("hapax_event_loop_lag_seconds", "Lateness now.", value=self._lag.last)

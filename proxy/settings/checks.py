@@ -36,6 +36,7 @@ def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> It
     yield from _client_keys(settings)
     yield from _open_door(settings)
     yield from _unshared_limits(settings)
+    yield from _unshared_queue(settings)
     yield from _certificates(settings)
 
 
@@ -190,6 +191,15 @@ def _unshared_limits(settings: Settings) -> Iterator[Problem]:
             "state.url",
             f"is memory:// while server.workers is {settings.server.workers}, and {limited[0]} cannot be kept by each "
             'worker alone; write `state: {url: "redis://127.0.0.1:6379/0"}`, or `workers: 1`',
+        )
+
+
+def _unshared_queue(settings: Settings) -> Iterator[Problem]:
+    """A file that several queues would write over each other."""
+    if settings.server.workers > 1 and settings.queue.enabled and settings.queue.state_path:
+        yield Problem(
+            "queue.state_path",
+            f"remembers the queue of one process, and server.workers is {settings.server.workers}; leave it out",
         )
 
 

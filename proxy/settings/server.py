@@ -116,7 +116,10 @@ class Server(Section):
 
     host: Text = Field("127.0.0.1", description="Address to listen on; anything but loopback needs auth.keys.")
     port: Port = Field(8080, description="TCP port; 0 lets the system choose.")
-    workers: int = Field(1, ge=1, le=1024, description="Worker processes.")
+    workers: int = Field(
+        1, ge=1, le=1024, description="Worker processes; more than one are watched, and replaced when they die."
+    )
+    worker_timeout: Duration = duration("15s", "A worker whose event loop stands still for this long is replaced.")
     read_timeout: Duration = duration("30s", "A request's head and body must have arrived within this.")
     write_timeout: Duration = duration(
         "45s", "A client that accepts no byte for this long is dropped; never a limit on a stream's length."

@@ -4,6 +4,7 @@ What an operator may ask about single calls and providers: the decision trail of
 Facts at hand only; nothing here changes anything yet.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from proxy import clock
 from proxy.errors import ProxyError
 from proxy.exchange import AttemptRecord, Exchange
+from proxy.others import PROVIDERS, TRAIL, Others
 from proxy.providers.pool import Pool
 from proxy.web.inbound import Inbound
 
@@ -50,40 +52,60 @@ class Admin:
         catch_up: Callable[[], None],
         pool: Pool,
         facts: Callable[[], dict[str, dict[str, Any]]],
+        others: Others,
     ) -> None:
-        """*catch_up* brings *trails* up to date; *facts* tells what the probes found, per provider."""
+        """
+        *catch_up* brings *trails* up to date; *facts* tells what the probes found, per provider; *others* know of what
+        they did themselves.
+        """
         self._trails = trails
         self._catch_up = catch_up
         self._pool = pool
         self._facts = facts
+        self._others = others
 
     async def request(self, inbound: Inbound) -> None:
         """The decision trail of one request: who was passed over and why, who was tried and what came of it."""
-        self._catch_up()
-        exchange = self._trails.find(inbound.location.path.removeprefix("/admin/requests/"))
-        if exchange is None:
+        request_id = inbound.location.path.removeprefix("/admin/requests/")
+        trail = self.trail(request_id)
+        if trail is None:
+            trail = next(filter(None, await self._others.ask(TRAIL, request_id)), None)
+        if trail is None:
             raise ProxyError("unknown_url", "No such request is remembered; only the last ones are, in memory.")
-        inbound.send_json(
-            {
-                "request_id": exchange.id,
-                "route": exchange.route,
-                "principal": exchange.principal,
-                "model": exchange.model,
-                "answered_model": exchange.answered_model,
-                "stream": exchange.stream,
-                "status": exchange.status,
-                "outcome": exchange.outcome.value,
-                "error_code": exchange.error_code,
-                "duration_ms": _ms(exchange.duration),
-                "hedged": exchange.hedged,
-                "resumed": exchange.resumed,
-                "skipped": exchange.skipped,
-                "attempts": [_attempt(attempt, exchange.started) for attempt in exchange.attempts],
-            }
-        )
+        inbound.send_json(trail)
+
+    def trail(self, request_id: str) -> dict[str, Any] | None:
+        """The same as plain JSON; None for a request this worker does not remember."""
+        self._catch_up()
+        exchange = self._trails.find(request_id)
+        if exchange is None:
+            return None
+        return {
+            "request_id": exchange.id,
+            "route": exchange.route,
+            "principal": exchange.principal,
+            "model": exchange.model,
+            "answered_model": exchange.answered_model,
+            "stream": exchange.stream,
+            "status": exchange.status,
+            "outcome": exchange.outcome.value,
+            "error_code": exchange.error_code,
+            "duration_ms": _ms(exchange.duration),
+            "hedged": exchange.hedged,
+            "resumed": exchange.resumed,
+            "skipped": exchange.skipped,
+            "attempts": [_attempt(attempt, exchange.started) for attempt in exchange.attempts],
+        }
 
     async def providers(self, inbound: Inbound) -> None:
-        """Every provider and target, and what is thought of it now."""
+        """Every provider and target, and what is thought of it now; by each worker where there are several."""
+        mine = self.thoughts()
+        theirs = await self._others.ask(PROVIDERS)
+        workers = {"workers": [mine, *filter(None, theirs)]} if theirs else {}
+        inbound.send_json({"providers": mine["providers"], **workers})
+
+    def thoughts(self) -> dict[str, Any]:
+        """The same as plain JSON, with the pid of who thinks so."""
         now = clock.now()
         facts = self._facts()
         for provider in self._pool.providers:
@@ -101,7 +123,7 @@ class Admin:
                 for target in self._pool.all_targets
                 if target.provider is provider
             }
-        inbound.send_json({"providers": facts})
+        return {"pid": os.getpid(), "providers": facts}
 
 
 def _attempt(attempt: AttemptRecord, started: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ status is a plain string here.
 
 import os
 import resource
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
@@ -16,7 +17,7 @@ from proxy import __version__, clock
 from proxy.providers.pool import Pool
 from proxy.web.checkup import Condition, resident_bytes
 
-Page = Callable[[str], tuple[bytes, str]]
+Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Makes a page for an Accept header; says its content type."""
 
 
@@ -41,12 +42,12 @@ class MetricsPort:
         self.port = 0
         """The port it listens on, once started."""
 
-    async def start(self, host: str, port: int) -> None:
-        """Begin to serve; `OSError` when the address cannot be had."""
+    async def start(self, listening: socket.socket) -> None:
+        """Begin to serve on a socket that is bound."""
         # Nothing here may outlast its client.
         self._runner = web.ServerRunner(web.Server(self._answer, handler_cancellation=True, access_log=None))
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        await web.SockSite(self._runner, listening).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -60,7 +61,7 @@ class MetricsPort:
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
         page = self._pages.get(path)
         if page is not None:
-            body, content_type = page(request.headers.get("Accept", ""))
+            body, content_type = await page(request.headers.get("Accept", ""))
             return web.Response(body=body, headers={"Content-Type": content_type})
         if path == "/health":
             return await self._health()

@@ -27,6 +27,8 @@ class Records:
         self._observers = observers
         self._ended: list[Exchange] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.handed_over_total = 0
+        """Exchanges that every observer has been told of."""
 
     def add(self, exchange: Exchange) -> None:
         """One exchange has ended and was settled."""
@@ -45,6 +47,7 @@ class Records:
         ended, self._ended = self._ended, []
         if not ended:
             return
+        self.handed_over_total += len(ended)
         for observer in self._observers:
             try:
                 observer.ended(ended)

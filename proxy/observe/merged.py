@@ -1,0 +1,94 @@
+"""
+The metrics of several workers as one page: what was counted is added up, what is measured is put together by its kind.
+
+It works on families as they are exposed and knows no worker; who asks whom is `supervisor`'s.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+
+Snapshot = list[list[Any]]
+"""Families as plain JSON: name, help, type and the samples, each a name, labels and a value."""
+
+_COUNTED = ("counter", "histogram")
+
+RULES: dict[str, Callable[[float, float], float]] = {
+    # What any worker finds amiss is amiss.
+    "hapax_provider_healthy": min,
+    "hapax_healthy_providers": min,
+    "hapax_state_available": min,
+    "hapax_store_available": min,
+    "circuit_breaker_state": max,
+    "hapax_provider_keys_parked": max,
+    "hapax_event_loop_lag_seconds": max,
+    "hapax_event_loop_lag_max_seconds": max,
+    "hapax_ledger_flush_seconds": max,
+    # What all of them know alike.
+    "hapax_build_info": max,
+    "hapax_keys": max,
+    "hapax_memory_limit_bytes": max,
+    "hapax_uptime_seconds": max,
+    "llm_router_models_loaded": max,
+    "process_max_fds": min,
+    "llm_router_process_max_fds": min,
+    "process_start_time_seconds": min,
+    "llm_router_process_start_time_seconds": min,
+}
+"""How two workers' values of a gauge become one; all other gauges are added up."""
+
+
+def snapshot(registry: CollectorRegistry) -> Snapshot:
+    """What *registry* shows now."""
+    return [
+        [
+            family.name,
+            family.documentation,
+            family.type,
+            [[each.name, each.labels, each.value] for each in family.samples],
+        ]
+        for family in registry.collect()
+    ]
+
+
+class Merged:
+    """Snapshots of several workers put together; shows itself like a registry."""
+
+    def __init__(self, snapshots: Iterable[Snapshot] = ()) -> None:
+        self._families: dict[str, tuple[str, str, dict[tuple[Any, ...], float]]] = {}
+        for each in snapshots:
+            self.add(each)
+
+    def add(self, told: Snapshot, *, gone: bool = False) -> None:
+        """Take in what a worker told. One that is *gone* has counted, and measures nothing any more."""
+        for name, help, kind, samples in told:
+            counted = kind in _COUNTED
+            if gone and not counted:
+                continue
+            _, _, values = self._families.setdefault(name, (help, kind, {}))
+            together = _plus if counted else RULES.get(name, _plus)
+            for sample, labels, value in samples:
+                key = (sample, *labels.items())
+                known = values.get(key)
+                values[key] = value if known is None else together(known, value)
+
+    def snapshot(self) -> Snapshot:
+        """All of it, as a worker would tell it."""
+        return [
+            [name, help, kind, [[key[0], dict(key[1:]), value] for key, value in values.items()]]
+            for name, (help, kind, values) in self._families.items()
+        ]
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        for name, (help, kind, values) in self._families.items():
+            family = Metric(name, help, kind)
+            for key, value in values.items():
+                family.add_sample(key[0], dict(key[1:]), value)
+            yield family
+
+
+def _plus(one: float, other: float) -> float:
+    return one + other

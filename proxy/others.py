@@ -1,0 +1,33 @@
+"""
+The workers that serve beside this one, as far as a page about the whole gateway needs them.
+
+How they are reached is `worker`'s; a gateway of one process asks nobody.
+"""
+
+from typing import Any, Protocol
+
+
+class Others(Protocol):
+    """Whoever serves the same settings in another process."""
+
+    async def ask(self, what: str, of: Any = None) -> list[Any]:
+        """
+        What they answer to the question *what* about *of*, both plain JSON, in no order. One that does not answer in
+        time is left out, but for `METRICS`, where the last it told stands in.
+        """
+
+
+class Nobody:
+    """There are no others."""
+
+    async def ask(self, what: str, of: Any = None) -> list[Any]:
+        """Nothing."""
+        return []
+
+
+METRICS = "metrics"
+"""Question: the families as `observe.merged.snapshot` has them; *of* is the asker's own."""
+TRAIL = "trail"
+"""Question: the decision trail of the request with the id *of*, or null."""
+PROVIDERS = "providers"
+"""Question: what is thought of every provider, with the pid of who thinks so."""

@@ -1,0 +1,293 @@
+"""
+Several workers behind one port: they die, stand still and are replaced, and clients see no more of it than their own
+cut connection (reliability.md C6, C7, V5, F74-F76).
+
+Real processes, real signals. Callers open a connection for each call, so that every worker gets some.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxy import tasks
+from proxy.simulator import Simulator
+from tests.rigs.hapax import Hapax, hapax
+
+from .loop import until
+from .wire import Response, Wire, ask, chat, connect, get, target
+
+BACK_WITHIN = 2.0
+"""Seconds in which a worker that died has been replaced (reliability.md C7)."""
+KEY, ADMIN = "hapax-client-4b1e9d7730aa65c2", "hapax-admin-9f2b6c1de04a7788"
+KEYED = f"Authorization: Bearer {KEY}\r\n"
+WHOLE = b"data: [DONE]\n\n\r\n0\r\n\r\n"
+ANSWERED = 'hapax_http_requests_total{endpoint="/v1/chat/completions",status="200"}'
+
+
+def settings(simulator: Simulator, **server: Any) -> dict[str, Any]:
+    return {
+        "server": {"workers": 2, "drain_delay": "0s", **server},
+        "providers": {"sim": target(simulator)},
+        "auth": {"admin_key": ADMIN, "keys": [{"name": "me", "key": KEY}]},
+        "store": {"url": ""},
+    }
+
+
+def workers(process: Hapax) -> list[int]:
+    """The pids of the workers there are, oldest first."""
+    pid = process.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def page(port: int, path: str) -> Response:
+    """A page for operators, on a connection of its own."""
+    return await ask(port, get(path, head=f"Authorization: Bearer {ADMIN}\r\n"))
+
+
+async def counted(port: int, name: str = ANSWERED) -> float:
+    """A series of the metrics; 0 while it does not exist."""
+    found = re.search(rf"^{re.escape(name)} (\S+)$", (await page(port, "/metrics")).body.decode(), re.M)
+    return float(found[1]) if found else 0.0
+
+
+@asynccontextmanager
+async def stream_of(process: Hapax, pid: int) -> AsyncIterator[Wire]:
+    """A stream of a second that the worker *pid* serves and that has begun."""
+    async with AsyncExitStack() as stack:
+        for _ in range(200):
+            wire = await stack.enter_async_context(connect(process.port))
+            wire.send(get("/debug", head=f"Authorization: Bearer {ADMIN}\r\n"))
+            if (await wire.response("GET")).json["environment"]["pid"] == pid:
+                wire.send(chat("sim-1:tokens=40,pace=25ms", stream=True, head=KEYED))
+                await wire.until(b"content")
+                yield wire
+                return
+        raise AssertionError(f"worker {pid} got none of 200 connections")
+
+
+class Callers:
+    """Clients that ask again and again; nothing but a whole answer will do."""
+
+    def __init__(self, port: int) -> None:
+        self.answered = 0
+        self._ended = False
+        self._port = port
+        self._tasks = [tasks.start(self._ask(), "caller") for _ in range(4)]
+
+    async def some(self) -> None:
+        """Wait until twenty more have been answered, or one has not."""
+        wanted = self.answered + 20
+        await until(lambda: self.answered >= wanted or any(each.done() for each in self._tasks))
+
+    async def stop(self) -> None:
+        """Ask no more. What went wrong for one of them is raised here."""
+        self._ended = True
+        await asyncio.gather(*self._tasks)
+
+    async def _ask(self) -> None:
+        while not self._ended:
+            assert (await ask(self._port, chat(head=KEYED))).status == 200
+            self.answered += 1
+
+
+def lines(errors: bytes) -> list[dict[str, Any]]:
+    """What the log says, which is JSON and nothing else."""
+    return [json.loads(line) for line in errors.splitlines()]
+
+
+async def ended(process: Hapax) -> list[dict[str, Any]]:
+    """Stop it; it must end well. What its log says."""
+    process.signal(signal.SIGTERM)
+    code, errors = await process.ended()
+    assert code == 0, errors
+    return lines(errors)
+
+
+async def test_two_workers_are_one_gateway_to_those_who_ask_about_it(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        port, pids = process.port, set(workers(process))
+        assert len(pids) == 2
+        served = await asyncio.gather(*(page(port, "/debug") for _ in range(50)))
+        assert {each.json["environment"]["pid"] for each in served} == pids
+        answers = [await ask(port, chat(head=KEYED)) for _ in range(10)]
+        for _ in range(10):
+            # On a new connection each: every page is of both, whoever makes it.
+            assert await counted(port) == 10
+            assert await counted(port, "hapax_workers") == 2
+            shown = {each["name"]: each["values"] for each in (await page(port, "/metrics/json")).json}
+            assert shown["hapax_workers"] == [{"name": "hapax_workers", "labels": {}, "value": 2.0}]
+            trail = await page(port, f"/admin/requests/{answers[0].header('x-request-id')}")
+            assert (trail.status, trail.json["attempts"][0]["target"]) == (200, "sim/sim-fast")
+        assert (await page(port, "/admin/requests/unknown")).status == 404
+        about = (await page(port, "/admin/providers")).json
+        assert {each["pid"] for each in about["workers"]} == pids
+        assert about["providers"]["sim"]["healthy"] is True
+        assert await ended(process) == []
+
+
+async def test_of_a_worker_that_is_killed_only_its_own_connections_break(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        port = process.port
+        doomed, spared = workers(process)
+        async with stream_of(process, spared) as whole, stream_of(process, doomed) as cut:
+            before = await counted(port)
+            died = time.monotonic()
+            os.kill(doomed, signal.SIGKILL)
+            rest, _ = await cut.to_end()
+            assert not rest.endswith(b"0\r\n\r\n")
+            # Connections in its hands are gone; from now on nobody is refused and nothing breaks.
+            callers = Callers(port)
+            await until(lambda: len(workers(process)) == 2 and doomed not in workers(process))
+            await callers.some()
+            back = time.monotonic() - died
+            assert (await whole.until(WHOLE)).endswith(WHOLE)
+            await callers.stop()
+            assert before <= await counted(port) >= callers.answered
+        assert await counted(port, "hapax_worker_restarts_total") == 1
+        (line,) = await ended(process)
+    print(f"\nkilled and replaced within {back:.3f} s")
+    assert back < BACK_WITHIN
+    assert line["message"] == "a worker died and is replaced"
+    assert (line["worker_pid"], line["how"], line["deaths_in_a_row"]) == (doomed, "signal SIGKILL", 1)
+
+
+async def test_a_worker_that_stands_still_is_replaced_and_the_others_go_on(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    async with hapax(tmp_path, settings(simulator, worker_timeout="1s")) as process:
+        stuck = workers(process)[0]
+        os.kill(stuck, signal.SIGSTOP)
+        callers = Callers(process.port)
+        await until(lambda: len(workers(process)) == 2 and stuck not in workers(process))
+        await callers.some()
+        await callers.stop()
+        said = [line["message"] for line in await ended(process)]
+    assert said == ["a worker stands still and is killed", "a worker died and is replaced"]
+
+
+async def test_a_crash_tells_where_it_was(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        crashed = workers(process)[0]
+        os.kill(crashed, signal.SIGSEGV)
+        await until(lambda: len(workers(process)) == 2 and crashed not in workers(process))
+        (line,) = await ended(process)
+    assert line["how"] == "signal SIGSEGV"
+    assert "worker.py" in line["stack"]
+
+
+async def test_a_worker_that_gets_sigterm_is_relieved_and_ends_its_streams(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        old = workers(process)
+        callers = Callers(process.port)
+        async with stream_of(process, old[1]) as stream:
+            os.kill(old[1], signal.SIGTERM)
+            assert (await stream.until(WHOLE)).endswith(WHOLE)
+        await until(
+            lambda: len(workers(process)) == 2 and workers(process)[0] == old[0] and old[1] not in workers(process)
+        )
+        await callers.stop()
+        assert await ended(process) == []
+
+
+async def test_a_reload_rolls_the_workers_without_a_refused_or_broken_call(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    before = settings(simulator)
+    async with hapax(tmp_path, before) as process:
+        port, old = process.port, workers(process)
+        file = tmp_path / "hapax.yaml"
+        written = yaml.safe_load(file.read_text())
+        callers = Callers(port)
+        await callers.some()
+
+        file.write_text(yaml.safe_dump({**written, "providers": {"sim": {"type": "nonsense"}}}))
+        process.signal(signal.SIGHUP)
+        await callers.some()
+        assert workers(process) == old
+
+        second = {"name": "second", "key": "hapax-client-77aa01b2c3d4e5f6"}
+        after = {**written, "auth": {**written["auth"], "keys": [*written["auth"]["keys"], second]}}
+        file.write_text(yaml.safe_dump({**after, "server": {**after["server"], "workers": 3, "port": 1}}))
+        async with stream_of(process, old[0]) as stream:
+            process.signal(signal.SIGHUP)
+            assert (await stream.until(WHOLE)).endswith(WHOLE)
+        await until(lambda: len(workers(process)) == 3 and not set(old) & set(workers(process)))
+        await callers.stop()
+        for _ in range(10):
+            assert (await ask(port, chat(head=f"X-API-Key: {second['key']}\r\n"))).status == 200
+        # Those who left took nothing of what they had counted along.
+        assert await counted(port) == callers.answered + 11
+        assert await counted(port, "hapax_worker_restarts_total") == 0
+        said = await ended(process)
+    assert [line["message"] for line in said] == ["reload refused, the old configuration stays"]
+
+
+async def test_a_new_configuration_that_no_worker_can_serve_changes_nothing(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        old = workers(process)
+        file = tmp_path / "hapax.yaml"
+        written = yaml.safe_load(file.read_text())
+        (tmp_path / "prices.yaml").write_text("no: prices")
+        file.write_text(yaml.safe_dump({**written, "store": {"url": "", "prices": "prices.yaml"}}))
+        process.signal(signal.SIGHUP)
+        for _ in range(20):
+            assert (await ask(process.port, chat(head=KEYED))).status == 200
+        await until(lambda: workers(process) == old)
+        said = [line["message"] for line in await ended(process)]
+    assert said == ["a worker could not be started", "reload given up, the old configuration stays"]
+
+
+async def test_a_term_signal_lets_the_streams_of_all_workers_end(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        first, second = workers(process)
+        async with stream_of(process, first) as one, stream_of(process, second) as other:
+            process.signal(signal.SIGTERM)
+            for stream in (one, other):
+                assert (await stream.until(WHOLE)).endswith(WHOLE)
+        code, errors = await process.ended()
+        assert (code, lines(errors)) == (0, [])
+        assert not is_open(process.port)
+
+
+async def test_a_second_signal_ends_all_of_it_at_once(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process, connect(process.port) as wire:
+        wire.send(chat("sim-1:forever,pace=10ms", stream=True, head=KEYED))
+        await wire.until(b"content")
+        process.signal(signal.SIGINT)
+        await until(lambda: not is_open(process.port))
+        process.signal(signal.SIGINT)
+        rest, _ = await wire.to_end()
+        assert not rest.endswith(b"0\r\n\r\n")
+        assert (await process.ended())[0] == 0
+
+
+async def test_workers_whose_supervisor_is_killed_end_their_streams_and_free_the_port(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        orphans = workers(process)
+        async with stream_of(process, orphans[0]) as stream:
+            process.signal(signal.SIGKILL)
+            await until(lambda: not is_open(process.port))
+            assert (await stream.until(WHOLE)).endswith(WHOLE)
+        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans))
+
+
+def is_open(port: int) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
