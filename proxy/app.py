@@ -6,6 +6,7 @@ The only file that knows all rooms. It builds and holds; it listens on nothing.
 
 import os
 import random
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,7 @@ class Gateway:
         """
         self.settings = settings
         self._others = others or Nobody()
+        self._instance = str(uuid.uuid4())
         self._logs = logs
         self.state = State(settings)
         self._rng = random.Random()
@@ -268,7 +270,7 @@ class Gateway:
             return None
         headers = {name: value.get_secret_value() for name, value in tracing.headers.items()}
         collector = Collector(tracing.otlp_endpoint, "/v1/traces", headers, "spans")
-        return Traces(collector, lambda: self.settings.providers)
+        return Traces(collector, lambda: self.settings.providers, self._instance)
 
     def _metrics_port(self, health: Health) -> MetricsPort | None:
         """The operators' own port, not yet open; None where there is none."""
@@ -294,11 +296,12 @@ class Gateway:
         out: list[Statsd | MetricsPush] = []
         if settings.enabled and settings.statsd.address:
             statsd = settings.statsd
-            out.append(Statsd(registry, catch_up, statsd.address, statsd.prefix, statsd.interval))
+            worker = self._others.asker
+            out.append(Statsd(registry, catch_up, statsd.address, statsd.prefix, statsd.interval, worker))
         if settings.enabled and settings.otlp.endpoint:
             headers = {name: value.get_secret_value() for name, value in settings.otlp.headers.items()}
             collector = Collector(settings.otlp.endpoint, "/v1/metrics", headers, "metrics")
-            out.append(MetricsPush(registry, catch_up, collector, settings.otlp.interval))
+            out.append(MetricsPush(registry, catch_up, collector, settings.otlp.interval, self._instance))
         return out
 
     async def _probe(self, name: str) -> list[dict[str, object]] | None:

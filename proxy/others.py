@@ -10,6 +10,9 @@ from typing import Any, Protocol
 class Others(Protocol):
     """Whoever serves the same settings in another process."""
 
+    asker: str
+    """The name of this one among them, empty where there is but one."""
+
     async def ask(self, what: str, of: Any = None) -> list[Any]:
         """
         What they answer to the question *what* about *of*, both plain JSON, in no order. One that does not answer in
@@ -19,6 +22,8 @@ class Others(Protocol):
 
 class Nobody:
     """There are no others."""
+
+    asker = ""
 
     async def ask(self, what: str, of: Any = None) -> list[Any]:
         """Nothing."""

@@ -54,6 +54,7 @@ class _Worker:
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self.asker = str(place.slot)
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._asked: dict[int, asyncio.Future[list[Any]]] = {}
         self._numbers = count()

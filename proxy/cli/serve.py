@@ -43,9 +43,7 @@ def serve(
 
     # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
     if loaded.settings.server.workers > 1:
-        from proxy import supervisor
-
-        raise typer.Exit(supervisor.run(loaded, load_again))
-    from proxy import server
-
-    raise typer.Exit(server.run(loaded, load_again))
+        from proxy.supervisor import run
+    else:
+        from proxy.server import run
+    raise typer.Exit(run(loaded, load_again))

@@ -21,9 +21,17 @@ class MetricsPush:
     """Posts a registry."""
 
     def __init__(
-        self, registry: CollectorRegistry, catch_up: Callable[[], None], collector: Collector, interval: float
+        self,
+        registry: CollectorRegistry,
+        catch_up: Callable[[], None],
+        collector: Collector,
+        interval: float,
+        instance: str,
     ) -> None:
-        """*interval* in seconds; `ImportError` without the package that holds the messages."""
+        """
+        *interval* in seconds; *instance* names this process among its like. `ImportError` without the package that
+        holds the messages.
+        """
         from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
         from opentelemetry.proto.metrics.v1 import metrics_pb2
 
@@ -33,6 +41,7 @@ class MetricsPush:
         self._catch_up = catch_up
         self._collector = collector
         self._interval = interval
+        self._instance = instance
         self._started = time.time_ns()
         self._task: asyncio.Task[None] | None = None
 
@@ -61,6 +70,8 @@ class MetricsPush:
         resource = request.resource_metrics.add()
         _attribute(resource.resource.attributes, "service.name", "hapax")
         _attribute(resource.resource.attributes, "service.version", __version__)
+        # Each worker posts what it has counted itself.
+        _attribute(resource.resource.attributes, "service.instance.id", self._instance)
         scope = resource.scope_metrics.add()
         scope.scope.name = "hapax"
         for family in self._registry.collect():

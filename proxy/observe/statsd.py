@@ -26,15 +26,25 @@ class Statsd:
     """Sends a registry's samples now and then."""
 
     def __init__(
-        self, registry: CollectorRegistry, catch_up: Callable[[], None], address: str, prefix: str, interval: float
+        self,
+        registry: CollectorRegistry,
+        catch_up: Callable[[], None],
+        address: str,
+        prefix: str,
+        interval: float,
+        worker: str,
     ) -> None:
-        """*address*: `host:port`; *interval* in seconds. *catch_up* brings what is counted up to date."""
+        """
+        *address*: `host:port`; *interval* in seconds. *catch_up* brings what is counted up to date. *worker*: which of
+        several this is, empty for the only one: what they add is one counter, what they measure stays apart.
+        """
         self._registry = registry
         self._catch_up = catch_up
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._prefix = prefix
         self._interval = interval
+        self._worker = worker
         self._before: dict[tuple[str, str], float] = {}
         self._task: asyncio.Task[None] | None = None
         self._available = True
@@ -79,6 +89,8 @@ class Statsd:
                 tags = ",".join(f"{name}:{_UNSAFE.sub('_', value)}" for name, value in sorted(sample.labels.items()))
                 added = family.type in ("counter", "histogram")
                 value = sample.value
+                if self._worker and not added:
+                    tags += f"{',' if tags else ''}worker:{self._worker}"
                 if added:
                     key = (sample.name, tags)
                     value -= self._before.get(key, 0.0)

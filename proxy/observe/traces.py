@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 import time
-import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -50,14 +49,15 @@ class Traces:
         self,
         collector: Collector,
         providers: "Callable[[], Mapping[str, Provider]]",
+        instance: str,
         *,
         interval: float = INTERVAL,
         capacity: int = CAPACITY,
         pause: float = PAUSE,
     ) -> None:
         """
-        *interval* and *pause* in seconds, *capacity* in exchanges. `ValueError` where the protocol's messages are not
-        installed.
+        *instance* names this process among its like. *interval* and *pause* in seconds, *capacity* in exchanges.
+        `ValueError` where the protocol's messages are not installed.
         """
         try:
             from proxy.observe import spans
@@ -72,7 +72,7 @@ class Traces:
         self._interval = interval
         self._capacity = capacity
         self._pause = pause
-        self._instance = str(uuid.uuid4())
+        self._instance = instance
         # The mutable state: what waits, what is being posted, and who is to be woken.
         self._waiting: deque[Exchange] = deque()
         self._spans_waiting = 0

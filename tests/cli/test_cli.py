@@ -42,15 +42,16 @@ def hapax():
 def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """A server and a simulator that only note what they were started with."""
     calls: list[object] = []
-    server, simulator = types.ModuleType("proxy.server"), types.ModuleType("proxy.simulator")
+    names = ("proxy.server", "proxy.supervisor", "proxy.simulator")
 
     def run(*arguments: object) -> int:
         calls.append(arguments[0] if len(arguments) == 1 else arguments)
         return 0
 
-    server.run = simulator.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "proxy.server", server)
-    monkeypatch.setitem(sys.modules, "proxy.simulator", simulator)
+    for name in names:
+        module = types.ModuleType(name)
+        module.run = run  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
     return calls
 
 
@@ -94,10 +95,10 @@ def test_a_terminal_gets_a_table(hapax, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_check_lists_what_has_no_effect_and_warns(hapax) -> None:
-    Path("hapax.yaml").write_text("server: {workers: 4}\nproviders: {openai: {api_key: changeme}}\n")
+    Path("hapax.yaml").write_text("cache: {enabled: true}\nproviders: {openai: {api_key: changeme}}\n")
     result = hapax("check")
     assert result.exit_code == 0
-    assert "Accepted, no effect in this release: server.workers\n" in result.stdout
+    assert "Accepted, no effect in this release: cache\n" in result.stdout
     assert "Warning: providers.openai.api_key: looks like a placeholder" in result.stderr
 
 
@@ -109,7 +110,7 @@ def test_a_missing_file_is_said_in_one_sentence(hapax) -> None:
 
 def test_serve_starts_the_server_with_the_loaded_settings(hapax, started) -> None:
     Path("hapax.yaml").write_text(
-        "server: {port: 1, workers: 1}\nauth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5}]}\n"
+        "server: {port: 1, workers: 1}\ncache: {enabled: true}\nauth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5}]}\n"
     )
     result = hapax("serve", "--host", "0.0.0.0", "--port", "2", "--workers", "3")
     assert result.exit_code == 0, result.output
@@ -119,7 +120,7 @@ def test_serve_starts_the_server_with_the_loaded_settings(hapax, started) -> Non
     server = loaded.settings.server
     assert (server.host, server.port, server.workers) == ("0.0.0.0", 2, 3)
     assert loaded.source == "hapax.yaml and the embedded simulator"
-    assert "no effect in this release: server.workers" in result.stderr
+    assert "no effect in this release: cache" in result.stderr
 
 
 def test_serve_hands_on_the_servers_exit_code(hapax, started, monkeypatch: pytest.MonkeyPatch) -> None:

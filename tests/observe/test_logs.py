@@ -1,6 +1,7 @@
 """Where lines go and what stands on them: every ending once, files that rotate, readers that stall, nothing secret."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.observe.log import Logs
 from proxy.observe.redaction import without_pii, without_secrets
-from proxy.observe.sink import CAPACITY, File, Sink, Stream
+from proxy.observe.sink import CAPACITY, DirectSink, File, Sink, Stream
 from proxy.settings import Logging
 from proxy.simulator import Simulator
 from tests.rigs.hapax import hapax
@@ -163,6 +164,51 @@ def test_a_file_is_rotated_at_its_size_and_the_oldest_goes(tmp_path: Path) -> No
     kept = {each.name: each.read_bytes()[:1] for each in tmp_path.iterdir()}
     assert kept == {"access.log": b"6", "access.log.1": b"4", "access.log.2": b"2"}
     assert (tmp_path / "access.log").stat().st_mode & 0o777 == 0o640
+
+
+def test_two_processes_rotate_one_file_without_losing_a_line(tmp_path: Path) -> None:
+    ours, theirs = (File(tmp_path / "access.log", max_bytes=1000, backup_count=100) for _ in range(2))
+    for number in range(400):
+        (ours, theirs)[number % 2].write(b"%04d" % number * 10 + b"\n")
+    for file in (ours, theirs):
+        file.close()
+    kept = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    assert sorted(kept.splitlines()) == [b"%04d" % number * 10 for number in range(400)]
+    sizes = [each.stat().st_size for each in tmp_path.iterdir()]
+    # The last may have been begun by the other one in the second before it looks.
+    assert max(sizes) <= 1000 + 41
+
+
+def test_lines_of_several_processes_are_not_mixed_in_a_pipe() -> None:
+    reading, writing = os.pipe()
+    lines = [bytes((97 + number,)) * 1500 + b"\n" for number in range(4)] + [b"z" * 5000 + b"\n", b"end\n"]
+    parts: list[bytes] = []
+
+    def read() -> None:
+        parts.append(os.read(reading, 65536))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proxy.observe.sink._write_all", lambda descriptor, data: (os.write(descriptor, data), read()))
+        Stream(writing, shared=True).write(b"".join(lines))
+    os.close(reading)
+    os.close(writing)
+    assert parts == [lines[0] + lines[1], lines[2] + lines[3], lines[4], lines[5]]
+
+
+def test_a_process_without_threads_drops_what_would_have_to_wait() -> None:
+    reading, writing = os.pipe()
+    sink = DirectSink(Stream(writing))
+    sink.put(b"one\n")
+    assert os.read(reading, 100) == b"one\n"
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writing, b"x" * 4096):
+            pass
+    os.set_blocking(writing, True)
+    sink.put(b"two\n")
+    assert sink.dropped_total == 1
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

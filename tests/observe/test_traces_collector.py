@@ -34,7 +34,7 @@ async def traces(collector: SpanCollector) -> AsyncIterator[Make]:
 
     def start(endpoint: str = collector.url, **more: float) -> Traces:
         arguments = {"interval": 0.01, "pause": 0.01, **more}
-        made.append(Traces(Collector(endpoint, "/v1/traces", {}, "spans"), dict, **arguments))
+        made.append(Traces(Collector(endpoint, "/v1/traces", {}, "spans"), dict, "one", **arguments))
         made[-1].start()
         return made[-1]
 

@@ -102,6 +102,12 @@ BROKEN = [
         "state.url",
         "redis://127.0.0.1:6379/0",
     ),
+    (
+        "workers with one memory of the queue",
+        "server: {workers: 2}\nqueue: {enabled: true, state_path: queue.json}",
+        "queue.state_path",
+        "remembers the queue of one process",
+    ),
     ("missing certificate", "server: {tls: {cert_file: c, key_file: k}}", "server.tls.cert_file", "cannot be read"),
     ("half of tls", "server: {tls: {cert_file: c}}", "server.tls.key_file", "is required"),
     ("http3 without certificate", "server: {http3: {enabled: true}}", "server.http3.tls_cert_file", "is required"),

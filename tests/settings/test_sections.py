@@ -13,7 +13,7 @@ EVERYTHING = """
 server:
   host: 127.0.0.1
   port: 1
-  workers: 2
+  workers: 1
   read_timeout: 1s
   write_timeout: 2s
   max_header_bytes: 3
@@ -175,7 +175,6 @@ def test_no_entry_speaks_for_a_name_nothing_matches() -> None:
 
 def test_what_has_no_effect_yet_is_listed_when_it_was_set(configured) -> None:
     assert without_effect(configured(EVERYTHING).settings) == [
-        "server.workers",
         "cache",
         "routes",
     ]

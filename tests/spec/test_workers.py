@@ -244,9 +244,10 @@ async def test_a_new_configuration_that_no_worker_can_serve_changes_nothing(
         (tmp_path / "prices.yaml").write_text("no: prices")
         file.write_text(yaml.safe_dump({**written, "store": {"url": "", "prices": "prices.yaml"}}))
         process.signal(signal.SIGHUP)
-        for _ in range(20):
-            assert (await ask(process.port, chat(head=KEYED))).status == 200
+        await until(lambda: len(workers(process)) == 3)
         await until(lambda: workers(process) == old)
+        for _ in range(5):
+            assert (await ask(process.port, chat(head=KEYED))).status == 200
         said = [line["message"] for line in await ended(process)]
     assert said == ["a worker could not be started", "reload given up, the old configuration stays"]
 
