@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class What(StrEnum):
@@ -84,8 +84,7 @@ class Refusal:
     """What is left of the limit cannot be known now: neither the state nor the ledger can be asked."""
 
 
-@dataclass(slots=True)  # not frozen: that costs three times as much to make
-class Standing:
+class Standing(NamedTuple):
     """A limit's present state, as the headers tell it."""
 
     limit: Limit

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 
 from proxy import clock
 from proxy.limits import period
@@ -26,6 +26,8 @@ UNKNOWN_WAIT = 1.0
 
 # Every call compares with these, and a name in this file is found sooner than a member of an enumeration.
 _CONCURRENT, _BUDGET = What.CONCURRENT, What.BUDGET
+# `Standing` without the Python function a named tuple has for its keyword arguments.
+_standing = partial(tuple.__new__, Standing)
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ class MemoryLimits:
                 left = bucket.take(amount, limit.forgiven, now)
                 if left is not None:
                     remaining = math.floor(left + limit.forgiven)
-                    standings.append(Standing(limit, remaining, (limit.capacity - left) / limit.rate))
+                    standings.append(_standing((limit, remaining, (limit.capacity - left) / limit.rate)))
                 else:
                     # The wait for all of it, so that what is forgiven is there when the client comes back.
                     refused.append(Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity))

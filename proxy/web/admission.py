@@ -88,7 +88,7 @@ class Admission:
         exchange, principal = inbound.exchange, inbound.principal
         holder = principal.name if principal is not ANYONE else f"{ANYONE.name}@{network_of(exchange.client_ip)}"
         applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, exchange.model)
-        held = exchange.reservation = Held(holder, applying, _costs_unknown(inbound, asked))
+        held = exchange.reservation = Held(holder, applying, not asked.generates and _costs_unknown(inbound, asked))
         self._running += 1
         if applying.limiting:
             now = clock.now()

@@ -20,10 +20,11 @@ def header_lines(standings: Iterable[Standing]) -> bytes:
     requests: Standing | None = None
     tokens: Standing | None = None
     for standing in standings:
-        if standing.limit.what is _REQUESTED:
+        what = standing.limit.what
+        if what is _REQUESTED:
             if requests is None or standing.remaining < requests.remaining:
                 requests = standing
-        elif standing.limit.what is _TOKENS_USED and (tokens is None or standing.remaining < tokens.remaining):
+        elif what is _TOKENS_USED and (tokens is None or standing.remaining < tokens.remaining):
             tokens = standing
     first = requests or tokens
     if first is None:
@@ -37,8 +38,8 @@ def header_lines(standings: Iterable[Standing]) -> bytes:
 
 
 def _numbers(standing: Standing) -> tuple[int, int, bytes]:
-    remaining = standing.remaining
-    return standing.limit.capacity, remaining if remaining > 0 else 0, openai_duration(standing.reset)
+    limit, remaining, reset = standing
+    return limit.capacity, remaining if remaining > 0 else 0, openai_duration(reset)
 
 
 _GENERAL = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
