@@ -4,6 +4,7 @@ The gateway, wired: from settings to the one function that answers requests.
 The only file that knows all rooms. It builds and holds; it listens on nothing.
 """
 
+import asyncio
 import os
 import random
 import uuid
@@ -51,6 +52,7 @@ from proxy.web.metrics_port import MetricsPort
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 from proxy.web.records import Records
+from proxy.web.route_checks import RouteChecks
 from proxy.web.trace import TraceContext
 from proxy.web.usage import UsagePages
 
@@ -84,6 +86,8 @@ class Gateway:
         self.traces = self._traces()
         self.lag = LoopLag()
         self.listening: GatewayServer | None = None
+        self.address: tuple[str, int] | None = None
+        """Where it listens, once it does."""
         self.metrics_port: MetricsPort | None = None
         self._reports_of_metrics: list[Statsd | MetricsPush] = []
         self.checks: Checks | None = None
@@ -131,9 +135,19 @@ class Gateway:
         openai = OpenAI(relay, admission, pool, self.checks, native)
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
         checkup = Checkup(
-            vitals.checks_of(settings, state, pool, self.checks), settings.health.interval, settings.health.timeout
+            vitals.checks_of(settings, state, pool, self.checks, self.lag),
+            settings.health.interval,
+            settings.health.timeout,
         )
-        health = Health(self.checks, checkup, pool, doorkeeper, _SERVICES, lambda: self.front.draining)
+        self.route_checks = RouteChecks(
+            settings.routes,
+            lambda: any(provider.health.healthy for provider in pool.providers),
+            self._accepts,
+            self._slow,
+        )
+        health = Health(
+            self.checks, checkup, pool, doorkeeper, _SERVICES, lambda: self.front.draining, self.route_checks
+        )
         debug = Debug(health, self.metrics.registry)
         trails = Trails()
         self.records = records = Records(
@@ -199,6 +213,7 @@ class Gateway:
         self._reports_of_metrics = self._metrics_out()
         self.checks.start()
         self.lag.start()
+        self.route_checks.start()
         for each in self._reports_of_metrics:
             each.start()
         if self.traces is not None:
@@ -248,6 +263,7 @@ class Gateway:
             await each.stop()
         if self.checks is not None:
             await self.checks.stop()
+            await self.route_checks.stop()
         await self.upstreams.stop()
         if self.records is not None:
             self.records.hand_over()
@@ -303,6 +319,22 @@ class Gateway:
             collector = Collector(settings.otlp.endpoint, "/v1/metrics", headers, "metrics")
             out.append(MetricsPush(registry, catch_up, collector, settings.otlp.interval, self._instance))
         return out
+
+    async def _accepts(self) -> bool:
+        """Whether this gateway takes a connection."""
+        if self.address is None:
+            return False
+        try:
+            _, writer = await asyncio.open_connection(*self.address)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def _slow(self, route: str, seconds: float) -> tuple[int, int]:
+        assert self.records is not None
+        self.records.hand_over()
+        return self.metrics.slow(route, seconds)
 
     async def _probe(self, name: str) -> list[dict[str, object]] | None:
         """Ask a provider for its models, and take the time."""

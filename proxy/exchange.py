@@ -69,6 +69,8 @@ class Exchange:
     principal: str = ""
     client_ip: str = ""
     correlation_id: str = ""
+    user_agent: str = ""
+    """What the client calls itself, as it was sent."""
     model: str = ""
     """The public model asked for."""
     stream: bool = False

@@ -77,7 +77,8 @@ class Listener:
         if tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(tls.cert_file, tls.key_file)
-        self.port = sockets.clients.getsockname()[1]
+        self.gateway.address = sockets.clients.getsockname()[:2]
+        self.port = self.gateway.address[1]
         self._server = await asyncio.get_running_loop().create_server(
             self._protocols, sock=sockets.clients, backlog=BACKLOG, ssl=context
         )

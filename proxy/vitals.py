@@ -7,14 +7,18 @@ It knows which rooms there are and asks each in one line; how results are kept a
 import os
 from functools import partial
 
+from proxy.observe.lag import LoopLag
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
 from proxy.settings import Settings
 from proxy.state import State
 from proxy.web.checkup import Check, Found, disks, memory
 
+LATE = 1.0
+"""Seconds by which the event loop may be late: every stream has stood still for so long."""
 
-def checks_of(settings: Settings, state: State, pool: Pool, probes: Checks) -> list[Check]:
+
+def checks_of(settings: Settings, state: State, pool: Pool, probes: Checks, lag: LoopLag) -> list[Check]:
     """All checks of a gateway with these rooms."""
     rules = settings.health
     found = [
@@ -24,6 +28,7 @@ def checks_of(settings: Settings, state: State, pool: Pool, probes: Checks) -> l
         Check("keys_known", partial(_keys, state), critical=True),
         Check("disk_space", partial(disks, _folders(settings), rules.disk_share), kept=True),
         Check("inference_capability", partial(_inference, pool)),
+        Check("event_loop", partial(_loop, lag)),
     ]
     if state.store is not None:
         found.append(Check("store", partial(_store, state)))
@@ -61,6 +66,10 @@ def _inference(pool: Pool) -> Found:
     )
     words = "" if answering else "no provider answered when it was last asked"
     return Found(answering > 0, words, {"answering": answering})
+
+
+def _loop(lag: LoopLag) -> Found:
+    return Found(lag.worst <= LATE, f"at worst {lag.worst:.3f} s late within the last minute", {"worst": lag.worst})
 
 
 def _store(state: State) -> Found:

@@ -6,6 +6,7 @@ Read from the ended record, many at a time. Never a raw path, a query, a key or,
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from proxy import clock
@@ -17,6 +18,8 @@ from proxy.observe.redaction import without_pii, without_secrets
 
 _exchanges = logging.getLogger("hapax.access")
 _FINE = (Outcome.OK, Outcome.REFUSED)
+LONGEST_AGENT = 200
+"""Characters of a client's own name that are logged."""
 
 
 class AccessLog:
@@ -107,6 +110,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "time_to_first_token_ms": None if first is None else round((first - exchange.started) * 1000, 3),
         "principal": exchange.principal,
         "client_ip": exchange.client_ip,
+        "user_agent": _agent(exchange.user_agent),
         "model": exchange.model,
         "stream": exchange.stream,
         "answered_model": exchange.answered_model,
@@ -137,3 +141,9 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
     if epoch is not None:
         told["start_time"] = clock.iso_of(exchange.started + epoch)
     return told
+
+
+@lru_cache(256)
+def _agent(said: str) -> str:
+    """What a client calls itself, which is few different things many times; somebody may have put a key there."""
+    return without_secrets(said)[:LONGEST_AGENT]

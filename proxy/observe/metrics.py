@@ -150,6 +150,15 @@ class Metrics(Collector):
         if sent:
             self._before.observe(sent - exchange.started - exchange.queued)
 
+    def slow(self, route: str, seconds: float) -> tuple[int, int]:
+        """Calls of *route* so far, and those that took longer than *seconds*, as finely as the buckets tell."""
+        calls = slow = 0
+        for (_, template, _), row in self._requests.items():
+            if template == route:
+                calls += row.count
+                slow += row.seconds.above(seconds)
+        return calls, slow
+
     def _label(self, model: str) -> str:
         """The name, or the pattern it is configured under; `other` for what nobody has told of."""
         if model and model not in self._known:

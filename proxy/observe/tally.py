@@ -33,6 +33,10 @@ class Buckets:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
+    def above(self, value: float) -> int:
+        """How many were larger than *value*, or than the next larger bound."""
+        return sum(self.counts[bisect_left(self._bounds, value) + 1 :])
+
     def add(self, other: "Buckets") -> None:
         """Take in what *other*, with the same bounds, has counted."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]

@@ -16,6 +16,11 @@ from proxy.providers.provider import Provider
 
 _log = logging.getLogger("hapax")
 
+_audit = logging.getLogger("hapax.audit")
+_metrics = logging.getLogger("hapax.metrics")
+
+MOST_NAMES = 20
+"""Names of models on one line of the log; some providers list hundreds."""
 JITTER = 0.1
 """Part of the interval by which each probe is moved at random, so that providers are not asked in lockstep."""
 
@@ -65,6 +70,7 @@ class Checks:
         for provider in set(self._providers) - set(providers):
             self._tasks.pop(provider).cancel()
             self._unknown.discard(provider)
+            _tell("unload", provider, sorted(entry["id"] for entry in provider.listed or ()))
         self._providers = providers
         self.start()
         if not self._unknown:
@@ -98,7 +104,9 @@ class Checks:
         try:
             entries = await self._probe(provider.name)
             if entries is not None:
-                provider.take_list(entries)
+                came, went = provider.take_list(entries)
+                _tell("load", provider, came, clock.now() - started)
+                _tell("unload", provider, went)
         except ProbeFailed as error:
             failed = error
         now = clock.now()
@@ -111,3 +119,20 @@ class Checks:
                 _log.info("provider %s: healthy again", provider.name)
             else:
                 _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, failed)
+
+
+def _tell(event: str, provider: Provider, models: Sequence[str], seconds: float | None = None) -> None:
+    """
+    Models have come (*event* `load`) or gone (`unload`); *seconds*: how long the list took. One line in each stream,
+    however many models.
+    """
+    if not models:
+        return
+    told = {"provider": provider.name, "count": len(models), "models": list(models[:MOST_NAMES])}
+    if seconds is not None:
+        told["load_duration"] = round(seconds, 6)
+        labels = {"provider": provider.name}
+        metric = {"name": "model_load_duration", "value": told["load_duration"], "labels": labels}
+        _metrics.info("model_load_duration", extra={"fields": {"metric": metric}})
+    _log.info("Model %sed", event, extra={"fields": told})
+    _audit.info("Audit: model_%s", event, extra={"fields": {"event": f"model_{event}", **told}})

@@ -95,10 +95,11 @@ class Provider:
             self.asks_usage = False
         return news
 
-    def take_list(self, entries: list[dict[str, Any]]) -> None:
-        """Replace the model list by what the provider just answered."""
-        self.listed = entries
+    def take_list(self, entries: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+        """Replace the model list by what the provider just answered; returns the models that came and that went."""
+        before, self.listed = self._listed_names, entries
         self._listed_names = frozenset(entry["id"] for entry in entries)
+        return sorted(self._listed_names - before), sorted(before - self._listed_names)
 
     def serves(self, model: str) -> bool:
         """

@@ -202,6 +202,7 @@ class Front:
         address = str(peer[0]) if isinstance(peer, tuple) else ""
         forwarded = headers.getall("X-Forwarded-For") if "X-Forwarded-For" in headers else ()
         exchange.client_ip = self._address_of(address, forwarded)
+        exchange.user_agent = headers.get("User-Agent", "")
         self._traces.join(exchange, headers)
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())

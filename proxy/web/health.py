@@ -15,6 +15,7 @@ from proxy.providers.pool import Pool
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
 from proxy.web.inbound import Inbound
+from proxy.web.route_checks import RouteChecks
 
 _SHOWN_TO_PROBES = ("healthy", "critical", "failures")
 
@@ -30,14 +31,16 @@ class Health:
         doorkeeper: Doorkeeper,
         services: list[str],
         draining: Callable[[], bool],
+        routes: RouteChecks,
     ) -> None:
-        """*services* are the route templates whose health is the providers'."""
+        """*services* are the route templates whose health is the providers', unless *routes* looks at more."""
         self._checks = checks
         self._checkup = checkup
         self._pool = pool
         self._doorkeeper = doorkeeper
         self._services = services
         self._draining = draining
+        self._routes = routes
         self._started = clock.now()
 
     @property
@@ -59,8 +62,10 @@ class Health:
         fine = self._all_fine() and condition is not Condition.CRITICAL
         body: dict[str, Any] = {"status": {"global": fine}, "state": condition, **self._frame()}
         if self._doorkeeper.knows(inbound.request):
-            verdict = "healthy" if self._usable() else "unhealthy"
-            body["services"] = dict.fromkeys(self._services, verdict)
+            watched = self._routes.results()
+            healthy = dict.fromkeys(self._services, self._usable())
+            healthy |= {path: told["healthy"] for path, told in watched.items()}
+            body["services"] = {path: "healthy" if fine else "unhealthy" for path, fine in healthy.items()}
             body["providers"] = self._providers()
             body["checks"] = results
             body["summary"] = _summary(results)
@@ -77,10 +82,13 @@ class Health:
                 raise ProxyError("unknown_url", "There is no provider of that name.")
             inbound.send_json(facts, 200 if facts["healthy"] else 503)
             return
-        if path.removeprefix("/health") not in self._services:
+        path = path.removeprefix("/health")
+        watched = self._routes.results().get(path)
+        if watched is None and path not in self._services:
             raise ProxyError("unknown_url")
-        usable = self._usable()
-        inbound.send_json({"status": "healthy" if usable else "unhealthy"}, 200 if usable else 503)
+        told = watched or {"healthy": self._usable()}
+        healthy = told.pop("healthy")
+        inbound.send_json({"status": "healthy" if healthy else "unhealthy", **told}, 200 if healthy else 503)
 
     async def live(self, inbound: Inbound) -> None:
         """The loop turns: that this is answered says so."""

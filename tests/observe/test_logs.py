@@ -45,7 +45,7 @@ def lines(folder: Path, stream: str) -> list[dict[str, Any]]:
 async def test_each_call_has_one_line_that_says_how_it_ended_and_by_whom(simulator: Simulator, tmp_path: Path) -> None:
     async with hapax(tmp_path, settings(simulator)) as running:
         port = running.port
-        await ask(port, chat("sim-1:tokens=5", head=HEAD, stream=True))
+        await ask(port, chat("sim-1:tokens=5", head=f"{HEAD}User-Agent: client/1 sk-abcdefghijklmnop\r\n", stream=True))
         await ask(port, chat("nobody-has-it", head=HEAD))
         await ask(port, chat("sim-fault:status=503", head=HEAD))
         async with connect(port) as wire:
@@ -71,6 +71,7 @@ async def test_each_call_has_one_line_that_says_how_it_ended_and_by_whom(simulat
         ("refused", "gateway", "request"),
     ]
     first = told[0]
+    assert first["user_agent"] == "client/1 [REDACTED]"
     assert first["tokens"] == {"prompt": 2, "completion": 5, "total": 7}
     assert (first["emitted"], first["operation"], first["method"], first["provider"]) == (
         True,
@@ -101,20 +102,22 @@ async def test_audit_lines_tell_of_keys_reloads_and_where_asked_of_calls(simulat
         assert made.status == 201
         await ask(running.port, chat("sim-1:tokens=5", head=HEAD))
         running.signal(signal.SIGHUP)
-        await becomes(lambda: len(lines(tmp_path, "audit")) == 4)
+        await becomes(lambda: len(lines(tmp_path, "audit")) == 5)
         running.signal(signal.SIGTERM)
         await running.ended()
     audit = lines(tmp_path, "audit")
     assert sorted(each["message"] for each in audit) == [
         "Audit: inference_complete",
         "Audit: inference_start",
+        "Audit: model_load",
         "configuration reloaded",
         "key new created",
     ]
-    start, complete = (each for each in audit if each["message"].startswith("Audit"))
+    start, complete = (each for each in audit if each["message"].startswith("Audit: inference"))
     assert start["timestamp"] < complete["timestamp"]
-    assert [each["metric"]["name"] for each in lines(tmp_path, "metrics")] == ["inference_latency", "tokens_generated"]
-    assert lines(tmp_path, "metrics")[1]["metric"]["value"] == 5
+    metrics = {each["metric"]["name"]: each["metric"]["value"] for each in lines(tmp_path, "metrics")}
+    assert sorted(metrics) == ["inference_latency", "model_load_duration", "tokens_generated"]
+    assert metrics["tokens_generated"] == 5
     assert made.json["key"] not in "".join(file.read_text() for file in (tmp_path / "logs").iterdir())
 
 

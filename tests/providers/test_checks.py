@@ -101,7 +101,7 @@ async def test_one_good_probe_brings_it_back_and_each_change_is_one_line(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "hapax")
-    script = Script(p=[FAILED, FAILED, FAILED, FAILED, OK, OK])
+    script = Script(p=[FAILED, FAILED, FAILED, FAILED, None, None])
     (provider,) = await start(script)
     await script.through(p=6)
     assert provider.health.healthy
@@ -109,6 +109,35 @@ async def test_one_good_probe_brings_it_back_and_each_change_is_one_line(
         ("WARNING", "provider p: unhealthy after 2 probes: status 500"),
         ("INFO", "provider p: healthy again"),
     ]
+
+
+async def test_models_that_come_and_go_are_told_in_one_line_of_each_stream(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hapax")
+    many = [f"model-{number:02}" for number in range(25)]
+    kept: list[Checks] = []
+    script = Script(p=[["b", "a"], ["b", "a"], FAILED, ["b", *many], ["b"]])
+    await start(script, keep=kept)
+    await script.through(p=5)
+    kept[0].replace([], TINY, judge=True)
+    told = [(record.name, record.message, getattr(record, "fields")) for record in caplog.records]  # noqa: B009
+    assert [(name, message) for name, message, _ in told if name != "hapax.metrics"] == [
+        ("hapax", "Model loaded"),
+        ("hapax.audit", "Audit: model_load"),
+        *[("hapax", "Model loaded"), ("hapax.audit", "Audit: model_load")],
+        *[("hapax", "Model unloaded"), ("hapax.audit", "Audit: model_unload")] * 3,
+    ]
+    assert [(fields["count"], fields["models"]) for name, _, fields in told if name == "hapax.audit"] == [
+        (2, ["a", "b"]),
+        (25, many[:20]),
+        (1, ["a"]),
+        (25, many[:20]),
+        (1, ["b"]),
+    ]
+    metric = next(fields["metric"] for name, _, fields in told if name == "hapax.metrics")
+    assert (metric["name"], metric["labels"]) == ("model_load_duration", {"provider": "p"})
+    assert 0 <= metric["value"] < PATIENCE
 
 
 async def test_a_provider_without_a_list_is_healthy_all_the_same(start: Start) -> None:

@@ -39,7 +39,7 @@ async def test_a_well_gateway_says_so_on_every_path(gateway: GatewayFactory) -> 
     assert (await told(running, "/ready"))[1]["status"] == "ready"
     status, body = await told(running, "/health/ready")
     assert (status, body["status"]) == (200, "healthy")
-    assert body["summary"] == {"total": 6, "healthy": 6, "unhealthy": 0}
+    assert body["summary"] == {"total": 7, "healthy": 7, "unhealthy": 0}
     assert body["checks"]["models_available"] == {"healthy": True, "critical": True, "failures": 0}
     status, body = await told(running, "/health")
     assert (status, sorted(body)) == (200, ["state", "status", "timestamp", "uptime", "version"])
@@ -48,6 +48,7 @@ async def test_a_well_gateway_says_so_on_every_path(gateway: GatewayFactory) -> 
     assert body["providers"]["sim"]["targets"] == {"sim": "closed"}
     assert sorted(body["checks"]) == [
         "disk_space",
+        "event_loop",
         "inference_capability",
         "keys_known",
         "memory_usage",
@@ -118,6 +119,66 @@ async def test_memory_takes_the_gateway_out_and_a_full_disk_does_not(
     assert (status, body["status"]) == (code, state)
     assert [name for name, each in body["checks"].items() if not each["healthy"]] == [check]
     assert (await told(running, "/health"))[0] == code
+
+
+async def test_a_loop_that_stood_still_is_degraded_for_a_minute(
+    gateway: GatewayFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await probed(await gateway())
+    running.listener.gateway.lag._looks.append(1.25)
+    status, body = await told(running, "/health/ready")
+    assert (status, body["status"], body["checks"]["event_loop"]["healthy"]) == (200, "degraded", False)
+    for _ in range(120):
+        running.listener.gateway.lag._looks.append(0.001)
+    assert (await told(running, "/health/ready"))[1]["status"] == "healthy"
+
+
+CHECKED = {
+    "path": "/chat/completions",
+    "handler": "completion",
+    "health_check": {
+        "enabled": True,
+        "interval": "1h",
+        "timeout": "10ms",
+        "threshold": 2,
+        "checks": {"providers": "http", "port": "tcp", "latency": "threshold"},
+    },
+}
+
+
+async def test_a_route_is_unhealthy_after_as_many_bad_rounds_as_its_checks_allow(
+    simulator: Simulator, gateway: GatewayFactory
+) -> None:
+    running = await probed(await gateway({"auth": AUTH, "routes": [CHECKED]}))
+    path, checks = "/v1/chat/completions", running.listener.gateway.route_checks
+    assert await told(running, f"/health{path}") == (
+        200,
+        {"status": "healthy", "consecutive_fails": 0, "last_check": None, "checks": {}},
+    )
+    assert (await ask(running.port, chat("sim-1:tokens=1,headers=50ms", head=HEAD))).status == 200
+    await checks.look(path)
+    status, body = await told(running, f"/health{path}")
+    assert (status, body["checks"]) == (200, {"providers": True, "port": True, "latency": False})
+    assert (await ask(running.port, chat("sim-1:tokens=1,headers=50ms", head=HEAD))).status == 200
+    await checks.look(path)
+    status, body = await told(running, f"/health{path}")
+    assert (status, body["status"], body["consecutive_fails"]) == (503, "unhealthy", 2)
+    assert (await told(running, "/health", HEAD))[1]["services"][path] == "unhealthy"
+    assert await told(running, "/health/v1/embeddings") == (200, {"status": "healthy"})
+    # Nobody was slow since, for nobody called.
+    await checks.look(path)
+    assert (await told(running, f"/health{path}"))[0] == 200
+
+
+async def test_a_route_without_a_provider_or_a_port_fails_its_checks(gateway: GatewayFactory) -> None:
+    running = await gateway(
+        {"providers": {"gone": dead()}, "health_check": {"failure_threshold": 1}, "routes": [CHECKED]}
+    )
+    await probed(running)
+    running.listener.gateway.address = ("127.0.0.1", 1)
+    await running.listener.gateway.route_checks.look("/v1/chat/completions")
+    status, body = await told(running, "/health/v1/chat/completions")
+    assert (status, body["checks"]) == (200, {"providers": False, "port": False, "latency": True})
 
 
 async def test_a_store_that_cannot_be_read_is_a_matter_of_degree(gateway: GatewayFactory, tmp_path: Path) -> None:
