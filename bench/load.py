@@ -23,8 +23,8 @@ class LoadError(Exception):
     """A subject gave no answer, or a wrong one."""
 
 
-def request(model: str, stream: bool) -> bytes:
-    """A chat completion as OpenAI's Python client sends it."""
+def request(model: str, stream: bool, headers: str = "") -> bytes:
+    """A chat completion as OpenAI's Python client sends it; *headers* are more lines, each with its line end."""
     body = (
         f'{{"messages":[{{"role":"system","content":"You are a helpful assistant."}},{{"role":"user","content":'
         f'"Explain in a few sentences how a reverse proxy passes a stream on without delaying it."}}],'
@@ -48,7 +48,7 @@ def request(model: str, stream: bool) -> bytes:
         "X-Stainless-Async: async:asyncio\r\n"
         "x-stainless-retry-count: 0\r\n"
         "x-stainless-read-timeout: 600\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{headers}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
