@@ -17,7 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import report
+from bench import document, report
 from bench.load import LoadError
 from bench.measures import FULL, QUICK, TINY, Bench, Plan, Run
 from bench.peers import PEERS, Peer
@@ -46,6 +46,8 @@ def main() -> int:
     report.show(run, Console())
     if options.json is not None:
         options.json.write_text(json.dumps(report.as_json(run), indent=2) + "\n")
+    if options.write is not None:
+        document.write(options.write, document.FIGURES, report.markdown(run))
     if not options.check:
         return 0
     broken = report.exceeded(run)
@@ -56,7 +58,11 @@ def main() -> int:
 
 def _measure(plan: Plan, peers: Sequence[Peer], err: Console) -> Run:
     """Run *plan* and show how far it is. The display moves between measures only: drawing would cost the load CPU."""
-    columns = (BarColumn(20), TimeElapsedColumn(), TextColumn(f"of about {plan.seconds(peers):.0f} s, {{task.description}}"))
+    columns = (
+        BarColumn(20),
+        TimeElapsedColumn(),
+        TextColumn(f"of about {plan.seconds(peers):.0f} s, {{task.description}}"),
+    )
     with (
         tempfile.TemporaryDirectory(prefix="hapax-bench-") as scratch,
         Progress(*columns, console=err, auto_refresh=False, transient=True, disable=not err.is_terminal) as progress,
@@ -93,6 +99,9 @@ def _options() -> argparse.Namespace:
         help=f"compare with other gateways too, all of them unless some are named: {', '.join(_BY_NAME)}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round to FILE")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the tables between the marks in a Markdown FILE, as in docs/"
+    )
     return parser.parse_args()
 
 

@@ -1,9 +1,9 @@
 """
 The clients: raw HTTP/1.1 over uvloop, so that asking costs little beside answering.
 
-Three kinds of load: connections that ask again as soon as they are answered, so many requests a second whatever becomes
-of them, and streams that stay open. It makes sure that every answer is a good one, times and counts; it does not say what
-the numbers mean.
+Three kinds of load: connections that ask again as soon as they are answered, so many requests a second whatever
+becomes of them, and streams that stay open. It makes sure that every answer is a good one, times and counts; it does
+not say what the numbers mean.
 """
 
 import asyncio
@@ -29,16 +29,17 @@ class LoadError(Exception):
 
 
 def request(model: str, stream: bool, headers: str = "") -> bytes:
-    """A chat completion as OpenAI's Python client sends it; *headers* are more lines, each with its line end."""
+    """A chat completion as OpenAI's Python client sends it; *headers* are lines on top, each with its line end."""
     body = (
         f'{{"messages":[{{"role":"system","content":"You are a helpful assistant."}},{{"role":"user","content":'
         f'"Explain in a few sentences how a reverse proxy passes a stream on without delaying it."}}],'
         f'"model":"{model}","temperature":0.7,"stream":{"true" if stream else "false"}}}'
     ).encode()
+    if "Accept-Encoding:" not in headers:
+        headers += "Accept-Encoding: gzip, deflate\r\n"
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\n"
         "Host: 127.0.0.1\r\n"
-        "Accept-Encoding: gzip, deflate\r\n"
         "Connection: keep-alive\r\n"
         "Accept: application/json\r\n"
         "Content-Type: application/json\r\n"
@@ -206,11 +207,10 @@ class Load:
     async def __aenter__(self) -> "Load":
         loop = asyncio.get_running_loop()
         for index in range(self._count):
-            asking = self._asking[index % len(self._asking)]
-            _, client = await loop.create_connection(
-                lambda asking=asking: Client(asking, self.tally, self._answered, self._pace), "127.0.0.1", self._port
-            )
+            client = Client(self._asking[index % len(self._asking)], self.tally, self._answered, self._pace)
             self._clients.append(client)
+            # The factory is called before the loop goes on.
+            await loop.create_connection(lambda: self._clients[-1], "127.0.0.1", self._port)
         return self
 
     async def __aexit__(self, *_: object) -> None:

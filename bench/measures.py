@@ -319,8 +319,8 @@ class Bench:
                 await self._half_load([subject for subject, _ in turns], provider, found["gateway"])
         for peer in self._slow:
             self._say(f"everything through the {peer.name}")
-            # Alone: what goes on in the background of these would be felt by the others, and a machine that is slow for a
-            # while is a small thing beside what is found here.
+            # Alone: what these do in the background would be felt by the others, and a machine that is slow for a while
+            # is a small thing beside what is found here.
             with peer.start(provider.url, core, scratch) as subject:
                 figures = found[peer.name] = Figures()
                 await self._warm(subject, 0.5)
@@ -380,7 +380,9 @@ class Bench:
                     await load.stop_asking()
                     if load.tally.size <= plan.text:
                         raise LoadError(f"answers had {load.tally.size} bytes, less than their text")
-        for meter, (_, figures) in zip(meters, turns, strict=True):
+        for meter, (subject, figures) in zip(meters, turns, strict=True):
+            if not meter.count:
+                raise LoadError(f"the {subject.name} answered nothing in {meter.wall:.1f} s")
             figures.cpu_per_request_us = meter.cpu / meter.count * 1e6
             figures.requests_per_second = meter.count / meter.wall
             self._run.usage.append(meter.usage(self._round, "requests"))
@@ -412,7 +414,7 @@ class Bench:
         latencies: list[list[float]] = [[] for _ in asked]
         firsts: list[list[float]] = [[] for _ in asked]
         late: list[list[float]] = [[] for _ in asked]
-        probe = f"sim-1:tokens={plan.probe_tokens},pace={plan.probe_pace * 1e3:g}ms"
+        probe = f"sim-1:tokens={plan.probe_tokens};pace={plan.probe_pace * 1e3:g}ms"
         for _ in range(plan.slices):
             for index, subject in enumerate(asked):
                 whole = Load(subject.port, self._asking(subject, stream=False), 4 * plan.connections)
@@ -442,7 +444,8 @@ class Bench:
         if not stream:
             return request(f"sim-fast:bytes={plan.text}", False, subject.headers)
         tokens = plan.events - EVENTS_BESIDE_TOKENS
-        return request(f"sim-1:tokens={tokens},pace={plan.pace * 1e3:g}ms", True, subject.headers)
+        # To LiteLLM a comma in a model's name means several models.
+        return request(f"sim-1:tokens={tokens};pace={plan.pace * 1e3:g}ms", True, subject.headers)
 
     def _say(self, what: str) -> None:
         self._tell(f"round {self._round} of {self._plan.rounds}: {what}")

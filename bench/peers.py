@@ -174,7 +174,9 @@ def litellm(upstream: str, core: int, scratch: Path) -> Subject:
         # No other peer looks at keys, so this one need not either.
         "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
     }
-    return Subject("litellm", [*command, "--num_workers", "1"], {core}, scratch / "litellm.log", port, env=env)
+    # It compresses answers for whoever takes them compressed, which none of the others do unasked.
+    headers = "Accept-Encoding: identity\r\n"
+    return Subject("litellm", [*command, "--num_workers", "1"], {core}, scratch / "litellm.log", port, headers, env)
 
 
 def portkey(upstream: str, core: int, scratch: Path) -> Subject:
