@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import report
+from bench import document, report
 from bench.load import LoadError
 from bench.measures import FULL, QUICK, TINY, Bench, Plan, Run
+from bench.peers import PEERS, Peer
 from bench.subjects import StartError
 
 MAX_ROUNDS = 50
@@ -35,7 +37,7 @@ def main() -> int:
         err.print("bench: needs Linux: it pins processes to cores and reads /proc.")
         return 2
     try:
-        run = _measure(plan, err)
+        run = _measure(plan, options.peers, err)
     except (StartError, LoadError, OSError) as error:
         err.print(f"bench: {error}", markup=False, highlight=False)
         return 2
@@ -44,6 +46,8 @@ def main() -> int:
     report.show(run, Console())
     if options.json is not None:
         options.json.write_text(json.dumps(report.as_json(run), indent=2) + "\n")
+    if options.write is not None:
+        document.write(options.write, document.FIGURES, report.markdown(run))
     if not options.check:
         return 0
     broken = report.exceeded(run)
@@ -52,9 +56,13 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def _measure(plan: Plan, err: Console) -> Run:
+def _measure(plan: Plan, peers: Sequence[Peer], err: Console) -> Run:
     """Run *plan* and show how far it is. The display moves between measures only: drawing would cost the load CPU."""
-    columns = (BarColumn(20), TimeElapsedColumn(), TextColumn(f"of about {plan.seconds:.0f} s, {{task.description}}"))
+    columns = (
+        BarColumn(20),
+        TimeElapsedColumn(),
+        TextColumn(f"of about {plan.seconds(peers):.0f} s, {{task.description}}"),
+    )
     with (
         tempfile.TemporaryDirectory(prefix="hapax-bench-") as scratch,
         Progress(*columns, console=err, auto_refresh=False, transient=True, disable=not err.is_terminal) as progress,
@@ -66,7 +74,7 @@ def _measure(plan: Plan, err: Console) -> Run:
             else:
                 err.print(what, highlight=False)
 
-        bench = Bench(plan, Path(scratch), tell)
+        bench = Bench(plan, Path(scratch), tell, peers)
         task = progress.add_task("", total=bench.steps)
         return uvloop.run(bench.run())
 
@@ -81,8 +89,30 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, under a minute")
     parser.add_argument("--tiny", action="store_true", help="seconds: shows that it works, its figures say nothing")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a limit is exceeded")
+    parser.add_argument(
+        "--peers",
+        nargs="?",
+        type=_peers,
+        default=(),
+        const=PEERS,
+        metavar="NAME,..",
+        help=f"compare with other gateways too, all of them unless some are named: {', '.join(_BY_NAME)}",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round to FILE")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the tables between the marks in a Markdown FILE, as in docs/"
+    )
     return parser.parse_args()
+
+
+_BY_NAME = {peer.name: peer for peer in PEERS}
+
+
+def _peers(text: str) -> Sequence[Peer]:
+    try:
+        return [_BY_NAME[name] for name in text.split(",")]
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"no peer is called {error}; there are {', '.join(_BY_NAME)}") from None
 
 
 def _rounds(text: str) -> int:

@@ -1,13 +1,16 @@
 """
 The clients: raw HTTP/1.1 over uvloop, so that asking costs little beside answering.
 
-Two kinds of load: connections that ask again as soon as they are answered, and streams that stay open. It makes sure
-that every answer is a good one, times and counts; it does not say what the numbers mean.
+Three kinds of load: connections that ask again as soon as they are answered, so many requests a second whatever
+becomes of them, and streams that stay open. It makes sure that every answer is a good one, times and counts; it does
+not say what the numbers mean.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bench.subjects import KEY
@@ -15,6 +18,8 @@ from bench.subjects import KEY
 END = b"\r\n0\r\n\r\n"
 """How a chunked body ends. None of the provider's events contains it."""
 DONE = b"data: [DONE]\n\n"
+TOKEN = re.compile(rb'"content": ?"[^"]')
+"""What an event looks like that holds text."""
 WAIT = 20.0
 """Seconds anything may take that should take none."""
 
@@ -23,17 +28,18 @@ class LoadError(Exception):
     """A subject gave no answer, or a wrong one."""
 
 
-def request(model: str, stream: bool) -> bytes:
-    """A chat completion as OpenAI's Python client sends it."""
+def request(model: str, stream: bool, headers: str = "") -> bytes:
+    """A chat completion as OpenAI's Python client sends it; *headers* are lines on top, each with its line end."""
     body = (
         f'{{"messages":[{{"role":"system","content":"You are a helpful assistant."}},{{"role":"user","content":'
         f'"Explain in a few sentences how a reverse proxy passes a stream on without delaying it."}}],'
         f'"model":"{model}","temperature":0.7,"stream":{"true" if stream else "false"}}}'
     ).encode()
+    if "Accept-Encoding:" not in headers:
+        headers += "Accept-Encoding: gzip, deflate\r\n"
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\n"
         "Host: 127.0.0.1\r\n"
-        "Accept-Encoding: gzip, deflate\r\n"
         "Connection: keep-alive\r\n"
         "Accept: application/json\r\n"
         "Content-Type: application/json\r\n"
@@ -48,7 +54,7 @@ def request(model: str, stream: bool) -> bytes:
         "X-Stainless-Async: async:asyncio\r\n"
         "x-stainless-retry-count: 0\r\n"
         "x-stainless-read-timeout: 600\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{headers}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -63,17 +69,32 @@ class Tally:
     size: int = 0
     """Bytes of the last body."""
     latencies: list[float] = field(default_factory=list)
+    firsts: list[float] = field(default_factory=list)
+    """Seconds to the first token of each whole stream, of those that are timed."""
+    late: list[float] = field(default_factory=list)
+    """Of their other tokens: seconds behind the pace of the one that was earliest by it."""
+    longest_gap: float = 0.0
+    """Seconds between two reads of the same timed stream, at most."""
     fault: str = ""
     """The first thing that was not as it should be."""
+
+    def forget_times(self) -> None:
+        """What was timed so far does not count."""
+        for times in (self.latencies, self.firsts, self.late):
+            times.clear()
 
 
 class Client(asyncio.Protocol):
     """One connection; asks when told to, and calls back when the answer is whole or will never be."""
 
-    def __init__(self, asking: bytes, tally: Tally, answered: Callable[["Client"], None]) -> None:
-        self._asking = asking
+    def __init__(self, asking: bytes, tally: Tally, answered: Callable[["Client"], None], pace: float) -> None:
+        """*pace*: seconds between two tokens of a stream that is to be timed, else 0."""
+        self.asking = asking
         self._tally = tally
         self._answered = answered
+        self._pace = pace
+        self._tokens: list[float] = []
+        """When each came."""
         self._buffer = b""
         self._missing = 0
         """Bytes of a body of known length still to come; -1 while a chunked one lasts, 0 before the head."""
@@ -83,11 +104,11 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
 
-    def ask(self) -> None:
-        """Send the request."""
+    def ask(self, due: float = 0.0) -> None:
+        """Send the request, which was due then and is timed from then; from now unless given."""
         self.busy = True
-        self._asked_at = time.perf_counter()
-        self.transport.write(self._asking)
+        self._asked_at = due or time.perf_counter()
+        self.transport.write(self.asking)
 
     def data_received(self, data: bytes) -> None:
         if self._missing == 0:
@@ -98,6 +119,8 @@ class Client(asyncio.Protocol):
                 self._end()
         elif self._missing < 0:
             self._tally.events += data.count(b"data: ")
+            if self._pace:
+                self._note(data)
             self._buffer = data if len(data) >= 32 else (self._buffer + data)[-32:]
             if self._buffer.endswith(END):
                 if DONE not in self._buffer[-32:]:
@@ -125,7 +148,25 @@ class Client(asyncio.Protocol):
             self._tally.size = self._missing
         return rest
 
+    def _note(self, data: bytes) -> None:
+        """Keep when the tokens in *data* came."""
+        now = time.perf_counter()
+        found = len(TOKEN.findall(data))
+        if found and self._tokens:
+            self._tally.longest_gap = max(self._tally.longest_gap, now - self._tokens[-1])
+        self._tokens += [now] * found
+
+    def _end_timed(self) -> None:
+        if self._tokens:
+            self._tally.firsts.append(self._tokens[0] - self._asked_at)
+            offsets = [at - index * self._pace for index, at in enumerate(self._tokens)]
+            earliest = min(offsets)
+            self._tally.late += [offset - earliest for offset in offsets[1:]]
+        self._tokens = []
+
     def _end(self) -> None:
+        if self._pace:
+            self._end_timed()
         self._missing = 0
         self._buffer = b""
         self.busy = False
@@ -144,20 +185,32 @@ class Client(asyncio.Protocol):
 class Load:
     """A number of clients of one port. A context manager: at its end every connection is closed."""
 
-    def __init__(self, port: int, asking: bytes, clients: int) -> None:
+    def __init__(self, port: int, asking: bytes | Sequence[bytes], clients: int, pace: float = 0.0) -> None:
+        """
+        The *clients* ask for *asking*; of several requests the first client asks for the first, and so on in turns.
+
+        With a *pace*, in seconds, their streams are timed: first tokens, and how late the others are.
+        """
         self._port = port
-        self._asking = asking
+        self._asking = [asking] if isinstance(asking, bytes) else asking
         self._count = clients
+        self._pace = pace
         self._clients: list[Client] = []
         self._again = False
+        self._idlers: list[Client] = []
+        """While requests are made at a rate: who can make the next one."""
+        self._due: deque[float] = deque()
+        """While requests are made at a rate: when those were due that found nobody to make them."""
         self._idle = asyncio.Event()
         self.tally = Tally()
 
     async def __aenter__(self) -> "Load":
         loop = asyncio.get_running_loop()
-        for _ in range(self._count):
-            _, client = await loop.create_connection(self._client, "127.0.0.1", self._port)
+        for index in range(self._count):
+            client = Client(self._asking[index % len(self._asking)], self.tally, self._answered, self._pace)
             self._clients.append(client)
+            # The factory is called before the loop goes on.
+            await loop.create_connection(lambda: self._clients[-1], "127.0.0.1", self._port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -180,6 +233,24 @@ class Load:
         self._again = False
         await self.ended()
 
+    async def ask_at(self, rate: float, seconds: float) -> None:
+        """
+        Make *rate* requests a second for so long, however long the answers take; the last ones are still to come in.
+
+        A request for which every client is busy waits for one, and its waiting counts as latency.
+        """
+        self._idlers = [client for client in self._clients if not client.busy]
+        start = time.perf_counter()
+        for index in range(int(rate * seconds)):
+            due = start + index / rate
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            if self._idlers:
+                self._idlers.pop().ask()
+            else:
+                self._due.append(due)
+        self._check()
+
     async def open_streams(self, seconds: float) -> None:
         """Every client asks once, evenly spread over so long."""
         loop = asyncio.get_running_loop()
@@ -201,13 +272,15 @@ class Load:
             raise LoadError("answers did not come to an end") from None
         self._check()
 
-    def _client(self) -> Client:
-        return Client(self._asking, self.tally, self._answered)
-
     def _answered(self, client: Client) -> None:
-        if self._again and not self.tally.fault:
+        if self.tally.fault:
+            self._idle.set()
+        elif self._again:
             client.ask()
+        elif self._due:
+            client.ask(self._due.popleft())
         else:
+            self._idlers.append(client)
             self._idle.set()
 
     def _check(self) -> None:

@@ -1,5 +1,5 @@
 """
-What a run says: the table, what to distrust in it, what exceeds its limit, and all of it as JSON.
+What a run says: the tables, what to distrust in them, what exceeds its limit, and all of it as JSON and Markdown.
 
 It reads a finished run and measures nothing.
 """
@@ -9,9 +9,11 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from bench.measures import NAMES, Run
+from bench.grid import Grid
+from bench.measures import HALVED, NAMES, Run
+from bench.peers import PEERS
+from bench.targets import NOT_KEPT, TARGETS
 
 RATIO_LIMIT = 1.5
 """The gateway may cost this many times the control."""
@@ -49,6 +51,16 @@ ROWS = (
 
 
 COMPARED = ("gateway", "control")
+BASE = "envoy"
+"""Whose figures the peers' are told in terms of."""
+AT_HALF_LOAD = (
+    ("ttft_p50_ms", "TTFT p50"),
+    ("ttft_p99_ms", "TTFT p99"),
+    ("event_p50_ms", "event behind its pace, p50"),
+    ("event_p99_ms", "event behind its pace, p99"),
+    ("latency_p50_ms", "whole answer p50"),
+    ("latency_p99_ms", "whole answer p99"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ def disturbed(run: Run) -> float:
     return median(
         1 - each.subject if each.provider + each.load <= SATURATED else 0.0
         for each in run.usage
-        if each.measure == "requests"
+        if each.measure == "requests" and each.subject_name in NAMES
     )
 
 
@@ -114,6 +126,11 @@ def exceeded(run: Run) -> list[str]:
         if not added.allowed(run):
             ratio = median(added.ratios(run))
             found.append(f"{added.title}: {ratio:.2f} times what it is without, the limit is {added.limit}")
+    if run.versions:
+        for target in TARGETS:
+            if target.verdict(run) == NOT_KEPT:
+                measured = target.form.format(median(target.values(run)))
+                found.append(f"{target.title}: {measured}, the target is {target.bound}")
     return found
 
 
@@ -128,10 +145,16 @@ def warnings(run: Run) -> list[str]:
             "be trusted, and were not held against their limits"
         )
     for each in run.usage:
+        if each.subject_name in run.versions and each.measure == "requests":
+            continue
         where = f"round {each.round}, {each.measure} through the {each.subject_name}"
         outside = each.provider + each.load
         if each.measure == "requests" and outside > SATURATED > each.subject:
             found.append(f"{where}: provider and load were the limit ({outside:.0%} of their core)")
+        if each.measure == "half load" and outside > SATURATED:
+            found.append(
+                f"{where}: provider and load were saturated ({outside:.0%} of their core), delays are theirs too"
+            )
         if each.measure == "streams" and outside > SATURATED:
             found.append(f"{where}: provider and load were saturated ({outside:.0%} of their core)")
         if each.measure == "streams" and each.subject > SATURATED:
@@ -141,50 +164,145 @@ def warnings(run: Run) -> list[str]:
     return found
 
 
-def show(run: Run, console: Console) -> None:
-    """Print the table, and below it how busy the load side was and what is wrong."""
+def notes(run: Run) -> list[str]:
+    """A sentence for each thing that was not the same for all."""
+    found = []
+    slow = [peer.name for peer in PEERS if peer.slow and peer.name in run.versions]
+    if slow and run.plan.slow_streams < run.plan.streams:
+        found.append(
+            f"{' and '.join(slow)} had {run.plan.slow_streams} streams instead of {run.plan.streams}, and were "
+            "measured alone at the end of each round"
+        )
+    held = [name for name in run.versions if _outside(run, name) > SATURATED > _busy(run, "requests", name)]
+    if held:
+        found.append(f"requests per second of {' and '.join(held)}: provider and load were the limit, it could be more")
+    return found
+
+
+def grids(run: Run) -> list[Grid]:
+    """The tables."""
     plan = run.plan
-    table = Table(title=f"{plan.rounds} round{'s'[: plan.rounds - 1]}, medians", title_justify="left")
-    for title in ("", *COMPARED, "ratio", "of rounds", "limit"):
-        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    found = [_beside_control(run), _parts(run)]
+    if run.versions:
+        count = f"{plan.rounds} round{'s'[: plan.rounds - 1]}"
+        found.append(_side_by_side(run, f"beside others, {count}, medians"))
+        if BASE in run.versions:
+            found.append(_in_terms_of_base(run))
+        found += [_half_load(run), _targets(run)]
+    return found
+
+
+def show(run: Run, console: Console) -> None:
+    """Print the tables, and below them how busy the load side was and what is wrong."""
+    for grid in grids(run):
+        console.print(grid.table())
+    for sentence in _asides(run):
+        console.print(sentence, highlight=False)
+    for sentence in warnings(run):
+        console.print(f"warning: {sentence}", style="yellow", highlight=False)
+
+
+def markdown(run: Run) -> str:
+    """The same for a document."""
+    parts = [grid.markdown() for grid in grids(run)]
+    parts += [f"- {sentence[:1].upper()}{sentence[1:]}." for sentence in _asides(run)]
+    parts += [f"- Warning: {sentence}." for sentence in warnings(run)]
+    tables = "\n".join(parts[: len(grids(run))])
+    return f"{tables}\n" + "\n".join(parts[len(grids(run)) :]) + "\n"
+
+
+def _asides(run: Run) -> list[str]:
+    found = [f"p50 at one connection of the provider itself: {median(run.direct_p50_ms):.3f} ms"]
+    for measure in ("requests", "streams"):
+        used = [each for each in run.usage if each.measure == measure]
+        busy = [f"{name} {_busy(run, measure, name):.0%}" for name in run.names]
+        busy.append(f"provider {median(each.provider for each in used):.0%}")
+        busy.append(f"load {median(each.load for each in used):.0%}")
+        found.append(f"busy during {measure}: {', '.join(busy)} of a core")
+    if run.versions:
+        found.append(f"versions: {', '.join(f'{name} {version}' for name, version in run.versions.items())}")
+    return found + notes(run)
+
+
+def _beside_control(run: Run) -> Grid:
+    plan = run.plan
+    grid = Grid(f"{plan.rounds} round{'s'[: plan.rounds - 1]}, medians", ("", *COMPARED, "ratio", "of rounds", "limit"))
     broken = {sentence.partition(":")[0] for sentence in exceeded(run)}
     for row in ROWS:
         ratios = run.ratios(row.figure)
         limit = f"{row.ratio_limit:g}" if row.ratio_limit is not None else ""
         if row.limit is not None:
             limit = row.form.format(row.limit)
-        table.add_row(
+        grid.add(
             row.title,
             *(row.form.format(run.value(name, row.figure)) for name in COMPARED),
             f"{median(ratios):.2f}",
-            f"{min(ratios):.2f} - {max(ratios):.2f}",
+            _span(ratios, "{:.2f}"),
             limit,
-            style="red" if row.title in broken else None,
+            bad=row.title in broken,
         )
-    console.print(table)
-    parts = Table(title="what the parts add", title_justify="left")
-    for title in ("", "without", "with", "ratio", "of rounds", "limit"):
-        parts.add_column(title, justify="right" if title else "left", no_wrap=bool(title))
+    return grid
+
+
+def _parts(run: Run) -> Grid:
+    grid = Grid("what the parts add", ("", "without", "with", "ratio", "of rounds", "limit"))
+    broken = {sentence.partition(":")[0] for sentence in exceeded(run)}
     for added in ADDED:
         ratios = added.ratios(run)
-        parts.add_row(
+        grid.add(
             added.title,
             *(f"{run.value(name, added.figure):.1f} us" for name in (added.without, added.subject)),
             f"{median(ratios):.2f}",
-            f"{min(ratios):.2f} - {max(ratios):.2f}",
+            _span(ratios, "{:.2f}"),
             added.limit,
-            style="red" if added.title in broken else None,
+            bad=added.title in broken,
         )
-    console.print(parts)
-    console.print(f"p50 at one connection of the provider itself: {median(run.direct_p50_ms):.3f} ms", highlight=False)
-    for measure in ("requests", "streams"):
-        used = [each for each in run.usage if each.measure == measure]
-        busy = [f"{name} {_busy(run, measure, name):.0%}" for name in NAMES]
-        busy.append(f"provider {median(each.provider for each in used):.0%}")
-        busy.append(f"load {median(each.load for each in used):.0%}")
-        console.print(f"busy during {measure}: {', '.join(busy)} of a core", highlight=False)
-    for sentence in warnings(run):
-        console.print(f"warning: {sentence}", style="yellow", highlight=False)
+    return grid
+
+
+def _side_by_side(run: Run, title: str) -> Grid:
+    names = (*COMPARED, *run.versions)
+    grid = Grid(title, ("", *names))
+    for row in ROWS:
+        grid.add(row.title, *(row.form.format(run.value(name, row.figure)) for name in names))
+    return grid
+
+
+def _in_terms_of_base(run: Run) -> Grid:
+    names = [name for name in (*COMPARED, *run.versions) if name != BASE]
+    grid = Grid(f"in terms of {BASE}, medians of the rounds; above 1 costs more", ("", *names))
+    for row in ROWS:
+        grid.add(row.title, *(_times(median(run.ratios(row.figure, name, BASE))) for name in names))
+    return grid
+
+
+def _half_load(run: Run) -> Grid:
+    names = [name for name in HALVED if name in run.half[0] and name != "direct"]
+    rate = median(run.half_rates)
+    grid = Grid(f"added at half load, {rate:,.0f} requests per second", ("", *names, "provider alone"))
+    for figure, title in AT_HALF_LOAD:
+        alone = median(getattr(by_name["direct"], figure) for by_name in run.half)
+        grid.add(title, *(f"{median(run.added(name, figure)):.3f} ms" for name in names), f"{alone:.3f} ms")
+    return grid
+
+
+def _targets(run: Run) -> Grid:
+    grid = Grid("targets", ("", "measured", "of rounds", "target", "verdict"))
+    for target in TARGETS:
+        values = target.values(run)
+        measured = target.form.format(median(values)) if values else ""
+        verdict = target.verdict(run)
+        span = _span(values, target.form) if values else ""
+        grid.add(target.title, measured, span, target.bound, verdict, bad=verdict == NOT_KEPT)
+    return grid
+
+
+def _span(values: list[float], form: str) -> str:
+    return f"{form.format(min(values))} - {form.format(max(values))}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def as_json(run: Run) -> dict[str, Any]:
@@ -192,9 +310,12 @@ def as_json(run: Run) -> dict[str, Any]:
     return {
         "plan": asdict(run.plan),
         "seconds": run.seconds,
-        "median": {name: {figure: run.value(name, figure) for figure in run.figures()} for name in NAMES},
+        "median": {name: {figure: run.value(name, figure) for figure in run.figures()} for name in run.names},
         "ratio": {figure: median(run.ratios(figure)) for figure in run.figures()},
         "added": {added.part: median(added.ratios(run)) for added in ADDED},
+        "versions": run.versions,
+        "targets": {target.title: target.verdict(run) for target in TARGETS} if run.versions else {},
+        "half_load": [{name: asdict(half) for name, half in by_name.items()} for by_name in run.half],
         "direct_p50_ms": run.direct_p50_ms,
         "rounds": [{name: asdict(figures) for name, figures in by_name.items()} for by_name in run.rounds],
         "usage": [asdict(each) for each in run.usage],
@@ -205,3 +326,9 @@ def as_json(run: Run) -> dict[str, Any]:
 
 def _busy(run: Run, measure: str, name: str) -> float:
     return median(each.subject for each in run.usage if each.measure == measure and each.subject_name == name)
+
+
+def _outside(run: Run, name: str) -> float:
+    """How busy provider and load were while one subject was asked without pause."""
+    used = [each for each in run.usage if each.measure == "requests" and each.subject_name == name]
+    return median(each.provider + each.load for each in used)

@@ -1,26 +1,31 @@
 """
 The processes of a run: started on a core of their own, asked what they used, ended by their own pid.
 
-Linux only. It measures nothing by itself and never touches a process it did not start.
+A subject is a process and all it forks: they are counted and ended together. Linux only. It measures nothing by itself
+and never touches a process it did not start. Other people's gateways are in `peers`.
 """
 
+import contextlib
 import os
 import re
 import resource
 import selectors
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 ROOT = Path(__file__).parent.parent
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
+"""The slowest peer imports for half of that."""
 STOP_TIMEOUT = 5.0
-DESCRIPTORS = 8192
+DESCRIPTORS = 20000
 """Enough for the most streams, with two sockets each."""
 
 KEY = "bench-key-that-opens-nothing"
@@ -93,35 +98,64 @@ def allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class Subject:
-    """One process that listens on loopback; a context manager that ends it."""
+def tree(root: int, proc: Path = Path("/proc")) -> list[int]:
+    """*root* and all that descends from it, parents first. A process that ends meanwhile is left out."""
+    found = [root]
+    for pid in found:
+        for told in (proc / str(pid)).glob("task/*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, told.read_text().split())
+    return found
 
-    def __init__(self, name: str, arguments: list[str], core: int, log: Path) -> None:
-        """*arguments* follow `python -m`; what the process writes to standard error goes to *log*."""
+
+class Subject:
+    """A process that listens on loopback, with all it forks; a context manager that ends them."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        cores: set[int],
+        log: Path,
+        port: int = 0,
+        headers: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """
+        Start *command* on *cores*. What it says goes to *log*.
+
+        *port* is where it will listen; 0: it prints where. *headers* are lines, each with its line end, that a request
+        has to carry for it. *env* comes on top of the little it is given of ours.
+        """
         self.name = name
+        self.headers = headers
+        self.port = port
         self._log = log
         # Settings and proxy variables from outside must not change what is measured.
-        env = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
-        with log.open("wb") as stderr:
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+        with log.open("wb") as said:
             # Threads started before an affinity is set keep the old one; a child is born with its parent's.
             before = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, cores)
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", *arguments],
+                    command,
                     cwd=ROOT,
-                    env=env,
+                    env={**kept, **(env or {})},
                     stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
+                    stdout=said if port else subprocess.PIPE,
+                    stderr=said,
                 )
+            except OSError as error:
+                raise StartError(f"{name} did not start: {error}") from None
             finally:
                 os.sched_setaffinity(0, before)
         self.pid = self._process.pid
-        # What clock_getcpuclockid(3) makes of a pid: /proc counts in hundredths of a second, this in nanoseconds.
-        self._cpu_clock = (~self.pid << 3) | 2
         try:
-            self.port = self._wait_for_port()
+            if port:
+                self._wait_until_open()
+            else:
+                self.port = self._wait_for_port()
         except BaseException:
             self.stop()
             raise
@@ -132,25 +166,62 @@ class Subject:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu(self) -> float:
-        """Seconds of user and system time so far, all threads."""
-        return time.clock_gettime(self._cpu_clock)
+        """Seconds of user and system time so far, of all threads of all its processes that are there."""
+        seconds = 0.0
+        for pid in tree(self.pid):
+            with contextlib.suppress(OSError):
+                # What clock_getcpuclockid(3) makes of a pid: /proc counts in hundredths of a second, this in
+                # nanoseconds.
+                seconds += time.clock_gettime((~pid << 3) | 2)
+        return seconds
 
     def rss(self) -> int:
-        """Resident bytes."""
-        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        return int(pages) * resource.getpagesize()
+        """Resident bytes of all its processes; pages they share count for each."""
+        pages = 0
+        for pid in tree(self.pid):
+            with contextlib.suppress(OSError):
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    def peak_rss(self) -> int:
+        """The most resident bytes its processes have ever had, added up."""
+        total = 0
+        for pid in tree(self.pid):
+            with contextlib.suppress(OSError):
+                total += high_water(Path(f"/proc/{pid}/status").read_text())
+        return total
 
     def stop(self) -> None:
-        """Ask it to end, wait a moment, then insist."""
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(STOP_TIMEOUT)
+        """Ask it to end, wait a moment, then insist, and end what it forked and left behind."""
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        with ExitStack() as handles:
+            children = []
+            for pid in tree(self.pid)[1:]:
+                # A handle stays with the process it was opened for; a number may be given to another.
+                with contextlib.suppress(ProcessLookupError):
+                    children.append(os.pidfd_open(pid))
+                    handles.callback(os.close, children[-1])
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(STOP_TIMEOUT)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait(STOP_TIMEOUT)
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(child, signal.SIGKILL)
+
+    def _wait_until_open(self) -> None:
+        """Until it listens where it was told to."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        raise StartError(f"{self.name} did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 
     def _wait_for_port(self) -> int:
         """The port it says it listens on, in the first lines it prints."""
@@ -180,9 +251,22 @@ class Subject:
         self.stop()
 
 
+def high_water(status: str) -> int:
+    """The most resident bytes a process has had, of the text of its `/proc/PID/status`; 0 of one that is ending."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 0
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def provider(core: int, scratch: Path) -> Subject:
     """The simulator all subjects forward to."""
-    return Subject("provider", ["bench.provider"], core, scratch / "provider.log")
+    return Subject("provider", [sys.executable, "-m", "bench.provider"], {core}, scratch / "provider.log")
 
 
 def gateway(upstream: str, core: int, scratch: Path) -> Subject:
@@ -210,39 +294,22 @@ def _hapax(name: str, settings: str, upstream: str, core: int, scratch: Path, re
     for old in scratch.glob(f"{name}.db*"):
         old.unlink()
     config.write_text(settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis))
-    return Subject(name, ["proxy", "serve", "--config", str(config)], core, scratch / f"{name}.log")
+    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
+    return Subject(name, command, {core}, scratch / f"{name}.log")
 
 
 @contextmanager
 def redis(core: int, scratch: Path) -> Iterator[int]:
     """A Redis of our own, beside provider and load; its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(scratch)]
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise StartError("redis-server is not installed; scripts/setup-tests.sh installs it") from None
-    try:
-        os.sched_setaffinity(process.pid, {core})
-        _wait_until_open(port)
+    if shutil.which(command[0]) is None:
+        raise StartError("redis-server is not installed; scripts/setup-tests.sh installs it")
+    with Subject("redis", command, {core}, scratch / "redis.log", port):
         yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_until_open(port: int) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
-    raise StartError("redis-server did not start")
 
 
 def control(upstream: str, core: int, scratch: Path) -> Subject:
     """What it is compared with."""
-    return Subject("control", ["bench.control", upstream], core, scratch / "control.log")
+    command = [sys.executable, "-m", "bench.control", upstream]
+    return Subject("control", command, {core}, scratch / "control.log")
