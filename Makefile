@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench faults lint format lock generated clean
+.PHONY: demo test soak bench profile faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -30,6 +30,10 @@ lint: $(VENV)/installed-for-tests
 bench: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	$(BIN)/python -m bench --check $(ARGS)
+
+# Where the time of a request goes.
+profile: $(VENV)/installed-for-tests
+	$(BIN)/python -m bench.profile
 
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: $(VENV)/installed-for-tests

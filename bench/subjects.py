@@ -6,6 +6,7 @@ and never touches a process it did not start. Other people's gateways are in `pe
 """
 
 import contextlib
+import gc
 import os
 import re
 import resource
@@ -106,6 +107,20 @@ def tree(root: int, proc: Path = Path("/proc")) -> list[int]:
             with contextlib.suppress(OSError):
                 found += map(int, told.read_text().split())
     return found
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Keep this process, which is the load, on *core*, and its garbage collector from pausing it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        os.sched_setaffinity(0, before)
 
 
 class Subject:
@@ -289,13 +304,26 @@ def shared(upstream: str, core: int, scratch: Path, redis: int) -> Subject:
     return _hapax("shared", SHARED, upstream, core, scratch, redis)
 
 
-def _hapax(name: str, settings: str, upstream: str, core: int, scratch: Path, redis: int = 0) -> Subject:
+def profiled(upstream: str, core: int, scratch: Path, written: Path) -> Subject:
+    """The gateway as it is deployed under a profiler, which has *written* its figures when it has ended."""
+    return _hapax("profiled", GATEWAY, upstream, core, scratch, command=["bench.profiled", str(written)])
+
+
+def _hapax(
+    name: str,
+    settings: str,
+    upstream: str,
+    core: int,
+    scratch: Path,
+    redis: int = 0,
+    command: Sequence[str] = ("proxy",),
+) -> Subject:
     config = scratch / f"{name}.yaml"
     for old in scratch.glob(f"{name}.db*"):
         old.unlink()
     config.write_text(settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis))
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
-    return Subject(name, command, {core}, scratch / f"{name}.log")
+    whole = [sys.executable, "-m", *command, "serve", "--config", str(config)]
+    return Subject(name, whole, {core}, scratch / f"{name}.log")
 
 
 @contextmanager
