@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from proxy.errors import ProxyError
-from proxy.limits.limit import Refusal, Standing, What
+from proxy.limits.limit import Limit, Refusal, Standing, What
 
 NEXT_TRY = 1.0
 """Seconds to wait where nobody can say: a place is free as soon as one of the caller's own calls ends."""
@@ -66,9 +66,9 @@ def openai_duration(seconds: float) -> bytes:
 
 
 _COUNTED = {
-    What.REQUESTS: "requests per minute",
-    What.TOKENS: "tokens per minute",
-    What.CONCURRENT: "requests at once",
+    What.REQUESTS: ("request per minute", "requests per minute"),
+    What.TOKENS: ("token per minute", "tokens per minute"),
+    What.CONCURRENT: ("request at once", "requests at once"),
 }
 
 
@@ -90,16 +90,21 @@ def refusal(refused: Refusal, whose: str = "This key's") -> ProxyError:
     if refused.never:
         return ProxyError(
             "rate_limit_exceeded",
-            f"{whose} limit of {limit.capacity} {_COUNTED[limit.what]} is less than the request alone needs.",
+            f"{whose} limit of {_amount(limit)} is less than the request alone needs.",
             details={"limit": limit.what.value},
             headers=(("x-should-retry", "false"),),
         )
     return ProxyError(
         "rate_limit_exceeded",
-        f"{whose} limit of {limit.capacity} {_COUNTED[limit.what]} is reached.",
+        f"{whose} limit of {_amount(limit)} is reached.",
         details={"limit": limit.what.value},
         headers=_waits(NEXT_TRY if refused.wait is None else refused.wait),
     )
+
+
+def _amount(limit: Limit) -> str:
+    one, many = _COUNTED[limit.what]
+    return f"{limit.capacity} {one if limit.capacity == 1 else many}"
 
 
 def _waits(wait: float | None) -> tuple[tuple[str, str], ...]:
