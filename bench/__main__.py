@@ -24,6 +24,7 @@ from bench.peers import PEERS, Peer
 from bench.subjects import StartError
 
 MAX_ROUNDS = 50
+WIDTH = 110
 
 
 def main() -> int:
@@ -43,7 +44,8 @@ def main() -> int:
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
-    report.show(run, Console())
+    # What is no terminal is a file: wide enough for the widest table.
+    report.show(run, Console(width=None if sys.stdout.isatty() else WIDTH))
     if options.json is not None:
         options.json.write_text(json.dumps(report.as_json(run), indent=2) + "\n")
     if options.write is not None:

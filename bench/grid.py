@@ -28,8 +28,9 @@ class Grid:
     def table(self) -> Table:
         """For a terminal; bad rows are red."""
         made = Table(title=self.title, title_justify="left")
-        for title in self.columns:
-            made.add_column(title, justify="right" if title else "left", no_wrap=bool(title))
+        made.add_column(self.columns[0])
+        for title in self.columns[1:]:
+            made.add_column(title, justify="right")
         for index, row in enumerate(self.rows):
             made.add_row(*row, style="red" if index in self.bad else None)
         return made

@@ -135,7 +135,6 @@ class HalfLoad:
     ttft_p50_ms: float = 0.0
     ttft_p99_ms: float = 0.0
     """Of first tokens."""
-    event_p50_ms: float = 0.0
     event_p99_ms: float = 0.0
     """Of the other tokens, behind the stream's pace."""
 
@@ -433,7 +432,7 @@ class Bench:
                     late[index] += probes.tally.late
         found = {}
         for index, subject in enumerate(asked):
-            times = (*_percentiles(latencies[index]), *_percentiles(firsts[index]), *_percentiles(late[index]))
+            times = (*_percentiles(latencies[index]), *_percentiles(firsts[index]), _percentiles(late[index])[1])
             found["direct" if subject is provider else subject.name] = HalfLoad(*times)
             self._run.usage.append(meters[index].usage(self._round, "half load"))
         self._run.half.append(found)
