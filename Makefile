@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench faults lint format lock generated clean
+.PHONY: demo test soak bench peers faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -30,6 +30,13 @@ lint: $(VENV)/installed-for-tests
 bench: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	$(BIN)/python -m bench --check $(ARGS)
+
+# The same beside other people's gateways, which it installs below .peers: twenty minutes. ARGS="--write docs/performance.md"
+# puts the tables into the document, ARGS=--curves measures and draws curves instead.
+peers: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	scripts/setup-peers.sh
+	$(BIN)/python -m bench --peers $(ARGS)
 
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: $(VENV)/installed-for-tests
@@ -60,4 +67,4 @@ $(VENV)/installed-for-tests: $(VENV)/installed requirements/test.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules
+	rm -rf $(VENV) .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules

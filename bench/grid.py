@@ -36,13 +36,13 @@ class Grid:
         return made
 
     def markdown(self) -> str:
-        """For a document; the figures of bad rows are bold."""
+        """For a document; the names of bad rows are bold."""
         lines = [f"{self.title[:1].upper()}{self.title[1:]}:", "", _line(self.columns)]
         lines.append("|---" + "|--:" * (len(self.columns) - 1) + "|")
         for index, (name, *cells) in enumerate(self.rows):
-            lines.append(_line((name, *(f"**{cell}**" if cell and index in self.bad else cell for cell in cells))))
+            lines.append(_line((f"**{name}**" if index in self.bad else name, *cells)))
         return "\n".join(lines) + "\n"
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"

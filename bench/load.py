@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bench.alarm import arrivals, at_moments
 from bench.subjects import KEY
 
 END = b"\r\n0\r\n\r\n"
@@ -237,18 +238,11 @@ class Load:
         """
         Make *rate* requests a second for so long, however long the answers take; the last ones are still to come in.
 
-        A request for which every client is busy waits for one, and its waiting counts as latency.
+        They come as callers do who know nothing of each other. A request for which every client is busy waits for one,
+        and its waiting counts as latency.
         """
         self._idlers = [client for client in self._clients if not client.busy]
-        start = time.perf_counter()
-        for index in range(int(rate * seconds)):
-            due = start + index / rate
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            if self._idlers:
-                self._idlers.pop().ask()
-            else:
-                self._due.append(due)
+        await at_moments(arrivals(rate, seconds), self._make)
         self._check()
 
     async def open_streams(self, seconds: float) -> None:
@@ -271,6 +265,12 @@ class Load:
             self._check()
             raise LoadError("answers did not come to an end") from None
         self._check()
+
+    def _make(self, due: float) -> None:
+        if self._idlers:
+            self._idlers.pop().ask(due)
+        else:
+            self._due.append(due)
 
     def _answered(self, client: Client) -> None:
         if self.tally.fault:

@@ -170,12 +170,12 @@ def notes(run: Run) -> list[str]:
     slow = [peer.name for peer in PEERS if peer.slow and peer.name in run.versions]
     if slow and run.plan.slow_streams < run.plan.streams:
         found.append(
-            f"{' and '.join(slow)} had {run.plan.slow_streams} streams instead of {run.plan.streams}, and were "
-            "measured alone at the end of each round"
+            f"{run.plan.slow_streams} streams instead of {run.plan.streams}, alone at the end of each round: "
+            f"{', '.join(slow)}"
         )
     held = [name for name in run.versions if _outside(run, name) > SATURATED > _busy(run, "requests", name)]
     if held:
-        found.append(f"requests per second of {' and '.join(held)}: provider and load were the limit, it could be more")
+        found.append(f"requests per second of {', '.join(held)}: provider and load were the limit, it could be more")
     return found
 
 
@@ -204,11 +204,9 @@ def show(run: Run, console: Console) -> None:
 
 def markdown(run: Run) -> str:
     """The same for a document."""
-    parts = [grid.markdown() for grid in grids(run)]
-    parts += [f"- {sentence[:1].upper()}{sentence[1:]}." for sentence in _asides(run)]
-    parts += [f"- Warning: {sentence}." for sentence in warnings(run)]
-    tables = "\n".join(parts[: len(grids(run))])
-    return f"{tables}\n" + "\n".join(parts[len(grids(run)) :]) + "\n"
+    tables = [grid.markdown() for grid in grids(run)]
+    sentences = [*_asides(run), *(f"warning: {sentence}" for sentence in warnings(run))]
+    return "\n".join([*tables, *(f"- {sentence}" for sentence in sentences)]) + "\n"
 
 
 def _asides(run: Run) -> list[str]:
