@@ -90,12 +90,13 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
-def allow_descriptors() -> None:
-    """Raise our limit on open files, which children inherit, as far as the system lets us."""
+def allow_descriptors() -> int:
+    """Raise our limit on open files, which children inherit, as far as the system lets us; what it then is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)
 
 
 def tree(root: int, proc: Path = Path("/proc")) -> list[int]:
@@ -271,31 +272,39 @@ def provider(core: int, scratch: Path) -> Subject:
 
 def gateway(upstream: str, core: int, scratch: Path) -> Subject:
     """This gateway as it is deployed: keys, limits, a ledger, metrics, trace headers, its access log in a file."""
-    return _hapax("gateway", GATEWAY, upstream, core, scratch)
+    return hapax("gateway", GATEWAY, upstream, {core}, scratch)
 
 
 def plain(upstream: str, core: int, scratch: Path) -> Subject:
     """The same without keys, limits and ledger."""
-    return _hapax("plain", PLAIN, upstream, core, scratch)
+    return hapax("plain", PLAIN, upstream, {core}, scratch)
 
 
 def dark(upstream: str, core: int, scratch: Path) -> Subject:
     """The same without metrics, access log and trace headers as well."""
-    return _hapax("dark", DARK, upstream, core, scratch)
+    return hapax("dark", DARK, upstream, {core}, scratch)
 
 
 def shared(upstream: str, core: int, scratch: Path, redis: int) -> Subject:
     """The same with its limits in the Redis on port *redis*."""
-    return _hapax("shared", SHARED, upstream, core, scratch, redis)
+    return hapax("shared", SHARED, upstream, {core}, scratch, redis)
 
 
-def _hapax(name: str, settings: str, upstream: str, core: int, scratch: Path, redis: int = 0) -> Subject:
-    config = scratch / f"{name}.yaml"
+def hapax(name: str, settings: str, upstream: str, cores: set[int], scratch: Path, redis: int = 0) -> Subject:
+    """A gateway with these *settings*; a store of its name that another has left is gone."""
     for old in scratch.glob(f"{name}.db*"):
         old.unlink()
-    config.write_text(settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis))
+    return configured(
+        name, settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis), cores, scratch
+    )
+
+
+def configured(name: str, settings: str, cores: set[int], scratch: Path) -> Subject:
+    """A gateway with *settings* as they are, and whatever store they name as it is."""
+    config = scratch / f"{name}.yaml"
+    config.write_text(settings)
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
-    return Subject(name, command, {core}, scratch / f"{name}.log")
+    return Subject(name, command, cores, scratch / f"{name}.log")
 
 
 @contextmanager
