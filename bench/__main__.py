@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 a limit is exceeded (with `--check`), 2 it could not be me
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -41,9 +42,15 @@ def main() -> int:
         err.print("bench: needs Linux: it pins processes to cores and reads /proc.")
         return 2
     try:
+        if options.write is not None:
+            # Not after half an hour of measuring.
+            document.check(options.write, document.CURVES if options.curves else document.FIGURES)
         if options.curves:
             return _curves(options, err)
         run = _measure(plan, options.peers, err)
+    except document.NoMarksError as error:
+        err.print(f"bench: {options.write} {error}", markup=False, highlight=False)
+        return 2
     except (StartError, LoadError, OSError) as error:
         err.print(f"bench: {error}", markup=False, highlight=False)
         return 2
@@ -87,7 +94,6 @@ def _measure(plan: Plan, peers: Sequence[Peer], err: Console) -> Run:
 
 def _curves(options: argparse.Namespace, err: Console) -> int:
     """Measure curves, show them, and draw them."""
-    # Not after half an hour of measuring.
     python = installed("plots/bin/python")
     beside = [peer for peer in PEERS if peer.name == "envoy"]
     for peer in beside:
@@ -104,7 +110,8 @@ def _curves(options: argparse.Namespace, err: Console) -> int:
     for curve in found:
         console.print(curve.grid().table())
     if options.write is not None:
-        document.write(options.write, document.CURVES, "\n".join(curve.grid().markdown() for curve in found))
+        pictures = Path(os.path.relpath(options.plots, options.write.parent))
+        document.write(options.write, document.CURVES, "\n".join(curve.markdown(pictures) for curve in found))
     return 0
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import insert, update
 
 from bench import subjects
 from bench.grid import Grid
-from bench.load import Load, LoadError, request
+from bench.load import WAIT, Load, LoadError, request
 from bench.measures import SETTLE, Meter, stage
 from bench.peers import Peer
 from bench.subjects import GATEWAY, KEY, SHARED, Subject
@@ -115,6 +115,11 @@ class Curve:
             grid.add(f"{x:,.0f}", *(f"{points[x]:,.4g}" if x in points else "" for points in found))
         return grid
 
+    def markdown(self, pictures: Path) -> str:
+        """Its picture, which is in the folder *pictures*, and its table."""
+        grid = self.grid()
+        return f"![{grid.title}]({(pictures / self.name).as_posix()}.svg)\n\n{grid.markdown()}"
+
 
 class Curves:
     """Measures the curves of one run."""
@@ -152,7 +157,7 @@ class Curves:
         return curve
 
     async def open_streams(self) -> Curve:
-        """Memory per stream, and how long a stream stood still, over the number of streams."""
+        """Memory per stream, and the longest that any stream stood still beyond its pace, over their number."""
         curve = Curve("open-streams", "open streams")
         # The gateway has two sockets to each, and some more files.
         most = subjects.allow_descriptors() // 2 - 100
@@ -165,10 +170,10 @@ class Curves:
                 with self._start(name) as subject:
                     memory, gap = await self._hold_streams(subject, count)
                     curve.add("memory per stream, kB", name, count, memory)
-                    curve.add("longest wait beyond the pace, ms", name, count, gap)
+                    curve.add("longest stall, ms", name, count, gap)
             self._tell(f"{count:,} streams of the provider itself")
             _, gap = await self._hold_streams(self._provider, count)
-            curve.add("longest wait beyond the pace, ms", "provider alone", count, gap)
+            curve.add("longest stall, ms", "provider alone", count, gap)
         return curve
 
     async def providers(self) -> Curve:
@@ -224,7 +229,6 @@ class Curves:
             for name in (GATEWAY_NAME, *self._beside):
                 self._tell(f"{count:,} requests of {sizes.body:,} bytes through the {name}")
                 with self._start(name) as subject:
-                    idle = subject.rss()
                     asking = request(
                         f"sim-fast:bytes=375;headers={sizes.held:g}s", False, subject.headers, prompt="x" * sizes.body
                     )
@@ -232,15 +236,14 @@ class Curves:
                         await load.open_streams(min(count / sizes.opened, sizes.held / 2))
                         await load.ended()
                     await asyncio.sleep(SETTLE)
-                    curve.add("most memory, MB", name, count, subject.peak_rss() / 1e6)
+                    curve.add("peak memory, MB", name, count, subject.peak_rss() / 1e6)
                     curve.add("memory afterwards, MB", name, count, subject.rss() / 1e6)
-                    curve.add("memory before, MB", name, count, idle / 1e6)
         return curve
 
     async def _point(self, curve: Curve, subject: Subject, x: float, asking: list[bytes], rate: bool = False) -> None:
-        """CPU per request, and idle memory of a process after as many requests as it needs to be warm."""
+        """CPU per request, and memory of a process after as many requests as it needs to be warm."""
         await self._warm(subject, asking)
-        curve.add("memory when idle, MB", GATEWAY_NAME, x, subject.rss() / 1e6)
+        curve.add("memory, MB", GATEWAY_NAME, x, subject.rss() / 1e6)
         cpu, per_second = await self._ask(subject, asking)
         curve.add("CPU per request, us", GATEWAY_NAME, x, cpu)
         if rate:
@@ -255,8 +258,13 @@ class Curves:
             yield subject
 
     async def _warm(self, subject: Subject, asking: list[bytes]) -> None:
-        async with Load(subject.port, asking, 1) as load:
-            await load.keep_asking(SETTLE)
+        """Until each request was made: what the first one costs is no running cost."""
+        deadline = time.monotonic() + WAIT
+        async with Load(subject.port, asking, self._sizes.connections) as load:
+            while load.tally.answers < len(asking):
+                await load.keep_asking(SETTLE)
+                if time.monotonic() > deadline:
+                    raise LoadError(f"the {subject.name} answered {load.tally.answers} requests in {WAIT:g} s")
             await load.stop_asking()
 
     async def _ask(self, subject: Subject, asking: list[bytes]) -> tuple[float, float]:

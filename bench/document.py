@@ -13,8 +13,13 @@ class NoMarksError(Exception):
     """The document has no place for this, or more than one; the text says which marks are meant."""
 
 
+def check(path: Path, part: str) -> None:
+    """Raises `NoMarksError` where `write` would, or `OSError`."""
+    replaced(path.read_text(), part, "")
+
+
 def write(path: Path, part: str, text: str) -> None:
-    """Put *text* between the marks of *part* in the document at *path*."""
+    """Put *text* between the marks of *part* in the document at *path*; raises `NoMarksError`."""
     path.write_text(replaced(path.read_text(), part, text))
 
 

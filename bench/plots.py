@@ -44,6 +44,9 @@ def draw(curve: dict[str, Any], folder: Path) -> Path:
                 axes.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1.4, color=colour, label=name)
             if curve["log"]:
                 axes.set_xscale("log")
+                ticks = sorted({x for points in subjects.values() for x, _ in points})
+                axes.set_xticks(ticks, [short(x) for x in ticks])
+                axes.minorticks_off()
             else:
                 axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
@@ -54,6 +57,14 @@ def draw(curve: dict[str, Any], folder: Path) -> Path:
         path = folder / f"{curve['name']}.svg"
         figure.savefig(path, facecolor="white", metadata={"Date": None})
     return path
+
+
+def short(number: float) -> str:
+    """1000 as 1k."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return f"{number:g}"
 
 
 def main(file: str, folder: str) -> None:
