@@ -2,7 +2,6 @@
 Figures in a document: what stands between two marks is replaced, the rest is left as it is.
 """
 
-import re
 from pathlib import Path
 
 FIGURES, CURVES = "figures", "curves"
@@ -26,7 +25,8 @@ def write(path: Path, part: str, text: str) -> None:
 def replaced(document: str, part: str, text: str) -> str:
     """The *document* with *text* between the marks of *part*; raises `NoMarksError`."""
     begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
-    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if len(pattern.findall(document)) != 1:
+    before, began, rest = document.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not began or not ended or begin in rest or end in before + after:
         raise NoMarksError(f"needs the marks {begin} and {end}, once each")
-    return pattern.sub(lambda _: f"{begin}\n\n{text.strip()}\n\n{end}", document)
+    return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"

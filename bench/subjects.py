@@ -177,20 +177,15 @@ class Subject:
         return seconds
 
     def rss(self) -> int:
-        """Resident bytes of all its processes; pages they share count for each."""
-        pages = 0
-        for pid in tree(self.pid):
-            with contextlib.suppress(OSError):
-                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
+        """Resident bytes. Of several processes, a page they share is shared out between them."""
+        pids = tree(self.pid)
+        if len(pids) == 1:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        return sum(_told(pid, "smaps_rollup", "Pss") for pid in pids)
 
     def peak_rss(self) -> int:
         """The most resident bytes its processes have ever had, added up."""
-        total = 0
-        for pid in tree(self.pid):
-            with contextlib.suppress(OSError):
-                total += high_water(Path(f"/proc/{pid}/status").read_text())
-        return total
+        return sum(_told(pid, "status", "VmHWM") for pid in tree(self.pid))
 
     def stop(self) -> None:
         """Ask it to end, wait a moment, then insist, and end what it forked and left behind."""
@@ -252,10 +247,18 @@ class Subject:
         self.stop()
 
 
-def high_water(status: str) -> int:
-    """The most resident bytes a process has had, of the text of its `/proc/PID/status`; 0 of one that is ending."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+def told_bytes(text: str, name: str) -> int:
+    """What the kernel says under *name* in one of its listings, in bytes; 0 where it says nothing."""
+    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def _told(pid: int, file: str, name: str) -> int:
+    """The same of a process, which may end meanwhile."""
+    try:
+        return told_bytes(Path(f"/proc/{pid}/{file}").read_text(), name)
+    except OSError:
+        return 0
 
 
 def free_port() -> int:
