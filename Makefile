@@ -4,7 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+<<<<<<< HEAD
 .PHONY: demo test soak bench profile faults lint format lock generated clean
+=======
+.PHONY: demo test soak bench peers faults lint format lock generated clean
+>>>>>>> peers
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -31,9 +35,18 @@ bench: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	$(BIN)/python -m bench --check $(ARGS)
 
+<<<<<<< HEAD
 # Where the time of a request goes.
 profile: $(VENV)/installed-for-tests
 	$(BIN)/python -m bench.profile
+=======
+# The same beside other people's gateways, which it installs below .peers: twenty minutes. ARGS="--write docs/performance.md"
+# puts the tables into the document, ARGS=--curves measures and draws curves instead.
+peers: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	scripts/setup-peers.sh
+	$(BIN)/python -m bench --peers $(ARGS)
+>>>>>>> peers
 
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: $(VENV)/installed-for-tests
@@ -64,4 +77,4 @@ $(VENV)/installed-for-tests: $(VENV)/installed requirements/test.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules
+	rm -rf $(VENV) .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules
