@@ -4,11 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-<<<<<<< HEAD
-.PHONY: demo test soak bench profile faults lint format lock generated clean
-=======
-.PHONY: demo test soak bench peers faults lint format lock generated clean
->>>>>>> peers
+.PHONY: demo test soak bench peers profile faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -35,18 +31,16 @@ bench: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	$(BIN)/python -m bench --check $(ARGS)
 
-<<<<<<< HEAD
 # Where the time of a request goes.
 profile: $(VENV)/installed-for-tests
 	$(BIN)/python -m bench.profile
-=======
+
 # The same beside other people's gateways, which it installs below .peers: twenty minutes. ARGS="--write docs/performance.md"
 # puts the tables into the document, ARGS=--curves measures and draws curves instead.
 peers: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	scripts/setup-peers.sh
 	$(BIN)/python -m bench --peers $(ARGS)
->>>>>>> peers
 
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: $(VENV)/installed-for-tests
