@@ -161,6 +161,7 @@ class Run:
     rounds: list[dict[str, Figures]] = field(default_factory=list)
     direct_p50_ms: list[float] = field(default_factory=list)
     """Latency of the provider with nothing between: what `latency_p50_ms` holds that is no subject's."""
+    direct_p99_ms: list[float] = field(default_factory=list)
     usage: list[Usage] = field(default_factory=list)
     half: list[dict[str, HalfLoad]] = field(default_factory=list)
     """By round; none without peers."""
@@ -414,6 +415,7 @@ class Bench:
             figures.latency_p50_ms, figures.latency_p99_ms = p50, p99
         if direct:
             self._run.direct_p50_ms.append(found[-1][0])
+            self._run.direct_p99_ms.append(found[-1][1])
 
     async def _half_load(self, turns: list[Subject], provider: Subject, gateway: Figures) -> None:
         """Requests at half the gateway's rate for everyone, and beside them streams whose events are timed."""

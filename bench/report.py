@@ -210,7 +210,10 @@ def markdown(run: Run) -> str:
 
 
 def _asides(run: Run) -> list[str]:
-    found = [f"p50 at one connection of the provider itself: {median(run.direct_p50_ms):.3f} ms"]
+    direct = [
+        f"{name} {median(values):.3f} ms" for name, values in (("p50", run.direct_p50_ms), ("p99", run.direct_p99_ms))
+    ]
+    found = [f"the provider itself at one connection: {', '.join(direct)}"]
     for measure in ("requests", "streams"):
         used = [each for each in run.usage if each.measure == measure]
         busy = [f"{name} {_busy(run, measure, name):.0%}" for name in run.names]
@@ -316,6 +319,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "targets": {target.title: target.verdict(run) for target in TARGETS} if run.versions else {},
         "half_load": [{name: asdict(half) for name, half in by_name.items()} for by_name in run.half],
         "direct_p50_ms": run.direct_p50_ms,
+        "direct_p99_ms": run.direct_p99_ms,
         "rounds": [{name: asdict(figures) for name, figures in by_name.items()} for by_name in run.rounds],
         "usage": [asdict(each) for each in run.usage],
         "warnings": warnings(run),
