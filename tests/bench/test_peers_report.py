@@ -123,6 +123,14 @@ def test_a_peer_that_outruns_the_load_is_told_once_and_disturbs_nothing() -> Non
     assert report.warnings(run) == []
 
 
+def test_only_its_own_subjects_say_whether_the_machine_was_quiet() -> None:
+    run = a_run("envoy", "litellm", "portkey")
+    for each in run.usage:
+        if each.measure == "requests" and each.subject_name in ("gateway", "plain", "dark"):
+            each.subject = 0.75
+    assert report.disturbed(run) == 0.25
+
+
 DOCUMENT = """\
 2 rounds, medians:
 
@@ -238,6 +246,8 @@ def test_only_what_stands_between_the_marks_is_replaced() -> None:
         "<!-- end of figures --><!-- figures -->",
         "<!-- figures --><!-- end of figures --><!-- figures --><!-- end of figures -->",
         "<!-- figures --><!-- figures --><!-- end of figures -->",
+        "<!-- end of figures --><!-- figures --><!-- end of figures -->",
+        "<!-- figures --><!-- end of figures --><!-- end of figures -->",
     ],
 )
 def test_a_document_without_its_marks_is_refused(text: str) -> None:
