@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench peers faults lint format lock generated clean
+.PHONY: demo test soak bench peers profile faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -30,6 +30,10 @@ lint: $(VENV)/installed-for-tests
 bench: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	$(BIN)/python -m bench --check $(ARGS)
+
+# Where the time of a request goes.
+profile: $(VENV)/installed-for-tests
+	$(BIN)/python -m bench.profile
 
 # The same beside other people's gateways, which it installs below .peers: twenty minutes. ARGS="--write docs/performance.md"
 # puts the tables into the document, ARGS=--curves measures and draws curves instead.

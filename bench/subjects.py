@@ -6,6 +6,7 @@ and never touches a process it did not start. Other people's gateways are in `pe
 """
 
 import contextlib
+import gc
 import os
 import re
 import resource
@@ -107,6 +108,20 @@ def tree(root: int, proc: Path = Path("/proc")) -> list[int]:
             with contextlib.suppress(OSError):
                 found += map(int, told.read_text().split())
     return found
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Keep this process, which is the load, on *core*, and its garbage collector from pausing it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        os.sched_setaffinity(0, before)
 
 
 class Subject:
@@ -293,6 +308,12 @@ def shared(upstream: str, core: int, scratch: Path, redis: int) -> Subject:
     return hapax("shared", SHARED, upstream, {core}, scratch, redis)
 
 
+def profiled(upstream: str, core: int, scratch: Path, written: Path) -> Subject:
+    """The gateway as it is deployed under a profiler, which has *written* its figures when it has been asked to."""
+    settings = GATEWAY.format(key=KEY, upstream=upstream, scratch=scratch, name="profiled")
+    return configured("profiled", settings, {core}, scratch, ["bench.profiled", str(written)])
+
+
 def hapax(name: str, settings: str, upstream: str, cores: set[int], scratch: Path, redis: int = 0) -> Subject:
     """A gateway with these *settings*; a store of its name that another has left is gone."""
     for old in scratch.glob(f"{name}.db*"):
@@ -302,11 +323,11 @@ def hapax(name: str, settings: str, upstream: str, cores: set[int], scratch: Pat
     )
 
 
-def configured(name: str, settings: str, cores: set[int], scratch: Path) -> Subject:
-    """A gateway with *settings* as they are, and whatever store they name as it is."""
+def configured(name: str, settings: str, cores: set[int], scratch: Path, module: Sequence[str] = ("proxy",)) -> Subject:
+    """A gateway with *settings* as they are, and whatever store they name as it is; *module* follows `python -m`."""
     config = scratch / f"{name}.yaml"
     config.write_text(settings)
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
+    command = [sys.executable, "-m", *module, "serve", "--config", str(config)]
     return Subject(name, command, cores, scratch / f"{name}.log")
 
 

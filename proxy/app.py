@@ -146,7 +146,14 @@ class Gateway:
             self._slow,
         )
         health = Health(
-            self.checks, checkup, pool, doorkeeper, _SERVICES, lambda: self.front.draining, self.route_checks
+            self.checks,
+            checkup,
+            pool,
+            doorkeeper,
+            _SERVICES,
+            lambda: self.front.draining,
+            self.route_checks,
+            lambda: self.lag.worst,
         )
         debug = Debug(health, self.metrics.registry)
         trails = Trails()

@@ -71,6 +71,8 @@ class Exchange:
     correlation_id: str = ""
     user_agent: str = ""
     """What the client calls itself, as it was sent."""
+    referer: str = ""
+    """The page a browser calls from, as it was sent."""
     model: str = ""
     """The public model asked for."""
     stream: bool = False

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 Header = tuple[bytes, bytes]
+"""A name and a value; the name in lower case where it was received."""
 
 PSEUDONYM = "hapax"
 """Our name in `Via` and `Server`."""
@@ -71,38 +72,32 @@ def _new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def for_provider(raw: Iterable[Header], allowed: frozenset[bytes] = TO_PROVIDER) -> bytes:
+def for_provider(headers: Iterable[Header], allowed: frozenset[bytes] = TO_PROVIDER) -> bytes:
     """The client's headers that a provider may see, as header lines; named by `Connection` means left out."""
-    named: frozenset[bytes] = frozenset()
-    kept: list[Header] = []
-    for name, value in raw:
-        lower = name.lower()
-        if lower in allowed:
-            kept.append((lower, value))
-        elif lower == b"connection":
-            named |= {token.strip() for token in value.lower().split(b",")}
-    return b"".join(b"%b: %b\r\n" % pair for pair in kept if pair[0] not in named)
+    kept = [header for header in headers if header[0] in allowed or header[0] == b"connection"]
+    named = _named(kept)
+    return b"".join([b"%b: %b\r\n" % header for header in kept if header[0] not in named])
 
 
-def for_client(raw: Iterable[Header]) -> list[Header]:
+def for_client(headers: Iterable[Header]) -> list[Header]:
     """The provider's headers that the client may see, under the names it sees them by."""
-    kept: list[Header] = []
-    named: frozenset[bytes] = frozenset()
-    for name, value in raw:
-        lower = name.lower()
-        shown = TO_CLIENT.get(lower)
-        if shown is not None:
-            kept.append((shown, value))
-        elif lower == b"connection":
-            named |= {token.strip() for token in value.lower().split(b",")}
-    if named:
-        kept = [pair for pair in kept if pair[0].lower() not in named]
-    return kept
+    kept = [header for header in headers if header[0] in TO_CLIENT or header[0] == b"connection"]
+    named = _named(kept)
+    return [(TO_CLIENT[name], value) for name, value in kept if name not in named]
 
 
-def value_of(raw: Iterable[Header], wanted: bytes) -> bytes | None:
-    """The first value of header *wanted* (lower case), or None."""
-    for name, value in raw:
-        if name.lower() == wanted:
+def value_of(headers: Iterable[Header], wanted: bytes) -> bytes | None:
+    """The first value of header *wanted*, or None."""
+    for name, value in headers:
+        if name == wanted:
             return value
     return None
+
+
+def _named(headers: Iterable[Header]) -> set[bytes]:
+    """`Connection` itself and what it names: headers of one hop."""
+    named = {b"connection"}
+    for name, value in headers:
+        if name == b"connection" and value != b"keep-alive":
+            named.update(token.strip() for token in value.lower().split(b","))
+    return named

@@ -69,7 +69,8 @@ def _inference(pool: Pool) -> Found:
 
 
 def _loop(lag: LoopLag) -> Found:
-    return Found(lag.worst <= LATE, f"at worst {lag.worst:.3f} s late within the last minute", {"worst": lag.worst})
+    worst = lag.worst
+    return Found(worst <= LATE, f"at worst {worst:.3f} s late within the last minute", {"worst": worst})
 
 
 def _store(state: State) -> Found:

@@ -94,12 +94,8 @@ class Prices:
         price = self._found.get(model) or self.of(model)
         return None if price is None else price.cost(tokens)
 
-    def knows(self, model: str) -> bool:
-        """Whether *model* has a price; a price of 0 is one."""
-        return self.of(model) is not None
-
     def of(self, model: str) -> Price | None:
-        """The price of *model*; None when it is not known."""
+        """The price of *model*, which may be 0; None when it is not known."""
         try:
             return self._found[model]
         except KeyError:

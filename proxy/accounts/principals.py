@@ -92,11 +92,6 @@ class Principals:
         return f"<Principals [{len(self._of_file)} in the file, {len(self._digests)} in the store]>"
 
     @property
-    def records(self) -> int:
-        """Keys of the store that are not revoked; expired ones count."""
-        return len(self._digests)
-
-    @property
     def has_admin(self) -> bool:
         """An admin key is configured."""
         return self._admin is not None

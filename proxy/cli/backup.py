@@ -58,10 +58,12 @@ def restore(
     async def work(store: "Store", told: "Told") -> dict[str, int]:
         return await restored(store, file, merge=merge, progress=told)
 
-    show.line(Console(), f"{_rows(_copied(config, work))} restored from {file}.")
+    show.line(Console(), f"{_rows(_copied(config, work, makes=True))} restored from {file}.")
 
 
-def _copied(config: Path | None, work: "Callable[[Store, Told], Awaitable[dict[str, int]]]") -> dict[str, int]:
+def _copied(
+    config: Path | None, work: "Callable[[Store, Told], Awaitable[dict[str, int]]]", *, makes: bool = False
+) -> dict[str, int]:
     from proxy.accounts.backup import BackupError
 
     settings = settings_of(config)
@@ -84,11 +86,15 @@ def _copied(config: Path | None, work: "Callable[[Store, Told], Awaitable[dict[s
 
     try:
         with bar:
-            return with_store(settings, lambda store: work(store, told))
+            return with_store(settings, lambda store: work(store, told), makes=makes)
     except BackupError as error:
         sentence = str(error)
         raise refusal(f"{sentence[0].upper()}{sentence[1:]}.", FAILED) from None
 
 
 def _rows(counts: dict[str, int]) -> str:
-    return f"{counts['keys']:,} keys and {counts['usage']:,} calls"
+    return f"{_count(counts['keys'], 'key')} and {_count(counts['usage'], 'call')}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

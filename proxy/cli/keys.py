@@ -17,7 +17,7 @@ from rich.table import Table
 from proxy import clock
 from proxy.cli import show
 from proxy.cli.check import Config
-from proxy.cli.store import FAILED, refusal, settings_of, with_store
+from proxy.cli.store import FAILED, refusal, settings_of, store_exists, with_store, without_store
 from proxy.settings import Budget, KeyLimits, Settings
 from proxy.settings.values import parse_duration
 
@@ -99,7 +99,7 @@ def create(
         )
 
     try:
-        record, secret = with_store(settings, work)
+        record, secret = with_store(settings, work, makes=True)
     except KeyExists:
         raise refusal(
             f"There is a key called {show.plain(name)} already; choose another name, or give it a new secret with "
@@ -124,7 +124,12 @@ def listed(json: Json = False, config: Config = None) -> None:
         return await Keys(store).list()
 
     now = clock.wall()
-    stored = [key_fields(record, now) for record in with_store(settings, work)]
+    stored: list[dict[str, Any]] = []
+    if settings.auth.keys and not store_exists(settings):
+        # There are keys all the same, those of the configuration.
+        show.line(Console(stderr=True), without_store(settings))
+    else:
+        stored = [key_fields(record, now) for record in with_store(settings, work)]
     shown = sorted(stored + [file_key_fields(key) for key in settings.auth.keys], key=lambda key: str(key["name"]))
     if json:
         typer.echo(orjson.dumps({"keys": shown}, option=orjson.OPT_INDENT_2))
@@ -180,7 +185,7 @@ def rotate(
 @app.command("revoke")
 def revoke(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed in scripts.")] = False,
     config: Config = None,
 ) -> None:
     """
@@ -192,7 +197,9 @@ def revoke(
     from proxy.accounts.keys import KeyNotFound, Keys
 
     _not_of_the_file(settings, name)
-    if not yes and sys.stdin.isatty() and not typer.confirm(f"Revoke {show.plain(name)} for good?", err=True):
+    if not yes and not sys.stdin.isatty():
+        raise refusal("Nobody is there to be asked, and a key is revoked for good; say so with --yes")
+    if not yes and not typer.confirm(f"Revoke {show.plain(name)} for good?", err=True):
         raise refusal("Nothing was revoked", FAILED)
 
     async def work(store: "Store") -> "KeyRecord":

@@ -45,8 +45,30 @@ def refusal(sentence: str, code: int = USAGE) -> typer.Exit:
     return typer.Exit(code)
 
 
-def with_store(settings: Settings, work: Callable[["Store"], Awaitable[T]]) -> T:
-    """What *work* makes of the store; ends the command with 1 when the store fails."""
+def store_exists(settings: Settings) -> bool:
+    """False where the store is a file that is not there; whether another one answers shows when it is opened."""
+    from proxy.accounts.engines import sqlite_url
+
+    url = settings.store.url.get_secret_value()
+    try:
+        return not url.startswith("sqlite:") or Path(sqlite_url(url).database or "").exists()
+    except ValueError:
+        # What is wrong with it the store says.
+        return True
+
+
+def without_store(settings: Settings) -> str:
+    """That there is none, as a sentence."""
+    return f"There is no store at {settings.store.url}; `hapax serve` and `hapax keys create NAME` make one"
+
+
+def with_store(settings: Settings, work: Callable[["Store"], Awaitable[T]], *, makes: bool = False) -> T:
+    """
+    What *work* makes of the store; ends the command with 1 when the store fails, or is not there. *makes*: then it is
+    made; a command that reads must not leave an empty one at a mistyped path.
+    """
+    if not makes and not store_exists(settings):
+        raise refusal(without_store(settings), FAILED)
     # Imported here so that the other commands do not load a database library.
     from proxy.accounts.store import Store, StoreError
 

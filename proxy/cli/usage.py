@@ -5,6 +5,7 @@ It asks the ledger and prints the answer; it adds nothing up itself.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -17,7 +18,8 @@ from rich.table import Table
 from proxy import clock
 from proxy.cli import show
 from proxy.cli.check import Config
-from proxy.cli.store import refusal, settings_of, with_store
+from proxy.cli.store import FAILED, refusal, settings_of, with_store
+from proxy.settings import Settings
 
 if TYPE_CHECKING:
     from proxy.accounts.asked import UsageQuestion
@@ -65,15 +67,34 @@ def usage(
         )
 
     lines = with_store(settings, work)
+    if key is not None and not lines and not _known(settings, key):
+        raise refusal(f"There is no key called {show.plain(key)}, and no call was ever made by one", FAILED)
     whole, groups = added_up(lines), len(lines)
     if rows is not None:
         lines = lines[-rows:] if question.by == "day" else lines[:rows]
+    hidden = groups - len(lines)
+    if csv and hidden:
+        # In the file nothing says so.
+        show.line(Console(stderr=True), f"{hidden:,} more left out, see --rows.")
     if csv:
         typer.echo(usage_csv(question.by, lines), nl=False)
     elif json:
         typer.echo(orjson.dumps(usage_fields(question, lines, whole), option=orjson.OPT_INDENT_2))
     else:
-        _print(question, lines, whole, groups - len(lines))
+        _print(question, lines, whole, hidden)
+
+
+def _known(settings: Settings, name: str) -> bool:
+    """There is or was a key of that name: in the configuration, in the store, or on some row of the ledger."""
+    from proxy.accounts.keys import Keys
+    from proxy.accounts.usage import summary
+
+    async def work(store: "Store") -> bool:
+        if any(key.name == name for key in await Keys(store).list()):
+            return True
+        return bool(await summary(store, "key", since=datetime.fromtimestamp(0, UTC), until=None, principal=name))
+
+    return any(key.name == name for key in settings.auth.keys) or with_store(settings, work)
 
 
 def _print(question: "UsageQuestion", lines: "list[UsageLine]", whole: "UsageLine", hidden: int) -> None:

@@ -18,52 +18,59 @@ MOST = 4096
 """Pairs of holder and model that are remembered, at about 1 kB each."""
 
 
-class _Lengths:
-    __slots__ = ("guess", "oldest", "seen", "unread")
+class Lengths:
+    """The lengths of one holder's answers from one model."""
+
+    __slots__ = ("_guess", "_oldest", "_seen", "_unread")
 
     def __init__(self) -> None:
         # Eight bytes a number; as objects they would take four times as much.
-        self.seen = array("q")
-        self.oldest = 0
-        self.guess = UNTAUGHT
-        self.unread = 0
+        self._seen = array("q")
+        self._oldest = 0
+        self._guess = UNTAUGHT
+        self._unread = 0
         """Answers the guess does not know of yet."""
+
+    def expect(self) -> int:
+        """Tokens the next answer will probably not exceed."""
+        # One answer among many hardly moves the guess, and sorting them all is work.
+        if self._unread > len(self._seen) // 8:
+            ordered = sorted(self._seen)
+            self._guess = ordered[math.ceil(len(ordered) * SHARE) - 1]
+            self._unread = 0
+        return self._guess
+
+    def note(self, tokens: int) -> None:
+        """An answer had so many."""
+        if len(self._seen) < LOOKED_AT:
+            self._seen.append(tokens)
+        else:
+            self._seen[self._oldest] = tokens
+            self._oldest = (self._oldest + 1) % LOOKED_AT
+        self._unread += 1
 
 
 class Learned:
     """The usual lengths of answers, in tokens."""
 
     def __init__(self) -> None:
-        self._lengths: OrderedDict[tuple[str, str], _Lengths] = OrderedDict()
+        self._lengths: OrderedDict[tuple[str, str], Lengths] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def expect(self, holder: str, model: str) -> int:
-        """Tokens the next answer will probably not exceed."""
-        lengths = self._lengths.get((holder, model))
-        if lengths is None:
-            return UNTAUGHT
-        # One answer among many hardly moves the guess, and sorting them all is work.
-        if lengths.unread > len(lengths.seen) // 8:
-            ordered = sorted(lengths.seen)
-            lengths.guess = ordered[math.ceil(len(ordered) * SHARE) - 1]
-            lengths.unread = 0
-        return lengths.guess
+    def find(self, holder: str, model: str) -> Lengths | None:
+        """What was learned of the two; None while that is nothing. Asking teaches nothing."""
+        return self._lengths.get((holder, model))
 
-    def note(self, holder: str, model: str, tokens: int) -> None:
-        """An answer had so many."""
+    def of(self, holder: str, model: str) -> Lengths:
+        """The same for who has something to teach; the pair that was not heard of for longest may be forgotten."""
         key = (holder, model)
         lengths = self._lengths.get(key)
         if lengths is None:
             if len(self._lengths) >= MOST:
                 self._lengths.popitem(last=False)
-            lengths = self._lengths[key] = _Lengths()
+            lengths = self._lengths[key] = Lengths()
         else:
             self._lengths.move_to_end(key)
-        if len(lengths.seen) < LOOKED_AT:
-            lengths.seen.append(tokens)
-        else:
-            lengths.seen[lengths.oldest] = tokens
-            lengths.oldest = (lengths.oldest + 1) % LOOKED_AT
-        lengths.unread += 1
+        return lengths

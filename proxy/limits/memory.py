@@ -79,7 +79,9 @@ class MemoryLimits:
                 else:
                     refused.append(Refusal(limit, None, never=amount > limit.capacity))
             elif what is _BUDGET:
-                spending = self._spending_of(limit)
+                spending = self._spending.get(limit.id)
+                if spending is None or self._wall() >= spending.ends:
+                    spending = self._spending_of(limit)
                 if spending is None:
                     self._give_back(claims[: claims.index((limit, amount))], refused, now)
                     return None
@@ -133,8 +135,9 @@ class MemoryLimits:
             if what is _CONCURRENT:
                 continue
             if what is _BUDGET:
-                spending = self._spending_of(limit)
-                assert spending is not None  # it was known when it was reserved
+                spending = self._spending[limit.id]  # it was known when it was reserved
+                if self._wall() >= spending.ends:
+                    self._spending_of(limit)
                 spending.held -= amount
                 spending.spent += used.get(what, amount)
             elif (correction := used.get(what, amount) - amount) != 0:

@@ -5,7 +5,8 @@ It turns settings into limits, once for every combination it meets, and remember
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from proxy.limits.limit import Claim, Limit, What
 from proxy.settings import Budget, KeyLimits
@@ -17,9 +18,9 @@ MOST_REMEMBERED = 10_000
 """Combinations of holder, route and model kept; the names of models are whatever clients send."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Applying:
-    """The limits of one kind of call."""
+    """The limits of one kind of call: of one holder, route and model."""
 
     requests: tuple[Limit, ...]
     tokens: tuple[Limit, ...]
@@ -33,6 +34,8 @@ class Applying:
     """Something depends on how many tokens the call uses."""
     limiting: bool = False
     """There is any limit at all."""
+    known: Any = field(default=None, compare=False, repr=False)
+    """What whoever asked for it remembers of these calls, so that one look-up finds all of it."""
 
     def claims(self, tokens: int, cost: int) -> tuple[Claim, ...]:
         """What a call claims that will use *tokens*; *cost* is in the unit of the budget."""

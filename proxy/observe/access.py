@@ -18,8 +18,8 @@ from proxy.observe.redaction import without_pii, without_secrets
 
 _exchanges = logging.getLogger("hapax.access")
 _FINE = (Outcome.OK, Outcome.REFUSED)
-LONGEST_AGENT = 200
-"""Characters of a client's own name that are logged."""
+LONGEST = 200
+"""Characters logged of what a client says of itself."""
 
 
 class AccessLog:
@@ -111,6 +111,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "principal": exchange.principal,
         "client_ip": exchange.client_ip,
         "user_agent": _agent(exchange.user_agent),
+        "referer": exchange.referer and _page(exchange.referer),
         "model": exchange.model,
         "stream": exchange.stream,
         "answered_model": exchange.answered_model,
@@ -146,4 +147,10 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
 @lru_cache(256)
 def _agent(said: str) -> str:
     """What a client calls itself, which is few different things many times; somebody may have put a key there."""
-    return without_secrets(said)[:LONGEST_AGENT]
+    return without_secrets(said)[:LONGEST]
+
+
+@lru_cache(256)
+def _page(said: str) -> str:
+    """The page a call came from, without its query, which is where applications keep what is nobody's business."""
+    return without_secrets(said.partition("?")[0].partition("#")[0])[:LONGEST]

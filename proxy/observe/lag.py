@@ -30,8 +30,9 @@ class LoopLag:
 
     @property
     def worst(self) -> float:
-        """Seconds the latest look of the last minute was late."""
-        return max(self._looks)
+        """Seconds the latest look of the last minute was late, the one that is due now included."""
+        overdue = clock.now() - self._due if self._timer is not None else 0.0
+        return max(*self._looks, overdue)
 
     def start(self) -> None:
         """Begin to look."""

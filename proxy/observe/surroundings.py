@@ -108,10 +108,7 @@ class Surroundings(Collector):
         yield counter("circuit_breaker_failures", "Failures it counted.", ("name",), failures)
         trips = (((str(target),), target.breaker.trips_total) for target in targets)
         yield counter("circuit_breaker_trips", "Times it opened.", ("name",), trips)
-        models = (
-            ((provider.name, "unknown"), len({*(entry["id"] for entry in provider.listed or ()), *_declared(provider)}))
-            for provider in providers
-        )
+        models = (((provider.name, "unknown"), len(provider.models)) for provider in providers)
         yield gauge("llm_router_models_loaded", "Models known from a provider.", ("format", "size_category"), models)
 
     def _of_probes(self) -> Iterator[Metric]:
@@ -170,7 +167,3 @@ class Surroundings(Collector):
             # Only Linux tells.
             pass
         yield heap
-
-
-def _declared(provider: Provider) -> list[str]:
-    return [name for name in provider.declared or () if "*" not in name]

@@ -6,9 +6,10 @@ what they find closes no breaker. A provider that falls silent keeps the list it
 """
 
 import asyncio
+import heapq
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import Any
 
 from proxy import clock, tasks
@@ -20,7 +21,7 @@ _audit = logging.getLogger("hapax.audit")
 _metrics = logging.getLogger("hapax.metrics")
 
 MOST_NAMES = 20
-"""Names of models on one line of the log; some providers list hundreds."""
+"""Names of models on one line of the log; some providers list thousands."""
 JITTER = 0.1
 """Part of the interval by which each probe is moved at random, so that providers are not asked in lockstep."""
 
@@ -49,6 +50,8 @@ class Checks:
         self._tasks: dict[Provider, asyncio.Task[None]] = {}
         self._unknown = set(providers)
         self._checked_at: dict[str, str] = {}
+        self._loaded: dict[str, frozenset[str]] = {}
+        """By provider's name: its models as the log has told them, which outlive a change of its settings."""
         self.known = asyncio.Event()
         """Every provider has been asked once: the lists, or their absence, mean something."""
 
@@ -70,8 +73,9 @@ class Checks:
         for provider in set(self._providers) - set(providers):
             self._tasks.pop(provider).cancel()
             self._unknown.discard(provider)
-            _tell("unload", provider, sorted(entry["id"] for entry in provider.listed or ()))
         self._providers = providers
+        for name in self._loaded.keys() - {provider.name for provider in providers}:
+            _tell("unload", name, self._loaded.pop(name))
         self.start()
         if not self._unknown:
             self.known.set()
@@ -104,9 +108,12 @@ class Checks:
         try:
             entries = await self._probe(provider.name)
             if entries is not None:
-                came, went = provider.take_list(entries)
-                _tell("load", provider, came, clock.now() - started)
-                _tell("unload", provider, went)
+                provider.take_list(entries)
+            # One without a list has what the settings declare, from its first answer on.
+            before, now_there = self._loaded.get(provider.name, frozenset()), provider.models
+            self._loaded[provider.name] = now_there
+            _tell("load", provider.name, now_there - before, clock.now() - started)
+            _tell("unload", provider.name, before - now_there)
         except ProbeFailed as error:
             failed = error
         now = clock.now()
@@ -121,18 +128,17 @@ class Checks:
                 _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, failed)
 
 
-def _tell(event: str, provider: Provider, models: Sequence[str], seconds: float | None = None) -> None:
+def _tell(event: str, provider: str, models: Set[str], seconds: float | None = None) -> None:
     """
     Models have come (*event* `load`) or gone (`unload`); *seconds*: how long the list took. One line in each stream,
     however many models.
     """
     if not models:
         return
-    told = {"provider": provider.name, "count": len(models), "models": list(models[:MOST_NAMES])}
+    told = {"provider": provider, "count": len(models), "models": heapq.nsmallest(MOST_NAMES, models)}
     if seconds is not None:
         told["load_duration"] = round(seconds, 6)
-        labels = {"provider": provider.name}
-        metric = {"name": "model_load_duration", "value": told["load_duration"], "labels": labels}
+        metric = {"name": "model_load_duration", "value": told["load_duration"], "labels": {"provider": provider}}
         _metrics.info("model_load_duration", extra={"fields": {"metric": metric}})
     _log.info("Model %sed", event, extra={"fields": told})
     _audit.info("Audit: model_%s", event, extra={"fields": {"event": f"model_{event}", **told}})

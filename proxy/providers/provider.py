@@ -69,7 +69,10 @@ class Provider:
         """Per key: until when it is not used, because the provider refused it or its money is gone."""
         self._max_concurrency = max_concurrency
         self._serves = Patterns(models) if models is not None else None
+        self._named = frozenset(model for model in models or () if not is_glob(model))
         self._listed_names: frozenset[str] = frozenset()
+        self.models = self._named
+        """The names it is known to serve: those declared, and of its list those it serves."""
 
     def __repr__(self) -> str:
         count = "?" if self.listed is None else len(self.listed)
@@ -95,11 +98,11 @@ class Provider:
             self.asks_usage = False
         return news
 
-    def take_list(self, entries: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-        """Replace the model list by what the provider just answered; returns the models that came and that went."""
-        before, self.listed = self._listed_names, entries
+    def take_list(self, entries: list[dict[str, Any]]) -> None:
+        """Replace the model list by what the provider just answered."""
+        self.listed = entries
         self._listed_names = frozenset(entry["id"] for entry in entries)
-        return sorted(self._listed_names - before), sorted(before - self._listed_names)
+        self.models = self._named.union(name for name in self._listed_names if self.serves(name))
 
     def serves(self, model: str) -> bool:
         """

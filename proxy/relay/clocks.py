@@ -5,7 +5,7 @@ Numbers only; `attempt` keeps the time.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,4 +26,6 @@ class Clocks:
     def within(self, left: float) -> "Clocks":
         """The same with no more than *left* seconds in all."""
         # The moment that has passed since the exchange began is no reason to make new ones.
-        return self if left >= self.total - 0.01 else replace(self, total=max(0.0, left))
+        if left >= self.total - 0.01:
+            return self
+        return Clocks(self.first_token, self.idle, max(0.0, left), self.patience, self.strict)

@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
         if self._complete or self._fault:
             return
         # The parser leaves the white space after a value, which is no part of it (RFC 9112 section 5.1).
-        self._headers.append((name, value.rstrip(b" \t")))
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
         # Counted here too: a whole head may come in one read.
         self._header_bytes += len(name) + len(value)
         if len(self._headers) > MAX_HEADERS:
@@ -230,9 +230,9 @@ class Connection(asyncio.Protocol):
         self._head_done = True
         self._delimited = status in (204, 304)
         for name, value in headers:
-            if len(name) == 14 and name.lower() == b"content-length":
+            if name == b"content-length":
                 self._delimited = True
-            elif len(name) == 17 and name.lower() == b"transfer-encoding":
+            elif name == b"transfer-encoding":
                 if value.strip().lower() != b"chunked":
                     self._fault = "unknown transfer coding"
                     return

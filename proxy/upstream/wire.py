@@ -32,7 +32,7 @@ class Sink(Protocol):
         """The request has been handed to a connection."""
 
     def head(self, status: int, headers: list[Header]) -> None:
-        """The final status and its headers; interim ones (1xx) are swallowed."""
+        """The final status and its headers, names in lower case; interim ones (1xx) are swallowed."""
 
     def data(self, chunk: bytes) -> None:
         """Body bytes, without their transfer coding."""

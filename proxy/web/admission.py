@@ -15,7 +15,7 @@ from proxy.accounts.prices import Price, Prices, dearest
 from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
-from proxy.limits.learned import Learned
+from proxy.limits.learned import UNTAUGHT, Learned, Lengths
 from proxy.limits.limit import Claim, Limits, Refusal, Reservation, What
 from proxy.limits.policy import Applying, Policy
 from proxy.limits.queue import Queue, QueueClosed, QueueFull, QueueTimeout
@@ -37,7 +37,18 @@ UpstreamModels = Callable[[str], list[str]]
 
 PRICES_KEPT = 1.0
 """Seconds for which the prices of a model's targets are at hand; the targets change with the providers' own lists."""
-MOST_KEPT = 4096
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """What is remembered of one kind of call, see `Applying`, to say what the next one will use."""
+
+    lengths: Lengths | None
+    """Of the answers so far; None before the first."""
+    dearest: Price | None = None
+    """A price that no answer exceeds, whoever gives it; None when one of them has none."""
+    until: float = 0.0
+    """Until when that is to be believed, in monotonic seconds."""
 
 
 @dataclass(slots=True)
@@ -76,7 +87,6 @@ class Admission:
         self._running = 0
         self._ended: list[Exchange] = []
         """Those that have given back their places and not been settled."""
-        self._costly: dict[str, tuple[float, Price | None]] = {}
         self.hits: dict[str, int] = {}
         """Calls refused by a limit, by principal."""
 
@@ -162,7 +172,10 @@ class Admission:
         if reservation is None:
             return
         if tokens is not None and applying.sized and not tokens.estimated:
-            self._learned.note(held.holder, exchange.model, tokens.completion)
+            known = applying.known or self._know(applying, held.holder, exchange.model)
+            if known.lengths is None:
+                known.lengths = self._learned.of(held.holder, exchange.model)
+            known.lengths.note(tokens.completion)
         total = 0 if tokens is None else tokens.prompt + tokens.completion
         used: dict[What, int] = {_TOKENS: total}
         if not exchange.attempts and exchange.outcome is not Outcome.REFUSED:
@@ -189,17 +202,23 @@ class Admission:
         for limit in applying.tokens:
             if prompt > limit.capacity:
                 raise self._refused(inbound, Refusal(limit, None, never=True))
+        exchange = inbound.exchange
+        known = applying.known or self._know(applying, exchange.reservation.holder, exchange.model)
         completion = most
         if completion is None:
             completion = 0
             if asked.dialect is not Dialect.OTHER:
-                completion = self._learned.expect(inbound.exchange.reservation.holder, inbound.exchange.model)
+                completion = UNTAUGHT if known.lengths is None else known.lengths.expect()
         budget, cost = applying.budget, 0
         if budget is not None:
             if budget.unit == "tokens":
                 cost = prompt + completion
             else:
-                cost = self._dearest(inbound.exchange.model, prompt, completion, now)
+                if known.until <= now:
+                    known.dearest, known.until = self._dearest(exchange.model), now + PRICES_KEPT
+                if known.dearest is None:
+                    raise ProxyError("price_unknown", param="model")
+                cost = known.dearest.cost_of(prompt, completion)
         return applying.claims(prompt + completion, cost)
 
     def _tell(self, inbound: Inbound, applying: Applying) -> None:
@@ -231,25 +250,25 @@ class Admission:
             exchange.queued = clock.now() - began
         inbound.answer.extra_lines += b"X-Hapax-Queue-Position: %d\r\n" % ticket.position
 
-    def _dearest(self, model: str, prompt: int, completion: int, now: float) -> int:
-        """Micro-USD that so many tokens cost at most, whoever answers for *model*; `ProxyError` without a price."""
-        known = self._costly.get(model)
-        if known is None or known[0] <= now:
-            if len(self._costly) >= MOST_KEPT:
-                self._costly.clear()
-            prices = [self._prices.of(name) for name in self._upstream_models(model)]
-            known = self._costly[model] = (now + PRICES_KEPT, None if None in prices else dearest(prices))
-        price = known[1]
-        if price is None:
-            raise ProxyError("price_unknown", param="model")
-        return price.cost_of(prompt, completion)
+    def _know(self, applying: Applying, holder: str, model: str) -> Known:
+        """The first call of a kind: begin to remember."""
+        known = applying.known = Known(self._learned.find(holder, model))
+        return known
+
+    def _dearest(self, model: str) -> Price | None:
+        """A price that no answer to *model* exceeds, whoever gives it; None when one of them has none."""
+        prices = [self._prices.of(name) for name in self._upstream_models(model)]
+        return None if None in prices else dearest(prices)
 
     def _cost(self, exchange: Exchange, tokens: Tokens | None) -> int | None:
         """Micro-USD for all that reached the client; None when the price of a part of it is not known."""
         if tokens is None:
             return 0
+        attempts = exchange.attempts
+        if len(attempts) == 1 and tokens.total:
+            return self._prices.cost(attempts[0].model or exchange.model, tokens)
         whole = 0
-        for attempt in exchange.attempts:
+        for attempt in attempts:
             if attempt.tokens is not None and attempt.tokens.total:
                 cost = self._prices.cost(attempt.model or exchange.model, attempt.tokens)
                 if cost is None:

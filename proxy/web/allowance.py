@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from proxy.errors import ProxyError
-from proxy.limits.limit import Refusal, Standing, What
+from proxy.limits.limit import Limit, Refusal, Standing, What
 
 NEXT_TRY = 1.0
 """Seconds to wait where nobody can say: a place is free as soon as one of the caller's own calls ends."""
@@ -20,26 +20,26 @@ def header_lines(standings: Iterable[Standing]) -> bytes:
     requests: Standing | None = None
     tokens: Standing | None = None
     for standing in standings:
-        what = standing.limit.what
-        if what is _REQUESTED:
-            if requests is None or standing.remaining < requests.remaining:
+        limit, remaining, _ = standing
+        if limit.what is _REQUESTED:
+            if requests is None or remaining < requests.remaining:
                 requests = standing
-        elif what is _TOKENS_USED and (tokens is None or standing.remaining < tokens.remaining):
+        elif limit.what is _TOKENS_USED and (tokens is None or remaining < tokens.remaining):
             tokens = standing
     first = requests or tokens
     if first is None:
         return b""
-    capacity, remaining, reset = _numbers(first)
-    general = (capacity, remaining, math.ceil(first.reset), capacity, remaining, reset)
-    if requests is not None and tokens is not None:
-        # Most keys have both, and every answer carries them: written in one go.
-        return _BOTH % (*general, *_numbers(tokens))
-    return (_GENERAL + (_REQUESTS if first is requests else _TOKENS)) % general
-
-
-def _numbers(standing: Standing) -> tuple[int, int, bytes]:
-    limit, remaining, reset = standing
-    return limit.capacity, remaining if remaining > 0 else 0, openai_duration(reset)
+    limit, remaining, reset = first
+    capacity = limit.capacity
+    if remaining < 0:
+        remaining = 0
+    soon = openai_duration(reset)
+    general = (capacity, remaining, math.ceil(reset), capacity, remaining, soon)
+    if requests is None or tokens is None:
+        return (_REQUESTS_ALONE if first is requests else _TOKENS_ALONE) % general
+    # Most keys have both, and every answer carries them: written in one go.
+    limit, remaining, reset = tokens
+    return _BOTH % (*general, limit.capacity, remaining if remaining > 0 else 0, openai_duration(reset))
 
 
 _GENERAL = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
@@ -47,7 +47,7 @@ _REQUESTS = (
     b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\n"
 )
 _TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
-_BOTH = _GENERAL + _REQUESTS + _TOKENS
+_REQUESTS_ALONE, _TOKENS_ALONE, _BOTH = _GENERAL + _REQUESTS, _GENERAL + _TOKENS, _GENERAL + _REQUESTS + _TOKENS
 _REQUESTED, _TOKENS_USED = What.REQUESTS, What.TOKENS
 
 
@@ -66,9 +66,9 @@ def openai_duration(seconds: float) -> bytes:
 
 
 _COUNTED = {
-    What.REQUESTS: "requests per minute",
-    What.TOKENS: "tokens per minute",
-    What.CONCURRENT: "requests at once",
+    What.REQUESTS: ("request per minute", "requests per minute"),
+    What.TOKENS: ("token per minute", "tokens per minute"),
+    What.CONCURRENT: ("request at once", "requests at once"),
 }
 
 
@@ -90,16 +90,21 @@ def refusal(refused: Refusal, whose: str = "This key's") -> ProxyError:
     if refused.never:
         return ProxyError(
             "rate_limit_exceeded",
-            f"{whose} limit of {limit.capacity} {_COUNTED[limit.what]} is less than the request alone needs.",
+            f"{whose} limit of {_amount(limit)} is less than the request alone needs.",
             details={"limit": limit.what.value},
             headers=(("x-should-retry", "false"),),
         )
     return ProxyError(
         "rate_limit_exceeded",
-        f"{whose} limit of {limit.capacity} {_COUNTED[limit.what]} is reached.",
+        f"{whose} limit of {_amount(limit)} is reached.",
         details={"limit": limit.what.value},
         headers=_waits(NEXT_TRY if refused.wait is None else refused.wait),
     )
+
+
+def _amount(limit: Limit) -> str:
+    one, many = _COUNTED[limit.what]
+    return f"{limit.capacity} {one if limit.capacity == 1 else many}"
 
 
 def _waits(wait: float | None) -> tuple[tuple[str, str], ...]:

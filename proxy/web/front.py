@@ -203,6 +203,7 @@ class Front:
         forwarded = headers.getall("X-Forwarded-For") if "X-Forwarded-For" in headers else ()
         exchange.client_ip = self._address_of(address, forwarded)
         exchange.user_agent = headers.get("User-Agent", "")
+        exchange.referer = headers.get("Referer", "")
         self._traces.join(exchange, headers)
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())

@@ -5,13 +5,15 @@ Closes what aiohttp's parser leaves open (reliability.md 1.3). It reads heads on
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from proxy.errors import ProxyError
-from proxy.headers import PSEUDONYM
+from proxy.headers import PSEUDONYM, Header
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~:@+,=$!*'()-]+)+/?|/")
 """Plain segments: no escapes, empty segments, semicolons or backslashes that another hop might read differently."""
@@ -52,13 +54,15 @@ QUERY_KEYS = frozenset(
 """Query keys of OpenAI's API, which a provider may see; any other is left out. `metadata[...]` passes too."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Location:
-    """Where a request goes."""
+    """Where a request goes, and what came with it."""
 
     path: str
     query: str
     """What of the query a provider may see, with its question mark; empty when nothing."""
+    headers: Sequence[Header] = ()
+    """The request's headers as they came, but for the case of their names."""
 
 
 def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
@@ -68,8 +72,8 @@ def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
     if version != (1, 1) and version != (1, 0):
         raise ProxyError("http_version_not_supported", close=True)
     headers = request.headers
-    raw = message.raw_headers
-    head = b"".join([part for pair in raw for part in pair])
+    received = [(name.lower(), value) for name, value in message.raw_headers]
+    head = b"".join(chain.from_iterable(received))
     if not head.isascii():
         raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
     if len(message.path) + len(head) > max_header_bytes:
@@ -80,7 +84,7 @@ def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
             raise ProxyError("bad_request", "HTTP/1.0 knows no Transfer-Encoding.", close=True)
         if coding.strip().lower() != "chunked":
             raise ProxyError("transfer_encoding_not_implemented", close=True)
-    if len({name.lower() for name, _ in raw}) < len(raw):
+    if len(dict(received)) < len(received):
         # Some header came more than once; only few may not.
         for name in _SINGLE:
             if name in headers and len(headers.getall(name)) > 1:
@@ -91,7 +95,7 @@ def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
         raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
     if "Via" in headers and _passed_here(headers.getall("Via")):
         raise ProxyError("loop_detected", "The request has passed through this gateway already.")
-    return _locate(message.path)
+    return _locate(message.path, received)
 
 
 def _merely_offers_h2c(headers: CIMultiDictProxy[str]) -> bool:
@@ -107,7 +111,7 @@ def _passed_here(via: list[str]) -> bool:
     return any(hop.split()[1:2] == [PSEUDONYM] for line in via for hop in line.split(","))
 
 
-def _locate(target: str) -> Location:
+def _locate(target: str, headers: Sequence[Header]) -> Location:
     if not target.startswith("/"):
         raise ProxyError("bad_request", "The request target must be a path.", close=True)
     path, _, query = target.partition("?")
@@ -117,7 +121,7 @@ def _locate(target: str) -> Location:
     if not _PATH.fullmatch(path) or _DOTS.search(path):
         raise ProxyError("unknown_url")
     if not query:
-        return Location(path, "")
+        return Location(path, "", headers)
     if not _QUERY.fullmatch(query):
         raise ProxyError("bad_request", "The query holds characters that must be escaped.")
     kept = [
@@ -126,4 +130,4 @@ def _locate(target: str) -> Location:
         if (key := pair.partition("=")[0].replace("%5B", "[").replace("%5D", "]")) in QUERY_KEYS
         or key.startswith("metadata[")
     ]
-    return Location(path, "?" + "&".join(kept) if kept else "")
+    return Location(path, "?" + "&".join(kept) if kept else "", headers)

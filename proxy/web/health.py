@@ -32,8 +32,12 @@ class Health:
         services: list[str],
         draining: Callable[[], bool],
         routes: RouteChecks,
+        lateness: Callable[[], float],
     ) -> None:
-        """*services* are the route templates whose health is the providers', unless *routes* looks at more."""
+        """
+        *services* are the route templates whose health is the providers', unless *routes* looks at more. *lateness*:
+        seconds the event loop was late at worst within the last minute.
+        """
         self._checks = checks
         self._checkup = checkup
         self._pool = pool
@@ -41,6 +45,7 @@ class Health:
         self._services = services
         self._draining = draining
         self._routes = routes
+        self._lateness = lateness
         self._started = clock.now()
 
     @property
@@ -92,13 +97,12 @@ class Health:
 
     async def live(self, inbound: Inbound) -> None:
         """The loop turns: that this is answered says so."""
-        inbound.send_json({"status": "alive", "timestamp": clock.iso(clock.wall())})
+        inbound.send_json(self._life("alive"))
 
     async def started(self, inbound: Inbound) -> None:
         """Like `live`, once every provider has been asked for the first time: for a probe of the start."""
         known = self._checks.known.is_set()
-        body = {"status": "alive" if known else "not ready", "timestamp": clock.iso(clock.wall())}
-        inbound.send_json(body, 200 if known else 503)
+        inbound.send_json(self._life("alive" if known else "not ready"), 200 if known else 503)
 
     async def ready(self, inbound: Inbound) -> None:
         """Calls may be sent here: nothing critical, and we are not stopping."""
@@ -115,6 +119,11 @@ class Health:
         status = "draining" if self._draining() else str(condition)
         body = {"status": status, **self._frame(), "checks": shown, "summary": _summary(results)}
         inbound.send_json(body, 200 if ready else 503)
+
+    def _life(self, status: str) -> dict[str, Any]:
+        # How late it was is told and not judged: a process is not ended for a stall that is over.
+        lateness = round(self._lateness(), 6)
+        return {"status": status, "timestamp": clock.iso(clock.wall()), "event_loop_lag_max_seconds": lateness}
 
     def _frame(self) -> dict[str, Any]:
         return {"version": __version__, "timestamp": clock.iso(clock.wall()), "uptime": self.uptime}

@@ -79,7 +79,7 @@ class OpenAI:
                 request.method,
                 path + inbound.location.query,
                 asked,
-                for_provider(request._message.raw_headers, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER),
+                for_provider(inbound.location.headers, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER),
                 body,
                 value,
                 found.model,

@@ -47,13 +47,13 @@ def built() -> Prices:
 )
 def test_a_call_costs_what_the_list_says(built: Prices, model: str, tokens: Tokens, micro: int) -> None:
     assert built.cost(model, tokens) == micro
-    assert built.knows(model)
+    assert built.of(model) is not None
 
 
 @pytest.mark.parametrize("model", ["", "gpt-4o-realtime-preview", "gpt-6", "claude-opus-4-9", "gemini-2.5-flash-image"])
 def test_a_model_nobody_priced_has_no_price_rather_than_none_to_pay(built: Prices, model: str) -> None:
     assert built.cost(model, Tokens(1000, 1000)) is None
-    assert not built.knows(model)
+    assert built.of(model) is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_million_made_up_names_are_not_all_remembered(built: Prices) -> None:
     for number in range(3 * module.REMEMBERED):
-        assert not built.knows(f"bogus-{number}")
+        assert built.of(f"bogus-{number}") is None
     assert len(built._found) <= module.REMEMBERED
 
 

@@ -38,10 +38,10 @@ def test_a_store_goes_into_a_file_and_from_there_into_another(hapax: Hapax) -> N
     given(*(today(n, principal="web", cost=n) for n in range(1, 1501)))
     result = hapax("backup", "copy.db")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("copy.db holds 1 keys and 1,500 calls, ")
+    assert result.stdout.startswith("copy.db holds 1 key and 1,500 calls, ")
     assert stat.S_IMODE(Path("copy.db").stat().st_mode) == 0o600
     result = hapax("restore", "copy.db", "--config", "other.yaml")
-    assert (result.exit_code, result.stdout) == (0, "1 keys and 1,500 calls restored from copy.db.\n")
+    assert (result.exit_code, result.stdout) == (0, "1 key and 1,500 calls restored from copy.db.\n")
     totals = [
         json.loads(hapax("usage", "--json", "--config", f"{name}.yaml").stdout)["total"] for name in ("hapax", "other")
     ]
@@ -52,6 +52,7 @@ def test_a_store_goes_into_a_file_and_from_there_into_another(hapax: Hapax) -> N
 
 
 def test_a_file_that_exists_is_kept_unless_force_is_given(hapax: Hapax) -> None:
+    given(today(1))
     Path("copy.db").write_text("precious")
     result = hapax("backup", "copy.db")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -78,6 +79,12 @@ def test_what_is_no_backup_is_refused_with_a_sentence(hapax: Hapax) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot be used: file is not a database" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_path_where_no_store_is_gets_none(hapax: Hapax) -> None:
+    result = hapax("backup", "copy.db")
+    assert (result.exit_code, result.stdout, os.listdir()) == (1, "", ["hapax.yaml", "other.yaml"])
+    assert result.stderr.startswith("There is no store at sqlite:///hapax.db; ")
 
 
 def test_a_store_that_is_away_leaves_no_file(hapax: Hapax) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from proxy.accounts.keys import looks_minted
 from proxy.cli.command import app
+from tests.cli.test_usage import given
 
 Keys = Callable[..., Result]
 
@@ -147,6 +148,7 @@ def test_the_list_shows_every_key_and_no_secret(keys: Keys) -> None:
 
 
 def test_an_empty_list_says_how_to_make_a_key(keys: Keys) -> None:
+    given()
     result = keys("list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "hapax keys create NAME" in result.stderr
@@ -194,9 +196,33 @@ def test_revoke_ends_a_key_and_can_be_said_twice(keys: Keys) -> None:
     assert keys("create", "web-app").exit_code == 1
 
 
+def test_a_script_says_that_it_means_to_revoke(keys: Keys) -> None:
+    keys("create", "web-app")
+    result = keys("revoke", "web-app")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "say so with --yes" in result.stderr
+    assert listed(keys)["web-app"]["status"] == "active"
+
+
+@pytest.mark.parametrize("command", [["list"], ["rotate", "x"], ["revoke", "x", "--yes"]])
+def test_a_path_where_no_store_is_gets_none(keys: Keys, command: list[str]) -> None:
+    result = keys(*command)
+    assert (result.exit_code, result.stdout, os.listdir()) == (1, "", ["hapax.yaml"])
+    assert result.stderr.startswith("There is no store at sqlite:///hapax.db; ")
+
+
+def test_keys_of_the_configuration_are_shown_where_no_store_is(keys: Keys) -> None:
+    configure({"auth": {"keys": [{"name": "of-file", "key": "f" * 8 + "ile-secret-3141"}]}})
+    result = keys("list", "--json")
+    assert (result.exit_code, [key["name"] for key in json.loads(result.stdout)["keys"]]) == (0, ["of-file"])
+    assert result.stderr.startswith("There is no store at ")
+    assert os.listdir() == ["hapax.yaml"]
+
+
 @pytest.mark.parametrize("command", ["rotate", "revoke"])
 def test_a_name_nobody_has_is_refused(keys: Keys, command: str) -> None:
-    result = keys(command, "nobody\x1b[31m")
+    keys("create", "somebody")
+    result = keys(command, "nobody\x1b[31m", *(["--yes"] if command == "revoke" else []))
     assert (result.exit_code, result.stdout) == (1, "")
     assert "The store has no key called nobody" in result.stderr
     assert "\x1b" not in result.stderr
@@ -210,7 +236,7 @@ def test_a_key_of_the_configuration_is_changed_there(keys: Keys, command: str) -
     assert "auth.keys" in result.stderr
 
 
-@pytest.mark.parametrize("command", [["create", "x"], ["list"], ["rotate", "x"], ["revoke", "x"]])
+@pytest.mark.parametrize("command", [["create", "x"], ["list"], ["rotate", "x"], ["revoke", "x", "--yes"]])
 def test_a_store_that_cannot_be_used_is_named_without_its_password(keys: Keys, command: list[str]) -> None:
     configure({"store": {"url": "postgresql://me:hunter2@127.0.0.1:1/hapax"}})
     result = keys(*command)

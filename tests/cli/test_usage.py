@@ -44,7 +44,9 @@ def given(*rows: dict[str, Any]) -> None:
 
     async def write() -> None:
         store = Store("sqlite:///hapax.db")
-        await written(store, *rows)
+        await store.open()
+        if rows:
+            await written(store, *rows)
         await store.close()
 
     asyncio.run(write())
@@ -101,6 +103,7 @@ def test_what_the_sums_leave_out_is_said_below_them(usage: Usage) -> None:
 
 
 def test_an_empty_ledger_is_said_to_be_empty(usage: Usage) -> None:
+    given()
     result = usage()
     assert result.exit_code == 0
     assert result.stdout.startswith("No calls since ")
@@ -113,6 +116,39 @@ def test_rows_keeps_the_largest_groups_and_the_whole_total(usage: Usage) -> None
     assert [line[0] for line in lines[:3]] == ["model-5", "model-4", "total"]
     assert lines[2][1] == "5"
     assert "The total holds 3 more, see --rows." in result.stdout
+
+
+def test_a_file_that_lacks_rows_does_not_say_so_itself(usage: Usage) -> None:
+    given(*(today(n, model=f"model-{n}", cost=n) for n in range(1, 6)))
+    result = usage("--by", "model", "--rows", "2", "--csv")
+    assert [line.partition(",")[0] for line in result.stdout.splitlines()] == ["model", "model-5", "model-4"]
+    assert result.stderr == "3 more left out, see --rows.\n"
+    assert usage("--by", "model", "--rows", "5", "--csv").stderr == ""
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
+def test_a_name_no_key_has_is_a_slip_and_no_empty_report(usage: Usage, form: tuple[str, ...]) -> None:
+    given(row(1, clock.wall() - timedelta(days=90), principal="of-old"))
+    result = usage("--key", "nobody", *form)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "There is no key called nobody, and no call was ever made by one\n"
+    assert usage("--key", "of-old", *form).exit_code == 0, "it called once"
+
+
+def test_a_key_that_never_called_has_an_empty_report(usage: Usage) -> None:
+    made = {"auth": {"keys": [{"name": "of-file", "key": "f" * 8 + "ile-secret-3141"}]}}
+    Path("hapax.yaml").write_text(yaml.safe_dump({"store": {"url": "sqlite:///hapax.db"}, **made}))
+    given()
+    CliRunner().invoke(app, ["keys", "create", "stored"])
+    for name in ("of-file", "stored"):
+        result = usage("--key", name)
+        assert (result.exit_code, result.stdout[:15]) == (0, "No calls since ")
+
+
+def test_a_path_where_no_store_is_gets_none(usage: Usage) -> None:
+    result = usage()
+    assert (result.exit_code, result.stdout, os.listdir()) == (1, "", ["hapax.yaml"])
+    assert result.stderr.startswith("There is no store at sqlite:///hapax.db; ")
 
 
 def test_rows_keeps_the_latest_days(usage: Usage) -> None:
@@ -129,7 +165,6 @@ def test_json_holds_exact_micro_dollars(usage: Usage) -> None:
     shown = json.loads(usage("--json", "--team", "a").stdout)
     assert (shown["total"]["cost_micro_usd"], shown["total"]["cost_usd"]) == (1, "0.000001")
     assert json.loads(usage("--json", "--key", "web").stdout)["total"]["cost_usd"] == "1.234568"
-    assert json.loads(usage("--json", "--key", "nobody").stdout)["lines"] == []
 
 
 def test_csv_is_read_back_as_it_was_and_runs_no_formula(usage: Usage) -> None:

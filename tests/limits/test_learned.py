@@ -6,18 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.limits.learned import LOOKED_AT, MOST, UNTAUGHT, Learned
+from proxy.limits.learned import LOOKED_AT, MOST, UNTAUGHT, Learned, Lengths
 
 
 def taught(*lengths: int) -> Learned:
     learned = Learned()
     for length in lengths:
-        learned.note("alice", "gpt-4o", length)
+        learned.of("alice", "gpt-4o").note(length)
     return learned
 
 
+def expected_of(learned: Learned, holder: str = "alice", model: str = "gpt-4o") -> int | None:
+    lengths = learned.find(holder, model)
+    return None if lengths is None else lengths.expect()
+
+
 def test_before_any_answer_512_tokens_are_expected() -> None:
-    assert Learned().expect("alice", "gpt-4o") == UNTAUGHT == 512
+    assert Lengths().expect() == UNTAUGHT == 512
 
 
 @pytest.mark.parametrize(
@@ -35,48 +40,49 @@ def test_before_any_answer_512_tokens_are_expected() -> None:
     ],
 )
 def test_the_95th_percentile_is_expected(lengths: list[int], expected: int) -> None:
-    assert taught(*lengths).expect("alice", "gpt-4o") == expected
+    assert expected_of(taught(*lengths)) == expected
 
 
 def test_only_the_latest_answers_count() -> None:
     learned = taught(*[5000] * 200, *[10] * LOOKED_AT)
-    assert learned.expect("alice", "gpt-4o") == 10
+    assert expected_of(learned) == 10
 
 
 def test_an_expectation_follows_the_answers() -> None:
     learned = taught(100)
-    assert learned.expect("alice", "gpt-4o") == 100
-    learned.note("alice", "gpt-4o", 300)
-    assert learned.expect("alice", "gpt-4o") == 300
-    assert learned.expect("alice", "gpt-4o") == 300
+    assert expected_of(learned) == 100
+    learned.of("alice", "gpt-4o").note(300)
+    assert expected_of(learned) == 300
+    assert expected_of(learned) == 300
 
 
 def test_holders_and_models_are_learned_apart() -> None:
     learned = taught(100)
-    assert [learned.expect("bob", "gpt-4o"), learned.expect("alice", "gpt-4o-mini")] == [512, 512]
+    assert [expected_of(learned, "bob"), expected_of(learned, model="gpt-4o-mini")] == [None, None]
 
 
 def test_the_pair_not_heard_of_for_longest_is_forgotten() -> None:
     learned = Learned()
     for number in range(MOST):
-        learned.note("alice", f"model-{number}", 10)
-    learned.note("alice", "model-0", 20)
-    learned.note("alice", "one-more", 30)
+        learned.of("alice", f"model-{number}").note(10)
+    learned.of("alice", "model-0").note(20)
+    learned.of("alice", "one-more").note(30)
     assert len(learned) == MOST
-    assert [learned.expect("alice", f"model-{number}") for number in (0, 1, 2)] == [20, 512, 10]
+    assert [expected_of(learned, model=f"model-{number}") for number in (0, 1, 2)] == [20, None, 10]
 
 
 def test_asking_teaches_nothing() -> None:
     learned = Learned()
     for number in range(100):
-        learned.expect("alice", f"model-{number}")
+        assert learned.find("alice", f"model-{number}") is None
     assert len(learned) == 0
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=200))
 def test_at_least_95_of_100_recent_answers_are_no_longer_and_fewer_would_not_do(lengths: list[int]) -> None:
-    expected = taught(*lengths).expect("alice", "gpt-4o")
+    expected = expected_of(taught(*lengths))
+    assert expected is not None
     recent = lengths[-LOOKED_AT:]
     assert expected in recent
     assert sum(length <= expected for length in recent) >= 0.95 * len(recent)
@@ -86,4 +92,4 @@ def test_at_least_95_of_100_recent_answers_are_no_longer_and_fewer_would_not_do(
 def test_one_odd_answer_among_many_moves_nothing() -> None:
     rng = random.Random(4)
     usual = [rng.randrange(80, 120) for _ in range(63)]
-    assert taught(*usual, 10**6).expect("alice", "gpt-4o") < 120
+    assert expected_of(taught(*usual, 10**6)) in range(80, 120)

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.exchange import Exchange
+from proxy.observe.access import fields
 from proxy.observe.log import Logs
 from proxy.observe.redaction import without_pii, without_secrets
 from proxy.observe.sink import CAPACITY, DirectSink, File, Sink, Stream
@@ -37,15 +39,23 @@ def settings(simulator: Simulator, **logging: Any) -> dict[str, Any]:
     }
 
 
+def test_what_a_client_says_of_itself_is_cut_after_it_is_masked() -> None:
+    exchange = Exchange("id", user_agent="a" * 190 + " sk-abcdefghijklmnop", referer="https://app.example/" + "b" * 400)
+    told = fields(exchange, None)
+    assert told["user_agent"] == "a" * 190 + " [REDACTED"
+    assert told["referer"] == "https://app.example/" + "b" * 180
+
+
 def lines(folder: Path, stream: str) -> list[dict[str, Any]]:
     file = folder / "logs" / f"{stream}.log"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 async def test_each_call_has_one_line_that_says_how_it_ended_and_by_whom(simulator: Simulator, tmp_path: Path) -> None:
+    said = "User-Agent: client/1 sk-abcdefghijklmnop\r\nReferer: https://me:pass@app.example/chat?user=eve#top\r\n"
     async with hapax(tmp_path, settings(simulator)) as running:
         port = running.port
-        await ask(port, chat("sim-1:tokens=5", head=f"{HEAD}User-Agent: client/1 sk-abcdefghijklmnop\r\n", stream=True))
+        await ask(port, chat("sim-1:tokens=5", head=HEAD + said, stream=True))
         await ask(port, chat("nobody-has-it", head=HEAD))
         await ask(port, chat("sim-fault:status=503", head=HEAD))
         async with connect(port) as wire:
@@ -71,7 +81,8 @@ async def test_each_call_has_one_line_that_says_how_it_ended_and_by_whom(simulat
         ("refused", "gateway", "request"),
     ]
     first = told[0]
-    assert first["user_agent"] == "client/1 [REDACTED]"
+    assert (first["user_agent"], first["referer"]) == ("client/1 [REDACTED]", "https://[REDACTED]@app.example/chat")
+    assert (told[1]["user_agent"], told[1]["referer"]) == ("", "")
     assert first["tokens"] == {"prompt": 2, "completion": 5, "total": 7}
     assert (first["emitted"], first["operation"], first["method"], first["provider"]) == (
         True,
@@ -114,7 +125,7 @@ async def test_audit_lines_tell_of_keys_reloads_and_where_asked_of_calls(simulat
         "key new created",
     ]
     start, complete = (each for each in audit if each["message"].startswith("Audit: inference"))
-    assert start["timestamp"] < complete["timestamp"]
+    assert start["timestamp"] <= complete["timestamp"]
     metrics = {each["metric"]["name"]: each["metric"]["value"] for each in lines(tmp_path, "metrics")}
     assert sorted(metrics) == ["inference_latency", "model_load_duration", "tokens_generated"]
     assert metrics["tokens_generated"] == 5

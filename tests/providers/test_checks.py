@@ -140,6 +140,41 @@ async def test_models_that_come_and_go_are_told_in_one_line_of_each_stream(
     assert 0 <= metric["value"] < PATIENCE
 
 
+def audited(caplog: pytest.LogCaptureFixture) -> list[tuple[str, list[str]]]:
+    """What audit lines told of models, each with its event."""
+    told = [getattr(record, "fields") for record in caplog.records if record.name == "hapax.audit"]  # noqa: B009
+    return [(fields["event"], fields["models"]) for fields in told]
+
+
+@pytest.mark.parametrize(("answer", "loaded"), [(None, ["declared"]), (["b-1", "a-1"], ["b-1", "declared"])])
+async def test_models_loaded_are_those_that_are_served(
+    caplog: pytest.LogCaptureFixture, answer: Answer, loaded: list[str]
+) -> None:
+    """What the settings name, whether or not the provider has a list, and of its list what they let through."""
+    caplog.set_level(logging.INFO, "hapax")
+    script = Script(p=[FAILED, answer])
+    checks = Checks([Provider("p", ["declared", "b-*"])], script, TINY, True, random.Random(1))
+    checks.start()
+    await script.through(p=2)
+    await checks.stop()
+    assert audited(caplog) == [("model_load", loaded)]
+
+
+async def test_a_provider_whose_settings_changed_has_not_lost_its_models(caplog: pytest.LogCaptureFixture) -> None:
+    """A reload makes another object of it; only what its next probe finds to be different is news."""
+    caplog.set_level(logging.INFO, "hapax")
+    script = Script(p=[["a", "b"], ["b", "c"]])
+    before, after = Provider("p", None), Provider("p", None)
+    checks = Checks([before], script, PATIENCE, True, random.Random(1))
+    checks.start()
+    async with asyncio.timeout(PATIENCE):
+        await checks.known.wait()
+    checks.replace([after], TINY, True)
+    await script.through(p=2)
+    await checks.stop()
+    assert audited(caplog) == [("model_load", ["a", "b"]), ("model_load", ["c"]), ("model_unload", ["a"])]
+
+
 async def test_a_provider_without_a_list_is_healthy_all_the_same(start: Start) -> None:
     script = Script(p=[FAILED, FAILED, None])
     (provider,) = await start(script)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy.observe.lag import LoopLag
 from proxy.simulator import Simulator
 from proxy.web import checkup
 from tests.conftest import GatewayFactory, RunningGateway
@@ -128,9 +129,25 @@ async def test_a_loop_that_stood_still_is_degraded_for_a_minute(
     running.listener.gateway.lag._looks.append(1.25)
     status, body = await told(running, "/health/ready")
     assert (status, body["status"], body["checks"]["event_loop"]["healthy"]) == (200, "degraded", False)
+    for path in ("/live", "/health/live"):
+        status, body = await told(running, path)
+        assert (status, body["status"], body["event_loop_lag_max_seconds"]) == (200, "alive", 1.25)
     for _ in range(120):
         running.listener.gateway.lag._looks.append(0.001)
     assert (await told(running, "/health/ready"))[1]["status"] == "healthy"
+
+
+async def test_a_stall_counts_before_the_look_that_is_late_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that waited through it may be answered first."""
+    now = 100.0
+    monkeypatch.setattr("proxy.observe.lag.clock.now", lambda: now)
+    lag = LoopLag()
+    lag.start()
+    assert lag.worst == 0.0
+    now = 105.5
+    assert lag.worst == 5.0
+    lag.stop()
+    assert lag.worst == 0.0
 
 
 CHECKED = {

@@ -86,7 +86,7 @@ def test_one_call_too_many_is_told_so_without_the_address() -> None:
     assert dict(caught.value.headers)["Retry-After"] == "60"
     assert json.loads(caught.value.body("req-1")) == {
         "error": {
-            "message": "This address's limit of 1 requests per minute is reached.",
+            "message": "This address's limit of 1 request per minute is reached.",
             "type": "rate_limit_error",
             "param": None,
             "code": "rate_limit_exceeded",
