@@ -5,8 +5,6 @@ Each round starts fresh processes. It collects figures; what they mean together 
 """
 
 import asyncio
-import gc
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -171,6 +169,8 @@ class Run:
     """The peers, and which version of each."""
     shared_core: bool = False
     """Subjects, provider and load had to share one core."""
+    stolen: float = 0.0
+    """Share of the time in which this machine had work and its host gave the core to somebody else."""
     seconds: float = 0.0
 
     def values(self, name: str, figure: str) -> list[float]:
@@ -250,18 +250,11 @@ def stage() -> Iterator[tuple[int, int]]:
     """
     subjects.allow_descriptors()
     subject_core, load_core = subjects.cores()
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {load_core})
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    gc.collect()
-    gc.disable()
-    try:
+    with subjects.on_core(load_core):
         yield subject_core, load_core
-    finally:
-        gc.enable()
-        os.sched_setaffinity(0, before)
 
 
 class Bench:
@@ -290,7 +283,7 @@ class Bench:
 
     async def run(self) -> Run:
         """Measure everything; raises `StartError` and `LoadError`."""
-        began = time.monotonic()
+        began, counted = time.monotonic(), subjects.machine_time()
         with stage() as (subject_core, load_core):
             self._run.shared_core = subject_core == load_core
             with (
@@ -302,6 +295,7 @@ class Bench:
                     self._round = number
                     await self._one_round(provider, subject_core)
         self._run.seconds = time.monotonic() - began
+        self._run.stolen = subjects.stolen(counted, subjects.machine_time())
         return self._run
 
     async def _one_round(self, provider: Subject, core: int) -> None:

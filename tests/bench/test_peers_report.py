@@ -123,12 +123,34 @@ def test_a_peer_that_outruns_the_load_is_told_once_and_disturbs_nothing() -> Non
     assert report.warnings(run) == []
 
 
+def test_a_host_that_is_shared_is_told() -> None:
+    run = a_run()
+    run.stolen = 0.044
+    assert report.warnings(run) == ["the host of this machine gave 4% of its time to others: every p99 has that in it"]
+
+
 def test_only_its_own_subjects_say_whether_the_machine_was_quiet() -> None:
     run = a_run("envoy", "litellm", "portkey")
     for each in run.usage:
         if each.measure == "requests" and each.subject_name in ("gateway", "plain", "dark"):
             each.subject = 0.75
     assert report.disturbed(run) == 0.25
+
+
+def test_on_a_disturbed_machine_a_target_by_the_clock_is_told_and_fails_nothing() -> None:
+    run = changed(a_run("envoy", "portkey"), "portkey", "requests_per_second", 6000.0, 6000.0)
+    for each in run.usage:
+        if each.measure == "requests":
+            each.subject = 0.8
+    for by_name in run.half:
+        by_name["gateway"] = HalfLoad(0.2, 0.5, 0.25, 9.0, 1.1)
+    changed(run, "gateway", "idle_memory_mb", 99.0, 99.0)
+    assert [title for title, verdict in verdicts(run).items() if verdict == "not kept"] == [
+        "requests per second / Portkey",
+        "TTFT p99 added at half load",
+        "idle memory",
+    ]
+    assert report.exceeded(run) == ["idle memory: 99 MB, the target is <= 90 MB"]
 
 
 DOCUMENT = """\
