@@ -15,6 +15,8 @@ gateways: `python -m bench`, `make bench`, `make peers`.
     document    figures between marks in a document
     curves      what a cost depends on, point by point: `python -m bench --curves`
     plots       curves as pictures
+    guard       whether a request has come to cost more, in ten seconds
+    profile     where the time of a request goes
 
 Linux only: it pins processes to cores and reads /proc. It is no part of the package and touches nothing but loopback.
 """

@@ -51,7 +51,7 @@ def main() -> int:
     except document.NoMarksError as error:
         err.print(f"bench: {options.write} {error}", markup=False, highlight=False)
         return 2
-    except (StartError, LoadError, OSError) as error:
+    except (StartError, LoadError, OSError, subprocess.CalledProcessError) as error:
         err.print(f"bench: {error}", markup=False, highlight=False)
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):

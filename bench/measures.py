@@ -5,8 +5,6 @@ Each round starts fresh processes. It collects figures; what they mean together 
 """
 
 import asyncio
-import gc
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -161,6 +159,7 @@ class Run:
     rounds: list[dict[str, Figures]] = field(default_factory=list)
     direct_p50_ms: list[float] = field(default_factory=list)
     """Latency of the provider with nothing between: what `latency_p50_ms` holds that is no subject's."""
+    direct_p99_ms: list[float] = field(default_factory=list)
     usage: list[Usage] = field(default_factory=list)
     half: list[dict[str, HalfLoad]] = field(default_factory=list)
     """By round; none without peers."""
@@ -170,6 +169,8 @@ class Run:
     """The peers, and which version of each."""
     shared_core: bool = False
     """Subjects, provider and load had to share one core."""
+    stolen: float = 0.0
+    """Share of the time in which this machine had work and its host gave the core to somebody else."""
     seconds: float = 0.0
 
     def values(self, name: str, figure: str) -> list[float]:
@@ -249,18 +250,11 @@ def stage() -> Iterator[tuple[int, int]]:
     """
     subjects.allow_descriptors()
     subject_core, load_core = subjects.cores()
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {load_core})
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    gc.collect()
-    gc.disable()
-    try:
+    with subjects.on_core(load_core):
         yield subject_core, load_core
-    finally:
-        gc.enable()
-        os.sched_setaffinity(0, before)
 
 
 class Bench:
@@ -289,7 +283,7 @@ class Bench:
 
     async def run(self) -> Run:
         """Measure everything; raises `StartError` and `LoadError`."""
-        began = time.monotonic()
+        began, counted = time.monotonic(), subjects.machine_time()
         with stage() as (subject_core, load_core):
             self._run.shared_core = subject_core == load_core
             with (
@@ -301,6 +295,7 @@ class Bench:
                     self._round = number
                     await self._one_round(provider, subject_core)
         self._run.seconds = time.monotonic() - began
+        self._run.stolen = subjects.stolen(counted, subjects.machine_time())
         return self._run
 
     async def _one_round(self, provider: Subject, core: int) -> None:
@@ -414,6 +409,7 @@ class Bench:
             figures.latency_p50_ms, figures.latency_p99_ms = p50, p99
         if direct:
             self._run.direct_p50_ms.append(found[-1][0])
+            self._run.direct_p99_ms.append(found[-1][1])
 
     async def _half_load(self, turns: list[Subject], provider: Subject, gateway: Figures) -> None:
         """Requests at half the gateway's rate for everyone, and beside them streams whose events are timed."""

@@ -18,7 +18,8 @@ from typing import TypeAlias
 from bench.subjects import ROOT, StartError, Subject, free_port
 
 INSTALLED = ROOT / ".peers"
-NGINX_ELSEWHERE = "/usr/sbin:/usr/local/sbin"
+PORTKEY = "portkey/node_modules/@portkey-ai/gateway/"
+SERVERS = "/usr/sbin:/usr/local/sbin"
 """Where Debian keeps servers, which is not on everybody's path."""
 
 # A peer is not kept from taking as many connections as the gateway, and lets none go while it is measured.
@@ -188,15 +189,12 @@ def portkey(upstream: str, core: int, scratch: Path) -> Subject:
     return Subject("portkey", command, {core}, scratch / "portkey.log", port, headers, env)
 
 
-PORTKEY = "portkey/node_modules/@portkey-ai/gateway/"
-
-
 def _port(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{NGINX_ELSEWHERE}")
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{SERVERS}")
     if found is None:
         raise StartError(f"{name} is not installed; scripts/setup-peers.sh installs it")
     return found

@@ -20,6 +20,8 @@ RATIO_LIMIT = 1.5
 IDLE_LIMIT_MB = 110.0
 SATURATED = 0.92
 """A core this busy may be what limits a measure."""
+STOLEN = 0.01
+"""More of the machine's time than this in other hands is felt in the slowest hundredth of answers."""
 DISTURBED = 0.1
 """A subject that always had work and did none for this share of the time was kept from it."""
 
@@ -127,7 +129,10 @@ def exceeded(run: Run) -> list[str]:
             ratio = median(added.ratios(run))
             found.append(f"{added.title}: {ratio:.2f} times what it is without, the limit is {added.limit}")
     if run.versions:
+        clocked = {row.figure for row in ROWS if row.by_the_clock}
         for target in TARGETS:
+            if not quiet and (target.added or target.figure in clocked):
+                continue
             if target.verdict(run) == NOT_KEPT:
                 measured = target.form.format(median(target.values(run)))
                 found.append(f"{target.title}: {measured}, the target is {target.bound}")
@@ -144,6 +149,8 @@ def warnings(run: Run) -> list[str]:
             f"something else on this machine held up requests {share:.0%} of the time: rates and latencies are not to "
             "be trusted, and were not held against their limits"
         )
+    if run.stolen > STOLEN:
+        found.append(f"the host of this machine gave {run.stolen:.0%} of its time to others: every p99 has that in it")
     for each in run.usage:
         if each.subject_name in run.versions and each.measure == "requests":
             continue
@@ -210,7 +217,10 @@ def markdown(run: Run) -> str:
 
 
 def _asides(run: Run) -> list[str]:
-    found = [f"p50 at one connection of the provider itself: {median(run.direct_p50_ms):.3f} ms"]
+    direct = [
+        f"{name} {median(values):.3f} ms" for name, values in (("p50", run.direct_p50_ms), ("p99", run.direct_p99_ms))
+    ]
+    found = [f"the provider itself at one connection: {', '.join(direct)}"]
     for measure in ("requests", "streams"):
         used = [each for each in run.usage if each.measure == measure]
         busy = [f"{name} {_busy(run, measure, name):.0%}" for name in run.names]
@@ -315,7 +325,9 @@ def as_json(run: Run) -> dict[str, Any]:
         "versions": run.versions,
         "targets": {target.title: target.verdict(run) for target in TARGETS} if run.versions else {},
         "half_load": [{name: asdict(half) for name, half in by_name.items()} for by_name in run.half],
+        "stolen": run.stolen,
         "direct_p50_ms": run.direct_p50_ms,
+        "direct_p99_ms": run.direct_p99_ms,
         "rounds": [{name: asdict(figures) for name, figures in by_name.items()} for by_name in run.rounds],
         "usage": [asdict(each) for each in run.usage],
         "warnings": warnings(run),

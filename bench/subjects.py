@@ -100,6 +100,21 @@ def allow_descriptors() -> int:
     return max(soft, wanted)
 
 
+def machine_time() -> str:
+    """What the kernel says of what the machine has done so far, for `stolen`."""
+    return Path("/proc/stat").read_text()
+
+
+def stolen(before: str, after: str) -> float:
+    """
+    How much of the time in which this machine had something to run went to others on its host, of `machine_time` as it
+    was and as it is now. A guest sees it as moments in which everything stands still.
+    """
+    spent = [int(b) - int(a) for a, b in zip(before.split()[1:9], after.split()[1:9], strict=True)]
+    user, nice, system, _, _, interrupts, soft, gone = spent
+    return gone / max(1, user + nice + system + interrupts + soft + gone)
+
+
 def tree(root: int, proc: Path = Path("/proc")) -> list[int]:
     """*root* and all that descends from it, parents first. A process that ends meanwhile is left out."""
     found = [root]

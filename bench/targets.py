@@ -1,7 +1,8 @@
 """
 What the gateway wants to be beside others, and whether it is.
 
-A target that is not kept is told as that, whatever else the machine was doing; `report` says how far to trust a run.
+A target that is not kept is told as that, whatever else the machine was doing; `report` says how far to trust a run,
+and what of it makes `--check` fail.
 """
 
 from dataclasses import dataclass

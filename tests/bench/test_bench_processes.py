@@ -10,7 +10,7 @@ import pytest
 
 from bench import load
 from bench.alarm import arrivals, at_moments
-from bench.subjects import StartError, Subject, free_port, told_bytes, tree
+from bench.subjects import StartError, Subject, free_port, stolen, told_bytes, tree
 
 FORKING = """
 import os, socket, sys, time
@@ -40,6 +40,13 @@ def test_what_the_kernel_lists_is_found_by_its_name() -> None:
     listing = "VmPeak:\t  900000 kB\nVmHWM:\t  105432 kB\nVmRSS:\t   98000 kB\n"
     assert told_bytes(listing, "VmHWM") == 105432 * 1024
     assert told_bytes("Name:\tzombie\n", "VmHWM") == 0
+
+
+def test_what_the_host_took_is_told_as_a_share_of_the_time_with_work() -> None:
+    before = "cpu  1000 10 200 90000 50 0 20 30 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"
+    after = "cpu  1060 10 220 99000 99 0 30 40 7 0\ncpu0 2 2 2 2 2 2 2 2 0 0\n"
+    assert stolen(before, after) == 0.1
+    assert stolen(before, before) == 0.0
 
 
 def alive(pid: int) -> bool:

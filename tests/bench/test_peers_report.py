@@ -33,6 +33,7 @@ def a_run(*peers: str) -> Run:
         found = {name: figures for name, figures in DONE_BY.items() if name in run.names}
         run.rounds.append(found)
         run.direct_p50_ms.append(0.016)
+        run.direct_p99_ms.append(0.04)
         if peers:
             run.half.append({name: half for name, half in AT_HALF_LOAD.items() if name in (*run.names, "direct")})
             run.half_rates.append(6_000.0)
@@ -122,6 +123,36 @@ def test_a_peer_that_outruns_the_load_is_told_once_and_disturbs_nothing() -> Non
     assert report.warnings(run) == []
 
 
+def test_a_host_that_is_shared_is_told() -> None:
+    run = a_run()
+    run.stolen = 0.044
+    assert report.warnings(run) == ["the host of this machine gave 4% of its time to others: every p99 has that in it"]
+
+
+def test_only_its_own_subjects_say_whether_the_machine_was_quiet() -> None:
+    run = a_run("envoy", "litellm", "portkey")
+    for each in run.usage:
+        if each.measure == "requests" and each.subject_name in ("gateway", "plain", "dark"):
+            each.subject = 0.75
+    assert report.disturbed(run) == 0.25
+
+
+def test_on_a_disturbed_machine_a_target_by_the_clock_is_told_and_fails_nothing() -> None:
+    run = changed(a_run("envoy", "portkey"), "portkey", "requests_per_second", 6000.0, 6000.0)
+    for each in run.usage:
+        if each.measure == "requests":
+            each.subject = 0.8
+    for by_name in run.half:
+        by_name["gateway"] = HalfLoad(0.2, 0.5, 0.25, 9.0, 1.1)
+    changed(run, "gateway", "idle_memory_mb", 99.0, 99.0)
+    assert [title for title, verdict in verdicts(run).items() if verdict == "not kept"] == [
+        "requests per second / Portkey",
+        "TTFT p99 added at half load",
+        "idle memory",
+    ]
+    assert report.exceeded(run) == ["idle memory: 99 MB, the target is <= 90 MB"]
+
+
 DOCUMENT = """\
 2 rounds, medians:
 
@@ -185,7 +216,7 @@ Targets:
 | TTFT p99 added at half load | 0.90 ms | 0.90 ms - 0.90 ms | <= 1.00 ms | kept |
 | **idle memory** | 92 MB | 92 MB - 92 MB | <= 90 MB | not kept |
 
-- p50 at one connection of the provider itself: 0.016 ms
+- the provider itself at one connection: p50 0.016 ms, p99 0.040 ms
 - busy during requests: gateway 99%, control 99%, plain 99%, shared 99%, dark 99%, envoy 99%, portkey 99%, \
 provider 15%, load 10% of a core
 - busy during streams: gateway 30%, control 30%, plain 30%, shared 30%, dark 30%, envoy 30%, portkey 30%, \
@@ -237,6 +268,8 @@ def test_only_what_stands_between_the_marks_is_replaced() -> None:
         "<!-- end of figures --><!-- figures -->",
         "<!-- figures --><!-- end of figures --><!-- figures --><!-- end of figures -->",
         "<!-- figures --><!-- figures --><!-- end of figures -->",
+        "<!-- end of figures --><!-- figures --><!-- end of figures -->",
+        "<!-- figures --><!-- end of figures --><!-- end of figures -->",
     ],
 )
 def test_a_document_without_its_marks_is_refused(text: str) -> None:
