@@ -40,6 +40,7 @@ from proxy.web.admin import Admin, Trails
 from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
+from proxy.web.configured import configured
 from proxy.web.connection import GatewayServer
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
@@ -202,7 +203,7 @@ class Gateway:
             routes.append(Route("/metrics/json", _GET, pages.json, operator))
         cors = settings.server.cors
         self.front = Front(
-            routes,
+            configured(routes, settings.routes),
             doorkeeper,
             state.keyless,
             trusting(settings.server.trusted_proxies),

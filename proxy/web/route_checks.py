@@ -34,7 +34,7 @@ class RouteChecks:
         self._accepts = accepts
         self._slow = slow
         self._watched = {
-            path_of(route): _Watched(rules)
+            route.full_path: _Watched(rules)
             for route in routes
             if (rules := route.health_check) is not None and rules.enabled and rules.checks
         }
@@ -108,9 +108,3 @@ class _Watched:
             "last_check": self._looked_at,
             "checks": self._found,
         }
-
-
-def path_of(route: Route) -> str:
-    """Its path with the version in front, as calls name it."""
-    prefix = f"/{route.version}/"
-    return route.path if route.path.startswith(prefix) else prefix[:-1] + route.path

@@ -124,7 +124,7 @@ BROKEN = [
     ("store", "store: {url: 'mysql://u:pw@h'}", "store.url", "postgresql://"),
     ("state", "state: {url: 'http://h'}", "state.url", "redis://"),
     ("route without handler", "routes: [{path: /v1/x}]", "routes[0].handler", "is required"),
-    ("route with an empty version", "routes: [{path: /x, handler: h, version: ''}]", "routes[0].version", "empty"),
+    ("route with an empty version", "routes: [{path: /x, handler: relay, version: ''}]", "routes[0].version", "empty"),
     ("route path", "routes: [{path: x, handler: completion}]", "routes[0].path", "begins with /"),
     (
         "budget",
