@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench profile faults lint format lock generated clean
+.PHONY: demo test soak bench peers profile faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -35,6 +35,13 @@ bench: $(VENV)/installed-for-tests
 profile: $(VENV)/installed-for-tests
 	$(BIN)/python -m bench.profile
 
+# The same beside other people's gateways, which it installs below .peers: twenty minutes. ARGS="--write docs/performance.md"
+# puts the tables into the document, ARGS=--curves measures and draws curves instead.
+peers: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	scripts/setup-peers.sh
+	$(BIN)/python -m bench --peers $(ARGS)
+
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
@@ -64,4 +71,4 @@ $(VENV)/installed-for-tests: $(VENV)/installed requirements/test.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules
+	rm -rf $(VENV) .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules

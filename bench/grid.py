@@ -28,20 +28,21 @@ class Grid:
     def table(self) -> Table:
         """For a terminal; bad rows are red."""
         made = Table(title=self.title, title_justify="left")
-        for title in self.columns:
-            made.add_column(title, justify="right" if title else "left", no_wrap=bool(title))
+        made.add_column(self.columns[0])
+        for title in self.columns[1:]:
+            made.add_column(title, justify="right")
         for index, row in enumerate(self.rows):
             made.add_row(*row, style="red" if index in self.bad else None)
         return made
 
     def markdown(self) -> str:
-        """For a document; the figures of bad rows are bold."""
+        """For a document; the names of bad rows are bold."""
         lines = [f"{self.title[:1].upper()}{self.title[1:]}:", "", _line(self.columns)]
         lines.append("|---" + "|--:" * (len(self.columns) - 1) + "|")
         for index, (name, *cells) in enumerate(self.rows):
-            lines.append(_line((name, *(f"**{cell}**" if cell and index in self.bad else cell for cell in cells))))
+            lines.append(_line((f"**{name}**" if index in self.bad else name, *cells)))
         return "\n".join(lines) + "\n"
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"

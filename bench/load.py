@@ -7,12 +7,14 @@ not say what the numbers mean.
 """
 
 import asyncio
+import itertools
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bench.alarm import arrivals, at_moments
 from bench.subjects import KEY
 
 END = b"\r\n0\r\n\r\n"
@@ -28,11 +30,14 @@ class LoadError(Exception):
     """A subject gave no answer, or a wrong one."""
 
 
-def request(model: str, stream: bool, headers: str = "") -> bytes:
+PROMPT = "Explain in a few sentences how a reverse proxy passes a stream on without delaying it."
+
+
+def request(model: str, stream: bool, headers: str = "", key: str = KEY, prompt: str = PROMPT) -> bytes:
     """A chat completion as OpenAI's Python client sends it; *headers* are lines on top, each with its line end."""
     body = (
         f'{{"messages":[{{"role":"system","content":"You are a helpful assistant."}},{{"role":"user","content":'
-        f'"Explain in a few sentences how a reverse proxy passes a stream on without delaying it."}}],'
+        f'"{prompt}"}}],'
         f'"model":"{model}","temperature":0.7,"stream":{"true" if stream else "false"}}}'
     ).encode()
     if "Accept-Encoding:" not in headers:
@@ -50,7 +55,7 @@ def request(model: str, stream: bool, headers: str = "") -> bytes:
         "X-Stainless-Arch: x64\r\n"
         "X-Stainless-Runtime: CPython\r\n"
         "X-Stainless-Runtime-Version: 3.11.0\r\n"
-        f"Authorization: Bearer {KEY}\r\n"
+        f"Authorization: Bearer {key}\r\n"
         "X-Stainless-Async: async:asyncio\r\n"
         "x-stainless-retry-count: 0\r\n"
         "x-stainless-read-timeout: 600\r\n"
@@ -187,12 +192,12 @@ class Load:
 
     def __init__(self, port: int, asking: bytes | Sequence[bytes], clients: int, pace: float = 0.0) -> None:
         """
-        The *clients* ask for *asking*; of several requests the first client asks for the first, and so on in turns.
+        The *clients* ask for *asking*; of several requests each in its turn, whoever makes it.
 
         With a *pace*, in seconds, their streams are timed: first tokens, and how late the others are.
         """
         self._port = port
-        self._asking = [asking] if isinstance(asking, bytes) else asking
+        self._turns = itertools.cycle([asking] if isinstance(asking, bytes) else asking)
         self._count = clients
         self._pace = pace
         self._clients: list[Client] = []
@@ -206,9 +211,8 @@ class Load:
 
     async def __aenter__(self) -> "Load":
         loop = asyncio.get_running_loop()
-        for index in range(self._count):
-            client = Client(self._asking[index % len(self._asking)], self.tally, self._answered, self._pace)
-            self._clients.append(client)
+        for _ in range(self._count):
+            self._clients.append(Client(next(self._turns), self.tally, self._answered, self._pace))
             # The factory is called before the loop goes on.
             await loop.create_connection(lambda: self._clients[-1], "127.0.0.1", self._port)
         return self
@@ -237,18 +241,11 @@ class Load:
         """
         Make *rate* requests a second for so long, however long the answers take; the last ones are still to come in.
 
-        A request for which every client is busy waits for one, and its waiting counts as latency.
+        They come as callers do who know nothing of each other. A request for which every client is busy waits for one,
+        and its waiting counts as latency.
         """
         self._idlers = [client for client in self._clients if not client.busy]
-        start = time.perf_counter()
-        for index in range(int(rate * seconds)):
-            due = start + index / rate
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            if self._idlers:
-                self._idlers.pop().ask()
-            else:
-                self._due.append(due)
+        await at_moments(arrivals(rate, seconds), self._make)
         self._check()
 
     async def open_streams(self, seconds: float) -> None:
@@ -272,10 +269,17 @@ class Load:
             raise LoadError("answers did not come to an end") from None
         self._check()
 
+    def _make(self, due: float) -> None:
+        if self._idlers:
+            self._idlers.pop().ask(due)
+        else:
+            self._due.append(due)
+
     def _answered(self, client: Client) -> None:
         if self.tally.fault:
             self._idle.set()
         elif self._again:
+            client.asking = next(self._turns)
             client.ask()
         elif self._due:
             client.ask(self._due.popleft())

@@ -9,8 +9,8 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median, quantiles
@@ -135,7 +135,6 @@ class HalfLoad:
     ttft_p50_ms: float = 0.0
     ttft_p99_ms: float = 0.0
     """Of first tokens."""
-    event_p50_ms: float = 0.0
     event_p99_ms: float = 0.0
     """Of the other tokens, behind the stream's pace."""
 
@@ -202,7 +201,7 @@ class Run:
         return [each.name for each in fields(Figures)]
 
 
-class _Meter:
+class Meter:
     """Seconds of everyone involved, added up over the times it runs."""
 
     def __init__(self, subject: Subject, provider: Subject) -> None:
@@ -240,6 +239,30 @@ class _Meter:
         )
 
 
+@contextmanager
+def stage() -> Iterator[tuple[int, int]]:
+    """
+    What every run needs around it: descriptors, this process on the core of the load, no collector of garbage, and a
+    signal that ends us ends the run in order, so that no process of ours stays behind.
+
+    Gives the subjects' core and ours.
+    """
+    subjects.allow_descriptors()
+    subject_core, load_core = subjects.cores()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {load_core})
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    gc.collect()
+    gc.disable()
+    try:
+        yield subject_core, load_core
+    finally:
+        gc.enable()
+        os.sched_setaffinity(0, before)
+
+
 class Bench:
     """Carries out a plan."""
 
@@ -267,18 +290,8 @@ class Bench:
     async def run(self) -> Run:
         """Measure everything; raises `StartError` and `LoadError`."""
         began = time.monotonic()
-        subjects.allow_descriptors()
-        subject_core, load_core = subjects.cores()
-        self._run.shared_core = subject_core == load_core
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {load_core})
-        # Whoever ends us by a signal must not leave our processes behind.
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        gc.collect()
-        gc.disable()
-        try:
+        with stage() as (subject_core, load_core):
+            self._run.shared_core = subject_core == load_core
             with (
                 subjects.provider(load_core, self._scratch) as provider,
                 subjects.redis(load_core, self._scratch) as redis,
@@ -287,9 +300,6 @@ class Bench:
                 for number in range(1, self._plan.rounds + 1):
                     self._round = number
                     await self._one_round(provider, subject_core)
-        finally:
-            gc.enable()
-            os.sched_setaffinity(0, before)
         self._run.seconds = time.monotonic() - began
         return self._run
 
@@ -348,7 +358,7 @@ class Bench:
         async with Load(subject.port, self._asking(subject, stream=True), count) as load:
             await load.open_streams(plan.ramp)
             await asyncio.sleep(SETTLE)
-            meter = _Meter(subject, provider)
+            meter = Meter(subject, provider)
             before = load.tally.events
             await asyncio.sleep(plan.window)
             meter.stop()
@@ -366,7 +376,7 @@ class Bench:
 
     async def _requests(self, turns: list[tuple[Subject, Figures]], provider: Subject) -> None:
         plan = self._plan
-        meters = [_Meter(subject, provider) for subject, _ in turns]
+        meters = [Meter(subject, provider) for subject, _ in turns]
         for _ in range(plan.slices):
             for meter in meters:
                 asking = self._asking(meter.subject, stream=False)
@@ -410,7 +420,7 @@ class Bench:
         plan = self._plan
         rate = gateway.requests_per_second / 2
         asked = [subject for subject in turns if subject.name in HALVED] + [provider]
-        meters = [_Meter(subject, provider) for subject in asked]
+        meters = [Meter(subject, provider) for subject in asked]
         latencies: list[list[float]] = [[] for _ in asked]
         firsts: list[list[float]] = [[] for _ in asked]
         late: list[list[float]] = [[] for _ in asked]
@@ -433,7 +443,7 @@ class Bench:
                     late[index] += probes.tally.late
         found = {}
         for index, subject in enumerate(asked):
-            times = (*_percentiles(latencies[index]), *_percentiles(firsts[index]), *_percentiles(late[index]))
+            times = (*_percentiles(latencies[index]), *_percentiles(firsts[index]), _percentiles(late[index])[1])
             found["direct" if subject is provider else subject.name] = HalfLoad(*times)
             self._run.usage.append(meters[index].usage(self._round, "half load"))
         self._run.half.append(found)

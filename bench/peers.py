@@ -164,7 +164,7 @@ def litellm(upstream: str, core: int, scratch: Path) -> Subject:
     port = free_port()
     config = scratch / "litellm.yaml"
     config.write_text(LITELLM.format(upstream=upstream))
-    command = [_installed("litellm/bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    command = [installed("litellm/bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     env = {
         # The price list it would load from the network is in its wheel too.
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -182,7 +182,7 @@ def litellm(upstream: str, core: int, scratch: Path) -> Subject:
 def portkey(upstream: str, core: int, scratch: Path) -> Subject:
     """Portkey's gateway on Node; each request tells it where to go."""
     port = free_port()
-    command = [_program("node"), _installed(PORTKEY + "build/start-server.js"), f"--port={port}", "--headless"]
+    command = [_program("node"), installed(PORTKEY + "build/start-server.js"), f"--port={port}", "--headless"]
     headers = f"x-portkey-provider: openai\r\nx-portkey-custom-host: {upstream}/v1\r\n"
     env = {"NODE_ENV": "production"}
     return Subject("portkey", command, {core}, scratch / "portkey.log", port, headers, env)
@@ -202,7 +202,8 @@ def _program(name: str) -> str:
     return found
 
 
-def _installed(path: str) -> str:
+def installed(path: str) -> str:
+    """A file that `scripts/setup-peers.sh` puts below `.peers`; raises `StartError` when it is not there."""
     found = INSTALLED / path
     if not found.exists():
         raise StartError(f"{path.partition('/')[0]} is not installed; scripts/setup-peers.sh installs it")
@@ -210,7 +211,7 @@ def _installed(path: str) -> str:
 
 
 def _envoy() -> str:
-    return _installed("envoy/bin/envoy")
+    return installed("envoy/bin/envoy")
 
 
 def _asked(*command: str) -> str:
@@ -224,11 +225,11 @@ def _asked(*command: str) -> str:
 
 def _of_litellm() -> str:
     script = "import importlib.metadata; print(importlib.metadata.version('litellm'))"
-    return _asked(_installed("litellm/bin/python"), "-c", script)
+    return _asked(installed("litellm/bin/python"), "-c", script)
 
 
 def _of_portkey() -> str:
-    return str(json.loads(Path(_installed(PORTKEY + "package.json")).read_text())["version"])
+    return str(json.loads(Path(installed(PORTKEY + "package.json")).read_text())["version"])
 
 
 PEERS = (

@@ -30,6 +30,7 @@ class Row:
 
     figure: str
     title: str
+    short: str
     form: str
     ratio_limit: float | None = RATIO_LIMIT
     limit: float | None = None
@@ -39,14 +40,14 @@ class Row:
 
 
 ROWS = (
-    Row("cpu_per_request_us", "CPU per request", "{:.0f} us"),
-    Row("requests_per_second", "requests per second", "{:,.0f}", by_the_clock=True),
-    Row("latency_p50_ms", "p50 at one connection", "{:.3f} ms", by_the_clock=True),
-    Row("latency_p99_ms", "p99 at one connection", "{:.3f} ms", by_the_clock=True),
-    Row("cpu_per_event_us", "CPU per SSE event", "{:.1f} us"),
-    Row("memory_per_stream_kb", "memory per open stream", "{:.1f} kB"),
+    Row("cpu_per_request_us", "CPU per request", "CPU/request", "{:.0f} us"),
+    Row("requests_per_second", "requests per second", "requests/s", "{:,.0f}", by_the_clock=True),
+    Row("latency_p50_ms", "p50 at one connection", "p50", "{:.3f} ms", by_the_clock=True),
+    Row("latency_p99_ms", "p99 at one connection", "p99", "{:.3f} ms", by_the_clock=True),
+    Row("cpu_per_event_us", "CPU per SSE event", "CPU/event", "{:.1f} us"),
+    Row("memory_per_stream_kb", "memory per open stream", "memory/stream", "{:.1f} kB"),
     # A gateway holds more code than a forwarder; what it may hold is a number, not a ratio.
-    Row("idle_memory_mb", "memory when idle", "{:.0f} MB", ratio_limit=None, limit=IDLE_LIMIT_MB),
+    Row("idle_memory_mb", "memory when idle", "idle", "{:.0f} MB", ratio_limit=None, limit=IDLE_LIMIT_MB),
 )
 
 
@@ -56,7 +57,6 @@ BASE = "envoy"
 AT_HALF_LOAD = (
     ("ttft_p50_ms", "TTFT p50"),
     ("ttft_p99_ms", "TTFT p99"),
-    ("event_p50_ms", "event behind its pace, p50"),
     ("event_p99_ms", "event behind its pace, p99"),
     ("latency_p50_ms", "whole answer p50"),
     ("latency_p99_ms", "whole answer p99"),
@@ -170,12 +170,12 @@ def notes(run: Run) -> list[str]:
     slow = [peer.name for peer in PEERS if peer.slow and peer.name in run.versions]
     if slow and run.plan.slow_streams < run.plan.streams:
         found.append(
-            f"{' and '.join(slow)} had {run.plan.slow_streams} streams instead of {run.plan.streams}, and were "
-            "measured alone at the end of each round"
+            f"{run.plan.slow_streams} streams instead of {run.plan.streams}, alone at the end of each round: "
+            f"{', '.join(slow)}"
         )
     held = [name for name in run.versions if _outside(run, name) > SATURATED > _busy(run, "requests", name)]
     if held:
-        found.append(f"requests per second of {' and '.join(held)}: provider and load were the limit, it could be more")
+        found.append(f"requests per second of {', '.join(held)}: provider and load were the limit, it could be more")
     return found
 
 
@@ -204,11 +204,9 @@ def show(run: Run, console: Console) -> None:
 
 def markdown(run: Run) -> str:
     """The same for a document."""
-    parts = [grid.markdown() for grid in grids(run)]
-    parts += [f"- {sentence[:1].upper()}{sentence[1:]}." for sentence in _asides(run)]
-    parts += [f"- Warning: {sentence}." for sentence in warnings(run)]
-    tables = "\n".join(parts[: len(grids(run))])
-    return f"{tables}\n" + "\n".join(parts[len(grids(run)) :]) + "\n"
+    tables = [grid.markdown() for grid in grids(run)]
+    sentences = [*_asides(run), *(f"warning: {sentence}" for sentence in warnings(run))]
+    return "\n".join([*tables, *(f"- {sentence}" for sentence in sentences)]) + "\n"
 
 
 def _asides(run: Run) -> list[str]:
@@ -261,18 +259,19 @@ def _parts(run: Run) -> Grid:
 
 
 def _side_by_side(run: Run, title: str) -> Grid:
-    names = (*COMPARED, *run.versions)
-    grid = Grid(title, ("", *names))
-    for row in ROWS:
-        grid.add(row.title, *(row.form.format(run.value(name, row.figure)) for name in names))
+    forms = [row.form.partition(" ") for row in ROWS]
+    grid = Grid(title, ("", *(f"{row.short} {unit}".strip() for row, (_, _, unit) in zip(ROWS, forms, strict=True))))
+    for name in (*COMPARED, *run.versions):
+        numbers = (form.format(run.value(name, row.figure)) for row, (form, _, _) in zip(ROWS, forms, strict=True))
+        grid.add(name, *numbers)
     return grid
 
 
 def _in_terms_of_base(run: Run) -> Grid:
-    names = [name for name in (*COMPARED, *run.versions) if name != BASE]
-    grid = Grid(f"in terms of {BASE}, medians of the rounds; above 1 costs more", ("", *names))
-    for row in ROWS:
-        grid.add(row.title, *(_times(median(run.ratios(row.figure, name, BASE))) for name in names))
+    grid = Grid(f"in terms of {BASE}, medians of the rounds; above 1 costs more", ("", *(row.short for row in ROWS)))
+    for name in (*COMPARED, *run.versions):
+        if name != BASE:
+            grid.add(name, *(_times(median(run.ratios(row.figure, name, BASE))) for row in ROWS))
     return grid
 
 

@@ -91,12 +91,13 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
-def allow_descriptors() -> None:
-    """Raise our limit on open files, which children inherit, as far as the system lets us."""
+def allow_descriptors() -> int:
+    """Raise our limit on open files, which children inherit, as far as the system lets us; what it then is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)
 
 
 def tree(root: int, proc: Path = Path("/proc")) -> list[int]:
@@ -191,20 +192,15 @@ class Subject:
         return seconds
 
     def rss(self) -> int:
-        """Resident bytes of all its processes; pages they share count for each."""
-        pages = 0
-        for pid in tree(self.pid):
-            with contextlib.suppress(OSError):
-                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
+        """Resident bytes. Of several processes, a page they share is shared out between them."""
+        pids = tree(self.pid)
+        if len(pids) == 1:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        return sum(_told(pid, "smaps_rollup", "Pss") for pid in pids)
 
     def peak_rss(self) -> int:
         """The most resident bytes its processes have ever had, added up."""
-        total = 0
-        for pid in tree(self.pid):
-            with contextlib.suppress(OSError):
-                total += high_water(Path(f"/proc/{pid}/status").read_text())
-        return total
+        return sum(_told(pid, "status", "VmHWM") for pid in tree(self.pid))
 
     def stop(self) -> None:
         """Ask it to end, wait a moment, then insist, and end what it forked and left behind."""
@@ -266,10 +262,18 @@ class Subject:
         self.stop()
 
 
-def high_water(status: str) -> int:
-    """The most resident bytes a process has had, of the text of its `/proc/PID/status`; 0 of one that is ending."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+def told_bytes(text: str, name: str) -> int:
+    """What the kernel says under *name* in one of its listings, in bytes; 0 where it says nothing."""
+    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def _told(pid: int, file: str, name: str) -> int:
+    """The same of a process, which may end meanwhile."""
+    try:
+        return told_bytes(Path(f"/proc/{pid}/{file}").read_text(), name)
+    except OSError:
+        return 0
 
 
 def free_port() -> int:
@@ -286,44 +290,45 @@ def provider(core: int, scratch: Path) -> Subject:
 
 def gateway(upstream: str, core: int, scratch: Path) -> Subject:
     """This gateway as it is deployed: keys, limits, a ledger, metrics, trace headers, its access log in a file."""
-    return _hapax("gateway", GATEWAY, upstream, core, scratch)
+    return hapax("gateway", GATEWAY, upstream, {core}, scratch)
 
 
 def plain(upstream: str, core: int, scratch: Path) -> Subject:
     """The same without keys, limits and ledger."""
-    return _hapax("plain", PLAIN, upstream, core, scratch)
+    return hapax("plain", PLAIN, upstream, {core}, scratch)
 
 
 def dark(upstream: str, core: int, scratch: Path) -> Subject:
     """The same without metrics, access log and trace headers as well."""
-    return _hapax("dark", DARK, upstream, core, scratch)
+    return hapax("dark", DARK, upstream, {core}, scratch)
 
 
 def shared(upstream: str, core: int, scratch: Path, redis: int) -> Subject:
     """The same with its limits in the Redis on port *redis*."""
-    return _hapax("shared", SHARED, upstream, core, scratch, redis)
+    return hapax("shared", SHARED, upstream, {core}, scratch, redis)
 
 
 def profiled(upstream: str, core: int, scratch: Path, written: Path) -> Subject:
-    """The gateway as it is deployed under a profiler, which has *written* its figures when it has ended."""
-    return _hapax("profiled", GATEWAY, upstream, core, scratch, command=["bench.profiled", str(written)])
+    """The gateway as it is deployed under a profiler, which has *written* its figures when it has been asked to."""
+    settings = GATEWAY.format(key=KEY, upstream=upstream, scratch=scratch, name="profiled")
+    return configured("profiled", settings, {core}, scratch, ["bench.profiled", str(written)])
 
 
-def _hapax(
-    name: str,
-    settings: str,
-    upstream: str,
-    core: int,
-    scratch: Path,
-    redis: int = 0,
-    command: Sequence[str] = ("proxy",),
-) -> Subject:
-    config = scratch / f"{name}.yaml"
+def hapax(name: str, settings: str, upstream: str, cores: set[int], scratch: Path, redis: int = 0) -> Subject:
+    """A gateway with these *settings*; a store of its name that another has left is gone."""
     for old in scratch.glob(f"{name}.db*"):
         old.unlink()
-    config.write_text(settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis))
-    whole = [sys.executable, "-m", *command, "serve", "--config", str(config)]
-    return Subject(name, whole, {core}, scratch / f"{name}.log")
+    return configured(
+        name, settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis), cores, scratch
+    )
+
+
+def configured(name: str, settings: str, cores: set[int], scratch: Path, module: Sequence[str] = ("proxy",)) -> Subject:
+    """A gateway with *settings* as they are, and whatever store they name as it is; *module* follows `python -m`."""
+    config = scratch / f"{name}.yaml"
+    config.write_text(settings)
+    command = [sys.executable, "-m", *module, "serve", "--config", str(config)]
+    return Subject(name, command, cores, scratch / f"{name}.log")
 
 
 @contextmanager

@@ -61,6 +61,6 @@ TARGETS = (
     Target("requests per second / LiteLLM", "requests_per_second", 100.0, "{:.0f}", "litellm", at_least=True),
     Target("requests per second / Portkey", "requests_per_second", 10.0, "{:.1f}", "portkey", at_least=True),
     Target("TTFT p99 added at half load", "ttft_p99_ms", 1.0, "{:.2f} ms", added=True),
-    Target("memory when idle", "idle_memory_mb", 90.0, "{:.0f} MB"),
+    Target("idle memory", "idle_memory_mb", 90.0, "{:.0f} MB"),
 )
 """Each is judged by what the gateway is as deployed: keys, limits, a ledger, metrics and its log are on."""

@@ -17,8 +17,10 @@ from proxy.settings.values import (
     Duration,
     HeaderName,
     HeaderValue,
+    SecretUrl,
     Section,
     Text,
+    WrittenUrl,
     duration,
     section,
 )
@@ -82,6 +84,21 @@ def _base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _forward_proxy(url: SecretUrl) -> SecretUrl:
+    words = "must be an http:// address such as http://proxy:3128"
+    try:
+        parts = urlsplit(url.get_secret_value())
+        # Reading the port is what makes a bad one fail.
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ValueError(words) from None
+    if not url.get_secret_value():
+        return url
+    if parts.scheme != "http" or not whole or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(words)
+    return url
+
+
 def _name(name: str) -> str:
     # A slash would make `provider/model` ambiguous; the rest keeps names usable in metric labels and paths.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
@@ -130,6 +147,12 @@ class Provider(Section):
     )
     stream_usage: AutoOrBoolean = Field(
         "auto", description="Ask it for the token counts of streams; auto: until it refuses. Clients never see it."
+    )
+    forward_proxy: Annotated[SecretUrl, AfterValidator(_forward_proxy), WrittenUrl] = Field(
+        "",
+        validate_default=True,
+        description="HTTP proxy that leads to it by CONNECT, such as http://user:password@proxy:3128; empty: none. "
+        "Variables such as HTTPS_PROXY are not read.",
     )
     prefill: AutoOrBoolean = Field("auto", description="Whether it can continue a trailing assistant message.")
 

@@ -6,9 +6,9 @@ Numbers only; the machines they drive live in rooms of their own.
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from proxy.settings.values import Duration, DurationOrZero, SecretUrl, Section, Size, duration, size
+from proxy.settings.values import Duration, DurationOrZero, SecretUrl, Section, Size, WrittenUrl, duration, size
 
 
 class Failover(Section):
@@ -88,13 +88,10 @@ def _state(url: SecretUrl) -> SecretUrl:
     return url
 
 
-_WRITTEN_URL = WithJsonSchema({"type": "string"})
-
-
 class Store(Section):
     """Where keys and the usage ledger are kept."""
 
-    url: Annotated[SecretUrl, AfterValidator(_store), _WRITTEN_URL] = Field(
+    url: Annotated[SecretUrl, AfterValidator(_store), WrittenUrl] = Field(
         "sqlite:///hapax.db",
         validate_default=True,
         description="sqlite:///file or postgresql://user:pass@host/db; empty: no ledger, and only the keys above.",
@@ -106,7 +103,7 @@ class Store(Section):
 class State(Section):
     """Where limits and caches are kept."""
 
-    url: Annotated[SecretUrl, AfterValidator(_state), _WRITTEN_URL] = Field(
+    url: Annotated[SecretUrl, AfterValidator(_state), WrittenUrl] = Field(
         "memory://",
         validate_default=True,
         description="memory://, or redis://host:6379/0 to share them between workers and machines.",

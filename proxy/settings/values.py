@@ -158,6 +158,10 @@ class SecretUrl(SecretStr):
         return masked_url(self.get_secret_value())
 
 
+WrittenUrl = WithJsonSchema({"type": "string"})
+"""How the schema tells of one."""
+
+
 def masked_url(url: str) -> str:
     """The URL with its password and its query as stars; all of it when it cannot be understood."""
     try:

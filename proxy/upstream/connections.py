@@ -21,6 +21,7 @@ import aiohappyeyeballs
 
 from proxy import clock, tasks
 from proxy.upstream.connection import Connection
+from proxy.upstream.tunnel import ForwardProxy, TunnelRefused
 from proxy.upstream.wire import Loss, Sink
 
 KEEP_ALIVE = 15.0
@@ -50,13 +51,24 @@ def verified_tls() -> ssl.SSLContext:
 class Connections:
     """The pool of one provider's base URL."""
 
-    def __init__(self, base_url: str, connect_timeout: float, keep_alive: float = KEEP_ALIVE) -> None:
-        """*connect_timeout* in seconds covers name lookup, TCP and TLS together."""
+    def __init__(
+        self,
+        base_url: str,
+        connect_timeout: float,
+        keep_alive: float = KEEP_ALIVE,
+        forward_proxy: ForwardProxy | None = None,
+    ) -> None:
+        """
+        *connect_timeout* in seconds covers name lookup, TCP, the tunnel and TLS together. With a *forward_proxy* it is
+        that one which looks up the provider's name.
+        """
         parts = urlsplit(base_url)
         assert parts.hostname
         self._host = parts.hostname
         self._tls = verified_tls() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
+        self._forward_proxy = forward_proxy
+        self._next_hop = (forward_proxy.host, forward_proxy.port) if forward_proxy else (self._host, self._port)
         self._connect_timeout = connect_timeout
         self._keep_alive = keep_alive
         # The mutable state: connections waiting to be used again, calls still connecting, and every open connection.
@@ -158,6 +170,8 @@ class Connections:
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+                if self._forward_proxy is not None:
+                    await self._forward_proxy.open(sock, self._host, self._port)
                 _, connection = await loop.create_connection(
                     lambda: Connection(self._released),
                     sock=sock,
@@ -177,18 +191,19 @@ class Connections:
         now = clock.now()
         if self._addresses and now - self._resolved_at < DNS_TTL:
             return self._addresses
+        host, port = self._next_hop
         try:
-            address = ipaddress.ip_address(self._host)
+            address = ipaddress.ip_address(host)
         except ValueError:
             pass
         else:
             family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-            self._addresses = [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (self._host, self._port))]
+            self._addresses = [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
             self._resolved_at = float("inf")
             return self._addresses
         try:
             found = await asyncio.get_running_loop().getaddrinfo(
-                self._host, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+                host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
             )
             self._addresses = cast(list[aiohappyeyeballs.AddrInfoType], found)
         except OSError:
@@ -256,6 +271,8 @@ class HttpCall:
             self._fail_to_connect("upstream_connect_timeout", "connect timeout")
         except ssl.SSLError as error:
             self._fail_to_connect("upstream_connect_error", f"TLS: {error.reason or type(error).__name__}")
+        except TunnelRefused as error:
+            self._fail_to_connect("upstream_connect_error", f"forward proxy: {error}")
         except OSError as error:
             code = "overloaded" if error.errno in _OUR_OWN else "upstream_connect_error"
             self._fail_to_connect(code, f"connect: {errno.errorcode.get(error.errno or 0, type(error).__name__)}")

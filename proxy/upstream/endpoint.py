@@ -12,6 +12,7 @@ from proxy import __version__
 from proxy.headers import PSEUDONYM, TO_PROVIDER
 from proxy.upstream.connections import Connections, HttpCall
 from proxy.upstream.presets import OPENAI_PATHS, Preset
+from proxy.upstream.tunnel import ForwardProxy
 from proxy.upstream.wire import Sink
 
 
@@ -26,10 +27,11 @@ class Endpoint:
         keys: Sequence[str],
         extra_headers: Sequence[tuple[str, str]],
         connect_timeout: float,
+        forward_proxy: str = "",
     ) -> None:
         """
         Of *keys* the caller says by index which goes on a request. *extra_headers* go on every request and win over
-        ours and the client's.
+        ours and the client's. *forward_proxy*: the URL of what leads to the provider; empty: nothing does.
         """
         base_url = base_url.rstrip("/")
         if preset.path_suffix and not base_url.endswith(preset.path_suffix):
@@ -54,7 +56,9 @@ class Endpoint:
         self._fixed = _lines([pair for pair in fixed if pair[0].lower().encode() not in self._extra_names])
         self._fixed += _lines(extra_headers)
         self._overruled = tuple(name + b":" for name in self._extra_names & TO_PROVIDER)
-        self._connections = Connections(base_url, connect_timeout)
+        self._connections = Connections(
+            base_url, connect_timeout, forward_proxy=ForwardProxy.at(forward_proxy) if forward_proxy else None
+        )
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.base_url} {self._connections!r}>"

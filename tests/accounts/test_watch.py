@@ -299,7 +299,7 @@ async def test_a_hundred_thousand_keys_are_read_within_five_seconds(store_url: s
     await process.watch.start()
     assert time.process_time() - began < 5
     assert process.knows(secret)
-    assert process.principals.records == 100_000
+    assert len(process.principals) == 100_000
     some = [process.principals.find(str(number)) for number in (0, 50)]
     assert some[0] is not None
     assert some[1] is not None

@@ -407,6 +407,7 @@ async def test_whoever_tries_many_wrong_keys_is_slowed_down_and_whoever_has_one_
 
 async def test_open_pages_are_limited_by_address_and_probes_are_not(gateway: GatewayFactory) -> None:
     running = await gateway({"limits": {"keyless": {"requests_per_minute": 2}}})
+    await running.listener.gateway.checks.known.wait()
     statuses = [(await ask(running.port, get("/health"))).status for _ in range(3)]
     assert statuses == [200, 200, 429]
     for path in ("/live", "/ready", "/health/live", "/health/ready"):

@@ -18,7 +18,7 @@ from .wire import Response, ask, calls, chat, get, request
 
 CANARY = "canary-5f1c9a"
 BITTEN = [{"role": "user", "content": CANARY}]
-LINE = f"X-Canary: {CANARY}\r\nCookie: {CANARY}\r\nUser-Agent: {CANARY}\r\nX-Correlation-Id: {CANARY} {CANARY}\r\n"
+LINE = f"X-Canary: {CANARY}\r\nCookie: {CANARY}\r\nFrom: {CANARY}\r\nX-Correlation-Id: {CANARY} {CANARY}\r\n"
 SETTINGS: dict[str, Any] = {
     "auth": {"keys": [{"name": "web", "key": "good-key", "models": ["sim-*", "lost-*"]}]},
     "server": {"max_body_bytes": "64KiB", "max_header_bytes": 8192},
