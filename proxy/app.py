@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_async.aio import time as timed
 
-from proxy import upstreams, vitals
+from proxy import clock, upstreams, vitals
 from proxy.errors import ProxyError
 from proxy.observe.access import AccessLog
 from proxy.observe.collector import Collector
@@ -142,7 +142,7 @@ class Gateway:
         )
         self.route_checks = RouteChecks(
             settings.routes,
-            lambda: any(provider.health.healthy for provider in pool.providers),
+            lambda: pool.usable(clock.now()),
             self._accepts,
             self._slow,
         )

@@ -29,7 +29,7 @@ class RouteChecks:
         accepts: Callable[[], Awaitable[bool]],
         slow: Slow,
     ) -> None:
-        """*usable*: some provider is healthy by its probes. *accepts*: this gateway takes a connection."""
+        """*usable*: some provider could be asked, see `Pool.usable`. *accepts*: this gateway takes a connection."""
         self._usable = usable
         self._accepts = accepts
         self._slow = slow
@@ -67,7 +67,7 @@ class RouteChecks:
         found = {}
         for name, kind in watched.rules.checks.items():
             if kind == "http":
-                # What a GET of the provider's models says; see `health_check`.
+                # What GETs of the providers' models and the calls themselves have shown; see `Pool.usable`.
                 found[name] = self._usable()
             elif kind == "tcp":
                 try:
