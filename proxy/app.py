@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_async.aio import time as timed
 
-from proxy import upstreams, vitals
+from proxy import clock, upstreams, vitals
 from proxy.errors import ProxyError
 from proxy.observe.access import AccessLog
 from proxy.observe.collector import Collector
@@ -40,6 +40,7 @@ from proxy.web.admin import Admin, Trails
 from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
+from proxy.web.configured import configured
 from proxy.web.connection import GatewayServer
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
@@ -141,7 +142,7 @@ class Gateway:
         )
         self.route_checks = RouteChecks(
             settings.routes,
-            lambda: any(provider.health.healthy for provider in pool.providers),
+            lambda: pool.usable(clock.now()),
             self._accepts,
             self._slow,
         )
@@ -202,7 +203,7 @@ class Gateway:
             routes.append(Route("/metrics/json", _GET, pages.json, operator))
         cors = settings.server.cors
         self.front = Front(
-            routes,
+            configured(routes, settings.routes),
             doorkeeper,
             state.keyless,
             trusting(settings.server.trusted_proxies),

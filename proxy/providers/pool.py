@@ -137,6 +137,20 @@ class Pool:
             return [self._target(*split_target(target)) for target in configured]
         return [self._target(provider.name, model) for provider in self.providers if provider.serves(model)]
 
+    def usable(self, now: float) -> bool:
+        """
+        Some provider could be asked, as far as probes and calls have shown: it is healthy, one of its keys is good,
+        and not every model it was asked for is out.
+        """
+        asked: dict[Provider, bool] = {}
+        for target in self.all_targets:
+            if target.model:
+                asked[target.provider] = asked.get(target.provider, False) or target.breaker.available(now)
+        return any(
+            provider.health.healthy and not provider.parked(now) and asked.get(provider, True)
+            for provider in self.providers
+        )
+
     def choose(self, model: str | None, now: float, new_call: bool = True) -> Choice:
         """
         The targets for *model* that may be asked now, in order, and what keeps the others. *new_call*: this is the

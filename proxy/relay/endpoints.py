@@ -29,6 +29,11 @@ class Operation:
     """No model is asked: its answers use no tokens, unless they say so."""
 
     @property
+    def named(self) -> bool:
+        """It stands in the table: its path is one of OpenAI's API."""
+        return self is not _OTHER
+
+    @property
     def uses_tokens(self) -> bool:
         """Whether an answer that tells no usage has used tokens all the same."""
         return self.generates and not self.free

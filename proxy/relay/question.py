@@ -63,6 +63,8 @@ class Question:
     """Seconds the client says it will wait; None when it did not say."""
     may_use: Callable[[str], bool]
     """Whether the caller may be answered by that model: fallbacks do not widen what a key allows."""
+    timeout: float | None = None
+    """Seconds its path allows, a stream until its first content; None: as many as its provider is given."""
     prompt_tokens: int = 0
     """What its prompt is estimated at, for when nobody counts it."""
 

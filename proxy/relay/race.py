@@ -25,7 +25,7 @@ from proxy.relay.clocks import Clocks
 from proxy.relay.course import Course, Try
 from proxy.relay.question import Question, Upload
 from proxy.relay.resume import MISMATCH, Recorder, Splice
-from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
@@ -51,6 +51,8 @@ class _Entrant:
     key: int
     again: bool
     """Its target refused the usage option, perhaps, and is asked again without it."""
+    total: float
+    """Seconds it has: what its provider is given, or what is left of the call's time."""
     pump: asyncio.Task[None] | None = None
 
 
@@ -147,7 +149,7 @@ class Race:
         clocks = self._clocks[provider].within(self._course.deadline - now)
         asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
         attempt = Attempt(self, exchange, record, question, self._client, clocks, asks_usage, self.recorder)
-        entrant = self._running[attempt] = _Entrant(step, permit, key, again)
+        entrant = self._running[attempt] = _Entrant(step, permit, key, again, clocks.total)
         endpoint = self._endpoints[provider]
         headers, body = question.headers, question.body
         if exchange.span_id:
@@ -215,9 +217,10 @@ class Race:
         target, now = entrant.step.target, clock.now()
         if entrant.pump is not None:
             entrant.pump.cancel()
-        target.end(entrant.permit, _judge(verdict), now, self._rng)
+        hurried = self._hurried(entrant, attempt, verdict, now)
+        target.end(entrant.permit, Judgement.EXCLUDED if hurried else _judge(verdict), now, self._rng)
         _log_transitions(target)
-        if isinstance(verdict, Failed):
+        if isinstance(verdict, Failed) and not hurried:
             self._learn(entrant, verdict, now)
         if attempt.option_refused:
             # Perhaps it was only what we added: the client's own question decides, and this one never happened.
@@ -261,6 +264,16 @@ class Race:
         if entrant.pump is not None:
             entrant.pump.cancel()
         entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
+
+    def _hurried(self, entrant: _Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
+        """
+        The call's own time ran out, set by its client or its path, before the target had what it is given to begin:
+        that says nothing of the target, and must not take it from others.
+        """
+        if not isinstance(verdict, Failed | Cut) or verdict.code != "upstream_timeout":
+            return False
+        full = self._clocks[entrant.step.target.provider]
+        return entrant.total <= now - attempt.record.started < min(full.first_token, full.total)
 
     def _learn(self, entrant: _Entrant, failed: Failed, now: float) -> None:
         """What a failure means for the next calls."""

@@ -163,6 +163,9 @@ class Relay:
             # The client's clock runs while its call waits for a place; the provider's does not.
             total = min(total, question.patience - min(1.0, question.patience * MARGIN) - exchange.queued)
 
+        if question.timeout is not None:
+            total = min(total, question.timeout - exchange.queued)
+
         def choose(model: str | None, now: float) -> Choice:
             choice = self._pool.choose(model, now, new_call=not exchange.attempts)
             for target, reason in choice.skipped:

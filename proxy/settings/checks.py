@@ -35,6 +35,7 @@ def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> It
     yield from _cycles(settings)
     yield from _client_keys(settings)
     yield from _open_door(settings)
+    yield from _routes(settings)
     yield from _unshared_limits(settings)
     yield from _unshared_queue(settings)
     yield from _certificates(settings)
@@ -177,11 +178,25 @@ def _door_of_the_store(settings: Settings) -> bool:
     return not settings.auth.keys and not loopback(settings.server.host) and bool(settings.store.url.get_secret_value())
 
 
+def _routes(settings: Settings) -> Iterator[Problem]:
+    """Paths that are described twice, or that no provider could be asked for."""
+    described: dict[str, int] = {}
+    for i, route in enumerate(settings.routes):
+        path = route.full_path
+        if path in described:
+            yield Problem(f"routes[{i}].path", f"is also the path of routes[{described[path]}]; keep one")
+        described.setdefault(path, i)
+        if route.handler == "relay" and not path.startswith("/v1/"):
+            yield Problem(f"routes[{i}].handler", "relay answers below /v1/ only, where providers are asked")
+        if route.limits is not None and path in settings.limits.routes:
+            yield Problem(f"routes[{i}].limits", f"is also given as limits.routes.{path}; keep one")
+
+
 def _unshared_limits(settings: Settings) -> Iterator[Problem]:
     """Limits that several processes cannot keep without a place they share."""
     if settings.server.workers == 1 or not settings.state.url.get_secret_value().startswith("memory:"):
         return
-    limited = [f"limits.routes.{path}" for path, rates in settings.limits.routes.items() if rates.any]
+    limited = [f"limits.routes.{path}" for path, rates in settings.route_limits.items() if rates.any]
     limited += [f"limits.models.{name}" for name, rates in settings.limits.models.items() if rates.any]
     limited += [f"auth.keys[{i}]" for i, key in enumerate(settings.auth.keys) if key.limits.any or key.budget]
     if settings.limits.default.any:

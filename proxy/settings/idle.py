@@ -20,11 +20,7 @@ IDLE: Mapping[str, Any] = {
     "server.http3": {"enabled": False},
     "deduplication": {"mode": "off"},
     "cache": {"enabled": False},
-    "routes.*.methods": ("POST", "OPTIONS"),
-    "routes.*.headers": {},
     "routes.*.middleware": ("auth", "rate-limit", "cors", "logging"),
-    "routes.*.limits": None,
-    "routes.*.timeout": None,
 }
 
 

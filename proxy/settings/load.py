@@ -74,6 +74,9 @@ def load(
         findings.warnings += checks.warnings(settings, findings.empty, named)
     if problems or settings is None or leftover:
         raise SettingsError(list(dict.fromkeys(problems)), findings.warnings)
+    if any(route.limits is not None for route in settings.routes):
+        limits = settings.limits.model_copy(update={"routes": settings.route_limits})
+        settings = settings.model_copy(update={"limits": limits})
     present = tuple(name for name in settings.provider_preference if name in settings.providers)
     if present != settings.provider_preference:
         chosen = settings.model_fields_set

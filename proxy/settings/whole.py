@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from proxy.settings.access import Auth, Limits
+from proxy.settings.access import Auth, Limits, RateLimits
 from proxy.settings.models import Model, most_specific
 from proxy.settings.observation import Health, Logging, Metrics, Tracing
 from proxy.settings.processing import Processing
@@ -70,6 +70,12 @@ class Settings(Section):
         """The entry of `models` that speaks for a public name."""
         key = most_specific(name, self.models)
         return None if key is None else self.models[key]
+
+    @property
+    def route_limits(self) -> dict[str, RateLimits]:
+        """Limits by path, wherever they are written."""
+        own = {route.full_path: route.limits for route in self.routes if route.limits is not None}
+        return self.limits.routes | own
 
     def masked(self) -> dict[str, Any]:
         """Everything as plain values, secrets as stars."""

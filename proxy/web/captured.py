@@ -84,6 +84,7 @@ async def chat_once(relay: Relay, admission: Admission, inbound: Inbound, asked:
         stream=False,
         repeatable=True,
         patience=None,
+        timeout=inbound.timeout,
         may_use=inbound.principal.may_use,
         prompt_tokens=prompt,
     )

@@ -36,6 +36,8 @@ class Inbound:
     max_body_bytes: int
     read_timeout: float
     principal: Principal = ANYONE
+    timeout: float | None = None
+    """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
     _awaited: float = 0.0
     """Seconds spent waiting for parts of the body."""
 

@@ -45,7 +45,6 @@ class Native:
     async def answer(self, inbound: Inbound, value: dict[str, Any]) -> None:
         """Answer a body that has been read."""
         exchange = inbound.exchange
-        exchange.route = "/v1/completion"
         model = peek.peek_json(value).model or self._pool.default_model()
         if model is None:
             raise ProxyError("missing_required_parameter", "Name a model, or configure one under models.")

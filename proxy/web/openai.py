@@ -22,6 +22,8 @@ from proxy.web.admission import Admission
 from proxy.web.inbound import Inbound
 from proxy.web.native import Native
 
+RELAYED = "/v1/*"
+"""The route of every path that has none of its own."""
 PEEKED_UPLOAD = 64 * 1024
 """Bytes of an upload that are read to find its model; SDKs send the form fields before the file."""
 
@@ -41,7 +43,9 @@ class OpenAI:
         request, exchange = inbound.request, inbound.exchange
         path = inbound.location.path[3:].rstrip("/")
         asked = operation(path)
-        exchange.route = asked.route
+        if exchange.route == RELAYED:
+            # One that the settings name is counted and limited by itself.
+            exchange.route = asked.route
         if request.method not in asked.methods:
             raise ProxyError(
                 "method_not_allowed",
@@ -87,6 +91,7 @@ class OpenAI:
                 _repeatable(asked, request, value),
                 _patience(request),
                 inbound.principal.may_use,
+                inbound.timeout,
                 prompt,
             ),
             inbound.answer,

@@ -29,12 +29,12 @@ class RouteChecks:
         accepts: Callable[[], Awaitable[bool]],
         slow: Slow,
     ) -> None:
-        """*usable*: some provider is healthy by its probes. *accepts*: this gateway takes a connection."""
+        """*usable*: some provider could be asked, see `Pool.usable`. *accepts*: this gateway takes a connection."""
         self._usable = usable
         self._accepts = accepts
         self._slow = slow
         self._watched = {
-            path_of(route): _Watched(rules)
+            route.full_path: _Watched(rules)
             for route in routes
             if (rules := route.health_check) is not None and rules.enabled and rules.checks
         }
@@ -67,7 +67,7 @@ class RouteChecks:
         found = {}
         for name, kind in watched.rules.checks.items():
             if kind == "http":
-                # What a GET of the provider's models says; see `health_check`.
+                # What GETs of the providers' models and the calls themselves have shown; see `Pool.usable`.
                 found[name] = self._usable()
             elif kind == "tcp":
                 try:
@@ -108,9 +108,3 @@ class _Watched:
             "last_check": self._looked_at,
             "checks": self._found,
         }
-
-
-def path_of(route: Route) -> str:
-    """Its path with the version in front, as calls name it."""
-    prefix = f"/{route.version}/"
-    return route.path if route.path.startswith(prefix) else prefix[:-1] + route.path

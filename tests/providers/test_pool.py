@@ -52,6 +52,35 @@ def test_a_provider_whose_list_is_unknown_is_asked_rather_than_passed_over() -> 
     assert targets(pool, "b") == []
 
 
+def out(pool: Pool, model: str, now: float) -> None:
+    """Open the breakers of all targets of *model* at *now*."""
+    for target in pool.targets(model):
+        for _ in range(2):
+            permit, _ = target.begin(now)
+            target.end(permit, Verdict.FAILURE, now, random.Random(1))
+
+
+def test_a_pool_is_usable_while_one_provider_could_be_asked() -> None:
+    sick, refused = provider("sick", "m"), provider("refused", "m")
+    pool = pool_of(sick, refused)
+    assert pool.usable(0.0)
+    sick.health.healthy = False
+    assert pool.usable(0.0)
+    refused.park(0, 50.0)
+    assert not pool.usable(0.0)
+    assert pool.usable(50.0)
+    assert not pool_of().usable(0.0)
+
+
+def test_a_provider_whose_models_are_all_out_is_of_no_use_until_one_is_tried_again() -> None:
+    pool = pool_of(provider("only", "*"))
+    out(pool, "a", 0.0)
+    assert not pool.usable(0.1)
+    assert pool.usable(15.0), "the breaker lets a call through"
+    pool.targets("b")
+    assert pool.usable(0.1), "one that never failed is thought to work"
+
+
 def test_what_is_declared_counts_and_not_what_is_listed() -> None:
     pool = pool_of(provider("a", "gpt-*", listed=["llama", "gpt-4o"]))
     assert targets(pool, "llama") == []

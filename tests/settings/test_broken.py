@@ -97,6 +97,12 @@ BROKEN = [
         "limits.default cannot be kept",
     ),
     (
+        "workers that cannot keep a route's limits",
+        "server: {workers: 2}\nroutes: [{path: /rerank, handler: relay, limits: {concurrent: 5}}]",
+        "state.url",
+        "limits.routes./v1/rerank cannot be kept",
+    ),
+    (
         "workers that cannot keep a key's budget",
         "server: {workers: 2}\nauth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5, budget: {usd: 1}}]}",
         "state.url",
@@ -124,7 +130,27 @@ BROKEN = [
     ("store", "store: {url: 'mysql://u:pw@h'}", "store.url", "postgresql://"),
     ("state", "state: {url: 'http://h'}", "state.url", "redis://"),
     ("route without handler", "routes: [{path: /v1/x}]", "routes[0].handler", "is required"),
-    ("route with an empty version", "routes: [{path: /x, handler: h, version: ''}]", "routes[0].version", "empty"),
+    ("route with an empty version", "routes: [{path: /x, handler: relay, version: ''}]", "routes[0].version", "empty"),
+    ("route with a handler nobody knows", "routes: [{path: /x, handler: h}]", "routes[0].handler", "'completion'"),
+    (
+        "route described twice",
+        "routes: [{path: /embeddings, handler: relay}, {path: /v1/embeddings, handler: relay}]",
+        "routes[1].path",
+        "is also the path of routes[0]",
+    ),
+    (
+        "route limited twice",
+        "{limits: {routes: {/v1/embeddings: {concurrent: 1}}}, "
+        "routes: [{path: /embeddings, handler: relay, limits: {concurrent: 2}}]}",
+        "routes[0].limits",
+        "is also given as limits.routes./v1/embeddings",
+    ),
+    (
+        "relay where no provider is asked",
+        "routes: [{path: /embeddings, version: v2, handler: relay}]",
+        "routes[0].handler",
+        "below /v1/ only",
+    ),
     ("route path", "routes: [{path: x, handler: completion}]", "routes[0].path", "begins with /"),
     (
         "budget",

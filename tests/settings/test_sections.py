@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from proxy.settings import Settings, most_specific, split_target, without_effect
 from proxy.settings.idle import IDLE
+from proxy.settings.routes import Route
 from proxy.settings.shape import every_field, nested
 
 EVERYTHING = """
@@ -176,11 +177,37 @@ def test_no_entry_speaks_for_a_name_nothing_matches() -> None:
 def test_what_has_no_effect_yet_is_listed_when_it_was_set(configured) -> None:
     assert without_effect(configured(EVERYTHING).settings) == [
         "cache",
-        "routes[0].headers",
         "routes[0].middleware",
-        "routes[0].limits",
-        "routes[0].timeout",
     ]
+
+
+def test_limits_of_a_route_stand_where_all_limits_of_paths_do(configured) -> None:
+    settings = configured(
+        """
+        limits: {routes: {/v1/rerank: {concurrent: 1}}}
+        routes: [{path: /embeddings, handler: relay, limits: {tokens_per_minute: 2}}, {path: /health, handler: health}]
+        """
+    ).settings
+    assert {path: rates.model_dump(exclude_defaults=True) for path, rates in settings.limits.routes.items()} == {
+        "/v1/rerank": {"concurrent": 1},
+        "/v1/embeddings": {"tokens_per_minute": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "version", "full"),
+    [
+        ("/chat/completions", "v1", "/v1/chat/completions"),
+        ("/v1/chat/completions", "v1", "/v1/chat/completions"),
+        ("/completions", "v2", "/v2/completions"),
+        ("/v2/completions", "v1", "/v2/completions"),
+        ("/beta/completions", "beta", "/beta/completions"),
+        ("/health", "v1", "/health"),
+        ("/metrics/json", "v1", "/metrics/json"),
+    ],
+)
+def test_a_version_stands_in_front_once(path: str, version: str, full: str) -> None:
+    assert Route(path=path, handler="relay", version=version).full_path == full
 
 
 def test_what_asks_for_nothing_is_not_listed(configured) -> None:

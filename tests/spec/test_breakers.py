@@ -8,6 +8,8 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 
@@ -47,6 +49,33 @@ async def test_every_breaker_is_on_the_page_before_the_first_call(
     registry = running.listener.gateway.metrics.registry
     for name in ("bad", "good", "bad/sim-fast", "good/sim-fast"):
         assert registry.get_sample_value("circuit_breaker_state", {"name": name}) == 0.0
+
+
+@pytest.mark.parametrize("path", [{"timeout": "50ms"}, {}], ids=["path", "client"])
+async def test_a_call_in_a_hurry_takes_no_target_from_others(
+    simulator: Simulator, gateway: GatewayFactory, path: dict[str, str]
+) -> None:
+    """One caller that waits for next to nothing could keep a provider from all others."""
+    routes = [{"path": "/chat/completions", "handler": "relay", **path}] if path else []
+    running = await gateway({**settings(simulator, None), "routes": routes})
+    simulator.direct("headers=5s")
+    head = "" if path else "x-stainless-timeout: 0.05\r\n"
+    for _ in range(2 * THRESHOLD):
+        assert (await ask(running.port, chat("model", head=head))).status == 504
+    assert state(running) == 0.0
+    assert running.metric("circuit_breaker_failures_total", name="bad/sim-fast") == 0
+
+
+async def test_a_target_that_is_slower_than_it_may_be_fails_whoever_waits(
+    simulator: Simulator, gateway: GatewayFactory
+) -> None:
+    hurry = settings(simulator, None)
+    hurry["providers"]["bad"]["timeouts"] = {"first_token": "40ms"}
+    running = await gateway(hurry)
+    simulator.direct("headers=5s")
+    for _ in range(THRESHOLD):
+        assert (await ask(running.port, chat("model", head="x-stainless-timeout: 0.1\r\n"))).status == 504
+    assert state(running) == 2.0
 
 
 async def test_a_target_that_keeps_failing_is_skipped_and_not_touched(
