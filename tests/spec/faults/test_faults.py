@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from .catalogue import FAULTS
-from .conftest import Stage
+from .conftest import ALL_AT_ONCE, Stage
 from .play import blamed, play
 from .words import Check, Fault, Trial, trials
 from .world import World
@@ -21,6 +21,7 @@ def test_fault(stage: Stage, made: World, trial: Trial) -> None:
 
 
 @pytest.mark.usefixtures("node")
+@pytest.mark.timeout(ALL_AT_ONCE + 30)  # the first of them waits for the trials of all
 @pytest.mark.parametrize("trial", [trial for trial in TRIALS if trial.client == "node"], ids=str)
 def test_fault_as_node_sees_it(stage: Stage, made: World, trial: Trial) -> None:
     stage.run(play(made, trial))
