@@ -154,8 +154,8 @@ class Crew:
             # Those who attend them have their turn now.
             await asyncio.sleep(0)
 
-    async def watch(self, timeout: float) -> None:
-        """Kill those whose loop has not turned for *timeout* seconds, for ever."""
+    async def watch(self, timeout_now: Callable[[], float]) -> None:
+        """Kill those whose loop has not turned for as many seconds as *timeout_now* says, for ever."""
         looked = clock.now()
         while True:
             await asyncio.sleep(LOOK)
@@ -164,7 +164,7 @@ class Crew:
                 # It is the whole machine that stood still, and what they said meanwhile is not read yet.
                 for member in self.members:
                     member.beat = now
-            looked = now
+            looked, timeout = now, timeout_now()
             for member in self.members:
                 if member.serves and now - member.beat > timeout and not member.stuck:
                     member.stuck = True

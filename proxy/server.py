@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from proxy import __version__, tasks
+from proxy import __version__, clock, tasks
 from proxy.app import Gateway
 from proxy.observe.log import Logs
 from proxy.others import Others
@@ -27,6 +27,10 @@ FLUSH = 0.5
 """Seconds that last bytes get to leave, once everything has been cut."""
 LAST_TURNS = 3
 """Turns of the loop before the door closes: whoever has knocked by then is let in, not reset by the kernel."""
+KNOCKING = 0.25
+"""Seconds in which somebody who has connected sends a request, unless they only meant to be connected."""
+LOOK = 0.01
+"""Seconds between two looks at whether they have."""
 BACKLOG = 2048
 """Connections the kernel may hold for us; aiohttp's 128 refuses bursts."""
 
@@ -97,7 +101,9 @@ class Listener:
             self._server.close()
         front.closing = True
         self._protocols.close_idle()
-        if await self._emptied(timeout):
+        began = clock.now()
+        await self._heard_out(min(KNOCKING, timeout))
+        if await self._emptied(timeout - (clock.now() - began)):
             return
         if front.active:
             _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": front.active}})
@@ -105,6 +111,13 @@ class Listener:
             self.gateway.state.queue.close()
         self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
         await self._emptied(FLUSH)
+
+    async def _heard_out(self, seconds: float) -> None:
+        """Give those who connected just before the door closed as long to send their request, if there are any."""
+        for _ in range(round(seconds / LOOK)):
+            if not self._protocols.unasked:
+                return
+            await asyncio.sleep(LOOK)
 
     async def _emptied(self, timeout: float) -> bool:
         """Whether within *timeout* seconds every exchange has ended and its last byte has left."""

@@ -113,7 +113,7 @@ class Supervisor:
             first.cancel()
             await self._end(0.0, signals)
             return 2
-        watching = tasks.start(self._crew.watch(self._settings.server.worker_timeout), "watch")
+        watching = tasks.start(self._crew.watch(lambda: self._settings.server.worker_timeout), "watch")
         if first.done():
             serving.cancel()
         else:

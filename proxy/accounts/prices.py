@@ -91,7 +91,7 @@ class Prices:
 
     def cost(self, model: str, tokens: Tokens) -> int | None:
         """Micro-USD for *tokens* of the upstream model *model*; None when its price is not known."""
-        price = self._found.get(model) or self.of(model)
+        price = self.of(model)
         return None if price is None else price.cost(tokens)
 
     def of(self, model: str) -> Price | None:

@@ -34,7 +34,7 @@ class Bucket:
 
     def take(self, amount: float, forgiven: float, now: float) -> float | None:
         """Take *amount* out if it is there but for *forgiven* units; returns what is left, None when it is not."""
-        # As in `level`, which this and `change` are not to call: every request comes here several times.
+        # As in `level`, which this is not to call: every request comes here twice.
         level = self._level
         elapsed = now - self.used_at
         if elapsed > 0:
@@ -50,15 +50,8 @@ class Bucket:
 
     def change(self, amount: float, now: float) -> None:
         """Take *amount* out, or put it back when it is negative; never above the brim."""
-        level = self._level
-        elapsed = now - self.used_at
-        if elapsed > 0:
-            self.used_at = now
-            level += elapsed * self.rate
-            if level > self.capacity:
-                level = self.capacity
-        level -= amount
-        self._level = level if level < self.capacity else self.capacity
+        self._level = min(self.capacity, self.level(now) - amount)
+        self.used_at = max(now, self.used_at)
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken, if nobody else takes anything; 0 when it can now."""

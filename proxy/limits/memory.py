@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial, reduce
+from functools import reduce
 
 from proxy import clock
 from proxy.limits import period
@@ -26,8 +26,6 @@ UNKNOWN_WAIT = 1.0
 
 # Every call compares with these, and a name in this file is found sooner than a member of an enumeration.
 _CONCURRENT, _BUDGET = What.CONCURRENT, What.BUDGET
-# `Standing` without the Python function a named tuple has for its keyword arguments.
-_standing = partial(tuple.__new__, Standing)
 
 
 @dataclass(slots=True)
@@ -79,9 +77,7 @@ class MemoryLimits:
                 else:
                     refused.append(Refusal(limit, None, never=amount > limit.capacity))
             elif what is _BUDGET:
-                spending = self._spending.get(limit.id)
-                if spending is None or self._wall() >= spending.ends:
-                    spending = self._spending_of(limit)
+                spending = self._spending_of(limit)
                 if spending is None:
                     self._give_back(claims[: claims.index((limit, amount))], refused, now)
                     return None
@@ -97,7 +93,7 @@ class MemoryLimits:
                 left = bucket.take(amount, limit.forgiven, now)
                 if left is not None:
                     remaining = math.floor(left + limit.forgiven)
-                    standings.append(_standing((limit, remaining, (limit.capacity - left) / limit.rate)))
+                    standings.append(Standing(limit, remaining, (limit.capacity - left) / limit.rate))
                 else:
                     # The wait for all of it, so that what is forgiven is there when the client comes back.
                     refused.append(Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity))
@@ -135,9 +131,8 @@ class MemoryLimits:
             if what is _CONCURRENT:
                 continue
             if what is _BUDGET:
-                spending = self._spending[limit.id]  # it was known when it was reserved
-                if self._wall() >= spending.ends:
-                    self._spending_of(limit)
+                spending = self._spending_of(limit)
+                assert spending is not None  # it was known when it was reserved
                 spending.held -= amount
                 spending.spent += used.get(what, amount)
             elif (correction := used.get(what, amount) - amount) != 0:

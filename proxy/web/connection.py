@@ -198,6 +198,11 @@ class ClientConnection(RequestHandler):
         """Nothing of a request has come since the last answer."""
         return self.waiting and self._head_timer is None
 
+    @property
+    def never_asked(self) -> bool:
+        """No whole request has ever come on it."""
+        return not self._request_count
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -306,6 +311,11 @@ class GatewayServer(web.Server):
     def open(self) -> int:
         """Connections of clients."""
         return self._open
+
+    @property
+    def unasked(self) -> bool:
+        """Somebody has connected and not yet sent a whole request."""
+        return any(isinstance(each, ClientConnection) and each.never_asked for each in self.connections)
 
     def close_idle(self) -> None:
         """Close the connections on which no request is under way; the others close after their answer."""
