@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from proxy import tasks
 from proxy.simulator import Simulator
+from tests.conftest import GatewayFactory
 from tests.rigs.hapax import Hapax, hapax
 
 from .loop import until
@@ -214,3 +216,17 @@ async def test_twenty_rolling_restarts_refuse_nobody_and_cut_nothing_in_silence(
         assert set(seen) == {"whole"}
     # However fast the machine restarts them, every client has seen several processes go.
     assert streams["whole"] >= STREAMS * 2
+
+
+async def test_who_has_connected_before_the_door_closes_is_heard(gateway: GatewayFactory) -> None:
+    running = await gateway()
+    async with connect(running.port) as wire, connect(running.port):
+        await until(lambda: running.listener.gateway.listening.open == 2)
+        draining = tasks.start(running.listener.drain(0.0, 5.0), "drain")
+        await until(lambda: running.listener.gateway.front.closing)
+        wire.send(chat())
+        answer = await wire.response()
+        assert (answer.status, answer.header("connection")) == (200, "close")
+        # The other one never says anything, and holds nobody up.
+        async with asyncio.timeout(1):
+            await draining
