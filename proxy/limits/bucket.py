@@ -50,8 +50,16 @@ class Bucket:
 
     def change(self, amount: float, now: float) -> None:
         """Take *amount* out, or put it back when it is negative; never above the brim."""
-        self._level = min(self.capacity, self.level(now) - amount)
-        self.used_at = max(now, self.used_at)
+        # As in `level`, once more: every call whose answer was shorter or longer than expected comes here.
+        level = self._level
+        elapsed = now - self.used_at
+        if elapsed > 0:
+            self.used_at = now
+            level += elapsed * self.rate
+            if level > self.capacity:
+                level = self.capacity
+        level -= amount
+        self._level = level if level < self.capacity else self.capacity
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken, if nobody else takes anything; 0 when it can now."""

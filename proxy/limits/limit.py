@@ -65,8 +65,8 @@ class Reservation:
     settled: bool = False
     about: Any = None
     """The state's own note, for settling."""
-    standings: "Sequence[Standing]" = ()
-    """What is left now of the limits on requests and tokens, where that was at hand."""
+    standings: "Sequence[tuple[Limit, int, float]]" = ()
+    """What is left now of the limits on requests and tokens, as in `Standing`, where that was at hand."""
     left: bool = False
     """Its places have been given back."""
 

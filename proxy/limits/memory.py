@@ -66,7 +66,7 @@ class MemoryLimits:
     def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
         # On every call's path, so in one pass: what is there is taken at once, and given back if something else is not.
         refused: list[Refusal] = []
-        standings: list[Standing] = []
+        standings: list[tuple[Limit, int, float]] = []
         buckets = self._buckets
         for limit, amount in claims:
             what = limit.what
@@ -92,8 +92,7 @@ class MemoryLimits:
                     bucket = self._bucket(limit, now)
                 left = bucket.take(amount, limit.forgiven, now)
                 if left is not None:
-                    remaining = math.floor(left + limit.forgiven)
-                    standings.append(Standing(limit, remaining, (limit.capacity - left) / limit.rate))
+                    standings.append((limit, int(left + limit.forgiven), (limit.capacity - left) / limit.rate))
                 else:
                     # The wait for all of it, so that what is forgiven is there when the client comes back.
                     refused.append(Refusal(limit, bucket.wait(amount, now), never=amount > limit.capacity))

@@ -39,12 +39,11 @@ class Applying:
 
     def claims(self, tokens: int, cost: int) -> tuple[Claim, ...]:
         """What a call claims that will use *tokens*; *cost* is in the unit of the budget."""
-        budget = () if self.budget is None else ((self.budget, cost),)
-        if len(self.tokens) == 1:
+        claims = self.once
+        for limit in self.tokens:
             # Nobody can hold more than the bucket has; whether a prompt is too long for it is asked before.
-            limit = self.tokens[0]
-            return (*self.once, (limit, tokens if tokens < limit.capacity else limit.capacity), *budget)
-        return (*self.once, *[(limit, min(tokens, limit.capacity)) for limit in self.tokens], *budget)
+            claims += ((limit, tokens if tokens < limit.capacity else limit.capacity),)
+        return claims if self.budget is None else (*claims, (self.budget, cost))
 
 
 class Policy:

@@ -9,22 +9,21 @@ import math
 from collections.abc import Iterable
 
 from proxy.errors import ProxyError
-from proxy.limits.limit import Limit, Refusal, Standing, What
+from proxy.limits.limit import Limit, Refusal, What
 
 NEXT_TRY = 1.0
 """Seconds to wait where nobody can say: a place is free as soon as one of the caller's own calls ends."""
 
 
-def header_lines(standings: Iterable[Standing]) -> bytes:
-    """The lines for *standings*, of which each kind is told once: the one with the least left."""
-    requests: Standing | None = None
-    tokens: Standing | None = None
+def header_lines(standings: Iterable[tuple[Limit, int, float]]) -> bytes:
+    """The lines for *standings*, see `Standing`, of which each kind is told once: the one with the least left."""
+    requests = tokens = None
     for standing in standings:
-        limit, remaining, _ = standing
-        if limit.what is _REQUESTED:
-            if requests is None or remaining < requests.remaining:
+        what = standing[0].what
+        if what is _REQUESTED:
+            if requests is None or standing[1] < requests[1]:
                 requests = standing
-        elif limit.what is _TOKENS_USED and (tokens is None or remaining < tokens.remaining):
+        elif what is _TOKENS_USED and (tokens is None or standing[1] < tokens[1]):
             tokens = standing
     first = requests or tokens
     if first is None:
