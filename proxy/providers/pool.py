@@ -5,7 +5,7 @@ Knows configuration, the providers' model lists and every target's state; sends 
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,8 @@ class Pool:
         self._new_breaker = new_breaker
         self._rng = rng
         self._targets: dict[tuple[str, str | None], Target] = {}
+        self._found: dict[str | None, tuple[Target, ...]] = {}
+        """What `targets` answered, while it would answer the same."""
         self.replace(providers, models)
 
     def replace(
@@ -98,7 +100,9 @@ class Pool:
             for key, target in self._targets.items()
             if keep_breakers and self._by_name.get(target.provider.name) is target.provider
         }
+        self._found.clear()
         for provider in providers:
+            provider.on_list = self._found.clear
             # Known from the start, so that a dashboard shows its breaker before its first call.
             self._target(provider.name, None)
         for name, entry in models.items():
@@ -128,14 +132,15 @@ class Pool:
         """The key of `models` that speaks for a public name; None when none does."""
         return model if model in self._models else most_specific(model, self._models)
 
-    def targets(self, model: str | None) -> list[Target]:
+    def targets(self, model: str | None) -> tuple[Target, ...]:
         """Every target that could answer for *model*; empty when nobody serves it."""
-        if model is None:
-            return [self._target(provider.name, None) for provider in self.providers]
-        configured = self._model(model).entry.targets
-        if configured:
-            return [self._target(*split_target(target)) for target in configured]
-        return [self._target(provider.name, model) for provider in self.providers if provider.serves(model)]
+        found = self._found.get(model)
+        if found is None:
+            found = tuple(self._find(model))
+            if len(self._found) >= MAX_TARGETS:
+                self._found.clear()
+            self._found[model] = found
+        return found
 
     def usable(self, now: float) -> bool:
         """
@@ -205,6 +210,16 @@ class Pool:
         pattern = most_specific(name, self._models)
         return self._models[pattern] if pattern is not None else self._unlisted
 
+    def _find(self, model: str | None) -> Iterator[Target]:
+        if model is None:
+            names: Iterable[tuple[str, str | None]] = [(provider.name, None) for provider in self.providers]
+        elif configured := self._model(model).entry.targets:
+            names = map(split_target, configured)
+        else:
+            names = [(provider.name, model) for provider in self.providers if provider.serves(model)]
+        for provider, name in names:
+            yield self._target(provider, name)
+
     def _target(self, provider: str, model: str | None) -> Target:
         key = (provider, model)
         target = self._targets.get(key)
@@ -219,6 +234,7 @@ class Pool:
         for key, target in self._targets.items():
             if key not in self._kept and not target.in_flight:
                 del self._targets[key]
+                self._found.clear()
                 return
 
 

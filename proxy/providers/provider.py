@@ -5,7 +5,7 @@ It holds facts and predicates; how its API is reached stands in `upstream`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 from typing import Any
 
@@ -57,6 +57,8 @@ class Provider:
         self.key_count = max(1, key_count)
         self.listed: list[dict[str, Any]] | None = None
         """Its own model list, entries as it sent them; None until it has answered once."""
+        self.on_list: Callable[[], object] | None = None
+        """Called when the list has changed, and with it whom to ask for what."""
         self.health = ActiveHealth(failure_threshold)
         """What the probes say."""
         self.in_flight = 0
@@ -103,6 +105,8 @@ class Provider:
         self.listed = entries
         self._listed_names = frozenset(entry["id"] for entry in entries)
         self.models = self._named.union(name for name in self._listed_names if self.serves(name))
+        if self.on_list is not None:
+            self.on_list()
 
     def serves(self, model: str) -> bool:
         """

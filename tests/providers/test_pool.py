@@ -272,6 +272,17 @@ def test_names_a_client_makes_up_do_not_cost_memory_for_ever() -> None:
     assert len(list(pool.all_targets)) == MAX_TARGETS
 
 
+def test_a_target_that_was_forgotten_is_not_the_one_that_answers_later() -> None:
+    pool = pool_of(provider("a", "*"))
+    (first,) = pool.targets("m")
+    assert pool.targets("m") == (first,)
+    for number in range(MAX_TARGETS):
+        pool.targets(f"m-{number}")
+    (second,) = pool.targets("m")
+    assert second is not first
+    assert second in set(pool.all_targets)
+
+
 # Names and globs.
 
 
