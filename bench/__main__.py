@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import document, report
-from bench.curves import CURVES, FULL_SIZES, TINY_SIZES, UNASKED, Curves
+from bench.curves import CURVES, FULL_SIZES, TINY_SIZES, Curves
 from bench.curves import as_json as curves_as_json
 from bench.load import LoadError
 from bench.measures import FULL, QUICK, TINY, Bench, Plan, Run
@@ -144,10 +144,9 @@ def _options() -> argparse.Namespace:
         nargs="?",
         type=_curve_names,
         default=(),
-        const=UNASKED,
+        const=tuple(CURVES),
         metavar="NAME,..",
-        help="instead, measure and draw what a cost depends on: "
-        f"{', '.join(CURVES)}; without names all but {', '.join(set(CURVES) - set(UNASKED))}",
+        help=f"instead, measure and draw what a cost depends on, all of it unless some is named: {', '.join(CURVES)}",
     )
     parser.add_argument(
         "--plots", type=Path, default=ROOT / "docs" / "plots", metavar="FOLDER", help="for the curves; docs/plots"

@@ -334,8 +334,6 @@ CURVES: dict[str, Callable[[Curves], Awaitable[Curve]]] = {
     "bodies": Curves.bodies,
     "workers": Curves.workers,
 }
-UNASKED = tuple(name for name in CURVES if name != "workers")
-"""Those measured unless some are named. More workers say little where load and subject share the cores."""
 
 
 def as_json(curves: Sequence[Curve]) -> str:

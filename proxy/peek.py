@@ -21,6 +21,9 @@ MAX_DEPTH = 128
 MAX_MODEL = 256
 """Characters of a model's name; it is remembered here and there, and no provider has a longer one."""
 
+LONG = 16 * 1024
+"""Bytes of a body from which on `outline` is worth its while."""
+
 DESTINATIONS = frozenset(("api_base", "base_url", "api_key", "user_config", "extra_headers"))
 """Fields by which other gateways let a body choose where it goes or with whose key (CVE-2024-6587)."""
 
@@ -76,6 +79,20 @@ def peek_json(value: dict[str, Any]) -> Peek:
     if stream is not None and type(stream) is not bool:
         raise ProxyError("invalid_type", "'stream' must be true or false.", param="stream")
     return Peek(model, bool(stream))
+
+
+def outline(value: dict[str, Any]) -> dict[str, Any]:
+    """
+    What a call's further way may ask of *value*, without what makes it large: lists are cut to one None, long strings
+    to their beginning. The body says the rest, and to keep both for as long as an answer takes doubles its memory.
+    """
+    return {name: _cut(part) for name, part in value.items()}
+
+
+def _cut(part: Any) -> Any:
+    if type(part) is list:
+        return [None] if part else []
+    return part[:MAX_MODEL] if type(part) is str else part
 
 
 def with_model(body: bytes, model: str) -> bytes:

@@ -28,6 +28,27 @@ def refused(body: bytes) -> str:
     return caught.value.code
 
 
+def test_the_outline_of_a_long_body_has_every_name_and_nothing_large() -> None:
+    value = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "x" * 100_000}],
+        "tools": [],
+        "prompt": "y" * 100_000,
+        "stream_options": {"include_usage": True},
+        "n": 1,
+        "store": None,
+    }
+    assert peek.outline(value) == {
+        "model": "m",
+        "messages": [None],
+        "tools": [],
+        "prompt": "y" * 256,
+        "stream_options": {"include_usage": True},
+        "n": 1,
+        "store": None,
+    }
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -54,7 +54,7 @@ class Question:
     """The client's headers a provider may see, as header lines."""
     body: bytes | Upload | None
     value: dict[str, Any]
-    """The JSON object in *body*; empty when there is none."""
+    """The JSON object in *body*, of a long one its outline, see `peek`; empty when there is none."""
     model: str | None
     stream: bool
     repeatable: bool

@@ -82,14 +82,16 @@ class Connection(asyncio.Protocol):
         """Open, and nobody is using it."""
         return self.transport is not None and not self.transport.is_closing() and self._sink is None
 
-    def begin(self, sink: Sink, request: bytes, complete: bool) -> None:
-        """Send *request* for *sink*; unless *complete*, the rest follows through `write` and `finish`."""
+    def begin(self, sink: Sink, request: bytes, complete: bool, body: bytes = b"") -> None:
+        """Send *request* and *body* for *sink*; unless *complete*, the rest follows through `write` and `finish`."""
         assert self.transport is not None
         self._reset()
         self._sink = sink
         self.requests += 1
         self._request_sent = complete
         self.transport.write(request)
+        if body:
+            self.transport.write(body)
 
     async def write(self, chunk: bytes) -> None:
         """Send more of the body; waits while the transport's buffer is full."""

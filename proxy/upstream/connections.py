@@ -93,12 +93,12 @@ class Connections:
         idle = len(self._idle)
         return len(self._open) - idle, idle, self._opened_total
 
-    def send(self, request: bytes, sink: Sink, repeatable: bool = True) -> "HttpCall":
+    def send(self, request: bytes, sink: Sink, repeatable: bool = True, body: bytes = b"") -> "HttpCall":
         """
-        Send a complete request. One that is not *repeatable* gets a fresh connection: it must never meet a stale one
-        and have to be sent again.
+        Send a complete request: *request*, and the rest of it in *body* where that is too large to be copied. One that
+        is not *repeatable* gets a fresh connection: it must never meet a stale one and have to be sent again.
         """
-        call = HttpCall(self, request, sink, complete=True)
+        call = HttpCall(self, request, sink, complete=True, body=body)
         connection = self._take_idle() if repeatable else None
         if connection is not None:
             call.use(connection)
@@ -225,6 +225,7 @@ class HttpCall:
         "_pool",
         "_ready",
         "_request",
+        "_rest",
         "_sent_at",
         "_sent_before",
         "_sink",
@@ -233,9 +234,10 @@ class HttpCall:
         "head",
     )
 
-    def __init__(self, pool: Connections, request: bytes, sink: Sink, complete: bool) -> None:
+    def __init__(self, pool: Connections, request: bytes, sink: Sink, complete: bool, body: bytes = b"") -> None:
         self._pool = pool
         self._request = request
+        self._rest = body
         self._sink = sink
         self._complete = complete
         self._connection: Connection | None = None
@@ -254,7 +256,7 @@ class HttpCall:
         """Send the request on *connection*."""
         self._connection = connection
         self._sent_at = clock.now()
-        connection.begin(self, self._request, self._complete)
+        connection.begin(self, self._request, self._complete, self._rest)
         self.connected()
         if self._paused:
             connection.pause()

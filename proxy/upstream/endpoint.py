@@ -15,6 +15,9 @@ from proxy.upstream.presets import OPENAI_PATHS, Preset
 from proxy.upstream.tunnel import ForwardProxy
 from proxy.upstream.wire import Sink
 
+LONGEST_JOINED = 16 * 1024
+"""Bytes of a body that is joined with its head; a longer one would only be held twice until it is answered."""
+
 
 class Endpoint:
     """Where one provider's requests go."""
@@ -86,7 +89,10 @@ class Endpoint:
         head = self._head(method, path, client_lines, request_id, key)
         if body is None:
             return self._connections.send(head + b"\r\n", sink, repeatable)
-        return self._connections.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body), sink, repeatable)
+        request = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
+        if len(body) > LONGEST_JOINED:
+            return self._connections.send(request, sink, repeatable, body)
+        return self._connections.send(request + body, sink, repeatable)
 
     def send_streamed(
         self, method: str, path: str, client_lines: bytes, request_id: str, length: int | None, key: int, sink: Sink

@@ -76,7 +76,10 @@ class OpenAI:
         exchange.model = found.model or ""
         exchange.stream = found.stream
         prompt = expected_prompt(body, value) if type(body) is bytes else 0
-        await self._admission.admit(inbound, asked, prompt, most_completion(value))
+        most = most_completion(value)
+        if type(body) is bytes and len(body) >= peek.LONG:
+            value = peek.outline(value)
+        await self._admission.admit(inbound, asked, prompt, most)
         await self._relay.relay(
             exchange,
             Question(

@@ -119,6 +119,21 @@ async def test_a_target_that_prefills_continues_the_delivered_text(
     assert up.metric("hapax_exchanges_total", outcome="ok") == 1
 
 
+async def test_an_answer_to_a_long_question_is_continued_like_any_other(
+    gateway: GatewayFactory, simulator: Simulator, second: Simulator
+) -> None:
+    simulator.script(DIES, match="sim-fast")
+    second.script(
+        whole(event("b", {"content": " three"}, model="second"), event("b", {}, "stop", model="second")),
+        match="sim-fast",
+    )
+    up = await running(gateway, simulator, second, prefill=True)
+    question = {"role": "user", "content": "Count " * 10_000}
+    body, good = await ask(up, messages=[question])
+    assert (text(body), good) == ("One two three", True)
+    assert last_question(second)["messages"] == [question, {"role": "assistant", "content": "One two"}]
+
+
 async def test_a_target_that_begins_anew_is_let_through_behind_an_exact_repetition(
     gateway: GatewayFactory, simulator: Simulator, second: Simulator
 ) -> None:

@@ -1,6 +1,7 @@
 """The exact bytes each provider type is asked with."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy import __version__
-from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.endpoint import LONGEST_JOINED, Endpoint
 from proxy.upstream.presets import PRESETS
 
 from .conftest import Recorded
@@ -199,6 +200,29 @@ async def test_an_extra_header_wins_over_the_clients_of_the_same_name(name: str)
     (request,) = await asked("anthropic", path="/messages", headers=[(name, "operator")], lines=lines)
     assert request.lower().count(b"\r\n%b:" % name.lower().encode()) == 1
     assert f"\r\n{name}: operator\r\n".encode() in request
+
+
+@pytest.mark.parametrize("size", [LONGEST_JOINED, LONGEST_JOINED + 1, 1_000_000])
+async def test_a_body_arrives_whole_on_a_new_connection_and_on_one_that_is_used_again(size: int) -> None:
+    body = (BODY * (size // len(BODY) + 1))[:size]
+    requests = await asked("compatible", body=body, turns=(0, 0))
+    assert requests == [expected("POST /v1/chat/completions", BEARER, body=body)] * 2
+
+
+async def test_a_long_body_is_not_copied_for_the_time_it_waits() -> None:
+    body = bytes(1_000_000)
+    async with provider() as (_, url):
+        endpoint = Endpoint("p", PRESETS["compatible"], url + "/v1", ("sk-1",), (), 2.0)
+        tracemalloc.start()
+        try:
+            sink = Recorded()
+            endpoint.send("POST", "/chat/completions", LINES, "req-1", body, 0, sink)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 100_000
+        assert await sink.answer() == (200, b"", True)
+        await endpoint.close()
 
 
 async def test_a_request_without_a_body_has_no_length() -> None:
