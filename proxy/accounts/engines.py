@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Self
 
 import aiosqlite
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg  # type: ignore[import-untyped]  # it brings no types
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -174,6 +174,7 @@ class _FileConnection(aiosqlite.Connection):
 
     async def transact(self, statements: Sequence[Statement]) -> None:
         """Run *statements* in a transaction of their own, all in one visit to the thread."""
+        # The library left it without annotations.
         await self._execute(_transact, self._conn, statements)  # type: ignore[no-untyped-call]
 
     def stop(self) -> "asyncio.Future[None] | None":
@@ -215,7 +216,7 @@ def _file_engine(url: URL, begin: str, *pragmas: str, size: int, timeout: float)
     return engine
 
 
-class _ServerConnection(asyncpg.Connection):  # type: ignore[misc]
+class _ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # Any to mypy, as above
     """A connection to PostgreSQL whose giving up takes no time."""
 
     async def close(self, *, timeout: float | None = None) -> None:

@@ -50,16 +50,10 @@ class Bucket:
 
     def change(self, amount: float, now: float) -> None:
         """Take *amount* out, or put it back when it is negative; never above the brim."""
-        # As in `level`, once more: every call whose answer was shorter or longer than expected comes here.
-        level = self._level
-        elapsed = now - self.used_at
-        if elapsed > 0:
-            self.used_at = now
-            level += elapsed * self.rate
-            if level > self.capacity:
-                level = self.capacity
-        level -= amount
+        level = self.level(now) - amount
         self._level = level if level < self.capacity else self.capacity
+        if now > self.used_at:
+            self.used_at = now
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken, if nobody else takes anything; 0 when it can now."""

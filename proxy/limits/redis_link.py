@@ -82,6 +82,7 @@ class RedisLink:
     async def _ask(self, arguments: Iterable[Any]) -> object:
         connection = self._connection
         if connection is None:
+            # The library left it without annotations.
             connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()

@@ -5,7 +5,7 @@ Knows configuration, the providers' model lists and every target's state; sends 
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,7 +136,7 @@ class Pool:
         """Every target that could answer for *model*; empty when nobody serves it."""
         found = self._found.get(model)
         if found is None:
-            found = tuple(self._find(model))
+            found = tuple([self._target(provider, name) for provider, name in self._names(model)])
             if len(self._found) >= MAX_TARGETS:
                 self._found.clear()
             self._found[model] = found
@@ -210,15 +210,11 @@ class Pool:
         pattern = most_specific(name, self._models)
         return self._models[pattern] if pattern is not None else self._unlisted
 
-    def _find(self, model: str | None) -> Iterator[Target]:
-        if model is None:
-            names: Iterable[tuple[str, str | None]] = [(provider.name, None) for provider in self.providers]
-        elif configured := self._model(model).entry.targets:
-            names = map(split_target, configured)
-        else:
-            names = [(provider.name, model) for provider in self.providers if provider.serves(model)]
-        for provider, name in names:
-            yield self._target(provider, name)
+    def _names(self, model: str | None) -> Iterable[tuple[str, str | None]]:
+        """Provider and upstream model of each of its targets."""
+        if model is not None and (configured := self._model(model).entry.targets):
+            return map(split_target, configured)
+        return [(provider.name, model) for provider in self.providers if model is None or provider.serves(model)]
 
     def _target(self, provider: str, model: str | None) -> Target:
         key = (provider, model)

@@ -217,6 +217,7 @@ class HttpCall:
     """One request on its way: first connecting perhaps, then on a connection."""
 
     __slots__ = (
+        "_body",
         "_complete",
         "_connecting",
         "_connection",
@@ -225,7 +226,6 @@ class HttpCall:
         "_pool",
         "_ready",
         "_request",
-        "_rest",
         "_sent_at",
         "_sent_before",
         "_sink",
@@ -237,7 +237,7 @@ class HttpCall:
     def __init__(self, pool: Connections, request: bytes, sink: Sink, complete: bool, body: bytes = b"") -> None:
         self._pool = pool
         self._request = request
-        self._rest = body
+        self._body = body
         self._sink = sink
         self._complete = complete
         self._connection: Connection | None = None
@@ -256,7 +256,7 @@ class HttpCall:
         """Send the request on *connection*."""
         self._connection = connection
         self._sent_at = clock.now()
-        connection.begin(self, self._request, self._complete, self._rest)
+        connection.begin(self, self._request, self._complete, self._body)
         self.connected()
         if self._paused:
             connection.pause()
