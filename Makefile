@@ -4,15 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench peers profile faults lint format lock generated clean
+.PHONY: demo test compiled soak bench peers profile faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
 
 test: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory compiled lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# The gateway as its image has it, below .compiled: mypyc makes C of its hot path. Takes a C compiler and a minute.
+compiled: .compiled/installed
 
 # The long proofs of docs/soak.md, whose figures it prints: half an hour at most.
 soak: $(VENV)/installed-for-tests
@@ -29,6 +32,7 @@ lint: $(VENV)/installed-for-tests
 # Every figure in docs/performance.md.
 bench: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
+	$(MAKE) --no-print-directory compiled
 	$(BIN)/python -m bench --check $(ARGS)
 
 # Where the time of a request goes.
@@ -40,6 +44,7 @@ profile: $(VENV)/installed-for-tests
 peers: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
 	scripts/setup-peers.sh
+	$(MAKE) --no-print-directory compiled
 	$(BIN)/python -m bench --peers $(ARGS)
 
 # The fault catalogue, one row a fault; writes docs/faults.md.
@@ -70,5 +75,11 @@ $(VENV)/installed-for-tests: $(VENV)/installed requirements/test.lock
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements/test.lock
 	touch $@
 
+.compiled/installed: $(VENV)/installed-for-tests scripts/compiled.py pyproject.toml $(shell find proxy -name '*.py')
+	rm -rf .compiled
+	HAPAX_COMPILED=1 $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir .compiled .
+	$(BIN)/pip install --quiet --no-deps --target .compiled/site .compiled/*.whl
+	touch $@
+
 clean:
-	rm -rf $(VENV) .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules
+	rm -rf $(VENV) .compiled .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules

@@ -22,10 +22,10 @@ SETTLE = 0.25
 """Seconds between a beginning and the moment from which it counts."""
 EVENTS_BESIDE_TOKENS = 3
 """The role, the finish and `[DONE]`."""
-NAMES = ("gateway", "control", "plain", "shared", "dark")
+NAMES = ("gateway", "control", "interpreted", "plain", "shared", "dark")
 """
-The gateway as deployed, what it is compared with, and what tells the cost of its parts: without limits, with those in
-Redis, and with neither limits nor metrics, log and trace headers.
+The gateway as deployed, what it is compared with, the same not compiled, and what tells the cost of its parts: without
+limits, with those in Redis, and with neither limits nor metrics, log and trace headers.
 """
 HALVED = ("gateway", "control", "envoy", "direct")
 """Who is asked at half load, where they are there. `direct` is the provider with nothing between."""
@@ -301,7 +301,14 @@ class Bench:
     async def _one_round(self, provider: Subject, core: int) -> None:
         self._say("starting")
         scratch = self._scratch
-        starts = (subjects.gateway, subjects.control, subjects.plain, self._shared, subjects.dark)
+        starts = (
+            subjects.gateway,
+            subjects.control,
+            subjects.interpreted,
+            subjects.plain,
+            self._shared,
+            subjects.dark,
+        )
         found: dict[str, Figures] = {}
         with ExitStack() as stack:
             turns = []

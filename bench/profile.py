@@ -1,5 +1,6 @@
 """
-`python -m bench.profile`: where the time of a request goes, by room of the house and by function.
+`python -m bench.profile`: where the time of a request goes, by room of the house and by function. It looks at the
+gateway as Python: of what is compiled it would see nothing.
 
 A profiler makes every call dearer than it is, so its shares are laid over the CPU that a request needs without one.
 They are for finding what to look at; whether a change helped is for `bench` to say.
@@ -52,7 +53,7 @@ async def profile(scratch: Path, seconds: float = SECONDS) -> Profile:
     subject_core, load_core = subjects.cores()
     written = scratch / "profile"
     with subjects.on_core(load_core), subjects.provider(load_core, scratch) as provider:
-        with subjects.gateway(provider.url, subject_core, scratch) as gateway:
+        with subjects.interpreted(provider.url, subject_core, scratch) as gateway:
             plain, cpu = await _ask(gateway, seconds)
         with subjects.profiled(provider.url, subject_core, scratch, written) as gateway:
             requests, _ = await _ask(gateway, seconds, gateway.pid)

@@ -96,6 +96,7 @@ class Added:
 
 _LIMITS, _SIGHT = "keys, limits and ledger", "metrics, access log and trace headers"
 ADDED = (
+    Added("interpreted", "not being compiled, CPU per request", "interpreted", "gateway", "cpu_per_request_us", 1.7),
     Added("limits in memory", f"{_LIMITS} in memory, CPU per request", "gateway", "plain", "cpu_per_request_us", 1.15),
     Added("limits in Redis", f"{_LIMITS} in Redis, CPU per request", "shared", "plain", "cpu_per_request_us", 1.35),
     Added("sight of requests", f"{_SIGHT}, CPU per request", "plain", "dark", "cpu_per_request_us", 1.15, 12.0),

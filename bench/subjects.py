@@ -23,6 +23,12 @@ from pathlib import Path
 from types import TracebackType
 
 ROOT = Path(__file__).parent.parent
+SITE = ROOT / ".compiled" / "site"
+"""Where `make compiled` installs the gateway as its image has it."""
+COMPILED = ("-P", "-m", "proxy")
+"""What follows `python` for that one: `-P` keeps the sources that lie here out of its way."""
+AS_PYTHON = ("-m", "proxy")
+"""What follows for those sources."""
 START_TIMEOUT = 60.0
 """The slowest peer imports for half of that."""
 STOP_TIMEOUT = 5.0
@@ -308,6 +314,11 @@ def gateway(upstream: str, core: int, scratch: Path) -> Subject:
     return hapax("gateway", GATEWAY, upstream, {core}, scratch)
 
 
+def interpreted(upstream: str, core: int, scratch: Path) -> Subject:
+    """The same as Python, nothing of it compiled."""
+    return hapax("interpreted", GATEWAY, upstream, {core}, scratch, module=AS_PYTHON)
+
+
 def plain(upstream: str, core: int, scratch: Path) -> Subject:
     """The same without keys, limits and ledger."""
     return hapax("plain", PLAIN, upstream, {core}, scratch)
@@ -324,26 +335,35 @@ def shared(upstream: str, core: int, scratch: Path, redis: int) -> Subject:
 
 
 def profiled(upstream: str, core: int, scratch: Path, written: Path) -> Subject:
-    """The gateway as it is deployed under a profiler, which has *written* its figures when it has been asked to."""
+    """The gateway as Python under a profiler, which has *written* its figures when it has been asked to."""
     settings = GATEWAY.format(key=KEY, upstream=upstream, scratch=scratch, name="profiled")
-    return configured("profiled", settings, {core}, scratch, ["bench.profiled", str(written)])
+    return configured("profiled", settings, {core}, scratch, ("-m", "bench.profiled", str(written)))
 
 
-def hapax(name: str, settings: str, upstream: str, cores: set[int], scratch: Path, redis: int = 0) -> Subject:
+def hapax(
+    name: str,
+    settings: str,
+    upstream: str,
+    cores: set[int],
+    scratch: Path,
+    redis: int = 0,
+    module: Sequence[str] = COMPILED,
+) -> Subject:
     """A gateway with these *settings*; a store of its name that another has left is gone."""
     for old in scratch.glob(f"{name}.db*"):
         old.unlink()
-    return configured(
-        name, settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis), cores, scratch
-    )
+    settings = settings.format(key=KEY, upstream=upstream, scratch=scratch, name=name, redis=redis)
+    return configured(name, settings, cores, scratch, module)
 
 
-def configured(name: str, settings: str, cores: set[int], scratch: Path, module: Sequence[str] = ("proxy",)) -> Subject:
-    """A gateway with *settings* as they are, and whatever store they name as it is; *module* follows `python -m`."""
+def configured(name: str, settings: str, cores: set[int], scratch: Path, module: Sequence[str] = COMPILED) -> Subject:
+    """A gateway with *settings* as they are, and whatever store they name as it is."""
+    if module == COMPILED and not SITE.exists():
+        raise StartError("the gateway is not compiled: run `make compiled`")
     config = scratch / f"{name}.yaml"
     config.write_text(settings)
-    command = [sys.executable, "-m", *module, "serve", "--config", str(config)]
-    return Subject(name, command, cores, scratch / f"{name}.log")
+    command = [sys.executable, *module, "serve", "--config", str(config)]
+    return Subject(name, command, cores, scratch / f"{name}.log", env={"PYTHONPATH": str(SITE)})
 
 
 @contextmanager

@@ -6,4 +6,5 @@ uv() {
         --no-emit-index-url --no-emit-find-links "$@"
 }
 uv --upgrade pyproject.toml --group build --output-file requirements/runtime.lock
-uv --upgrade pyproject.toml --group build --group test --group lint --group lock --constraint requirements/runtime.lock --output-file requirements/test.lock
+uv --upgrade pyproject.toml --group build --group compile --constraint requirements/runtime.lock --output-file requirements/compile.lock
+uv --upgrade pyproject.toml --group build --group compile --group test --group lint --group lock --constraint requirements/runtime.lock --output-file requirements/test.lock

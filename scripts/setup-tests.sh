@@ -10,6 +10,7 @@ need() { # need PROGRAM PACKAGE
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 
+need cc gcc
 need chromium chromium
 need curl curl
 need jq jq
@@ -21,6 +22,10 @@ need prometheus-alertmanager prometheus-alertmanager
 need redis-server redis-server
 # Debian keeps the programs of each version in a folder of its own, which is on nobody's path.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
+# To compile the gateway, beside the compiler: Debian ships Python without its headers.
+if ! "${PYTHON:-python3}" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then
+    missing="$missing libpython3-dev"
+fi
 # Debian ships Python without the module that fills a new venv with pip.
 if ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
     missing="$missing python3-venv"

@@ -124,8 +124,8 @@ def _read(path: Path) -> dict[str, Price]:
         raise ValueError(error.strerror or "cannot be read") from None
     try:
         parse(content)  # for its strictness about what YAML lets pass, such as the same model twice in a group
-    except SettingsError as error:
-        raise ValueError(str(error.problems[0])) from None
+    except SettingsError as found:
+        raise ValueError(str(found.problems[0])) from None
     # Read again with every number left as text, since a price must not pass through a float.
     prices: dict[str, Price] = {}
     groups: dict[str, str] = {}

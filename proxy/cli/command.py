@@ -5,6 +5,7 @@ What a sub-command does is in its own file.
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,10 @@ def hapax(
     Example: hapax serve --config hapax.yaml
     """
     if version:
-        typer.echo(f"hapax {__version__}")
+        # Asked of the file, since a version must not load what it is asked about.
+        spec = find_spec("proxy.peek")
+        compiled = spec is not None and not str(spec.origin).endswith(".py")
+        typer.echo(f"hapax {__version__}" + ", compiled" * compiled)
         raise typer.Exit
     if validate:
         check.check(config)

@@ -45,7 +45,9 @@ class MemoryLimits:
     """The levels of all limits of one process."""
 
     available = True
-    failures_total = fallbacks_total = round_trips_total = 0
+    failures_total = 0
+    fallbacks_total = 0
+    round_trips_total = 0
 
     def __init__(
         self, spent: Spent, *, most_buckets: int = MOST_BUCKETS, wall: Callable[[], float] = time.time

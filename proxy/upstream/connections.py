@@ -271,10 +271,10 @@ class HttpCall:
             connection = await self._pool._connect()
         except TimeoutError:
             self._fail_to_connect("upstream_connect_timeout", "connect timeout")
-        except ssl.SSLError as error:
-            self._fail_to_connect("upstream_connect_error", f"TLS: {error.reason or type(error).__name__}")
-        except TunnelRefused as error:
-            self._fail_to_connect("upstream_connect_error", f"forward proxy: {error}")
+        except ssl.SSLError as failed:
+            self._fail_to_connect("upstream_connect_error", f"TLS: {failed.reason or type(failed).__name__}")
+        except TunnelRefused as refused:
+            self._fail_to_connect("upstream_connect_error", f"forward proxy: {refused}")
         except OSError as error:
             code = "overloaded" if error.errno in _OUR_OWN else "upstream_connect_error"
             self._fail_to_connect(code, f"connect: {errno.errorcode.get(error.errno or 0, type(error).__name__)}")

@@ -168,12 +168,12 @@ class Front:
             await route.handler(inbound)
         except ProxyError as error:
             self._refuse(exchange, answer, error, error_body)
-        except Exception as error:
+        except Exception as fault:
             if answer.gone:
                 exchange.outcome = Outcome.CLIENT_GONE
             else:
                 # The type and place only: an exception's text may quote the request.
-                _log.error("internal error in request %s: %s", exchange.id, type(error).__name__, exc_info=error)
+                _log.error("internal error in request %s: %s", exchange.id, type(fault).__name__, exc_info=fault)
                 self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body)
         except BaseException:
             exchange.outcome = Outcome.CLIENT_GONE

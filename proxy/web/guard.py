@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any, cast
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -67,7 +68,8 @@ class Location:
 
 def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
     """The path and query of a request that is well formed; `ProxyError` for any other, closing where framing is."""
-    message = request._message
+    # A tuple to aiohttp's types; its parser makes an object with the same attributes.
+    message = cast(Any, request)._message
     version = message.version
     if version != (1, 1) and version != (1, 0):
         raise ProxyError("http_version_not_supported", close=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.rigs.built import python_path
+
 START_DEADLINE = 20.0
 
 
@@ -50,7 +51,7 @@ async def hapax(folder: Path, settings: dict[str, Any], name: str = "hapax") -> 
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy", "serve", "--port", "0", "--config", file.name),
         cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT)},
+        env={**kept, "PYTHONPATH": python_path()},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

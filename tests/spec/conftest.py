@@ -10,10 +10,9 @@ import pytest
 import yaml
 
 from proxy.simulator import Simulator
+from tests.rigs.built import python_path
 
 from .wire import PATIENCE, target
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ async def backup() -> AsyncIterator[Simulator]:
 def clean_environment() -> dict[str, str]:
     """The environment of a process that finds the package and no configuration of this machine."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "SYSTEMROOT", "LANG")}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+    return {**kept, "PYTHONPATH": python_path()}
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tests.rigs.built import ROOT
+
 from .catalogue import FAULTS
 from .page import page, row
 from .play import ask_node, blamed, play
 from .words import Check, trials
-from .world import ROOT, world
+from .world import world
 
 LONGEST = 30.0
 

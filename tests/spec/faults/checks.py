@@ -17,10 +17,11 @@ import pytest
 from proxy.simulator.faults import program
 from proxy.simulator.script import Send
 from proxy.upstream.connections import Connections, verified_tls
+from tests.rigs.built import ROOT
 from tests.upstream.conftest import Recorded
 
 from ..wire import Response, ask, chat, connect, request
-from .world import BACKUP, KEY, ROOT, Gateway, World, full_port
+from .world import BACKUP, KEY, Gateway, World, full_port
 
 AUTH = f"X-API-Key: {KEY}\r\n"
 

@@ -25,11 +25,11 @@ import yaml
 from proxy.simulator import Request, Simulator
 from proxy.simulator.faults import Program, program
 from proxy.simulator.script import Fin, Hold, Reset, Send, Step
+from tests.rigs.built import python_path
 
 from ..wire import PATIENCE, Response, ask, get
 from .words import Trial
 
-ROOT = Path(__file__).parents[3]
 KEY = "sk-client-canary-of-tests"
 ADMIN = "sk-admin-canary-of-tests"
 PROVIDER_KEY = "sk-provider-canary"
@@ -207,7 +207,7 @@ class World:
                 sys.executable,
                 *("-m", "proxy", "serve", "--config", str(configuration)),
                 cwd=self.directory,
-                env={**kept, "PYTHONPATH": str(ROOT), "SSL_CERT_FILE": str(self.directory / "authority.pem")},
+                env={**kept, "PYTHONPATH": python_path(), "SSL_CERT_FILE": str(self.directory / "authority.pem")},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 preexec_fn=prepare,

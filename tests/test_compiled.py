@@ -1,0 +1,64 @@
+"""What `make compiled` builds is this gateway: of today's sources, its hot path in C, which its sources are fit for."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import proxy
+from tests.rigs.built import BUILT, ROOT, SITE, is_compiled
+
+
+def hook() -> ModuleType:
+    """`scripts/compiled.py`, which is no module of a package."""
+    spec = importlib.util.spec_from_file_location("compiled", ROOT / "scripts" / "compiled.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MODULES: list[str] = hook().MODULES
+
+
+def test_the_compiled_gateway_is_made_of_todays_sources() -> None:
+    assert is_compiled(), "run: make compiled"
+
+
+def test_every_module_of_the_hot_path_is_a_library_beside_its_source() -> None:
+    for module in MODULES:
+        assert list((SITE / "proxy").glob(f"{module}.*.so")), module
+        assert (SITE / "proxy" / f"{module}.py").read_bytes() == (ROOT / "proxy" / f"{module}.py").read_bytes()
+    assert [wheel.name.count("-none-any") for wheel in BUILT.parent.glob("*.whl")] == [0]
+
+
+def test_the_command_says_that_it_is_compiled(tmp_path: Path) -> None:
+    told = [
+        subprocess.run(
+            [sys.executable, "-m", "proxy", "--version"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(place)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for place in (SITE, ROOT)
+    ]
+    assert told == [f"hapax {proxy.__version__}, compiled\n".encode(), f"hapax {proxy.__version__}\n".encode()]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_name_is_bound_by_one_kind_of_exception_in_a_function(module: str) -> None:
+    # mypyc gives a variable the type of its first binding, and finds out about the second where it is bound.
+    for function in ast.walk(ast.parse((ROOT / "proxy" / f"{module}.py").read_text())):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        bound: dict[str, str] = {}
+        for handler in ast.walk(function):
+            if isinstance(handler, ast.ExceptHandler) and handler.name is not None and handler.type is not None:
+                kind = ast.unparse(handler.type)
+                assert bound.setdefault(handler.name, kind) == kind, f"{module}:{handler.lineno}"
