@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from proxy.sse import MAX_EVENT_BYTES, Dialect, EventTooLarge, Scanner
 
+pytestmark = pytest.mark.as_python
+"""What a scanner finds is written down by one that inherits from it."""
+
 
 def read(stream: bytes) -> list[tuple[bytes, bytes]]:
     """Type and data of each event of *stream*, by the letter of WHATWG HTML section 9.2.6 and nothing else."""

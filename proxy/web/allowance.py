@@ -35,7 +35,7 @@ def header_lines(standings: Iterable[tuple[Limit, int, float]]) -> bytes:
     soon = openai_duration(reset)
     general = (capacity, remaining, math.ceil(reset), capacity, remaining, soon)
     if requests is None or tokens is None:
-        return (_REQUESTS_ALONE if first is requests else _TOKENS_ALONE) % general
+        return (_TOKENS_ALONE if requests is None else _REQUESTS_ALONE) % general
     # Most keys have both, and every answer carries them: written in one go.
     limit, remaining, reset = tokens
     return _BOTH % (*general, limit.capacity, remaining if remaining > 0 else 0, openai_duration(reset))

@@ -150,10 +150,12 @@ def test_a_million_made_up_names_are_not_all_remembered(built: Prices) -> None:
     assert len(built._found) <= module.REMEMBERED
 
 
+@pytest.mark.as_python
 def test_a_checkout_finds_the_list_under_config() -> None:
     assert built_in() == ROOT / "config" / "prices.yaml"
 
 
+@pytest.mark.as_python
 def test_a_wheel_carries_the_list_beside_the_code_that_looks_for_it(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],

@@ -105,6 +105,7 @@ async def test_an_internal_error_is_reported_by_type_and_place_alone(
     assert CANARY.encode() not in tracker.raw
 
 
+@pytest.mark.as_python
 async def test_a_record_that_could_not_be_settled_is_reported(
     tracker: Tracker, monkeypatch: pytest.MonkeyPatch, gateway: GatewayFactory
 ) -> None:

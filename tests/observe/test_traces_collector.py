@@ -191,6 +191,7 @@ async def test_calls_go_on_as_if_there_were_no_collector(
     assert traces.exported_total == traces.dropped_total == 0
 
 
+@pytest.mark.as_python
 def test_a_collector_without_the_extra_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("opentelemetry.proto", "proxy.observe.spans"))]:
         monkeypatch.delitem(sys.modules, name)

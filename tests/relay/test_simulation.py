@@ -8,6 +8,9 @@ import pytest
 from proxy import clock
 from tests.relay.simulation import World
 
+pytestmark = pytest.mark.as_python
+"""Its provider is a script in the place of an `Endpoint`."""
+
 CHUNKS = 20
 SEEDS_EACH = 300
 
