@@ -3,7 +3,7 @@ The hot path as C: with HAPAX_COMPILED=1 set, the wheel is built with the module
 
 They are the same files with the same behaviour; without a C compiler, or where the variable is not set, they run as
 they are. What mypyc asks of a module beyond `mypy --strict`: a class inherits from no library's class and from no
-`Generic` dataclass, a name is bound by one type of exception in a function, two tuples are never told apart by `is`, and
+`Generic` dataclass, a name is bound by one type of exception in a function, no two tuples are told apart by `is`, and
 a value really has the type that is written down, which is checked wherever it comes from code that is not compiled.
 """
 
