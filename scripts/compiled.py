@@ -22,8 +22,8 @@ HOT = {
     "limits/": "bucket learned limit memory period policy queue",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget health keys latency pool provider target",
-    "relay/": "attempt bodies client clocks counts cut endpoints gate question race relay resume usage_option verdict"
-    " watch",
+    "relay/": "attempt bodies client clocks counts course cut endpoints gate question race relay resume usage_option"
+    " verdict watch",
     "upstream/": "connection connections decoding endpoint wire",
     "web/": "address admission allowance answer auth cors front generate guard inbound keyless openai records trace",
 }

@@ -7,8 +7,8 @@ interleavings can be played in a second; `race` does what it says.
 
 import random
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from proxy.relay.verdict import Failed, Reach
 
@@ -58,8 +58,7 @@ class Choice(Protocol[T_co]):
         """Those a provider asked to leave alone until a moment it named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Try(Generic[T]):
+class Try(NamedTuple, Generic[T]):
     """Ask *target* for *model* after *delay* seconds."""
 
     target: T
@@ -67,69 +66,103 @@ class Try(Generic[T]):
     delay: float = 0.0
 
 
-@dataclass(slots=True)
 class Course(Generic[T]):
     """The course of one exchange."""
 
-    model: str | None
-    """The model being asked for now; changes when a fallback takes over."""
-    fallbacks: Sequence[str]
-    context_fallbacks: Sequence[str]
-    choose: Callable[[str | None, float], Choice[T]]
-    """The targets of a model now."""
-    rules: Rules
-    may_repeat: Callable[[Failed], bool]
-    """Whether another attempt is allowed at all after this failure."""
-    deadline: float
-    """Nothing is started after this moment."""
-    retry_budget: Budget
-    hedge_budget: Budget
-    rng: random.Random
-    failures: list[Failed] = field(default_factory=list)
-    _tries: dict[T, int] = field(default_factory=dict)
-    _attempts: int = 0
-    """Attempts for the present model."""
-    _waited: frozenset[T] = frozenset()
-    _spent: frozenset[T] = frozenset()
-    """Targets that would answer this call no better the next time."""
-    _models: set[str] = field(default_factory=set)
-    _left: list[str] = field(default_factory=list)
+    __slots__ = (
+        "_attempts",
+        "_choose",
+        "_context_fallbacks",
+        "_fallbacks",
+        "_hedge_budget",
+        "_left",
+        "_may_repeat",
+        "_models",
+        "_retry_budget",
+        "_rng",
+        "_rules",
+        "_spent",
+        "_tries",
+        "_waited",
+        "deadline",
+        "failures",
+        "model",
+    )
+
+    def __init__(
+        self,
+        model: str | None,
+        fallbacks: Sequence[str],
+        context_fallbacks: Sequence[str],
+        choose: Callable[[str | None, float], Choice[T]],
+        rules: Rules,
+        may_repeat: Callable[[Failed], bool],
+        deadline: float,
+        retry_budget: Budget,
+        hedge_budget: Budget,
+        rng: random.Random,
+    ) -> None:
+        """
+        *choose* tells the targets of a model now, *may_repeat* whether another attempt is allowed at all after this
+        failure.
+        """
+        self.model = model
+        """The model being asked for now; changes when a fallback takes over."""
+        self.failures: list[Failed] = []
+        self._fallbacks = fallbacks
+        self._context_fallbacks = context_fallbacks
+        self._choose = choose
+        self._rules = rules
+        self._may_repeat = may_repeat
+        self.deadline = deadline
+        """Nothing is started after this moment."""
+        self._retry_budget = retry_budget
+        self._hedge_budget = hedge_budget
+        self._rng = rng
+        self._tries: dict[T, int] = {}
+        self._attempts = 0
+        """Attempts for the present model."""
+        self._waited: frozenset[T] = frozenset()
+        self._spent: frozenset[T] = frozenset()
+        """Targets that would answer this call no better the next time."""
+        self._models: set[str] = set()
+        self._left: list[str] = []
 
     def first(self, now: float) -> Try[T] | None:
         """The first step, or None when no target can take the call."""
         if self.model is not None:
             self._models.add(self.model)
-        self._left = [name for name in self.fallbacks if name != self.model]
+        self._left = [name for name in self._fallbacks if name != self.model]
         if now >= self.deadline:
             return None
-        step = self._next(self.choose(self.model, now), now)
+        step = self._next(self._choose(self.model, now), now)
         return self._take(step) if step is not None else None
 
     def after(self, target: T, failed: Failed, now: float) -> Try[T] | None:
         """The step after an attempt failed, or None to give up."""
         self.note(target, failed)
-        if now >= self.deadline or not self.may_repeat(failed):
+        if now >= self.deadline or not self._may_repeat(failed):
             return None
         if failed.reach is Reach.TOO_LONG:
             # A longer context is the only thing that helps, and other targets of this model have none.
-            self._left = [name for name in self.context_fallbacks or self.fallbacks if name not in self._models]
+            self._left = [name for name in self._context_fallbacks or self._fallbacks if name not in self._models]
             step = self._enter_next_model(now)
         else:
-            choice = self.choose(self.model, now)
+            choice = self._choose(self.model, now)
             step = None
             # The last try there is belongs to somebody who has not failed yet, if there is anybody.
-            room = self.rules.retries - self._attempts + (0 if self._fresh(choice) else 1)
+            room = self._rules.retries - self._attempts + (0 if self._fresh(choice) else 1)
             if failed.status == 500 and self._tries[target] == 1 and room > 0:
                 step = self._again(target, choice, now)
             step = step or self._next(choice, now, target, failed)
-        if step is None or not self.retry_budget.withdraw(now):
+        if step is None or not self._retry_budget.withdraw(now):
             return None
         return self._take(step)
 
     def go_on(self, deadline: float) -> None:
         """An answer that has begun is to be continued until *deadline*, by the same model."""
         self.deadline = deadline
-        self.fallbacks = self.context_fallbacks = ()
+        self._fallbacks = self._context_fallbacks = ()
         self._left.clear()
 
     def still(self, step: Try[T], now: float) -> Try[T] | None:
@@ -139,7 +172,7 @@ class Course(Generic[T]):
         """
         if now >= self.deadline:
             return None
-        choice = self.choose(self.model, now)
+        choice = self._choose(self.model, now)
         if step.target in choice.available:
             return Try(step.target, step.model)
         # It was not asked after all.
@@ -160,19 +193,19 @@ class Course(Generic[T]):
         """A target to ask beside one that has not produced anything for a while, within the hedge budget."""
         if now >= self.deadline:
             return None
-        fresh = self._fresh(self.choose(self.model, now))
-        if not fresh or not self.hedge_budget.withdraw(now):
+        fresh = self._fresh(self._choose(self.model, now))
+        if not fresh or not self._hedge_budget.withdraw(now):
             return None
         return self._take(Try(fresh[0], self.model))
 
     def has_alternative(self, now: float) -> bool:
         """Whether anybody else could still be asked."""
-        if not self.may_repeat(SILENCE) or self.retry_budget.tokens(now) < 1.0:
+        if not self._may_repeat(SILENCE) or self._retry_budget.tokens(now) < 1.0:
             return False
-        if self._fresh(self.choose(self.model, now)):
+        if self._fresh(self._choose(self.model, now)):
             return True
         left = [name for name in self._left if name not in self._models]
-        return any(target not in self._tries for name in left for target in self.choose(name, now).available)
+        return any(target not in self._tries for name in left for target in self._choose(name, now).available)
 
     def _next(
         self, choice: Choice[T], now: float, failed_target: T | None = None, failed: Failed | None = None
@@ -186,17 +219,17 @@ class Course(Generic[T]):
         return step or self._wait(choice, now) or self._enter_next_model(now)
 
     def _fresh(self, choice: Choice[T]) -> list[T]:
-        if self._attempts > self.rules.retries:
+        if self._attempts > self._rules.retries:
             return []
         return [target for target in choice.available if target not in self._tries]
 
     def _same_again(self, target: T, failed: Failed, choice: Choice[T], now: float) -> Try[T] | None:
         """The only target once more, if it failed fast; before a fallback once, otherwise as often as retries go."""
-        if failed.code in OF_A_KEY and self._attempts <= self.rules.retries and target in choice.available:
+        if failed.code in OF_A_KEY and self._attempts <= self._rules.retries and target in choice.available:
             # It rests or is parked by now, unless it has another key.
             return Try(target, self.model)
         refused = failed.reach is Reach.REFUSED and failed.code != "upstream_unavailable"
-        if failed.lasting or refused or self._attempts > self.rules.retries:
+        if failed.lasting or refused or self._attempts > self._rules.retries:
             return None
         if self._left and self._tries[target] > 1:
             return None
@@ -206,13 +239,13 @@ class Course(Generic[T]):
         if target not in choice.available:
             return None
         # Full jitter: clients that failed together must not come back together.
-        ceiling = self.rules.initial_delay * self.rules.multiplier ** (self._tries[target] - 1)
-        delay = self.rng.uniform(0.0, min(ceiling, self.rules.max_delay))
+        ceiling = self._rules.initial_delay * self._rules.multiplier ** (self._tries[target] - 1)
+        delay = self._rng.uniform(0.0, min(ceiling, self._rules.max_delay))
         return Try(target, self.model, delay) if now + delay < self.deadline else None
 
     def _wait(self, choice: Choice[T], now: float) -> Try[T] | None:
         """The resting target that returns first, each waited for once and as an attempt like the others."""
-        if self._attempts > self.rules.retries:
+        if self._attempts > self._rules.retries:
             return None
         spent = self._waited | self._spent
         waiting = [(until, target) for target, until in choice.resting if target not in spent]
@@ -223,7 +256,7 @@ class Course(Generic[T]):
         if now + delay >= self.deadline or delay > (SHORT_WAIT if self._left else LONGEST_WAIT):
             return None
         # Those who wait for the same moment must not all arrive in it.
-        delay += self.rng.uniform(0.0, min(0.1 * delay, 0.25, 0.5 * (self.deadline - now - delay)))
+        delay += self._rng.uniform(0.0, min(0.1 * delay, 0.25, 0.5 * (self.deadline - now - delay)))
         self._waited |= {target}
         return Try(target, self.model, delay)
 
@@ -234,7 +267,7 @@ class Course(Generic[T]):
                 continue
             self._models.add(self.model)
             self._attempts = 0
-            choice = self.choose(self.model, now)
+            choice = self._choose(self.model, now)
             fresh = [target for target in choice.available if target not in self._tries]
             if fresh:
                 return Try(fresh[0], self.model)

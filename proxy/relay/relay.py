@@ -8,7 +8,6 @@ the client learns the end of it.
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from proxy import clock
@@ -137,7 +136,7 @@ class Relay:
                 if not prefill:
                     return cut
                 step.target.prefills = False
-                step = replace(step, delay=0.0)
+                step = step._replace(delay=0.0)
                 continue
             if isinstance(verdict, Cut):
                 if splice.mismatched:
