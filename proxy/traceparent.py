@@ -71,7 +71,7 @@ def header_lines(trace_id: str, span_id: str, flags: int, state: str) -> bytes:
 
 def new_span_id() -> str:
     """16 random hexadecimal digits."""
-    return f"{_bits(64):016x}"
+    return _bits(64).to_bytes(8, "big").hex()
 
 
 class Sampler:
@@ -85,7 +85,7 @@ class Sampler:
     def begin(self) -> tuple[str, str, int]:
         """Trace id, span id and flags of a new trace."""
         bits = _bits(192)
-        digits = f"{bits:048x}"
+        digits = bits.to_bytes(24, "big").hex()
         return digits[:32], digits[32:], SAMPLED if (bits >> 64) & 0xFFFFFFFFFFFFFF >= self._threshold else 0
 
     def takes(self, trace_id: str) -> bool:

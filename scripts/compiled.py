@@ -17,8 +17,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "proxy"
 HOT = {
-    "": "errors exchange headers peek sse traceparent usage",
-    "accounts/": "prices principals rows tables",
+    "": "clock errors exchange headers peek sse traceparent usage",
+    "accounts/": "ledger prices principals rows tables",
     "limits/": "bucket learned limit memory period policy queue",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget health keys latency pool provider target",

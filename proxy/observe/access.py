@@ -106,8 +106,8 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "error_code": exchange.error_code,
         "ended_by": ended_by,
         "phase": phase,
-        "latency_ms": round((exchange.ended - exchange.started) * 1000, 3),
-        "time_to_first_token_ms": None if first is None else round((first - exchange.started) * 1000, 3),
+        "latency_ms": _milliseconds(exchange.ended - exchange.started),
+        "time_to_first_token_ms": None if first is None else _milliseconds(first - exchange.started),
         "principal": exchange.principal,
         "client_ip": exchange.client_ip,
         "user_agent": _agent(exchange.user_agent),
@@ -131,7 +131,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "reasoning_tokens": tokens and tokens.reasoning,
         "tokens_estimated": tokens and tokens.estimated,
         "cost_micro_usd": exchange.cost,
-        "queued_ms": round(exchange.queued * 1000, 3),
+        "queued_ms": _milliseconds(exchange.queued),
         "queue_position": exchange.position,
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,
@@ -142,6 +142,11 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
     if epoch is not None:
         told["start_time"] = clock.iso_of(exchange.started + epoch)
     return told
+
+
+def _milliseconds(seconds: float) -> float:
+    """To the microsecond. `round` writes a number in decimal and reads it again, which takes ten times as long."""
+    return int(seconds * 1e6 + 0.5) / 1000
 
 
 @lru_cache(256)

@@ -37,8 +37,11 @@ class Json:
 
     def line(self, timestamp: str, level: str, logger: str, message: str, fields: dict[str, Any]) -> bytes:
         """One line, its end included."""
-        shown = {"timestamp": timestamp, "level": level, "logger": logger, "message": message, **fields}
-        return orjson.dumps(shown, default=str)[:-1] + self._base
+        head = {"timestamp": timestamp, "level": level, "logger": logger, "message": message}
+        if not fields:
+            return orjson.dumps(head)[:-1] + self._base
+        # Two objects put together as bytes: putting some forty fields into one takes longer than writing both.
+        return b"%b,%b%b" % (orjson.dumps(head)[:-1], orjson.dumps(fields, default=str)[1:-1], self._base)
 
 
 class Text:
