@@ -14,7 +14,7 @@ from proxy.exchange import Exchange, Observer
 
 _log = logging.getLogger("hapax")
 
-DELAY = 0.01
+DELAY = 0.004
 """Seconds a record waits at most: how much later than the client an operator knows."""
 MOST = 64
 """Records handed over at once; about 2 kB each, so that they do not push other things out of the caches."""
