@@ -1,7 +1,7 @@
 """
-SQLAlchemy's engines for the two databases the store can live in.
+SQLAlchemy's engines for a store in SQLite, and in words what goes wrong with any database. The other is in `postgres`.
 
-Drivers, pools and connection settings only: no table, no transaction, no deadline.
+Driver, pools and connection settings only: no table, no transaction, no deadline.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Self
 
 import aiosqlite
-import asyncpg  # type: ignore[import-untyped]  # it brings no types
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -22,8 +21,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 READERS = 4
 """Connections to SQLite that only read; each is a thread."""
-CONNECTIONS = 5
-"""Connections to PostgreSQL of one process."""
 BUSY_TIMEOUT = 5000
 """Milliseconds SQLite itself waits for another process's lock when reading."""
 BUSY_SLICE = 100
@@ -48,25 +45,29 @@ Statement = tuple[str, Any]
 ERRORS = (
     SQLAlchemyError,
     sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
     # Timeouts are among these.
     OSError,
 )
-"""Whatever a database, its driver or the way to it raises."""
+"""Whatever SQLite, SQLAlchemy or the way to a database raises."""
+_DATA_ERROR = "22"
+"""The class of PostgreSQL's error codes whose messages repeat a value."""
 
 
 def told(error: Exception, timeout: float) -> str:
     """*error* in words for the operator: the first line of what the database said, without any value of a row."""
     cause: BaseException = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    if isinstance(cause.__cause__, asyncpg.PostgresError):
+    if cause.__cause__ is not None and _sqlstate(cause.__cause__):
         cause = cause.__cause__
     if isinstance(cause, TimeoutError | PoolTimeout):
         return f"no answer within {timeout:g} s"
-    if isinstance(cause, asyncpg.DataError):
-        # Its message repeats the value.
-        return f"{type(cause).__name__} ({cause.sqlstate})"
+    if (code := _sqlstate(cause)).startswith(_DATA_ERROR):
+        return f"{type(cause).__name__} ({code})"
     return (str(cause).partition("\n")[0] or type(cause).__name__)[:300]
+
+
+def _sqlstate(error: BaseException) -> str:
+    """PostgreSQL's code of *error*; empty for what is not from there."""
+    return str(getattr(error, "sqlstate", None) or "")
 
 
 def sqlite_url(url: str) -> URL:
@@ -215,47 +216,3 @@ def _file_engine(url: URL, begin: str, *pragmas: str, size: int, timeout: float)
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-class _ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # Any to mypy, as above
-    """A connection to PostgreSQL whose giving up takes no time."""
-
-    async def close(self, *, timeout: float | None = None) -> None:
-        # SQLAlchemy gives a timeout where it throws away a connection in an unknown state. Taking leave of a server
-        # that hangs would only hang as well.
-        if timeout is not None:
-            self.terminate()
-            return
-        with suppress(TimeoutError):
-            await super().close(timeout=0.5)
-
-
-def postgres(url: str, timeout: float) -> AsyncEngine:
-    """
-    A small pool. *url* goes to the driver as it is, so that everything libpq understands (sslmode, passfile, several
-    hosts, a socket's folder) works. A connection is tried before it is used: a server that came back heals the pool.
-    """
-
-    async def connect() -> Any:
-        milliseconds = str(max(1, round(timeout * 1000)))
-        try:
-            return await asyncpg.connect(
-                url,
-                timeout=timeout,
-                connection_class=_ServerConnection,
-                server_settings={"application_name": "hapax", "statement_timeout": milliseconds},
-            )
-        except ValueError:
-            # Its words may repeat a part of the URL.
-            raise asyncpg.InterfaceError("the URL cannot be understood") from None
-
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=timeout,
-        pool_pre_ping=True,
-        pool_use_lifo=True,
-        hide_parameters=True,
-    )

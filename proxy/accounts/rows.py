@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, and_, bindparam, literal_column
-from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.accounts import tables
 from proxy.exchange import Exchange
@@ -165,7 +164,12 @@ def _upsert(dialect: Dialect) -> str:
     may be sent again after a failure that left it open whether it arrived.
     """
     table = tables.usage
-    insert = sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
+    # One of them: PostgreSQL's dialect is two megabytes.
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as into
+    else:
+        from sqlalchemy.dialects.postgresql import insert as into  # type: ignore[assignment]  # the same to us
+    insert = into(table)
     is_pending: ColumnElement[str] = literal_column(f"'{PENDING}'")
     statement = insert.values(
         {name: bindparam(name, type_=table.c[name].type) for name in COLUMNS}

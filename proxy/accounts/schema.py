@@ -1,5 +1,5 @@
 """
-Bringing a database to the tables this program knows, with Alembic.
+Bringing a database to the tables this program knows: a new one at once, an older one with Alembic.
 
 Decides and migrates on a connection it is given, inside that connection's transaction: whoever dies in the middle
 leaves the old tables as they were. It opens nothing and never goes back to an older schema.
@@ -8,12 +8,20 @@ leaves the old tables as they were. It opens nothing and never goes back to an o
 import logging
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
 
 from proxy.accounts import tables
 
 HEAD = "0001"
 """The newest revision in migrations/versions."""
+
+_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Where Alembic keeps the revision, as it makes it itself."""
 
 _log = logging.getLogger("hapax")
 
@@ -35,27 +43,43 @@ def migrate(connection: Connection) -> None:
     Bring the database to `HEAD`, one process at a time. A revision nobody here knows is a newer release's: it stays,
     since that release keeps what the last one needs. `UnknownSchema` when it does not.
     """
-    # Alembic takes a tenth of a second and some megabytes that only the start after an upgrade needs.
+    if connection.dialect.name == "postgresql":
+        # A migration may take longer than a statement is otherwise allowed, and so may waiting for another's.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    revision = _revision(connection)
+    if revision is None:
+        _create(connection)
+    elif revision != HEAD:
+        upgrade(connection, revision)
+
+
+def upgrade(connection: Connection, revision: str | None) -> None:
+    """Go from *revision* (None: from nothing) to `HEAD` by all the migrations between."""
+    # Alembic takes a tenth of a second and nine megabytes that only the start after an upgrade needs.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
-    if connection.dialect.name == "postgresql":
-        # A migration may take longer than a statement is otherwise allowed, and so may waiting for another's.
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    revision = _revision(connection)
-    if revision is not None and revision != HEAD:
+    if revision is not None:
         try:
             ScriptDirectory.from_config(config).get_revision(revision)
         except CommandError:
             _keep_newer(connection, revision)
             return
     command.upgrade(config, "head")
+
+
+def _create(connection: Connection) -> None:
+    """What all the migrations together make of nothing; a test holds them against each other."""
+    tables.metadata.create_all(connection, checkfirst=False)
+    connection.execute(tables.versions.insert(), {"name": "keys", "value": 0})
+    _version.create(connection)
+    connection.execute(_version.insert(), {"version_num": HEAD})
 
 
 def _revision(connection: Connection) -> str | None:

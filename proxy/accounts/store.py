@@ -39,9 +39,14 @@ class Store:
         self._turn: asyncio.Lock | None = None
         """Whose turn it is to write, where only one can."""
         self._file = None
+        self._errors: tuple[type[Exception], ...] = engines.ERRORS
+        """Whatever this database, its driver or the way to it raises."""
         if url.startswith(("postgresql://", "postgres://")):
+            from proxy.accounts import postgres
+
             self.dialect = "postgresql"
-            self._reader = self._writer = engines.postgres(url, timeout)
+            self._errors += postgres.ERRORS
+            self._reader = self._writer = postgres.postgres(url, timeout)
         elif url.startswith("sqlite:///"):
             self.dialect = "sqlite"
             try:
@@ -87,7 +92,7 @@ class Store:
             try:
                 async with asyncio.timeout(self._timeout):
                     await engine.dispose()
-            except engines.ERRORS:
+            except self._errors:
                 # A server that hangs is not told that we go.
                 await engine.dispose(close=False)
 
@@ -134,7 +139,7 @@ class Store:
         try:
             async with asyncio.timeout(timeout):
                 yield
-        except engines.ERRORS as error:
+        except self._errors as error:
             self.available = False
             self._done(writes, began, failed=True)
             raise StoreError(engines.told(error, timeout)) from None
@@ -190,7 +195,7 @@ class Store:
                         await connection.commit()
                     finally:
                         await self._leave(connection, writes=True)
-        except engines.ERRORS as error:
+        except self._errors as error:
             return StoreError(engines.told(error, timeout))
         except schema.UnknownSchema as error:
             return StoreError(str(error))

@@ -1,8 +1,9 @@
 """
 The tables of the store, as SQLAlchemy Core knows them.
 
-The migrations make them; nothing here creates or changes a table. Every moment is an integer, milliseconds since the
-epoch in UTC, and every sum of money an integer, micro-USD, so that no value needs converting on its way in or out.
+A new database begins with them, and the migrations bring an older one there. Every moment is an integer, milliseconds
+since the epoch in UTC, and every sum of money an integer, micro-USD, so that no value needs converting on its way in or
+out.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text

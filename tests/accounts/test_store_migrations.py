@@ -32,6 +32,51 @@ def test_the_newest_revision_is_the_one_the_program_expects() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [schema.HEAD]
 
 
+async def test_the_migrations_make_what_a_new_database_begins_with(store: Store) -> None:
+    def described(bound: Connection) -> dict[str, str]:
+        found = inspect(bound)
+        return {
+            name: repr(
+                (
+                    found.get_columns(name),
+                    found.get_pk_constraint(name),
+                    found.get_unique_constraints(name),
+                    sorted(found.get_indexes(name), key=lambda index: str(index["name"])),
+                    bound.execute(text(f"SELECT * FROM {name}")).all(),
+                )
+            )
+            for name in found.get_table_names()
+        }
+
+    def begun_anew(bound: Connection) -> None:
+        for name in inspect(bound).get_table_names():
+            bound.execute(text(f"DROP TABLE {name}"))
+        schema.upgrade(bound, None)
+
+    async with store.writing() as connection:
+        new = await connection.run_sync(described)
+        assert new.keys() == {"alembic_version", "keys", "usage", "versions"}
+        await connection.run_sync(begun_anew)
+        assert await connection.run_sync(described) == new
+
+
+async def test_a_new_database_needs_no_alembic(store_url: str) -> None:
+    script = """
+        import asyncio, sys
+        from proxy.accounts.store import Store
+
+        async def main():
+            store = Store(sys.argv[1])
+            await store.open()
+            await store.close()
+
+        asyncio.run(main())
+        assert not {"alembic", "asyncpg" if sys.argv[1].startswith("sqlite") else ""} & set(sys.modules)
+    """
+    ended = await run_script(script, store_url)
+    assert (ended.code, ended.stderr) == (0, b"")
+
+
 async def test_the_migrations_make_the_tables_the_program_uses(store: Store) -> None:
     def differences(bound: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(bound), tables.metadata))
