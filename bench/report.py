@@ -4,6 +4,7 @@ What a run says: the tables, what to distrust in them, what exceeds its limit, a
 It reads a finished run and measures nothing.
 """
 
+import platform
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -17,7 +18,7 @@ from bench.targets import NOT_KEPT, TARGETS
 
 RATIO_LIMIT = 1.5
 """The gateway may cost this many times the control."""
-IDLE_LIMIT_MB = 110.0
+IDLE_LIMIT_MB = 100.0
 SATURATED = 0.92
 """A core this busy may be what limits a measure."""
 STOLEN = 0.01
@@ -42,7 +43,7 @@ class Row:
 
 
 ROWS = (
-    Row("cpu_per_request_us", "CPU per request", "CPU/request", "{:.0f} us"),
+    Row("cpu_per_request_us", "CPU per request", "CPU/request", "{:.0f} us", ratio_limit=1.1),
     Row("requests_per_second", "requests per second", "requests/s", "{:,.0f}", by_the_clock=True),
     Row("latency_p50_ms", "p50 at one connection", "p50", "{:.3f} ms", by_the_clock=True),
     Row("latency_p99_ms", "p99 at one connection", "p99", "{:.3f} ms", by_the_clock=True),
@@ -97,7 +98,15 @@ class Added:
 _LIMITS, _SIGHT = "keys, limits and ledger", "metrics, access log and trace headers"
 ADDED = (
     Added("interpreted", "not being compiled, CPU per request", "interpreted", "gateway", "cpu_per_request_us", 1.7),
-    Added("limits in memory", f"{_LIMITS} in memory, CPU per request", "gateway", "plain", "cpu_per_request_us", 1.15),
+    Added(
+        "limits in memory",
+        f"{_LIMITS} in memory, CPU per request",
+        "gateway",
+        "plain",
+        "cpu_per_request_us",
+        1.15,
+        16.0,
+    ),
     Added("limits in Redis", f"{_LIMITS} in Redis, CPU per request", "shared", "plain", "cpu_per_request_us", 1.35),
     Added("sight of requests", f"{_SIGHT}, CPU per request", "plain", "dark", "cpu_per_request_us", 1.15, 12.0),
     Added("sight of events", f"{_SIGHT}, CPU per SSE event", "plain", "dark", "cpu_per_event_us", 1.05, 1.0),
@@ -228,8 +237,8 @@ def _asides(run: Run) -> list[str]:
         busy.append(f"provider {median(each.provider for each in used):.0%}")
         busy.append(f"load {median(each.load for each in used):.0%}")
         found.append(f"busy during {measure}: {', '.join(busy)} of a core")
-    if run.versions:
-        found.append(f"versions: {', '.join(f'{name} {version}' for name, version in run.versions.items())}")
+    versions = {"python": platform.python_version(), **run.versions}
+    found.append(f"versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
     return found + notes(run)
 
 

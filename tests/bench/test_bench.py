@@ -29,13 +29,19 @@ async def test_every_figure_is_measured(tmp_path: Path) -> None:
     done = await run(sys.executable, "-m", "bench", "--tiny", "--json", str(result), env=ENV, timeout=50)
     assert done.code == 0, done.stderr.decode(errors="replace")
     measured = json.loads(result.read_text())
-    for name in ("gateway", "control", "plain", "shared", "dark"):
+    for name in ("gateway", "control", "interpreted", "plain", "shared", "dark"):
         figures = measured["median"][name]
         assert figures.keys() == FIGURES
         assert all(value > 0 for value in figures.values()), figures
     assert measured["ratio"].keys() == FIGURES
     assert all(value > 0 for value in measured["ratio"].values())
-    assert measured["added"].keys() == {"limits in memory", "limits in Redis", "sight of requests", "sight of events"}
+    assert measured["added"].keys() == {
+        "interpreted",
+        "limits in memory",
+        "limits in Redis",
+        "sight of requests",
+        "sight of events",
+    }
     assert measured["direct_p50_ms"][0] > 0
     assert b"memory per open stream" in done.stdout
 
