@@ -19,7 +19,8 @@ PACKAGE = "proxy"
 HOT = {
     "": "clock errors exchange headers peek sse traceparent usage",
     "accounts/": "ledger prices principals rows tables",
-    "limits/": "bucket learned limit memory period policy queue",
+    "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis redis_link"
+    " redis_script",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget health keys latency pool provider target",
     "relay/": "attempt bodies client clocks counts course cut endpoints gate question race relay resume usage_option"

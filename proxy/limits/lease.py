@@ -59,7 +59,7 @@ class Lease(ABC):
         """Units held by calls under way."""
         self.back = 0
         """Units to be told to Redis: back to a bucket, or spent from a budget."""
-        self.left: float = limit.capacity
+        self.left = float(limit.capacity)
         """What Redis had left for everybody when it was last asked."""
         self.used = 0
         """Units reserved since the last tick."""

@@ -95,6 +95,7 @@ def test_who_is_not_limited_shares_what_says_so() -> None:
     assert not Principal("a").limits.any
 
 
+@pytest.mark.as_python  # turns the clock
 def test_an_expired_key_opens_nothing(wall: Wall) -> None:
     principals = Principals([], None, has_store=True)
     principals.put([stored("web", "s", expires=START + timedelta(hours=1))])
@@ -104,6 +105,7 @@ def test_an_expired_key_opens_nothing(wall: Wall) -> None:
     assert found(principals, "s") == [None]
 
 
+@pytest.mark.as_python  # turns the clock
 def test_the_secret_before_a_rotation_is_good_for_the_overlap(wall: Wall) -> None:
     principals = Principals([], None, has_store=True)
     principals.put([stored("web", "old")])
@@ -114,6 +116,7 @@ def test_the_secret_before_a_rotation_is_good_for_the_overlap(wall: Wall) -> Non
     assert found(principals, "old", "new") == [None, "web"]
 
 
+@pytest.mark.as_python  # turns the clock
 def test_a_rotation_prolongs_no_expiry(wall: Wall) -> None:
     principals = Principals([], None, has_store=True)
     ends = START + timedelta(minutes=1)
