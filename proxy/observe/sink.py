@@ -125,8 +125,8 @@ class Sink:
         self.dropped_total = 0
         """Lines there was no room for, or the target did not take."""
         # A daemon: a pipe nobody reads must not keep the process from ending.
-        self._writer = threading.Thread(target=self._run, name="log sink", daemon=True)
-        self._writer.start()
+        self._thread = threading.Thread(target=self._run, name="log sink", daemon=True)
+        self._thread.start()
 
     def put(self, data: bytes, lines: int = 1) -> None:
         """Write *data*, which is so many whole lines, soon."""
@@ -144,7 +144,7 @@ class Sink:
     def stop(self) -> None:
         """Write what waits, within `STOP_WITHIN` seconds, and close."""
         self._queue.put(None)
-        self._writer.join(STOP_WITHIN)
+        self._thread.join(STOP_WITHIN)
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:

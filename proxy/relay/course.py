@@ -67,7 +67,7 @@ class Try(NamedTuple, Generic[T]):
 
 
 class Course(Generic[T]):
-    """The course of one exchange."""
+    """The course of one exchange. (A dataclass with a type parameter could not be compiled.)"""
 
     __slots__ = (
         "_attempts",
