@@ -105,7 +105,7 @@ ADDED = (
         "plain",
         "cpu_per_request_us",
         1.15,
-        16.0,
+        20.0,
     ),
     Added("limits in Redis", f"{_LIMITS} in Redis, CPU per request", "shared", "plain", "cpu_per_request_us", 1.35),
     Added("sight of requests", f"{_SIGHT}, CPU per request", "plain", "dark", "cpu_per_request_us", 1.15, 12.0),

@@ -38,7 +38,10 @@ class Compiled(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        return ["mypy[mypyc]>=2", "types-PyYAML", *self.metadata.core.dependencies] if _asked() else []
+        core = self.metadata.core
+        # mypy reads what the modules import.
+        types = ["types-PyYAML", *core.dependencies, *core.optional_dependencies["otlp"]]
+        return ["mypy[mypyc]>=2", *types] if _asked() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if not _asked() or version == "editable":
