@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rigs.hapax import ROOT, Hapax, hapax
+from tests.rigs.built import ROOT
+from tests.rigs.hapax import Hapax, hapax
 from tests.spec.wire import ask, chat
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
