@@ -26,6 +26,7 @@ test-compiled: $(VENV)/installed-for-tests
 # The long proofs of docs/soak.md, whose figures it prints: half an hour at most.
 soak: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
+	$(MAKE) --no-print-directory compiled
 	HAPAX_SOAK=1 HAPAX_SOAK_REPEATS=$${HAPAX_SOAK_REPEATS:-1000} $(BIN)/python -m pytest -s -o timeout=1200 \
 	  tests/soak tests/limits/test_redis.py $(ARGS)
 	HAPAX_SOAK_REPEATS=100 $(BIN)/python -m pytest -s -o timeout=1200 tests/accounts/test_ledger_killed.py
@@ -56,6 +57,7 @@ peers: $(VENV)/installed-for-tests
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: $(VENV)/installed-for-tests
 	scripts/setup-tests.sh
+	$(MAKE) --no-print-directory compiled
 	$(BIN)/python -m tests.spec.faults
 
 format: $(VENV)/installed-for-tests
