@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.exchange import Exchange
 from proxy.observe.access import fields
+from proxy.observe.lines import Json, base_fields
 from proxy.observe.log import Logs
 from proxy.observe.redaction import without_pii, without_secrets
 from proxy.observe.sink import CAPACITY, DirectSink, File, Sink, Stream
@@ -95,6 +96,14 @@ async def test_each_call_has_one_line_that_says_how_it_ended_and_by_whom(simulat
     assert first["timestamp"].endswith("Z")
     assert [each["message"] for each in lines(tmp_path, "application")][-1] == "shutdown complete"
     assert lines(tmp_path, "error") == []
+
+
+@pytest.mark.parametrize("told", [{}, {"status": 200}, {"status": 200, "nested": {"a": [1, None]}}])
+def test_a_line_is_one_json_object_with_what_it_is_about_between_its_head_and_whose_it_is(told: dict[str, Any]) -> None:
+    line = Json().line("2026-01-02T03:04:05.678Z", "info", "hapax", "said", told)
+    head = {"timestamp": "2026-01-02T03:04:05.678Z", "level": "info", "logger": "hapax", "message": "said"}
+    assert line.endswith(b"}\n")
+    assert list(json.loads(line).items()) == [*head.items(), *told.items(), *base_fields().items()]
 
 
 async def test_a_sigterm_loses_no_line(simulator: Simulator, tmp_path: Path) -> None:
