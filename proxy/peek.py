@@ -199,7 +199,8 @@ def peek_multipart(start: bytes, boundary: bytes) -> Peek:
         end = part.start() - 2
         found = _FIELD.search(start, at, head)
         name = (found.group(1) or found.group(2)) if found is not None else b""
-        value = start[head + 4 : end]
+        # (Where the part is empty, the end is before the beginning, which a compiled slice does not forgive.)
+        value = start[head + 4 : max(head + 4, end)]
         if name == b"model":
             if span is not None:
                 raise ProxyError("invalid_multipart", "The form names 'model' twice.", param="model")

@@ -55,6 +55,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
+@pytest.mark.as_python
 def test_version_prints_the_version(hapax) -> None:
     result = hapax("--version")
     assert (result.exit_code, result.stdout) == (0, f"hapax {proxy.__version__}\n")
