@@ -349,6 +349,7 @@ def test_a_model_that_is_no_text_is_refused() -> None:
 
 
 @settings(deadline=None, max_examples=150)
+@example(b"--b\r\n\r\n--b--")
 @given(
     st.binary(max_size=80) | st.lists(st.sampled_from([b"--b", b"\r\n", b'name="model"', b"x", b": "])).map(b"".join)
 )
