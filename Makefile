@@ -4,29 +4,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test compiled test-compiled soak bench peers profile faults lint format lock generated clean
+.PHONY: demo test ready compiled test-compiled soak bench peers profile faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
 
-test: $(VENV)/installed-for-tests
-	scripts/setup-tests.sh
-	$(MAKE) --no-print-directory compiled lint
+test: ready
+	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# What tests and measures need: programs, and the compiled gateway.
+ready: $(VENV)/installed-for-tests
+	scripts/setup-tests.sh
+	$(MAKE) --no-print-directory compiled
 
 # The gateway as its image has it, below .compiled: mypyc makes C of its hot path. Takes a C compiler and a minute.
 compiled: .compiled/installed
 
 # The suite again, with the compiled gateway in the process of the tests: nine minutes.
-test-compiled: $(VENV)/installed-for-tests
-	scripts/setup-tests.sh
-	$(MAKE) --no-print-directory compiled
+test-compiled: ready
 	PYTHONPATH=.compiled/site:. $(BIN)/python -P -m pytest -m "not as_python" $(ARGS)
 
 # The long proofs of docs/soak.md, whose figures it prints: half an hour at most.
-soak: $(VENV)/installed-for-tests
-	scripts/setup-tests.sh
-	$(MAKE) --no-print-directory compiled
+soak: ready
 	HAPAX_SOAK=1 HAPAX_SOAK_REPEATS=$${HAPAX_SOAK_REPEATS:-1000} $(BIN)/python -m pytest -s -o timeout=1200 \
 	  tests/soak tests/limits/test_redis.py $(ARGS)
 	HAPAX_SOAK_REPEATS=100 $(BIN)/python -m pytest -s -o timeout=1200 tests/accounts/test_ledger_killed.py
@@ -37,9 +37,7 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/mypy
 
 # Every figure in docs/performance.md.
-bench: $(VENV)/installed-for-tests
-	scripts/setup-tests.sh
-	$(MAKE) --no-print-directory compiled
+bench: ready
 	$(BIN)/python -m bench --check $(ARGS)
 
 # Where the time of a request goes.
@@ -48,16 +46,12 @@ profile: $(VENV)/installed-for-tests
 
 # The same beside other people's gateways, which it installs below .peers: twenty minutes. ARGS="--write docs/performance.md"
 # puts the tables into the document, ARGS=--curves measures and draws curves instead.
-peers: $(VENV)/installed-for-tests
-	scripts/setup-tests.sh
+peers: ready
 	scripts/setup-peers.sh
-	$(MAKE) --no-print-directory compiled
 	$(BIN)/python -m bench --peers $(ARGS)
 
 # The fault catalogue, one row a fault; writes docs/faults.md.
-faults: $(VENV)/installed-for-tests
-	scripts/setup-tests.sh
-	$(MAKE) --no-print-directory compiled
+faults: ready
 	$(BIN)/python -m tests.spec.faults
 
 format: $(VENV)/installed-for-tests

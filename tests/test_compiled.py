@@ -26,6 +26,15 @@ def hook() -> ModuleType:
 MODULES: list[str] = hook().MODULES
 
 
+def said(folder: Path, *arguments: str) -> list[bytes]:
+    """What Python prints with *arguments*: where the gateway is compiled, and where it is not."""
+    command = [sys.executable, *arguments]
+    return [
+        subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(place)}, capture_output=True, check=True).stdout
+        for place in (SITE, ROOT)
+    ]
+
+
 def test_the_compiled_gateway_is_made_of_todays_sources() -> None:
     assert is_compiled(), "run: make compiled"
 
@@ -38,31 +47,13 @@ def test_every_module_of_the_hot_path_is_a_library_beside_its_source() -> None:
 
 
 def test_the_command_says_that_it_is_compiled(tmp_path: Path) -> None:
-    told = [
-        subprocess.run(
-            [sys.executable, "-m", "proxy", "--version"],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(place)},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for place in (SITE, ROOT)
-    ]
+    told = said(tmp_path, "-m", "proxy", "--version")
     assert told == [f"hapax {proxy.__version__}, compiled\n".encode(), f"hapax {proxy.__version__}\n".encode()]
 
 
 def test_an_empty_part_of_a_form_is_read_as_python_reads_it(tmp_path: Path) -> None:
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", r"from proxy.peek import *; print(peek_multipart(b'--b\r\n\r\n--b--', b'b'))"],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(place)},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for place in (SITE, ROOT)
-    ]
-    assert told == [b"Peek(model=None, stream=False, span=None)\n"] * 2
+    script = r"from proxy.peek import *; print(peek_multipart(b'--b\r\n\r\n--b--', b'b'))"
+    assert said(tmp_path, "-c", script) == [b"Peek(model=None, stream=False, span=None)\n"] * 2
 
 
 @pytest.mark.parametrize("module", MODULES)

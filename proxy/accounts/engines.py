@@ -32,8 +32,8 @@ between looks, which starves a process among eight; whoever writes asks again un
 WAL_PAGES = 500
 """
 Pages of 4 KiB after which SQLite moves what was written from its log to the file, in one go, while its thread competes
-with the event loop for the processor: with 4000 pages calls were held up by some 12 ms, and by tens with more. Fewer
-cost more, since a page that many rows change is moved more often: 1 % of a call's CPU between 4000 and 500.
+with the event loop for the processor: in trials at half load calls were held up by some 12 ms with 4000 pages, and by
+tens with more. Fewer cost more, since a page that many rows change is moved more often: 1 % of a call's CPU.
 """
 
 _BEGIN_WRITING = "BEGIN IMMEDIATE"

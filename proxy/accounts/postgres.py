@@ -29,7 +29,7 @@ class _ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # Any to myp
             await super().close(timeout=0.5)
 
 
-def postgres(url: str, timeout: float) -> AsyncEngine:
+def engine(url: str, timeout: float) -> AsyncEngine:
     """
     A small pool. *url* goes to the driver as it is, so that everything libpq understands (sslmode, passfile, several
     hosts, a socket's folder) works. A connection is tried before it is used: a server that came back heals the pool.

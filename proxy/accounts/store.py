@@ -46,7 +46,7 @@ class Store:
 
             self.dialect = "postgresql"
             self._errors += postgres.ERRORS
-            self._reader = self._writer = postgres.postgres(url, timeout)
+            self._reader = self._writer = postgres.engine(url, timeout)
         elif url.startswith("sqlite:///"):
             self.dialect = "sqlite"
             try:

@@ -145,7 +145,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
 
 
 def _milliseconds(seconds: float) -> float:
-    """To the microsecond. `round` writes a number in decimal and reads it again, which takes ten times as long."""
+    """To the microsecond. `round` would write the number in decimal and read it again."""
     return int(seconds * 1e6 + 0.5) / 1000
 
 

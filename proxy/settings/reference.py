@@ -50,7 +50,7 @@ def text() -> str:
         parts.append(f"\n## {top}\n\n{info.description}\n\n| setting | type | default | unit | meaning |\n")
         parts.append("|---|---|---|---|---|\n")
         for path, below in every_field(Settings):
-            if path == top and nested(below) and nested(below).kind == "one":  # type: ignore[union-attr]
+            if path == top and nested(below) and nested(below).kind == "one":  # type: ignore[union-attr]  # asked twice
                 continue
             if path == top or path.startswith((f"{top}.", f"{top}[")):
                 parts.append(_row(path, below))

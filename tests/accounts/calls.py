@@ -49,7 +49,7 @@ async def rows(store: Store) -> list[dict[str, Any]]:
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Return once *condition* holds; nothing tells when a ledger has written."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110  # see above
             await asyncio.sleep(0.005)
 
 

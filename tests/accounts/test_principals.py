@@ -40,7 +40,7 @@ def stored(name: str, secret: str, previous: str | None = None, **more: object) 
         previous_digest=None if previous is None else digest(previous),
         seq=1,
     )
-    return replace(record, **more)  # type: ignore[arg-type]
+    return replace(record, **more)  # type: ignore[arg-type]  # values of any field
 
 
 class Wall:

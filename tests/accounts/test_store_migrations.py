@@ -15,6 +15,18 @@ from proxy.accounts import schema, tables
 from proxy.accounts.store import Store, StoreError
 from tests.accounts.scripts import ROOT, run_script, run_scripts
 
+OPENS = """
+        import asyncio, sys
+        from proxy.accounts.store import Store
+
+        async def main():
+            store = Store(sys.argv[1])
+            await store.open()
+            await store.close()
+
+        asyncio.run(main())"""
+"""A process that opens the store it is given, and closes it."""
+
 
 async def names(store: Store) -> set[str]:
     async with store.reading() as connection:
@@ -61,17 +73,8 @@ async def test_the_migrations_make_what_a_new_database_begins_with(store: Store)
 
 
 async def test_a_new_database_needs_no_alembic(store_url: str) -> None:
-    script = """
-        import asyncio, sys
-        from proxy.accounts.store import Store
-
-        async def main():
-            store = Store(sys.argv[1])
-            await store.open()
-            await store.close()
-
-        asyncio.run(main())
-        assert not {"alembic", "asyncpg" if sys.argv[1].startswith("sqlite") else ""} & set(sys.modules)
+    script = f"""{OPENS}
+        assert not {{"alembic", "asyncpg" if sys.argv[1].startswith("sqlite") else ""}} & set(sys.modules)
     """
     ended = await run_script(script, store_url)
     assert (ended.code, ended.stderr) == (0, b"")
@@ -109,18 +112,7 @@ async def test_eight_who_open_a_new_database_at_once_all_find_it_ready(store_url
 
 
 async def test_eight_processes_that_open_a_new_database_at_once_all_find_it_ready(store_url: str) -> None:
-    script = """
-        import asyncio, sys
-        from proxy.accounts.store import Store
-
-        async def main():
-            store = Store(sys.argv[1])
-            await store.open()
-            await store.close()
-
-        asyncio.run(main())
-    """
-    ended = await run_scripts(script, store_url, times=8)
+    ended = await run_scripts(OPENS, store_url, times=8)
     assert [(process.code, process.stderr) for process in ended] == [(0, b"")] * 8
 
 
