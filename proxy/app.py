@@ -41,7 +41,7 @@ from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
 from proxy.web.configured import configured
-from proxy.web.connection import GatewayServer
+from proxy.web.connections import ClientConnections
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
 from proxy.web.front import Access, Front, Route
@@ -86,7 +86,7 @@ class Gateway:
         self.reports = _error_reports(settings)
         self.traces = self._traces()
         self.lag = LoopLag()
-        self.listening: GatewayServer | None = None
+        self.clients: ClientConnections | None = None
         self.address: tuple[str, int] | None = None
         """Where it listens, once it does."""
         self.metrics_port: MetricsPort | None = None
@@ -237,17 +237,17 @@ class Gateway:
             return self.admin.thoughts()
         return None
 
-    def protocols(self) -> GatewayServer:
+    def client_connections(self) -> ClientConnections:
         """What a listening socket makes its connections with."""
-        self.listening = server = GatewayServer(
+        self.clients = clients = ClientConnections(
             self.front.handle,
             self.front.refuse,
             read_timeout=self.settings.server.read_timeout,
             write_timeout=self.settings.server.write_timeout,
             max_header_bytes=self.settings.server.max_header_bytes,
         )
-        server.on_closed = self.surroundings.disconnected
-        return server
+        clients.on_closed = self.surroundings.disconnected
+        return clients
 
     async def reload(self, settings: Settings) -> list[str]:
         """Put in force what changes without a restart; returns the sections that differ and wait for one."""
@@ -364,7 +364,7 @@ class Gateway:
             self.pool,
             self.upstreams.endpoints,
             lambda: self.front.active_by_route(),
-            lambda: self.listening.open if self.listening is not None else 0,
+            lambda: self.clients.open if self.clients is not None else 0,
             self.lag,
             self.settings.health.memory_limit,
             dropped,

@@ -75,7 +75,7 @@ class Listener:
         except BaseException:
             sockets.close()
             raise
-        self._protocols = self.gateway.protocols()
+        self._connections = self.gateway.client_connections()
         tls = self._settings.server.tls
         context = None
         if tls is not None:
@@ -84,7 +84,7 @@ class Listener:
         self.gateway.address = sockets.clients.getsockname()[:2]
         self.port = self.gateway.address[1]
         self._server = await asyncio.get_running_loop().create_server(
-            self._protocols, sock=sockets.clients, backlog=BACKLOG, ssl=context
+            self._connections, sock=sockets.clients, backlog=BACKLOG, ssl=context
         )
 
     async def drain(self, delay: float, timeout: float) -> None:
@@ -100,7 +100,7 @@ class Listener:
         if self._server is not None:
             self._server.close()
         front.closing = True
-        self._protocols.close_idle()
+        self._connections.close_idle()
         began = clock.now()
         await self._heard_out(min(KNOCKING, timeout))
         if await self._emptied(timeout - (clock.now() - began)):
@@ -115,7 +115,7 @@ class Listener:
     async def _heard_out(self, seconds: float) -> None:
         """Give those who connected just before the door closed as long to send their request, if there are any."""
         for _ in range(round(seconds / LOOK)):
-            if not self._protocols.unasked:
+            if not self._connections.unasked:
                 return
             await asyncio.sleep(LOOK)
 
@@ -124,7 +124,7 @@ class Listener:
         try:
             async with asyncio.timeout(timeout):
                 await self.gateway.front.idle.wait()
-                await self._protocols.close_all()
+                await self._connections.close_all()
         except TimeoutError:
             return False
         return True
@@ -133,8 +133,7 @@ class Listener:
         """Close everything at once; call `drain` first to let exchanges end."""
         if self._server is not None:
             self._server.close()
-            self._protocols.pre_shutdown()
-            await self._protocols.shutdown(0.1)
+            await self._connections.abort()
         await self.gateway.stop()
 
     async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:

@@ -27,7 +27,8 @@ HOT = {
     "relay/": "attempt bodies client clocks counts course cut endpoints gate question race relay resume usage_option"
     " verdict watch",
     "upstream/": "connection connections decoding endpoint wire",
-    "web/": "address admission allowance answer auth cors front generate guard inbound keyless openai records trace",
+    "web/": "address admission allowance answer auth connection cors front generate guard inbound keyless openai parser"
+    " records request trace",
 }
 """What every request passes through, and what that inherits from; whatever else there is costs no request anything."""
 MODULES = [room + name for room, names in HOT.items() for name in names.split()]

@@ -1,8 +1,8 @@
 """
 One answer on its way to a client, written straight to the connection's transport.
 
-It is the relay's `Client`, and to aiohttp a response that has nothing left to do: heads are joined from precomputed
-lines, chunks are framed without a coroutine. It decides nothing about what is sent.
+It is the relay's `Client`: heads are joined from precomputed lines, chunks are framed without a coroutine. It decides
+nothing about what is sent.
 """
 
 import socket
@@ -12,11 +12,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from proxy import clock
 from proxy.exchange import Exchange
 from proxy.headers import Header
+from proxy.web.request import Request
 
 if TYPE_CHECKING:
     from proxy.web.connection import ClientConnection
@@ -46,19 +45,19 @@ class Answer:
         "on_resume",
     )
 
-    def __init__(self, exchange: Exchange, connection: "ClientConnection", request: web.BaseRequest) -> None:
+    def __init__(self, exchange: Exchange, connection: "ClientConnection", request: Request) -> None:
         self.on_pause: Callable[[], object] | None = None
         self.on_resume: Callable[[], object] | None = None
         self.extra_lines = b""
         """Header lines for every answer to this request, such as CORS."""
         self._exchange = exchange
         self._connection = connection
-        self._old = request.version < (1, 1)
+        self._old = request.version == "1.0"
         self._head_only = request.method == "HEAD"
         self.keep_alive = request.keep_alive
         self._chunked_body = False
-        self._question = request.content
-        self.body_asked = "Expect" not in request.headers
+        self._question = request.body
+        self.body_asked = "expect" not in request.headers
         """The client sends its body, or has been told to."""
         self.begun = False
         """The head has been sent."""
@@ -75,6 +74,12 @@ class Answer:
     def close_after(self) -> None:
         """End the connection after this answer."""
         self.keep_alive = False
+
+    def ask_for_body(self) -> None:
+        """Have the client send its body, where it waits to be told to (RFC 9110 section 10.1.1)."""
+        if not self._question.complete:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.body_asked = True
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole answer in one write."""
@@ -134,7 +139,7 @@ class Answer:
     def _head(self, status: int, headers: list[Header]) -> bytes:
         self._exchange.status = status
         self.begun = True
-        if not self._question.is_eof():
+        if not self._question.complete:
             # The rest of the body is not wanted, so nothing can follow it; and what nobody asked for never comes.
             self.keep_alive = False
             if not self.body_asked:
@@ -158,14 +163,6 @@ class Answer:
         transport = self._connection.transport
         if transport is not None:
             transport.write(data)
-
-    # What aiohttp asks of a response once the handler has returned: everything has been written already.
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to prepare."""
-
-    async def write_eof(self) -> None:
-        """Nothing is left to write."""
 
 
 def _http_date() -> bytes:

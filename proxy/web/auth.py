@@ -5,25 +5,24 @@ From credentials to a principal.
 credential on.
 """
 
-from aiohttp import web
-
 from proxy.accounts.keys import looks_minted
 from proxy.accounts.principals import ANYONE, Principal, Principals
 from proxy.accounts.watch import KeyWatch
 from proxy.errors import ProxyError
 from proxy.web.keyless import Keyless
+from proxy.web.request import Request
 
 ADMIN = Principal("admin")
 """Whoever holds the admin key."""
 CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 
 
-def key_of(request: web.BaseRequest) -> str | None:
+def key_of(request: Request) -> str | None:
     """The key the client sent, or None."""
     headers = request.headers
-    direct = headers.get("X-API-Key")
+    direct = headers.get("x-api-key")
     bearer = None
-    authorization = headers.get("Authorization")
+    authorization = headers.get("authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
@@ -42,7 +41,7 @@ class Doorkeeper:
         self._keyless = keyless
         self._watch = watch
 
-    async def client(self, request: web.BaseRequest, address: str) -> Principal:
+    async def client(self, request: Request, address: str) -> Principal:
         """Who calls; `ProxyError` 401 when there are keys and none of them was sent, 429 after too many of those."""
         if self._principals.open:
             return ANYONE
@@ -50,14 +49,14 @@ class Doorkeeper:
         principal = None if key is None else self._principals.find(key)
         return principal if principal is not None else await self._stranger(key, address)
 
-    async def operator(self, request: web.BaseRequest, address: str) -> Principal:
+    async def operator(self, request: Request, address: str) -> Principal:
         """Like `client`, for pages an operator reads: the admin key opens them as well."""
         key = key_of(request)
         if key is not None and self._principals.is_admin(key):
             return ADMIN
         return await self.client(request, address)
 
-    async def admin(self, request: web.BaseRequest, address: str) -> Principal:
+    async def admin(self, request: Request, address: str) -> Principal:
         """For pages that show everybody's calls: the admin key, or anybody where there are no keys at all."""
         if self._principals.open and not self._principals.has_admin:
             return ANYONE
@@ -69,7 +68,7 @@ class Doorkeeper:
         await self._stranger(key, address)
         raise ProxyError("admin_key_required")
 
-    def knows(self, request: web.BaseRequest) -> bool:
+    def knows(self, request: Request) -> bool:
         """Whether *request* brings a key that opens anything, or needs none."""
         if self._principals.open:
             return True

@@ -44,17 +44,17 @@ def _made(wanted: Wanted, base: Route) -> Route:
         named = frozenset(wanted.methods)
         methods &= named | {"HEAD"} if "GET" in named else named
     if wanted.headers or wanted.timeout is not None:
-        demanded = [(name, value.get_secret_value().encode()) for name, value in wanted.headers.items()]
+        demanded = [(name, name.lower(), value.get_secret_value().encode()) for name, value in wanted.headers.items()]
         handler = _guarded(handler, demanded, wanted.timeout)
     return replace(base, template=wanted.full_path, methods=methods, handler=handler)
 
 
-def _guarded(handler: Handler, demanded: Sequence[tuple[str, bytes]], timeout: float | None) -> Handler:
+def _guarded(handler: Handler, demanded: Sequence[tuple[str, str, bytes]], timeout: float | None) -> Handler:
     async def guarded(inbound: Inbound) -> None:
         headers = inbound.request.headers
-        for name, value in demanded:
+        for name, key, value in demanded:
             # Often a token, so how long the comparison takes must not tell how much of it was right.
-            if not hmac.compare_digest(headers.get(name, "").encode(), value):
+            if not hmac.compare_digest(headers.get(key, "").encode("latin-1"), value):
                 raise ProxyError("bad_request", f"Missing or invalid header: {name}.")
         inbound.timeout = timeout
         await handler(inbound)

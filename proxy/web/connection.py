@@ -1,65 +1,114 @@
 """
-Our side of a client's connection: aiohttp's request handler, told what a proxy must know.
+Our side of a client's connection: its requests are answered one after the other.
 
-Adds what aiohttp leaves out: a deadline for request heads, a limit on how long a client may refuse to read, a signal
-when its buffer fills and empties, an eye on clients that leave while we do not listen, and error answers in our own
-shape for bytes that never became a request.
+It keeps time for heads and for clients that take no byte, reads no further than it must, tells an answer when the
+client's buffer fills and empties, and ends the exchange of a client that leaves. Bytes are read in `parser`.
 """
 
 import asyncio
+import logging
 import socket
 import struct
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
-
+from proxy import tasks
 from proxy.errors import ProxyError
 from proxy.web.answer import Answer
+from proxy.web.parser import UNREADABLE, RequestParser
+from proxy.web.request import Body, BrokenBody, Request
+
+if TYPE_CHECKING:
+    from proxy.web.connections import ClientConnections
 
 if sys.platform != "win32":
     import fcntl
     import termios
 
+_log = logging.getLogger("hapax")
+
+MOST_WAITING = 8
+"""Requests sent ahead, beyond which the client is not read from until they have been answered."""
+KEEP_ALIVE = 300.0
+"""Seconds a connection stays open without a request."""
+LINGER = 5.0
+"""Seconds a client may still send of a body nobody wants, so that it can read its answer."""
 STALL_LOOKS = 10
 """How often within the write timeout a client that does not keep up is looked at."""
 GONE_LOOK = 0.05
 """Seconds between looks at a client we do not read from, whose end no event would tell."""
 _ESTABLISHED = 1
 
-Handler = Callable[[web.BaseRequest], Awaitable[Answer]]
-Refuse = Callable[[web.BaseRequest, ProxyError], Answer]
+Handler = Callable[[Request, "ClientConnection"], Awaitable[Answer]]
+Refuse = Callable[[Request, "ClientConnection", ProxyError], Answer]
 
 
-class ClientConnection(RequestHandler):
+class ClientConnection(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
+        "_all",
+        "_answering",
+        "_closing",
         "_gone_timer",
+        "_handler",
         "_head_timer",
-        "_last_body",
-        "_read_timeout",
+        "_held_for_body",
+        "_held_for_requests",
+        "_idle_timer",
+        "_idle_until",
+        "_linger_for",
+        "_loop",
+        "_parser",
         "_refuse",
+        "_requests",
         "_stall_timer",
         "_taken_at",
+        "_task",
         "_untaken",
-        "_write_timeout",
+        "_waiter",
         "answer",
+        "never_asked",
+        "opened",
+        "peer",
+        "transport",
+        "writing_paused",
     )
 
-    def __init__(self, server: "GatewayServer", **kwargs: Any) -> None:
-        super().__init__(server, **kwargs)
+    def __init__(self, connections: "ClientConnections", loop: asyncio.AbstractEventLoop) -> None:
+        """*connections*: all there are, who hear of its beginning and its end."""
+        self._all = connections
+        self._loop = loop
+        self._handler: Handler = connections.handler
+        self._refuse: Refuse = connections.refuse
+        self._parser = RequestParser(
+            self._requested, self._hold_for_body, self._release_for_body, connections.max_header_bytes
+        )
+        self.transport: asyncio.Transport | None = None
+        """None before and after it is open."""
+        self.peer = ""
+        """The other side's address; empty when it has none."""
+        self.opened = 0.0
+        """When it was made, by the loop's clock."""
+        self.never_asked = True
+        """No whole request has ever come on it."""
+        self.writing_paused = False
+        """The client's buffer is full."""
         self.answer: Answer | None = None
         """The answer under way, told when the client's buffer fills."""
-        self._last_body: StreamReader | None = None
-        """The body of the last request whose head has come."""
-        self._refuse = server.refuse
-        self._read_timeout = server.read_timeout
-        self._write_timeout = server.write_timeout
+        self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._requests: deque[Request] = deque()
+        """Those that nobody has begun to answer."""
+        self._answering = False
+        self._closing = False
+        self._held_for_body = False
+        self._held_for_requests = False
+        self._linger_for = LINGER
+        self._idle_until = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._gone_timer: asyncio.TimerHandle | None = None
@@ -67,131 +116,10 @@ class ClientConnection(RequestHandler):
         self._untaken = 0
         self._taken_at = 0.0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._head_timer = self._loop.call_later(self._read_timeout, self._head_is_late)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop(self._head_timer)
-        self._stop(self._stall_timer)
-        self._stop(self._gone_timer)
-        self._head_timer = self._stall_timer = self._gone_timer = None
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        count = self._request_count
-        super().data_received(data)
-        if self._request_count != count:
-            self._last_body = self._messages[-1][1]
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-        elif self._head_timer is None and data and (self._last_body is None or self._last_body.is_eof()):
-            # Not the rest of a body, so part of the next head: its time runs from its first byte, absolutely.
-            self._head_timer = self._loop.call_later(self._read_timeout, self._head_is_late)
-
-    async def start(self) -> None:
-        """
-        Serve the requests of this connection, one after the other.
-
-        This is aiohttp's own loop for a handler that has written its answer when it returns, and fails with nothing but
-        a cancellation. There every request is a task of its own, which takes it through the event loop twice more and
-        costs a twentieth of its time; here the connection's task answers it.
-        """
-        manager, parser = self._manager, self._parser
-        assert manager is not None
-        while not self._force_close:
-            if not self._messages:
-                self._waiter = self._loop.create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
-            message, payload = self._messages.popleft()
-            if parser is not None:
-                parser.message_consumed()
-            if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-                self._resume_reading_if_drained()
-            manager.requests_count += 1
-            await self._answer(message, payload)
-            if self._force_close or self._close or not self._keepalive:
-                break
-            self._next_keepalive_close_time = close_time = self._loop.time() + self._keepalive_timeout
-            if self._keepalive_handle is None:
-                self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
-        if not self._force_close:
-            self._task_handler = None
-            if self.transport is not None:
-                self.transport.close()
-
-    async def _answer(self, message: Any, payload: StreamReader) -> None:
-        """Have one request answered, and see to what is left of its body."""
-        handler = self._request_handler
-        if isinstance(message, _ErrInfo):
-            handler, message = self._make_error_handler(message), ERROR
-        assert handler is not None
-        assert self._manager is not None
-        # An `Answer` writes by itself, so nobody asks for the writer.
-        request = self._manager.request_factory(message, payload, self, cast(Any, None), cast(Any, self._task_handler))
-        self._request_in_progress = True
-        self._current_request = request
-        try:
-            answer = await handler(request)
-            self._keepalive = bool(answer.keep_alive)
-            if self._upgraded:
-                # An offer of another protocol that was declined, and what was sent behind it.
-                await self.finish_response(request, answer, None)
-            if not payload.is_eof():
-                await self._linger(payload)
-        except asyncio.CancelledError:
-            self.force_close()
-            raise
-        except Exception as error:
-            self.log_exception("Unhandled exception", exc_info=error)
-            self.force_close()
-        finally:
-            self._current_request = None
-            self._request_in_progress = False
-            if self._handler_waiter is not None:
-                self._handler_waiter.set_result(None)
-            request._task = None  # type: ignore[assignment]  # it leads back here
-
-    async def _linger(self, payload: StreamReader) -> None:
-        """Read what a client still sends of a body nobody wants, so that it can read its answer; then close."""
-        if self._lingering_time and not self._force_close:
-            try:
-                async with asyncio.timeout(self._lingering_time):
-                    while not payload.is_eof():
-                        await payload.readany()
-            except TimeoutError:
-                pass
-        if not payload.is_eof() and not self._force_close:
-            self.close()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        # aiohttp calls this after every read, and has the parser look for more where it was never stopped.
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._untaken = self._count_untaken()
-        self._taken_at = self._loop.time()
-        self._stall_timer = self._loop.call_later(self._write_timeout / STALL_LOOKS, self._look_for_stall)
-        if self.answer is not None and self.answer.on_pause is not None:
-            self.answer.on_pause()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._stop(self._stall_timer)
-        self._stall_timer = None
-        if self.answer is not None and self.answer.on_resume is not None:
-            self.answer.on_resume()
-
     @property
     def waiting(self) -> bool:
         """No whole request has come since the last answer."""
-        return self._waiter is not None and not self._waiter.done()
+        return not self._answering and not self._requests and not self._parser.fault
 
     @property
     def idle(self) -> bool:
@@ -199,39 +127,194 @@ class ClientConnection(RequestHandler):
         return self.waiting and self._head_timer is None
 
     @property
-    def never_asked(self) -> bool:
-        """No whole request has ever come on it."""
-        return not self._request_count
+    def held(self) -> bool:
+        """It is not read from until what has come is taken care of."""
+        return self._held_for_body or self._held_for_requests
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The answer to bytes aiohttp could not parse, or to a bug of ours; never with the bytes in it."""
-        if isinstance(exc, LineTooLong):
-            error = ProxyError("headers_too_large", close=True)
-        elif status == 400:
-            error = ProxyError("bad_request", close=True)
-        else:
-            self.logger.error("unhandled error", exc_info=exc)
-            error = ProxyError("internal_error", close=True)
-        return cast(web.StreamResponse, self._refuse(request, error))
+    def close(self) -> None:
+        """End it after the answer under way, or now when there is none."""
+        self._closing = True
+        if self.waiting:
+            self.force_close()
+
+    def force_close(self) -> None:
+        """End it now; what has been written still leaves."""
+        self._closing = True
+        if self.transport is not None:
+            self.transport.close()
 
     def close_at_once(self) -> None:
         """Wait for no more of the request's body once it has been answered."""
-        self._lingering_time = 0.0
+        self._linger_for = 0.0
+
+    async def abort(self) -> None:
+        """End it now, and whatever goes on on it."""
+        self._closing = True
+        if self.transport is not None:
+            self.transport.abort()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        address = transport.get_extra_info("peername")
+        if isinstance(address, tuple):
+            self.peer = str(address[0])
+        self.opened = self._loop.time()
+        self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
+        self._task = tasks.start(self._serve(), "client connection")
+        self._all.made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._closing = True
+        for timer in (self._head_timer, self._stall_timer, self._gone_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._stall_timer = self._gone_timer = self._idle_timer = None
+        self._parser.close()
+        if self._task is not None:
+            # Also in the middle of an answer: nobody is left to take it.
+            self._task.cancel()
+        self._all.lost(self)
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        self._untaken = self._count_untaken()
+        self._taken_at = self._loop.time()
+        self._stall_timer = self._loop.call_later(self._all.write_timeout / STALL_LOOKS, self._look_for_stall)
+        if self.answer is not None and self.answer.on_pause is not None:
+            self.answer.on_pause()
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        if self.answer is not None and self.answer.on_resume is not None:
+            self.answer.on_resume()
+
+    def data_received(self, data: bytes) -> None:
+        parser = self._parser
+        try:
+            parser.feed(data)
+        except BaseException:
+            # Let the event loop report it.
+            self.force_close()
+            raise
+        if parser.fault:
+            self._wake()
+        elif parser.in_head and self._head_timer is None:
+            # A head's time runs from its first byte, absolutely.
+            self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
+
+    def _requested(self, request: Request) -> None:
+        self.never_asked = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        self._requests.append(request)
+        if len(self._requests) >= MOST_WAITING and not self._held_for_requests:
+            self._held_for_requests = True
+            self._pause_reading()
+        self._wake()
+
+    # How requests are answered.
+
+    async def _serve(self) -> None:
+        try:
+            while not self._closing:
+                if self._requests:
+                    request = self._requests.popleft()
+                    if self._held_for_requests and not self._requests:
+                        self._held_for_requests = False
+                        self._resume_reading()
+                    self._answering = True
+                    answer = await self._handler(request, self)
+                    if not request.body.complete:
+                        await self._linger(request.body)
+                    self._answering = False
+                    if not answer.keep_alive or not request.body.complete:
+                        break
+                    self._idle_until = self._loop.time() + KEEP_ALIVE
+                    if self._idle_timer is None:
+                        self._idle_timer = self._loop.call_at(self._idle_until, self._look_if_idle)
+                elif self._parser.fault:
+                    self._refuse(UNREADABLE, self, ProxyError(self._parser.fault, close=True))
+                    break
+                else:
+                    self._waiter = self._loop.create_future()
+                    try:
+                        await self._waiter
+                    finally:
+                        self._waiter = None
+        except Exception as error:
+            # A bug of ours; the type and place only, an exception's text may quote the request.
+            _log.error("client connection failed: %s", type(error).__name__, exc_info=error)
+        finally:
+            self.force_close()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _linger(self, body: Body) -> None:
+        """Read what a client still sends of a body nobody wants, so that it can read its answer."""
+        if self._linger_for and not self._closing:
+            try:
+                async with asyncio.timeout(self._linger_for):
+                    while not body.complete:
+                        await body.read()
+            except (TimeoutError, BrokenBody):
+                pass
+
+    # When it is not read from.
+
+    def _hold_for_body(self) -> None:
+        self._held_for_body = True
+        self._pause_reading()
+
+    def _release_for_body(self) -> None:
+        self._held_for_body = False
+        self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.pause_reading()
+        if self._gone_timer is None:
+            self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
+
+    def _resume_reading(self) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.held:
+            return
+        transport.resume_reading()
+
+    # What is looked at from time to time.
 
     def _head_is_late(self) -> None:
         if not self.waiting:
             # Sent ahead while an answer is under way, which must not suffer for it.
-            self._head_timer = self._loop.call_later(self._read_timeout, self._head_is_late)
+            self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
             return
         # Nobody is waiting for words here: a client that sends a head in half a minute is not one.
         self._head_timer = None
         self.force_close()
+
+    def _look_if_idle(self) -> None:
+        self._idle_timer = None
+        if not self.idle:
+            # A head has its own time, and an answer looks again when it ends.
+            return
+        if self._loop.time() >= self._idle_until:
+            self.force_close()
+        else:
+            self._idle_timer = self._loop.call_at(self._idle_until, self._look_if_idle)
 
     def _look_for_stall(self) -> None:
         self._stall_timer = None
@@ -241,10 +324,10 @@ class ClientConnection(RequestHandler):
         if untaken < self._untaken:
             self._taken_at = now
         self._untaken = untaken
-        if now - self._taken_at >= self._write_timeout * (1 - 0.1 / STALL_LOOKS):
+        if now - self._taken_at >= self._all.write_timeout * (1 - 0.1 / STALL_LOOKS):
             self.transport.abort()
         else:
-            self._stall_timer = self._loop.call_later(self._write_timeout / STALL_LOOKS, self._look_for_stall)
+            self._stall_timer = self._loop.call_later(self._all.write_timeout / STALL_LOOKS, self._look_for_stall)
 
     def _count_untaken(self) -> int:
         """Bytes in our buffer and, where the system tells, in the kernel's: a slow reader is not one that stalls."""
@@ -252,18 +335,13 @@ class ClientConnection(RequestHandler):
         untaken = self.transport.get_write_buffer_size()
         peer = self.transport.get_extra_info("socket")
         if sys.platform == "linux" and peer is not None:
-            untaken += struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+            untaken += int(struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
         return untaken
-
-    def _pause_transport_reading(self) -> None:
-        super()._pause_transport_reading()
-        if self._gone_timer is None:
-            self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
 
     def _look_for_end(self) -> None:
         self._gone_timer = None
         transport = self.transport
-        if transport is None or not (self._reading_paused or self._buffer_paused):
+        if transport is None or not self.held:
             return
         peer = transport.get_extra_info("socket")
         if sys.platform == "linux" and peer is not None:
@@ -272,85 +350,3 @@ class ClientConnection(RequestHandler):
                 transport.abort()
                 return
             self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
-
-    @staticmethod
-    def _stop(timer: asyncio.TimerHandle | None) -> None:
-        if timer is not None:
-            timer.cancel()
-
-
-class GatewayServer(web.Server):
-    """Makes a `ClientConnection` for every connection that is accepted."""
-
-    def __init__(
-        self, handler: Handler, refuse: Refuse, *, read_timeout: float, write_timeout: float, max_header_bytes: int
-    ) -> None:
-        """Timeouts in seconds: for a request's head, and for a client that accepts no byte."""
-        # aiohttp asks of a response only what an Answer has.
-        super().__init__(cast(Any, handler), handler_cancellation=True)
-        self.refuse = refuse
-        self._open = 0
-        self._made_at: dict[RequestHandler, float] = {}
-        self.on_closed: Callable[[float], object] | None = None
-        """Told of each connection's end, with the seconds it was open."""
-        self._all_closed = asyncio.Event()
-        self.read_timeout = read_timeout
-        self.write_timeout = write_timeout
-        self._options: dict[str, Any] = {
-            # Bodies are passed on as they are; what is compressed is refused, not inflated behind our back.
-            "auto_decompress": False,
-            "access_log": None,
-            "max_line_size": max_header_bytes,
-            "max_field_size": max_header_bytes,
-            "read_bufsize": 64 * 1024,
-            "keepalive_timeout": 300.0,
-            "lingering_time": 5.0,
-        }
-
-    @property
-    def open(self) -> int:
-        """Connections of clients."""
-        return self._open
-
-    @property
-    def unasked(self) -> bool:
-        """Somebody has connected and not yet sent a whole request."""
-        return any(isinstance(each, ClientConnection) and each.never_asked for each in self.connections)
-
-    def close_idle(self) -> None:
-        """Close the connections on which no request is under way; the others close after their answer."""
-        for connection in self.connections:
-            if isinstance(connection, ClientConnection) and connection.idle:
-                connection.force_close()
-
-    async def close_all(self) -> None:
-        """Close every connection, none of which has a request under way, and wait until their last bytes have left."""
-        for connection in self.connections:
-            if isinstance(connection, ClientConnection) and connection.waiting:
-                connection.force_close()
-            else:
-                connection.close()
-        if self._open:
-            await self._all_closed.wait()
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        self._open += 1
-        self._made_at[handler] = self._loop.time()
-        self._all_closed.clear()
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        self._open -= 1
-        if self.on_closed is not None:
-            self.on_closed(self._loop.time() - self._made_at.pop(handler, self._loop.time()))
-        if not self._open:
-            self._all_closed.set()
-
-    def __call__(self) -> RequestHandler:
-        return ClientConnection(self, loop=self._loop, **self._options)
-
-
-def connection_of(request: web.BaseRequest) -> ClientConnection:
-    """The connection *request* came on."""
-    return cast(ClientConnection, request.protocol)

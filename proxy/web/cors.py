@@ -7,9 +7,8 @@ Off until origins are listed. All header lines are joined once; a request costs 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from aiohttp import web
-
 from proxy.errors import ProxyError
+from proxy.web.request import Request
 
 
 class Cors:
@@ -55,19 +54,19 @@ class Cors:
         granted = f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
         return f"{granted}Access-Control-Expose-Headers: {self._expose}\r\n".encode("ascii")
 
-    def is_preflight(self, request: web.BaseRequest) -> bool:
+    def is_preflight(self, request: Request) -> bool:
         """Whether the browser asks if it may ask."""
         return (
             request.method == "OPTIONS"
-            and "Origin" in request.headers
-            and "Access-Control-Request-Method" in request.headers
+            and "origin" in request.headers
+            and "access-control-request-method" in request.headers
         )
 
-    def preflight(self, request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
+    def preflight(self, request: Request) -> list[tuple[bytes, bytes]]:
         """Headers of the 204 that grants it; `ProxyError` 403 for an origin that is not listed."""
-        if not self.allows(request.headers["Origin"]):
+        if not self.allows(request.headers["origin"]):
             raise ProxyError("origin_not_allowed")
-        asked = request.headers.get("Access-Control-Request-Headers", "")
+        asked = request.headers.get("access-control-request-headers", "")
         # The wildcard would not cover Authorization, and names cannot be prefixes: echo what was asked and is allowed.
         granted = [name for name in (part.strip().lower() for part in asked.split(",")) if self._may_send(name)]
         answer = [
@@ -75,7 +74,7 @@ class Cors:
             (b"Access-Control-Allow-Headers", ", ".join(granted or sorted(self._headers)).encode("ascii")),
             (b"Access-Control-Max-Age", b"%d" % self._max_age),
         ]
-        if request.headers.get("Access-Control-Request-Private-Network") == "true":
+        if request.headers.get("access-control-request-private-network") == "true":
             # A public page that calls a gateway on a private address: Chromium asks separately.
             answer.append((b"Access-Control-Allow-Private-Network", b"true"))
         return answer

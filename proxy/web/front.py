@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from proxy import clock
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
@@ -27,6 +25,7 @@ from proxy.web.guard import check
 from proxy.web.inbound import JSON_HEADERS, Inbound
 from proxy.web.keyless import Keyless
 from proxy.web.records import Records
+from proxy.web.request import Request
 from proxy.web.trace import TraceContext
 
 if TYPE_CHECKING:
@@ -128,13 +127,13 @@ class Front:
             counts[exchange.route] = counts.get(exchange.route, 0) + 1
         return counts
 
-    async def handle(self, request: web.BaseRequest) -> Answer:
+    async def handle(self, request: Request, connection: "ClientConnection") -> Answer:
         """Answer one request."""
-        exchange, answer = self._admit(request)
+        exchange, answer = self._admit(request, connection)
         error_body: ErrorBody = ProxyError.body
         entered: Reservation | None = None
         try:
-            answer.extra_lines = self._cors.lines(request.headers.get("Origin"))
+            answer.extra_lines = self._cors.lines(request.headers.get("origin"))
             location = check(request, self._max_header_bytes)
             if self._cors.enabled and self._cors.is_preflight(request):
                 exchange.route = "preflight"
@@ -185,26 +184,22 @@ class Front:
             self._end(exchange)
         return answer
 
-    def refuse(self, request: web.BaseRequest, error: ProxyError) -> Answer:
+    def refuse(self, request: Request, connection: "ClientConnection", error: ProxyError) -> Answer:
         """Answer bytes that never became a request; counted and logged like any other exchange."""
-        exchange, answer = self._admit(request)
+        exchange, answer = self._admit(request, connection)
         self._refuse(exchange, answer, error, ProxyError.body)
         self._end(exchange)
         return answer
 
-    def _admit(self, request: web.BaseRequest) -> tuple[Exchange, Answer]:
-        connection: ClientConnection = request.protocol  # type: ignore[assignment]  # GatewayServer makes no other
+    def _admit(self, request: Request, connection: "ClientConnection") -> tuple[Exchange, Answer]:
         headers = request.headers
-        exchange = Exchange(request_id(headers.get("X-Request-ID")), request.method)
-        correlation = headers.get("X-Correlation-ID")
+        exchange = Exchange(request_id(headers.get("x-request-id")), request.method)
+        correlation = headers.get("x-correlation-id")
         exchange.correlation_id = exchange.id if correlation is None else request_id(correlation)
-        peer = connection.peername
-        address = str(peer[0]) if isinstance(peer, tuple) else ""
-        forwarded = headers.getall("X-Forwarded-For") if "X-Forwarded-For" in headers else ()
-        exchange.client_ip = self._address_of(address, forwarded)
-        exchange.user_agent = headers.get("User-Agent", "")
-        exchange.referer = headers.get("Referer", "")
-        self._traces.join(exchange, headers)
+        exchange.client_ip = self._address_of(connection.peer, request.every("x-forwarded-for"))
+        exchange.user_agent = headers.get("user-agent", "")
+        exchange.referer = headers.get("referer", "")
+        self._traces.join(exchange, request)
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())
         answer = connection.answer = Answer(exchange, connection, request)

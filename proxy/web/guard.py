@@ -1,36 +1,34 @@
 """
 What a request must look like before anyone else sees it: framing, version, headers, path.
 
-Closes what aiohttp's parser leaves open (reliability.md 1.3). It reads heads only and knows no routes.
+Closes what the parser leaves open (reliability.md 1.3). It reads heads only and knows no routes.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, cast
-
-from aiohttp import web
-from multidict import CIMultiDictProxy
 
 from proxy.errors import ProxyError
 from proxy.headers import PSEUDONYM, Header
+from proxy.web.request import Request
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~:@+,=$!*'()-]+)+/?|/")
 """Plain segments: no escapes, empty segments, semicolons or backslashes that another hop might read differently."""
 _DOTS = re.compile(r"/\.\.?(?:/|$)")
 _QUERY = re.compile(r"[A-Za-z0-9_.~:@+,=$!*'()\[\]/?%&;-]*")
 
-_SINGLE = (
-    "host",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "authorization",
-    "x-api-key",
-    "origin",
-    "expect",
-    "content-encoding",
+_SINGLE = frozenset(
+    (
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "authorization",
+        "x-api-key",
+        "origin",
+        "expect",
+        "content-encoding",
+    )
 )
 """Headers two readers could pick differently from, when they come twice."""
 
@@ -55,57 +53,64 @@ QUERY_KEYS = frozenset(
 """Query keys of OpenAI's API, which a provider may see; any other is left out. `metadata[...]` passes too."""
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Location:
     """Where a request goes, and what came with it."""
 
     path: str
     query: str
     """What of the query a provider may see, with its question mark; empty when nothing."""
-    headers: Sequence[Header] = ()
+    headers: Sequence[Header]
     """The request's headers as they came, but for the case of their names."""
 
+    def __init__(self, path: str, query: str, headers: Sequence[Header] = ()) -> None:
+        self.path = path
+        self.query = query
+        self.headers = headers
 
-def check(request: web.BaseRequest, max_header_bytes: int) -> Location:
+
+def check(request: Request, max_header_bytes: int) -> Location:
     """The path and query of a request that is well formed; `ProxyError` for any other, closing where framing is."""
-    # A tuple to aiohttp's types; its parser makes an object with the same attributes.
-    message = cast(Any, request)._message
-    version = message.version
-    if version != (1, 1) and version != (1, 0):
+    version, headers = request.version, request.headers
+    if version == "0.9" and not request.fields:
+        # A line that names no version, which is how requests were made before there were any.
+        raise ProxyError("bad_request", close=True)
+    if version != "1.1" and version != "1.0":
         raise ProxyError("http_version_not_supported", close=True)
-    headers = request.headers
-    received = [(name.lower(), value) for name, value in message.raw_headers]
-    head = b"".join(chain.from_iterable(received))
-    if not head.isascii():
-        raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
-    if len(message.path) + len(head) > max_header_bytes:
+    if version == "1.1" and "host" not in headers:
+        raise ProxyError("bad_request", "The Host header is missing.", close=True)
+    size = len(request.target)
+    for name, value in request.fields:
+        size += len(name) + len(value)
+        if not value.isascii():
+            raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
+    if size > max_header_bytes:
         raise ProxyError("headers_too_large", close=True)
-    coding = headers.get("Transfer-Encoding")
+    coding = headers.get("transfer-encoding")
     if coding is not None:
-        if version == (1, 0):
+        if version == "1.0":
             raise ProxyError("bad_request", "HTTP/1.0 knows no Transfer-Encoding.", close=True)
-        if coding.strip().lower() != "chunked":
+        if coding.rpartition(",")[2].strip().lower() != "chunked":
+            raise ProxyError("bad_request", "The body has no end (RFC 9112 section 6.3).", close=True)
+        if "," in coding:
             raise ProxyError("transfer_encoding_not_implemented", close=True)
-    if len(dict(received)) < len(received):
-        # Some header came more than once; only few may not.
-        for name in _SINGLE:
-            if name in headers and len(headers.getall(name)) > 1:
-                raise ProxyError("bad_request", "A header that may come once came twice.", close=True)
+    if request.repeated is not None and not _SINGLE.isdisjoint(request.repeated):
+        raise ProxyError("bad_request", "A header that may come once came twice.", close=True)
     if request.method in ("CONNECT", "TRACE"):
         raise ProxyError("method_not_allowed", close=True)
-    if "Upgrade" in headers and not _merely_offers_h2c(headers):
+    if "upgrade" in headers and not _merely_offers_h2c(headers):
         raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
-    if "Via" in headers and _passed_here(headers.getall("Via")):
+    if "via" in headers and _passed_here(request.every("via")):
         raise ProxyError("loop_detected", "The request has passed through this gateway already.")
-    return _locate(message.path, received)
+    return _locate(request.target, request.fields)
 
 
-def _merely_offers_h2c(headers: CIMultiDictProxy[str]) -> bool:
+def _merely_offers_h2c(headers: Mapping[str, str]) -> bool:
     """
     The offer that Java's HTTP client and `curl --http2` add to every plain request (RFC 7540 section 3.2). It is
     declined by answering in HTTP/1.1; anything else in `Upgrade` asks for a protocol nobody here speaks.
     """
-    return headers["Upgrade"].strip().lower() == "h2c" and "HTTP2-Settings" in headers
+    return headers["upgrade"].strip().lower() == "h2c" and "http2-settings" in headers
 
 
 def _passed_here(via: list[str]) -> bool:

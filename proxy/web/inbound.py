@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from aiohttp import web
 
 from proxy import clock, peek
 from proxy.accounts.principals import ANYONE, Principal
@@ -18,6 +17,7 @@ from proxy.exchange import Exchange
 from proxy.headers import Header
 from proxy.web.answer import Answer
 from proxy.web.guard import Location
+from proxy.web.request import BrokenBody, Request
 
 MIN_RATE = 1024
 """Bytes a second an upload must bring on average, once the read timeout has passed (reliability.md T6)."""
@@ -25,41 +25,57 @@ MIN_RATE = 1024
 JSON_HEADERS: list[Header] = [(b"Content-Type", b"application/json")]
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Inbound:
     """A request that is well formed, its record, and the answer to come."""
 
-    request: web.BaseRequest
+    request: Request
     exchange: Exchange
     answer: Answer
     location: Location
     max_body_bytes: int
     read_timeout: float
-    principal: Principal = ANYONE
-    timeout: float | None = None
+    principal: Principal
+    timeout: float | None
     """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
-    _awaited: float = 0.0
+    _awaited: float
     """Seconds spent waiting for parts of the body."""
+
+    def __init__(
+        self,
+        request: Request,
+        exchange: Exchange,
+        answer: Answer,
+        location: Location,
+        max_body_bytes: int,
+        read_timeout: float,
+    ) -> None:
+        self.request = request
+        self.exchange = exchange
+        self.answer = answer
+        self.location = location
+        self.max_body_bytes = max_body_bytes
+        self.read_timeout = read_timeout
+        self.principal = ANYONE
+        self.timeout = None
+        self._awaited = 0.0
 
     @property
     def content_type(self) -> str:
         """The media type, lower case, without parameters; empty when none was sent."""
-        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def welcome_body(self) -> None:
         """Check what the head says of the body, and only then ask for it (RFC 9110 section 10.1.1)."""
         headers = self.request.headers
-        if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise ProxyError("unsupported_content_encoding")
-        expect = headers.get("Expect")
-        if expect is None or self.request.version < (1, 1):
+        expect = headers.get("expect")
+        if expect is None or self.request.version == "1.0":
             return
         if expect.strip().lower() != "100-continue":
             raise ProxyError("expectation_failed")
-        transport = self.request.transport
-        if transport is not None and not self.request.content.is_eof():
-            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.answer.body_asked = True
+        self.answer.ask_for_body()
 
     async def read_body(self) -> bytes:
         """The whole body; 413 above the limit, 408 when it is not there in time."""
@@ -69,16 +85,15 @@ class Inbound:
             # Nothing of it is wanted, so the connection cannot be used again.
             raise ProxyError("request_too_large", close=True)
         self.welcome_body()
-        content = self.request.content
-        if content.is_eof():
-            body = await content.readany()
+        if self.request.body.complete:
+            body = self.request.body.take()
         else:
             try:
                 async with asyncio.timeout(self.read_timeout):
                     body = await self._collect(limit)
             except TimeoutError:
                 raise ProxyError("request_timeout", headers=(("x-should-retry", "false"),), close=True) from None
-            except web.RequestPayloadError:
+            except BrokenBody:
                 raise ProxyError("bad_request", "The body's framing is invalid.", close=True) from None
         if len(body) > limit:
             raise ProxyError("request_too_large", close=True)
@@ -95,10 +110,10 @@ class Inbound:
         began = clock.now()
         try:
             async with asyncio.timeout(min(self.read_timeout, allowance)):
-                chunk = await self.request.content.readany()
+                chunk = await self.request.body.read()
         except TimeoutError:
             raise ProxyError("request_timeout", headers=(("x-should-retry", "false"),), close=True) from None
-        except web.RequestPayloadError:
+        except BrokenBody:
             raise ProxyError("bad_request", "The body's framing is invalid.", close=True) from None
         self._awaited += clock.now() - began
         self.exchange.bytes_in += len(chunk)
@@ -117,10 +132,9 @@ class Inbound:
         return self.answer
 
     async def _collect(self, limit: int) -> bytes:
-        content = self.request.content
         parts = []
         size = 0
-        while part := await content.readany():
+        while part := await self.request.body.read():
             parts.append(part)
             size += len(part)
             if size > limit:

@@ -25,7 +25,7 @@ class MetricsPages:
 
     async def text(self, inbound: Inbound) -> None:
         """Prometheus's text, or OpenMetrics when that is asked for."""
-        await self._answer(inbound, self._text(inbound.request.headers.get("Accept", "")))
+        await self._answer(inbound, self._text(inbound.request.headers.get("accept", "")))
 
     async def json(self, inbound: Inbound) -> None:
         """The same as JSON."""

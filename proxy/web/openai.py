@@ -7,8 +7,6 @@ Reads `model` and `stream` and no more. `GET /v1/models` is answered here, for t
 import math
 from typing import Any
 
-from aiohttp import web
-
 from proxy import peek
 from proxy.errors import ProxyError
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
@@ -21,6 +19,7 @@ from proxy.usage import expected_prompt, most_completion
 from proxy.web.admission import Admission
 from proxy.web.inbound import Inbound
 from proxy.web.native import Native
+from proxy.web.request import Request
 
 RELAYED = "/v1/*"
 """The route of every path that has none of its own."""
@@ -55,7 +54,7 @@ class OpenAI:
         found = peek.Peek(None, False)
         value: dict[str, Any] = {}
         body: bytes | Upload | None = None
-        if not request.body_exists and not (request.method == "POST" and asked.json_only):
+        if not request.has_body and not (request.method == "POST" and asked.json_only):
             # SDKs cancel and delete with a POST that has nothing to say.
             body = None if request.method in ("GET", "DELETE") else b""
         elif inbound.content_type == "application/json":
@@ -128,7 +127,7 @@ class OpenAI:
         start = b""
         found = peek.Peek(None, False)
         if form:
-            boundary = peek.boundary_of(inbound.request.headers.get("Content-Type", ""))
+            boundary = peek.boundary_of(inbound.request.headers.get("content-type", ""))
             if boundary is None:
                 raise ProxyError("invalid_multipart", "The multipart boundary is missing.")
             while len(start) < PEEKED_UPLOAD and found.model is None:
@@ -148,7 +147,7 @@ class OpenAI:
         return Upload(start, found.span, inbound.request.content_length, read), found
 
 
-def _patience(request: web.BaseRequest) -> float | None:
+def _patience(request: Request) -> float | None:
     """Seconds the client's SDK says it will wait, where it says so."""
     for name in ("x-stainless-read-timeout", "x-stainless-timeout"):
         said = request.headers.get(name)
@@ -162,7 +161,7 @@ def _patience(request: web.BaseRequest) -> float | None:
     return None
 
 
-def _repeatable(asked: Operation, request: web.BaseRequest, value: dict[str, Any]) -> bool:
+def _repeatable(asked: Operation, request: Request, value: dict[str, Any]) -> bool:
     """Reading is safe to repeat; generating is too, unless the provider was asked to keep something."""
     if request.method in ("GET", "HEAD"):
         return True

@@ -17,7 +17,7 @@ MOST = 20
 
 def parameters(inbound: Inbound, known: Collection[str]) -> dict[str, str]:
     """The request's parameters by name; `ProxyError` 400 for one that is not *known*, comes twice or is no UTF-8."""
-    query = inbound.request.raw_path.partition("?")[2]
+    query = inbound.request.target.partition("?")[2]
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST)
     except ValueError:

@@ -197,7 +197,7 @@ async def uploading_to_the_deaf(stage: Stage, wire: Wire, number: int) -> list[C
 
 
 def _unread(stage: Stage) -> bool:
-    return any(connection._reading_paused for connection in stage.running.listener._protocols.connections)
+    return any(connection.held for connection in stage.gateway.clients._open)
 
 
 PHASES: list[Reach] = [

@@ -167,7 +167,8 @@ async def test_what_never_came_to_a_choice_leaves_no_trail(gateway: GatewayFacto
 
 
 def ended(trails: Trails, request_id: str) -> Exchange:
-    exchange = Exchange(request_id, attempts=[AttemptRecord("p", "m", 1.0)])
+    exchange = Exchange(request_id)
+    exchange.attempts.append(AttemptRecord("p", "m", 1.0))
     trails.ended([exchange])
     return exchange
 

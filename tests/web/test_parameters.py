@@ -1,55 +1,24 @@
-"""The query of a path that is answered here, as it arrives on a real connection."""
+"""The query of a path that is answered here."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
-from yarl import URL
 
 from proxy.accounts.asked import AskedWrongly
 from proxy.errors import ProxyError
-from proxy.exchange import Exchange
-from proxy.web.answer import Answer
 from proxy.web.guard import Location
 from proxy.web.inbound import Inbound
 from proxy.web.parameters import parameters, refused
+from tests.web.test_parser import parsed
 
 KNOWN = ("by", "since", "until", "key", "team")
 
-Ask = Callable[[str], Awaitable[dict[str, str] | ProxyError]]
 
-
-@pytest.fixture
-async def ask() -> AsyncIterator[Ask]:
-    """What comes of a GET with a query."""
-    found: list[dict[str, str] | ProxyError] = []
-
-    async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange("req-1")
-        answer = Answer(exchange, cast(Any, request.protocol), request)
-        try:
-            found.append(parameters(Inbound(request, exchange, answer, Location("/", ""), 0, 1.0), KNOWN))
-        except ProxyError as error:
-            found.append(error)
-        return web.Response()
-
-    runner = web.ServerRunner(web.Server(handler))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    ((host, port),) = runner.addresses
-
-    async with aiohttp.ClientSession() as session:
-
-        async def get(query: str) -> dict[str, str] | ProxyError:
-            async with session.get(URL(f"http://{host}:{port}/admin/usage{query}", encoded=True)) as answer:
-                assert answer.status == 200
-            return found.pop()
-
-        yield get
-    await runner.cleanup()
+def ask(query: str) -> dict[str, str]:
+    """What comes of a GET with *query*."""
+    (request,) = parsed(f"GET /admin/usage{query} HTTP/1.1\r\nHost: gateway\r\n\r\n".encode())
+    nothing: Any = None
+    return parameters(Inbound(request, nothing, nothing, Location("/", ""), 0, 1.0), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +40,8 @@ async def ask() -> AsyncIterator[Ask]:
         ("?since=2026-11-01T12:00:00+02:00", {"since": "2026-11-01T12:00:00 02:00"}),
     ],
 )
-async def test_parameters_are_read(ask: Ask, query: str, expected: dict[str, str]) -> None:
-    assert await ask(query) == expected
+def test_parameters_are_read(query: str, expected: dict[str, str]) -> None:
+    assert ask(query) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,9 +59,10 @@ async def test_parameters_are_read(ask: Ask, query: str, expected: dict[str, str
         ("?" + "&".join(["by=key"] * 21), "The query cannot be read.", None),
     ],
 )
-async def test_whatever_cannot_be_meant_is_refused(ask: Ask, query: str, message: str, param: str | None) -> None:
-    error = await ask(query)
-    assert isinstance(error, ProxyError)
+def test_whatever_cannot_be_meant_is_refused(query: str, message: str, param: str | None) -> None:
+    with pytest.raises(ProxyError) as raised:
+        ask(query)
+    error = raised.value
     assert (error.status, error.code, error.message, error.param) == (400, "invalid_parameter", message, param)
 
 
