@@ -5,7 +5,6 @@ It is made in the front, filled in on the way down, and read by every observer o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -29,7 +28,6 @@ class Outcome(StrEnum):
     """The client left before the end."""
 
 
-@dataclass(slots=True)
 class AttemptRecord:
     """One try of one target."""
 
@@ -56,16 +54,21 @@ class AttemptRecord:
     tokens: Tokens | None = None
     """What its answer used; None when no content of it reached the client."""
 
+    def __init__(self, provider: str, model: str, started: float, status: int = 0) -> None:
+        self.provider = provider
+        self.model = model
+        self.started = started
+        self.status = status
 
-@dataclass(slots=True)
+
 class Exchange:
     """One client call."""
 
     id: str
-    method: str = ""
+    method: str
     route: str = "other"
     """The route's template, never the raw path: it becomes a metric label."""
-    started: float = field(default_factory=clock.now)
+    started: float
     principal: str = ""
     client_ip: str = ""
     correlation_id: str = ""
@@ -81,8 +84,8 @@ class Exchange:
     outcome: Outcome = Outcome.OK
     answered_model: str = ""
     """The public model whose target answered; differs from `model` when a fallback took over."""
-    attempts: list[AttemptRecord] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
+    attempts: list[AttemptRecord]
+    skipped: dict[str, str]
     """Targets that were passed over, and why."""
     resumed: int = 0
     """How often the answer was continued by another target after it had broken off."""
@@ -118,6 +121,14 @@ class Exchange:
     trace_state: str = ""
     """The caller's `tracestate`, passed on as it is."""
     ended: float = 0.0
+
+    def __init__(self, id: str, method: str = "", started: float | None = None) -> None:
+        """*started*: monotonic seconds; None: now."""
+        self.id = id
+        self.method = method
+        self.started = clock.now() if started is None else started
+        self.attempts = []
+        self.skipped = {}
 
     def keep_question(self, body: bytes) -> None:
         """Remember *body* as the request, where content is kept."""

@@ -37,14 +37,19 @@ _LONGEST_NAME = 16
 """Bytes a match of `_MODEL_FIELD` may span."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Peek:
     """What routing needs to know of a body."""
 
     model: str | None
     stream: bool
-    span: tuple[int, int] | None = None
+    span: tuple[int, int] | None
     """Where the model's value stands in a multipart body; a JSON body is searched only when it has to change."""
+
+    def __init__(self, model: str | None, stream: bool, span: tuple[int, int] | None = None) -> None:
+        self.model = model
+        self.stream = stream
+        self.span = span
 
 
 def read_json(body: bytes) -> dict[str, Any]:

@@ -13,18 +13,27 @@ MOST = 2**40
 """A count above this is nonsense from a provider and taken as this."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Tokens:
     """What one answer used, or several together."""
 
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
+    prompt: int
+    completion: int
+    cached: int
     """The part of `prompt` the provider had cached."""
-    reasoning: int = 0
+    reasoning: int
     """The part of `completion` that was thought and not said."""
-    estimated: bool = False
+    estimated: bool
     """Somebody here counted, because the provider did not say."""
+
+    def __init__(
+        self, prompt: int = 0, completion: int = 0, cached: int = 0, reasoning: int = 0, estimated: bool = False
+    ) -> None:
+        self.prompt = prompt
+        self.completion = completion
+        self.cached = cached
+        self.reasoning = reasoning
+        self.estimated = estimated
 
     @property
     def total(self) -> int:

@@ -54,21 +54,37 @@ Claim = tuple[Limit, int]
 """What a call asks of a limit: 1 request, so many tokens, 1 place, so much money."""
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Reservation:
     """What an admitted call holds until it is settled, once."""
 
     claims: Sequence[Claim]
     """Amounts as they were taken, perhaps less than asked: nobody can hold more tokens than the bucket has."""
-    local: bool = True
+    local: bool
     """Taken from this process's memory, not from the shared state."""
-    settled: bool = False
-    about: Any = None
+    settled: bool
+    about: Any
     """The state's own note, for settling."""
-    standings: "Sequence[tuple[Limit, int, float]]" = ()
+    standings: "Sequence[tuple[Limit, int, float]]"
     """What is left now of the limits on requests and tokens, as in `Standing`, where that was at hand."""
-    left: bool = False
+    left: bool
     """Its places have been given back."""
+
+    def __init__(
+        self,
+        claims: Sequence[Claim],
+        local: bool = True,
+        settled: bool = False,
+        about: Any = None,
+        standings: "Sequence[tuple[Limit, int, float]]" = (),
+        left: bool = False,
+    ) -> None:
+        self.claims = claims
+        self.local = local
+        self.settled = settled
+        self.about = about
+        self.standings = standings
+        self.left = left
 
 
 @dataclass(slots=True)

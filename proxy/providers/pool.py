@@ -22,16 +22,26 @@ MAX_TARGETS = 4096
 """Targets remembered; a model name invented by a client must not cost memory for ever."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Choice:
     """A model's targets at one moment."""
 
     available: Sequence[Target]
     """In the order to try them."""
-    resting: Sequence[tuple[Target, float]] = ()
+    resting: Sequence[tuple[Target, float]]
     """Those a provider asked to leave alone until a moment it named."""
-    skipped: Sequence[tuple[Target, str]] = ()
+    skipped: Sequence[tuple[Target, str]]
     """Those that are not available, and why."""
+
+    def __init__(
+        self,
+        available: Sequence[Target],
+        resting: Sequence[tuple[Target, float]] = (),
+        skipped: Sequence[tuple[Target, str]] = (),
+    ) -> None:
+        self.available = available
+        self.resting = resting
+        self.skipped = skipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Clocks:
     """Seconds each phase may take."""
 
@@ -18,10 +18,19 @@ class Clocks:
     """Without progress once the answer has begun: an event with data in a stream, any byte elsewhere."""
     total: float
     """From the request to the end of an answer that is not streamed, or to the first content of one that is."""
-    patience: float = math.inf
+    patience: float
     """Silence after which another target is asked beside this one, if there is one."""
-    strict: bool = False
+    strict: bool
     """`first_token` holds even for the last target there is; otherwise that one may take as long as `total`."""
+
+    def __init__(
+        self, first_token: float, idle: float, total: float, patience: float = math.inf, strict: bool = False
+    ) -> None:
+        self.first_token = first_token
+        self.idle = idle
+        self.total = total
+        self.patience = patience
+        self.strict = strict
 
     def within(self, left: float) -> "Clocks":
         """The same with no more than *left* seconds in all."""

@@ -42,7 +42,7 @@ class Upload:
         call.finish()
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Question:
     """One call."""
 
@@ -63,10 +63,40 @@ class Question:
     """Seconds the client says it will wait; None when it did not say."""
     may_use: Callable[[str], bool]
     """Whether the caller may be answered by that model: fallbacks do not widen what a key allows."""
-    timeout: float | None = None
+    timeout: float | None
     """Seconds its path allows, a stream until its first content; None: as many as its provider is given."""
-    prompt_tokens: int = 0
+    prompt_tokens: int
     """What its prompt is estimated at, for when nobody counts it."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        operation: Operation,
+        headers: bytes,
+        body: bytes | Upload | None,
+        value: dict[str, Any],
+        model: str | None,
+        stream: bool,
+        repeatable: bool,
+        patience: float | None,
+        may_use: Callable[[str], bool],
+        timeout: float | None = None,
+        prompt_tokens: int = 0,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.operation = operation
+        self.headers = headers
+        self.body = body
+        self.value = value
+        self.model = model
+        self.stream = stream
+        self.repeatable = repeatable
+        self.patience = patience
+        self.may_use = may_use
+        self.timeout = timeout
+        self.prompt_tokens = prompt_tokens
 
     @property
     def uses_tokens(self) -> bool:

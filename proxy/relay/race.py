@@ -42,7 +42,7 @@ _BLAMELESS = frozenset(
 """Failures that say nothing about whether the target works (reliability.md B5)."""
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class _Entrant:
     """What an attempt holds while it runs."""
 
@@ -53,7 +53,22 @@ class _Entrant:
     """Its target refused the usage option, perhaps, and is asked again without it."""
     total: float
     """Seconds it has: what its provider is given, or what is left of the call's time."""
-    pump: asyncio.Task[None] | None = None
+    pump: asyncio.Task[None] | None
+
+    def __init__(
+        self,
+        step: Try[Target],
+        permit: Permit | None,
+        key: int,
+        again: bool,
+        total: float,
+    ) -> None:
+        self.step = step
+        self.permit = permit
+        self.key = key
+        self.again = again
+        self.total = total
+        self.pump = None
 
 
 class Race:

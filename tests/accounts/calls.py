@@ -16,8 +16,8 @@ from proxy.usage import Tokens
 
 def call(principal: str = "web", ago: float = 0.0, **fields: Any) -> Exchange:
     """A call that began *ago* seconds ago and is under way."""
-    exchange = Exchange("req_1", method="POST", route="/v1/chat/completions", started=clock.now() - ago)
-    exchange.principal, exchange.model = principal, "gpt-4o"
+    exchange = Exchange("req_1", "POST", clock.now() - ago)
+    exchange.route, exchange.principal, exchange.model = "/v1/chat/completions", principal, "gpt-4o"
     for name, value in fields.items():
         setattr(exchange, name, value)
     return exchange
@@ -31,7 +31,8 @@ def answered(
 ) -> Exchange:
     """*exchange* after its end: one attempt that gave it *tokens*."""
     now = clock.now()
-    attempt = AttemptRecord("openai", "gpt-4o-2024-08-06", exchange.started, 200, tokens=tokens)
+    attempt = AttemptRecord("openai", "gpt-4o-2024-08-06", exchange.started, 200)
+    attempt.tokens = tokens
     attempt.first_content_at = now if tokens is not None else 0.0
     exchange.attempts.append(attempt)
     exchange.answered_model = exchange.model

@@ -38,14 +38,13 @@ async def test_every_column_says_what_the_exchange_says(store: Store, ledger: Le
     exchange = call("web", ago=60.0, id="req_7", stream=True)
     ledger.open(exchange, "front")
     begun = exchange.started
-    exchange.attempts = [
-        AttemptRecord("azure", "gpt-4o-eu", begun, 503, failure="upstream_error"),
-        AttemptRecord("openai", "gpt-4o-2024", begun + 1, 200, first_content_at=begun + 1.5, tokens=Tokens(9, 4, 2, 1)),
-        AttemptRecord(
-            "backup", "other", begun + 3, 200, first_content_at=begun + 4, tokens=Tokens(1, 1, estimated=True)
-        ),
-        AttemptRecord("idle", "silent", begun + 5, 0),
-    ]
+    failed = AttemptRecord("azure", "gpt-4o-eu", begun, 503)
+    failed.failure = "upstream_error"
+    begun_well = AttemptRecord("openai", "gpt-4o-2024", begun + 1, 200)
+    begun_well.first_content_at, begun_well.tokens = begun + 1.5, Tokens(9, 4, 2, 1)
+    resumed = AttemptRecord("backup", "other", begun + 3, 200)
+    resumed.first_content_at, resumed.tokens = begun + 4, Tokens(1, 1, estimated=True)
+    exchange.attempts = [failed, begun_well, resumed, AttemptRecord("idle", "silent", begun + 5, 0)]
     exchange.answered_model, exchange.status, exchange.error_code = "gpt-4o-mini", 200, "upstream_cut"
     exchange.outcome, exchange.cost, exchange.ended = Outcome.CUT, 77, begun + 6.25
     ledger.ended([exchange])

@@ -41,7 +41,9 @@ def settings(simulator: Simulator, **logging: Any) -> dict[str, Any]:
 
 
 def test_what_a_client_says_of_itself_is_cut_after_it_is_masked() -> None:
-    exchange = Exchange("id", user_agent="a" * 190 + " sk-abcdefghijklmnop", referer="https://app.example/" + "b" * 400)
+    exchange = Exchange("id")
+    exchange.user_agent = "a" * 190 + " sk-abcdefghijklmnop"
+    exchange.referer = "https://app.example/" + "b" * 400
     told = fields(exchange, None)
     assert told["user_agent"] == "a" * 190 + " [REDACTED"
     assert told["referer"] == "https://app.example/" + "b" * 180

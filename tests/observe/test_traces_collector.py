@@ -45,10 +45,12 @@ async def traces(collector: SpanCollector) -> AsyncIterator[Make]:
 
 def exchange(number: int, attempts: int = 1) -> Exchange:
     """One that ended, whose trace is recorded."""
-    made = Exchange(f"request-{number}", "POST", "/v1/chat/completions")
+    made = Exchange(f"request-{number}", "POST")
+    made.route = "/v1/chat/completions"
     made.trace_id, made.span_id, made.trace_flags = f"{number + 1:032x}", f"{number + 1:016x}", 1
     for place in range(attempts):
-        attempt = AttemptRecord("sim", "sim-fast", made.started, span_id=f"{place + 1:08x}{number:08x}")
+        attempt = AttemptRecord("sim", "sim-fast", made.started)
+        attempt.span_id = f"{place + 1:08x}{number:08x}"
         attempt.ended = made.started + 0.5
         made.attempts.append(attempt)
     made.ended = made.started + 1.0
