@@ -176,9 +176,13 @@ class ClientConnection(asyncio.Protocol):
                 timer.cancel()
         self._head_timer = self._stall_timer = self._gone_timer = self._idle_timer = None
         self._parser.close()
-        if self._task is not None:
-            # Also in the middle of an answer: nobody is left to take it.
+        if self._answering and self._task is not None:
+            # In the middle of an answer: nobody is left to take it.
             self._task.cancel()
+        else:
+            self._wake()
+        # What leads in circles stays in memory until the garbage collector walks all of it, which holds up everybody.
+        self.answer = None
         self._all.lost(self)
 
     def pause_writing(self) -> None:
@@ -255,6 +259,7 @@ class ClientConnection(asyncio.Protocol):
             # A bug of ours; the type and place only, an exception's text may quote the request.
             _log.error("client connection failed: %s", type(error).__name__, exc_info=error)
         finally:
+            self._task = None
             self.force_close()
 
     def _wake(self) -> None:

@@ -29,7 +29,13 @@ _NAMES = {
     for spelling in (name, name.lower(), name.title())
 }
 """Header names as clients write them nearly always, and in lower case."""
-_NONE = Body(True, lambda: None, lambda: None)
+
+
+def _nothing(*_: object) -> None:
+    """What is called when nobody listens any more."""
+
+
+_NONE = Body(True, _nothing, _nothing)
 UNREADABLE = Request("UNKNOWN", "/", "1.0", [], {}, None, False, False, _NONE)
 """Stands for what never became a request."""
 
@@ -120,9 +126,10 @@ class RequestParser:
 
     def close(self) -> None:
         """Nothing more will come."""
-        # They lead to each other.
+        # They lead to each other, and to whom they call.
         self._http = None
         self._body = None
+        self._requested = self._hold = self._release = _nothing
 
     def _begin_anew(self) -> None:
         """Read on behind a head that offered another protocol, with its body if there is one."""
