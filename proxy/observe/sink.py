@@ -7,10 +7,9 @@ formats.
 
 import fcntl
 import os
-import queue
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from proxy import clock
 
 CAPACITY = 4 * 1024 * 1024
 """Bytes that may wait: some seconds of lines at full load."""
+GATHER = 0.05
+"""Seconds a line waits for others at most: how much later than the client an operator knows."""
 STOP_WITHIN = 2.0
 """Seconds that the last lines are waited for."""
 LOOK = 1.0
@@ -115,13 +116,19 @@ class Stream:
 
 
 class Sink:
-    """Takes lines without waiting, and hands them to its thread."""
+    """Takes lines without waiting, and hands them to its thread, those of `GATHER` seconds together."""
 
     def __init__(self, target: File | Stream) -> None:
         self._target = target
-        self._queue: queue.SimpleQueue[tuple[bytes, int] | Callable[[], None] | None] = queue.SimpleQueue()
-        self._waiting = 0
+        self._waiting: list[bytes] = []
+        self._lines = 0
+        self._size = 0
+        """Bytes that wait or are being written."""
+        self._reopening = False
         self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        """Something waits."""
+        self._stopping = threading.Event()
         self.dropped_total = 0
         """Lines there was no room for, or the target did not take."""
         # A daemon: a pipe nobody reads must not keep the process from ending.
@@ -131,37 +138,55 @@ class Sink:
     def put(self, data: bytes, lines: int = 1) -> None:
         """Write *data*, which is so many whole lines, soon."""
         with self._lock:
-            if self._waiting + len(data) > CAPACITY:
+            if self._size + len(data) > CAPACITY:
                 self.dropped_total += lines
                 return
-            self._waiting += len(data)
-        self._queue.put((data, lines))
+            self._size += len(data)
+            self._lines += lines
+            self._waiting.append(data)
+            first = len(self._waiting) == 1
+        if first:
+            self._wanted.set()
 
     def reopen(self) -> None:
         """Open the file by its name again, after what waits."""
-        self._queue.put(self._target.reopen)
+        self._reopening = True
+        self._wanted.set()
 
     def stop(self) -> None:
         """Write what waits, within `STOP_WITHIN` seconds, and close."""
-        self._queue.put(None)
+        self._stopping.set()
+        self._wanted.set()
         self._thread.join(STOP_WITHIN)
 
     def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            if callable(work):
-                with suppress(OSError):
-                    work()
-                continue
-            data, lines = work
-            try:
-                self._target.write(data)
-            except OSError:
-                # A full disk, or a pipe whose reader is gone. There is nowhere left to say so but the counter.
-                self.dropped_total += lines
-            with self._lock:
-                self._waiting -= len(data)
+        while not self._stopping.is_set():
+            self._wanted.wait()
+            # Each time the thread runs it stands in the event loop's way, so that it runs seldom.
+            self._stopping.wait(GATHER)
+            self._wanted.clear()
+            self._write()
+        self._write()
         with suppress(OSError):
             self._target.close()
+
+    def _write(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            lines, self._lines = self._lines, 0
+        data = b"".join(waiting)
+        try:
+            if data:
+                self._target.write(data)
+        except OSError:
+            # A full disk, or a pipe whose reader is gone. There is nowhere left to say so but the counter.
+            self.dropped_total += lines
+        with self._lock:
+            self._size -= len(data)
+        if self._reopening:
+            self._reopening = False
+            with suppress(OSError):
+                self._target.reopen()
 
 
 class DirectSink:

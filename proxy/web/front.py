@@ -247,4 +247,4 @@ class Front:
         except Exception as error:
             # A fault in the limits must not keep the record from those that read it.
             _log.error("request %s could not give back: %s", exchange.id, type(error).__name__, exc_info=error)
-        self._records.add(exchange)
+        self._records.add(exchange, not self._under_way)
