@@ -22,15 +22,16 @@ def iso(moment: datetime.datetime) -> str:
 
 
 _second = (-1, "")
+_FRACTIONS = [f"{milliseconds:03d}Z" for milliseconds in range(1000)]
 
 
 def iso_of(seconds: float) -> str:
     """Like `iso`, of seconds since 1970; cheap for moments of the same second, of which a log has thousands."""
     global _second
     milliseconds = int(seconds * 1000)
-    whole, rest = divmod(milliseconds, 1000)
+    whole = milliseconds // 1000
     known, text = _second
     if known != whole:
         text = datetime.datetime.fromtimestamp(whole, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         _second = (whole, text)
-    return f"{text}{rest:03d}Z"
+    return text + _FRACTIONS[milliseconds - whole * 1000]

@@ -14,6 +14,7 @@ SAMPLED = 0x01
 """The flag by which a caller says that it records its part of the trace."""
 _KNOWN_FLAGS = 0x03
 """`sampled`, and level 2's `random`; flags nobody has defined yet are not passed on."""
+_FLAGS = [f"{flags:02x}" for flags in range(256)]
 MOST_MEMBERS = 32
 """List members a `tracestate` may have."""
 
@@ -63,7 +64,7 @@ def parse_state(offered: Sequence[str]) -> str:
 
 def header_lines(trace_id: str, span_id: str, flags: int, state: str) -> bytes:
     """The header lines that make span *span_id* the parent of whatever their receiver records."""
-    lines = f"traceparent: 00-{trace_id}-{span_id}-{flags:02x}\r\n"
+    lines = f"traceparent: 00-{trace_id}-{span_id}-{_FLAGS[flags]}\r\n"
     if state:
         lines += f"tracestate: {state}\r\n"
     return lines.encode("ascii")

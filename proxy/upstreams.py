@@ -6,6 +6,7 @@ It builds them from the settings, and a reload replaces what differs. What happe
 
 import asyncio
 import random
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -16,10 +17,12 @@ from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.relay.clocks import Clocks
 from proxy.settings import Settings
-from proxy.simulator import Simulator
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import FetchError, fetch
 from proxy.upstream.presets import PRESETS
+
+if TYPE_CHECKING:
+    from proxy.simulator import Simulator
 
 RELOADED = ("providers", "provider_preference", "models", "failover", "circuit_breaker", "health_check")
 """Sections of the settings that a reload puts in force here."""
@@ -163,6 +166,9 @@ class Upstreams:
     async def _start_simulator(self) -> None:
         providers = self._settings.providers.values()
         if self._simulator is None and any(each.type == "simulator" and not each.base_url for each in providers):
+            # A megabyte that only a start without any provider needs.
+            from proxy.simulator import Simulator
+
             self._simulator = Simulator()
             await self._simulator.start()
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from proxy.cli import show
 from proxy.cli.check import Config
@@ -40,7 +38,7 @@ def backup(
 
     counts = _copied(config, work)
     size = file.stat().st_size
-    show.line(Console(), f"{file} holds {_rows(counts)}, {size / 1e6:,.1f} MB. Keep it as safe as the store.")
+    show.line(show.out(), f"{file} holds {_rows(counts)}, {size / 1e6:,.1f} MB. Keep it as safe as the store.")
 
 
 def restore(
@@ -58,16 +56,18 @@ def restore(
     async def work(store: "Store", told: "Told") -> dict[str, int]:
         return await restored(store, file, merge=merge, progress=told)
 
-    show.line(Console(), f"{_rows(_copied(config, work, makes=True))} restored from {file}.")
+    show.line(show.out(), f"{_rows(_copied(config, work, makes=True))} restored from {file}.")
 
 
 def _copied(
     config: Path | None, work: "Callable[[Store, Told], Awaitable[dict[str, int]]]", *, makes: bool = False
 ) -> dict[str, int]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
     from proxy.accounts.backup import BackupError
 
     settings = settings_of(config)
-    err = Console(stderr=True)
+    err = show.err()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

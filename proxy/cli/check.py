@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from proxy.cli import show
 from proxy.cli.ollama import ollama_answers
@@ -26,7 +25,7 @@ def check(config: Config = None) -> None:
 
     Example: hapax check --config hapax.yaml
     """
-    out, err = Console(), Console(stderr=True)
+    out, err = show.out(), show.err()
     try:
         loaded = load(config, ollama_answers=ollama_answers)
     except SettingsError as error:

@@ -8,9 +8,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from proxy.cli import checklist, show
 from proxy.cli.check import Config
@@ -33,7 +30,7 @@ def doctor(
 
     Example: hapax doctor --config hapax.yaml --url http://127.0.0.1:8080
     """
-    out, err = Console(), Console(stderr=True)
+    out, err = show.out(), show.err()
     try:
         loaded = load(config, ollama_answers=ollama_answers)
     except SettingsError as error:
@@ -47,7 +44,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps([item.as_json() for item in items], indent=2))
     else:
-        shown = Table(box=box.SIMPLE_HEAD)
+        shown = show.sheet()
         for title in ("", "state", "found", "what to do"):
             shown.add_column(title, overflow="fold")
         for item in items:

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from proxy import clock
 from proxy.cli import show
@@ -127,7 +124,7 @@ def listed(json: Json = False, config: Config = None) -> None:
     stored: list[dict[str, Any]] = []
     if settings.auth.keys and not store_exists(settings):
         # There are keys all the same, those of the configuration.
-        show.line(Console(stderr=True), without_store(settings))
+        show.line(show.err(), without_store(settings))
     else:
         stored = [key_fields(record, now) for record in with_store(settings, work)]
     shown = sorted(stored + [file_key_fields(key) for key in settings.auth.keys], key=lambda key: str(key["name"]))
@@ -135,9 +132,9 @@ def listed(json: Json = False, config: Config = None) -> None:
         typer.echo(orjson.dumps({"keys": shown}, option=orjson.OPT_INDENT_2))
         return
     if not shown:
-        show.line(Console(stderr=True), "There are no keys yet; make one with `hapax keys create NAME`")
+        show.line(show.err(), "There are no keys yet; make one with `hapax keys create NAME`")
         return
-    table = Table(box=box.SIMPLE_HEAD)
+    table = show.sheet()
     columns = list(zip(_HEADINGS, *(_row(key) for key in shown), strict=True))
     # A terminal is narrow: where no key says anything of its own there is no column.
     told = [column for column in columns if column[0] in _ALWAYS or not {"", "*"}.issuperset(column[1:])]
@@ -145,7 +142,7 @@ def listed(json: Json = False, config: Config = None) -> None:
         table.add_column(heading, overflow="fold")
     for row in zip(*(texts for _, *texts in told), strict=True):
         table.add_row(*map(show.cell, row))
-    show.table(Console(), table)
+    show.table(show.out(), table)
 
 
 @app.command("rotate")
@@ -209,7 +206,7 @@ def revoke(
         with_store(settings, work)
     except KeyNotFound:
         raise _unknown(name) from None
-    show.line(Console(stderr=True), f"Revoked {show.plain(name)}")
+    show.line(show.err(), f"Revoked {show.plain(name)}")
 
 
 def _budget(text: str) -> dict[str, Any]:
@@ -240,7 +237,7 @@ def _hand_over(record: "KeyRecord", secret: str, settings: Settings, *, json: bo
     typer.echo(secret)
     if quiet:
         return
-    err = Console(stderr=True)
+    err = show.err()
     show.line(err, f"This is the key of {record.name}. Put it where it belongs now: it is not shown again.")
     if record.previous_expires is not None and record.previous_expires > clock.wall():
         show.line(err, f"The old one works until {clock.iso(record.previous_expires)}.")

@@ -7,7 +7,6 @@ What it prints is about the configuration; everything after that is the server's
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from proxy.cli import show
 from proxy.cli.check import Config
@@ -26,7 +25,6 @@ def serve(
 
     Example: hapax serve --config hapax.yaml --port 8080
     """
-    err = Console(stderr=True)
     given = {"server.host": host, "server.port": port, "server.workers": workers}
     overrides = {path: value for path, value in given.items() if value is not None}
 
@@ -36,10 +34,13 @@ def serve(
     try:
         loaded = load_again()
     except SettingsError as error:
-        show.problems(err, error)
+        show.problems(show.err(), error)
         raise typer.Exit(2) from None
-    show.warnings(err, loaded.warnings)
-    show.idle(err, without_effect(loaded.settings))
+    unused = without_effect(loaded.settings)
+    if loaded.warnings or unused:
+        err = show.err()
+        show.warnings(err, loaded.warnings)
+        show.idle(err, unused)
 
     # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
     if loaded.settings.server.workers > 1:

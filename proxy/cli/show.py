@@ -1,21 +1,46 @@
 """
 How the commands print tables, problems, warnings and settings without effect.
 
-Plain text in, lines out: nothing printed here is read as markup, since paths contain brackets.
+Plain text in, lines out: nothing printed here is read as markup, since paths contain brackets. The library that prints
+is loaded when something is printed: a gateway that serves would keep its two megabytes for nothing.
 """
 
 from collections.abc import Sequence
-
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from proxy.settings import SettingsError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-def line(console: Console, text: str, style: str = "") -> None:
+
+def out(width: int | None = None) -> "Console":
+    """Standard output."""
+    from rich.console import Console
+
+    return Console(width=width)
+
+
+def err() -> "Console":
+    """Standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def sheet(footer: bool = False) -> "Table":
+    """An empty table."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, show_footer=footer)
+
+
+def line(console: "Console", text: str, style: str = "") -> None:
+    from rich.text import Text
+
     console.print(Text(text, style=style), soft_wrap=True)
 
 
@@ -24,29 +49,42 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def cell(text: str) -> Text:
+def cell(text: str) -> "Text":
+    from rich.text import Text
+
     return Text(plain(text))
 
 
-def table(console: Console, shown: Table) -> None:
+def table(console: "Console", shown: "Table") -> None:
     """At the terminal's width; as wide as it needs where nobody looks, so that a grep finds whole words."""
     if console.is_terminal:
         console.print(shown)
     else:
+        from rich.console import Console
+        from rich.measure import Measurement
+
         natural = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
         Console(file=console.file, width=natural).print(shown)
 
 
-def problems(console: Console, error: SettingsError) -> None:
+def width_of(shown: "Table", most: int) -> int:
+    """Letters across, up to *most*, that show every number whole."""
+    from rich.measure import Measurement
+
+    console = out(most)
+    return Measurement.get(console, console.options, shown).minimum
+
+
+def problems(console: "Console", error: SettingsError) -> None:
     """Every problem with its path, then the warnings, then what to do."""
     count = len(error.problems)
     line(console, f"The configuration has {count} problem{'s' if count != 1 else ''}:", "red")
     if console.is_terminal:
-        table = Table(box=box.SIMPLE_HEAD)
+        table = sheet()
         table.add_column("setting", overflow="fold", style="bold")
         table.add_column("problem", overflow="fold")
         for problem in error.problems:
-            table.add_row(Text(problem.path or "configuration"), Text(problem.message))
+            table.add_row(cell(problem.path or "configuration"), cell(problem.message))
         console.print(table)
     else:
         # A log or a grep wants each problem on one line.
@@ -56,12 +94,12 @@ def problems(console: Console, error: SettingsError) -> None:
     line(console, "Correct this and run `hapax check` again; docs/configuration.md lists every setting.")
 
 
-def warnings(console: Console, found: Sequence[str]) -> None:
+def warnings(console: "Console", found: Sequence[str]) -> None:
     for warning in found:
         line(console, f"Warning: {warning}", "yellow")
 
 
-def idle(console: Console, paths: Sequence[str]) -> None:
+def idle(console: "Console", paths: Sequence[str]) -> None:
     """Settings the user wrote that change nothing yet."""
     for path in paths:
         line(console, f"Accepted, no effect in this release: {path}", "dim")

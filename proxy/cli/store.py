@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
-from rich.console import Console
 
 from proxy.cli import show
 from proxy.settings import Settings, SettingsError, load
@@ -28,7 +27,7 @@ FAILED = 1
 
 def settings_of(config: Path | None) -> Settings:
     """The settings in force; ends the command with 2 when there are problems, or when they name no store."""
-    err = Console(stderr=True)
+    err = show.err()
     try:
         settings = load(config).settings
     except SettingsError as error:
@@ -41,7 +40,7 @@ def settings_of(config: Path | None) -> Settings:
 
 def refusal(sentence: str, code: int = USAGE) -> typer.Exit:
     """Says *sentence* on standard error; to be raised."""
-    show.line(Console(stderr=True), sentence, "red")
+    show.line(show.err(), sentence, "red")
     return typer.Exit(code)
 
 

@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
 from proxy import clock
 from proxy.cli import show
@@ -22,6 +18,8 @@ from proxy.cli.store import FAILED, refusal, settings_of, with_store
 from proxy.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from proxy.accounts.asked import UsageQuestion
     from proxy.accounts.store import Store
     from proxy.accounts.usage import UsageLine
@@ -75,7 +73,7 @@ def usage(
     hidden = groups - len(lines)
     if csv and hidden:
         # In the file nothing says so.
-        show.line(Console(stderr=True), f"{hidden:,} more left out, see --rows.")
+        show.line(show.err(), f"{hidden:,} more left out, see --rows.")
     if csv:
         typer.echo(usage_csv(question.by, lines), nl=False)
     elif json:
@@ -98,25 +96,25 @@ def _known(settings: Settings, name: str) -> bool:
 
 
 def _print(question: "UsageQuestion", lines: "list[UsageLine]", whole: "UsageLine", hidden: int) -> None:
-    out = Console()
+    out = show.out()
     if not whole.requests:
         show.line(out, f"No calls since {clock.iso(question.since)}.")
         return
     columns: Sequence[int] = range(len(_HEADINGS))
-    if out.is_terminal and _needed(_table(question.by, lines, whole, columns)) > out.width:
+    if out.is_terminal and show.width_of(_table(question.by, lines, whole, columns), _WIDEST) > out.width:
         # A column of nothing but zeros is the first to go where there is no room.
         columns = [column for column in columns if _cells(whole)[column] != "0"]
     table = _table(question.by, lines, whole, columns)
     # A number is never cut short: where it does not fit, the terminal breaks the line.
-    show.table(Console(width=max(out.width, _needed(table)) if out.is_terminal else _WIDEST), table)
+    show.table(show.out(max(out.width, show.width_of(table, _WIDEST)) if out.is_terminal else _WIDEST), table)
     if hidden:
         show.line(out, f"The total holds {hidden:,} more, see --rows.")
     for sentence in _notes(whole):
         show.line(out, sentence)
 
 
-def _table(by: str, lines: "list[UsageLine]", whole: "UsageLine", columns: Sequence[int]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+def _table(by: str, lines: "list[UsageLine]", whole: "UsageLine", columns: Sequence[int]) -> "Table":
+    table = show.sheet(footer=True)
     table.add_column(by, overflow="fold", footer="total")
     footers = _cells(whole)
     for column in columns:
@@ -125,12 +123,6 @@ def _table(by: str, lines: "list[UsageLine]", whole: "UsageLine", columns: Seque
         cells = _cells(line)
         table.add_row(show.cell(line.group or "-"), *(cells[column] for column in columns))
     return table
-
-
-def _needed(table: Table) -> int:
-    """Letters across that show every number whole."""
-    console = Console(width=_WIDEST)
-    return Measurement.get(console, console.options, table).minimum
 
 
 _WIDEST = 10_000
