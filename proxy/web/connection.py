@@ -243,6 +243,9 @@ class ClientConnection(asyncio.Protocol):
                     self._answering = False
                     if not answer.keep_alive or not request.body.complete:
                         break
+                    if self._requests:
+                        # Sent ahead, perhaps thousands in one read: others have their turn between them.
+                        await asyncio.sleep(0)
                     self._idle_until = self._loop.time() + KEEP_ALIVE
                     if self._idle_timer is None:
                         self._idle_timer = self._loop.call_at(self._idle_until, self._look_if_idle)
