@@ -94,6 +94,8 @@ def check(request: Request, max_header_bytes: int) -> Location:
             raise ProxyError("bad_request", "The body has no end (RFC 9112 section 6.3).", close=True)
         if "," in coding:
             raise ProxyError("transfer_encoding_not_implemented", close=True)
+    if request.body.broken:
+        raise ProxyError("bad_request", "The body's framing is invalid.", close=True)
     if request.repeated is not None and not _SINGLE.isdisjoint(request.repeated):
         raise ProxyError("bad_request", "A header that may come once came twice.", close=True)
     if request.method in ("CONNECT", "TRACE"):

@@ -20,17 +20,18 @@ class BrokenBody(Exception):
 class Body:
     """The body of a request."""
 
-    __slots__ = ("_broken", "_hold", "_parts", "_release", "_size", "_waiter", "complete", "held")
+    __slots__ = ("_hold", "_parts", "_release", "_size", "_waiter", "broken", "complete", "held")
 
     def __init__(self, complete: bool, hold: Callable[[], None], release: Callable[[], None]) -> None:
         """*complete*: there is none. *hold* is called when too much of it waits, *release* when that has been read."""
         self.complete = complete
         """All of it has come."""
+        self.broken = False
+        """What came next is no part of it, so it never will be complete."""
         self.held = False
         """The client waits until what has come is read."""
         self._parts: list[bytes] = []
         self._size = 0
-        self._broken = False
         self._waiter: asyncio.Future[None] | None = None
         self._hold = hold
         self._release = release
@@ -51,7 +52,7 @@ class Body:
 
     def spoil(self) -> None:
         """What came next is no part of it."""
-        self._broken = True
+        self.broken = True
         self._wake()
 
     def take(self) -> bytes:
@@ -69,7 +70,7 @@ class Body:
     async def read(self) -> bytes:
         """What has come since the last time, or comes next; empty at the end. `BrokenBody` when there is no such."""
         while not self._parts and not self.complete:
-            if self._broken:
+            if self.broken:
                 raise BrokenBody
             self._waiter = asyncio.get_running_loop().create_future()
             try:

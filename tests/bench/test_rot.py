@@ -22,7 +22,7 @@ async def test_a_request_takes_no_more_calls_than_it_did(tmp_path: Path) -> None
     print(f"\n{found.calls:.0f} calls a request")
     assert found.requests > 50
     assert 100 < found.calls < profile.MOST_CALLS
-    assert dict(found.rooms).keys() > {"proxy/web", "proxy/relay", "proxy/upstream", "aiohttp"}
+    assert dict(found.rooms).keys() > {"proxy/web", "proxy/relay", "proxy/upstream"}
 
 
 def test_a_profile_is_told_by_room_and_function() -> None:

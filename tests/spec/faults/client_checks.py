@@ -274,7 +274,7 @@ async def too_large(world: World) -> None:
 async def ambiguous(world: World) -> None:
     for name, data in framing.AMBIGUOUS.items():
         answer = await only_answer(door(world).port, data)
-        assert answer.status == 400 or (name, answer.status) == ("no version", 505), name
+        assert answer.status == 400 or (name, answer.status) == ("no version", 505), (name, answer.status)
 
 
 async def pipelined(world: World) -> None:
