@@ -43,7 +43,7 @@ class Row:
 
 
 ROWS = (
-    Row("cpu_per_request_us", "CPU per request", "CPU/request", "{:.0f} us", ratio_limit=1.1),
+    Row("cpu_per_request_us", "CPU per request", "CPU/request", "{:.0f} us", ratio_limit=0.75),
     Row("requests_per_second", "requests per second", "requests/s", "{:,.0f}", by_the_clock=True),
     Row("latency_p50_ms", "p50 at one connection", "p50", "{:.3f} ms", by_the_clock=True),
     Row("latency_p99_ms", "p99 at one connection", "p99", "{:.3f} ms", by_the_clock=True),
@@ -97,7 +97,7 @@ class Added:
 
 _LIMITS, _SIGHT = "keys, limits and ledger", "metrics, access log and trace headers"
 ADDED = (
-    Added("interpreted", "not being compiled, CPU per request", "interpreted", "gateway", "cpu_per_request_us", 1.7),
+    Added("interpreted", "not being compiled, CPU per request", "interpreted", "gateway", "cpu_per_request_us", 2.5),
     Added(
         "limits in memory",
         f"{_LIMITS} in memory, CPU per request",
@@ -105,9 +105,11 @@ ADDED = (
         "plain",
         "cpu_per_request_us",
         1.15,
-        20.0,
+        15.0,
     ),
-    Added("limits in Redis", f"{_LIMITS} in Redis, CPU per request", "shared", "plain", "cpu_per_request_us", 1.35),
+    Added(
+        "limits in Redis", f"{_LIMITS} in Redis, CPU per request", "shared", "plain", "cpu_per_request_us", 1.35, 20.0
+    ),
     Added("sight of requests", f"{_SIGHT}, CPU per request", "plain", "dark", "cpu_per_request_us", 1.15, 12.0),
     Added("sight of events", f"{_SIGHT}, CPU per SSE event", "plain", "dark", "cpu_per_event_us", 1.05, 1.0),
 )

@@ -57,6 +57,7 @@ class Attempt:
         "_exchange",
         "_headers",
         "_hide_usage",
+        "_loop",
         "_over",
         "_owner",
         "_question",
@@ -77,6 +78,7 @@ class Attempt:
         question: Question,
         client: Client,
         clocks: Clocks,
+        loop: asyncio.AbstractEventLoop,
         hide_usage: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class Attempt:
         *hide_usage*: the provider was asked for usage the client did not ask for. *recorder* is told what passes, so
         that it can be continued.
         """
-        loop = asyncio.get_running_loop()
+        self._loop = loop
         self.call: Call | None = None
         """Set by the owner as soon as the request is on its way."""
         self.option_refused = False
@@ -237,7 +239,7 @@ class Attempt:
         self.whole()
         if call is not None:
             call.resume()
-            self._timer = asyncio.get_running_loop().call_later(DRAIN_AFTER_DONE, call.cancel)
+            self._timer = self._loop.call_later(DRAIN_AFTER_DONE, call.cancel)
 
     def send(self, body: bytes, value: dict[str, Any] | None) -> None:
         if self._owner.claim(self):
@@ -338,8 +340,7 @@ class Attempt:
         self._look_again(max(0.001, watch.next_look(now, self._client.paused) - now))
 
     def _look_again(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(loop.time() + seconds, self._tick)
+        self._timer = self._loop.call_at(self._loop.time() + seconds, self._tick)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

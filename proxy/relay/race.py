@@ -81,6 +81,7 @@ class Race:
         "_course",
         "_endpoints",
         "_exchange",
+        "_loop",
         "_news",
         "_pausing",
         "_question",
@@ -101,6 +102,8 @@ class Race:
         clocks: Mapping[Provider, Clocks],
         rng: random.Random,
     ) -> None:
+        # Asked for once: each time it is, the system is asked for the process's id.
+        self._loop = asyncio.get_running_loop()
         self._exchange = exchange
         self._question = question
         self._client = client
@@ -121,7 +124,7 @@ class Race:
 
     async def run(self, step: Try[Target]) -> tuple[Target, Verdict]:
         """Take *step*; returns when the client has its answer, or nobody who was asked can give one."""
-        self._news = asyncio.get_running_loop().create_future()
+        self._news = self._loop.create_future()
         self._telling = None
         self._start(step)
         return await self._news
@@ -136,7 +139,7 @@ class Race:
 
     async def pause(self, delay: float) -> bool:
         """Let *delay* seconds pass with nobody running; False when the gateway stops meanwhile."""
-        self._pausing = asyncio.get_running_loop().create_future()
+        self._pausing = self._loop.create_future()
         stopped, _ = await asyncio.wait((self._pausing,), timeout=delay)
         return not stopped
 
@@ -163,7 +166,7 @@ class Race:
         exchange.attempts.append(record)
         clocks = self._clocks[provider].within(self._course.deadline - now)
         asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
-        attempt = Attempt(self, exchange, record, question, self._client, clocks, asks_usage, self.recorder)
+        attempt = Attempt(self, exchange, record, question, self._client, clocks, self._loop, asks_usage, self.recorder)
         entrant = self._running[attempt] = _Entrant(step, permit, key, again, clocks.total)
         endpoint = self._endpoints[provider]
         headers, body = question.headers, question.body

@@ -84,8 +84,8 @@ class Answer:
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole answer in one write."""
         self._exchange.answered_at = now = clock.now()
-        elapsed = (now - self._exchange.started) * 1000
-        headers = [*headers, (b"X-Response-Time", b"%.3fms" % elapsed)]
+        microseconds = int((now - self._exchange.started) * 1e6 + 0.5)
+        headers = [*headers, (b"X-Response-Time", b"%d.%03dms" % (microseconds // 1000, microseconds % 1000))]
         bodyless = status in (204, 304)
         if not bodyless:
             headers.append((b"Content-Length", b"%d" % len(body)))
