@@ -44,6 +44,10 @@ bench: ready
 profile: $(VENV)/installed-for-tests
 	$(BIN)/python -m bench.profile
 
+# The same of the compiled gateway with the kernel's part, by Linux's perf, which must be there (Debian: linux-perf).
+perf: ready
+	$(BIN)/python -m bench.perf
+
 # The same beside other people's gateways, which it installs below .peers: twenty minutes. ARGS="--write docs/performance.md"
 # puts the tables into the document, ARGS=--curves measures and draws curves instead.
 peers: ready
