@@ -74,7 +74,7 @@ def _compile(scratch: Path) -> dict[str, str]:
     os.chdir(scratch)
     try:
         sources = [f"{PACKAGE}/{module}.py" for module in MODULES]
-        extensions = mypycify(sources, group_name="hapax", opt_level="2", debug_level="0", multi_file=True)
+        extensions = mypycify(sources, group_name="hapax", opt_level="3", debug_level="0", multi_file=True)
         for extension in extensions:
             if os.name == "posix":
                 # What only this library calls: without, every call goes through a table, and none is inlined.

@@ -54,8 +54,9 @@ class File:
 
     def reopen(self) -> None:
         """Go on in the file that has the name now."""
-        os.close(self._descriptor)
+        before = self._descriptor
         self._open()
+        os.close(before)
 
     def close(self) -> None:
         """Write no more."""
@@ -78,7 +79,7 @@ class File:
             return True
 
     def _rotate(self) -> None:
-        os.close(self._descriptor)
+        before = self._descriptor
         for number in range(self._backup_count, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{number}")
             newer = self._path if number == 1 else self._path.with_name(f"{self._path.name}.{number - 1}")
@@ -87,6 +88,8 @@ class File:
         if not self._backup_count:
             self._path.unlink(missing_ok=True)
         self._open()
+        # Only now: where a step fails, the number must not be that of somebody else's file.
+        os.close(before)
 
 
 class Stream:

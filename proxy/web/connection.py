@@ -52,11 +52,12 @@ class ClientConnection(asyncio.Protocol):
         "_all",
         "_answering",
         "_closing",
+        "_ended",
         "_gone_timer",
         "_handler",
         "_head_timer",
-        "_held_for_body",
         "_held_for_requests",
+        "_holds",
         "_idle_timer",
         "_idle_until",
         "_linger_for",
@@ -83,9 +84,7 @@ class ClientConnection(asyncio.Protocol):
         self._loop = loop
         self._handler: Handler = connections.handler
         self._refuse: Refuse = connections.refuse
-        self._parser = RequestParser(
-            self._requested, self._hold_for_body, self._release_for_body, connections.max_header_bytes
-        )
+        self._parser = RequestParser(self._requested, self._hold, self._release, connections.max_header_bytes)
         self.transport: asyncio.Transport | None = None
         """None before and after it is open."""
         self.peer = ""
@@ -104,7 +103,10 @@ class ClientConnection(asyncio.Protocol):
         """Those that nobody has begun to answer."""
         self._answering = False
         self._closing = False
-        self._held_for_body = False
+        """Nothing is answered any more but what has come."""
+        self._ended = False
+        # For how many reasons it is not read from.
+        self._holds = 0
         self._held_for_requests = False
         self._linger_for = LINGER
         self._idle_until = 0.0
@@ -129,19 +131,21 @@ class ClientConnection(asyncio.Protocol):
     @property
     def held(self) -> bool:
         """It is not read from until what has come is taken care of."""
-        return self._held_for_body or self._held_for_requests
+        return self._holds > 0
 
     def close(self) -> None:
-        """End it after the answer under way, or now when there is none."""
+        """End it after the answers to what has come, or now when there are none."""
         self._closing = True
         if self.waiting:
             self.force_close()
 
     def force_close(self) -> None:
-        """End it now; what has been written still leaves."""
-        self._closing = True
+        """End it now; what has been written still leaves, if the client takes it."""
+        self._closing = self._ended = True
         if self.transport is not None:
             self.transport.close()
+            if self._stall_timer is None and self.transport.get_write_buffer_size():
+                self._watch_for_stall()
 
     def close_at_once(self) -> None:
         """Wait for no more of the request's body once it has been answered."""
@@ -149,7 +153,7 @@ class ClientConnection(asyncio.Protocol):
 
     async def abort(self) -> None:
         """End it now, and whatever goes on on it."""
-        self._closing = True
+        self._closing = self._ended = True
         if self.transport is not None:
             self.transport.abort()
         if self._task is not None:
@@ -170,7 +174,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        self._closing = True
+        self._closing = self._ended = True
         for timer in (self._head_timer, self._stall_timer, self._gone_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
@@ -183,21 +187,22 @@ class ClientConnection(asyncio.Protocol):
             self._wake()
         # What leads in circles stays in memory until the garbage collector walks all of it, which holds up everybody.
         self.answer = None
+        self._requests.clear()
         self._all.lost(self)
 
     def pause_writing(self) -> None:
         self.writing_paused = True
-        self._untaken = self._count_untaken()
-        self._taken_at = self._loop.time()
-        self._stall_timer = self._loop.call_later(self._all.write_timeout / STALL_LOOKS, self._look_for_stall)
+        self._watch_for_stall()
         if self.answer is not None and self.answer.on_pause is not None:
             self.answer.on_pause()
 
     def resume_writing(self) -> None:
         self.writing_paused = False
-        if self._stall_timer is not None:
+        if self._stall_timer is not None and not self._ended:
             self._stall_timer.cancel()
             self._stall_timer = None
+        if self._requests:
+            self._wake()
         if self.answer is not None and self.answer.on_resume is not None:
             self.answer.on_resume()
 
@@ -223,34 +228,38 @@ class ClientConnection(asyncio.Protocol):
         self._requests.append(request)
         if len(self._requests) >= MOST_WAITING and not self._held_for_requests:
             self._held_for_requests = True
-            self._pause_reading()
+            self._hold()
         self._wake()
 
     # How requests are answered.
 
     async def _serve(self) -> None:
         try:
-            while not self._closing:
-                if self._requests:
+            while not self._ended:
+                if self._requests and not self.writing_paused:
                     request = self._requests.popleft()
                     if self._held_for_requests and not self._requests:
                         self._held_for_requests = False
-                        self._resume_reading()
+                        self._release()
                     self._answering = True
                     answer = await self._handler(request, self)
                     if not request.body.complete:
                         await self._linger(request.body)
+                    # What nobody wanted of it may have held the client back.
+                    request.body.take()
                     self._answering = False
                     if not answer.keep_alive or not request.body.complete:
                         break
                     if self._requests:
                         # Sent ahead, perhaps thousands in one read: others have their turn between them.
                         await asyncio.sleep(0)
+                    elif self._idle_timer is None and not self._ended:
+                        self._idle_timer = self._loop.call_later(KEEP_ALIVE, self._look_if_idle)
                     self._idle_until = self._loop.time() + KEEP_ALIVE
-                    if self._idle_timer is None:
-                        self._idle_timer = self._loop.call_at(self._idle_until, self._look_if_idle)
-                elif self._parser.fault:
+                elif self._parser.fault and not self._requests:
                     self._refuse(UNREADABLE, self, ProxyError(self._parser.fault, close=True))
+                    break
+                elif self._closing and not self._requests:
                     break
                 else:
                     self._waiter = self._loop.create_future()
@@ -281,27 +290,20 @@ class ClientConnection(asyncio.Protocol):
 
     # When it is not read from.
 
-    def _hold_for_body(self) -> None:
-        self._held_for_body = True
-        self._pause_reading()
-
-    def _release_for_body(self) -> None:
-        self._held_for_body = False
-        self._resume_reading()
-
-    def _pause_reading(self) -> None:
+    def _hold(self) -> None:
+        self._holds += 1
         transport = self.transport
-        if transport is None or transport.is_closing():
+        if self._holds > 1 or transport is None or transport.is_closing():
             return
         transport.pause_reading()
         if self._gone_timer is None:
             self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
 
-    def _resume_reading(self) -> None:
+    def _release(self) -> None:
+        self._holds -= 1
         transport = self.transport
-        if transport is None or transport.is_closing() or self.held:
-            return
-        transport.resume_reading()
+        if not self._holds and transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     # What is looked at from time to time.
 
@@ -323,6 +325,11 @@ class ClientConnection(asyncio.Protocol):
             self.force_close()
         else:
             self._idle_timer = self._loop.call_at(self._idle_until, self._look_if_idle)
+
+    def _watch_for_stall(self) -> None:
+        self._untaken = self._count_untaken()
+        self._taken_at = self._loop.time()
+        self._stall_timer = self._loop.call_later(self._all.write_timeout / STALL_LOOKS, self._look_for_stall)
 
     def _look_for_stall(self) -> None:
         self._stall_timer = None

@@ -27,6 +27,7 @@ class ClientConnections:
         """Told of each connection's end, with the seconds it was open."""
         self._loop = asyncio.get_running_loop()
         self._open: set[ClientConnection] = set()
+        self._aborted = False
         self._all_closed = asyncio.Event()
         self._all_closed.set()
 
@@ -35,6 +36,9 @@ class ClientConnections:
 
     def made(self, connection: ClientConnection) -> None:
         """It is open now."""
+        if self._aborted and connection.transport is not None:
+            # It was being accepted when all others were closed.
+            connection.transport.abort()
         self._open.add(connection)
         self._all_closed.clear()
 
@@ -70,5 +74,6 @@ class ClientConnections:
 
     async def abort(self) -> None:
         """Close every connection at once, with whatever goes on on it."""
+        self._aborted = True
         await asyncio.gather(*(connection.abort() for connection in list(self._open)))
         await self._all_closed.wait()

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from proxy.web.connection import MOST_WAITING, ClientConnection
-from tests.conftest import GatewayFactory
+from tests.conftest import GatewayFactory, RunningGateway
 from tests.spec.loop import until
 from tests.spec.wire import connect, get
 
@@ -51,3 +54,80 @@ async def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collect
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+
+
+class Wires:
+    """A transport that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@contextmanager
+def connected(running: RunningGateway) -> Iterator[tuple[ClientConnection, Wires]]:
+    """A connection over wires that lead nowhere."""
+    connection, wires = running.listener.gateway.clients(), Wires()
+    connection.connection_made(cast(Any, wires))
+    try:
+        yield connection, wires
+    finally:
+        connection.connection_lost(None)
+
+
+async def test_a_body_nobody_wanted_does_not_keep_the_next_request_from_being_read(gateway: GatewayFactory) -> None:
+    """All of it came in one read, and more of it than may wait."""
+    with connected(await gateway()) as (connection, wires):
+        connection.data_received(
+            b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+        )
+        assert not wires.reading
+        await until(lambda: wires.written.startswith(b"HTTP/1.1 404 ") and wires.reading)
+        connection.data_received(get("/live"))
+        await until(lambda: b"HTTP/1.1 200 " in wires.written)
+
+
+async def test_the_body_that_is_read_does_not_release_the_one_behind_it(gateway: GatewayFactory) -> None:
+    with connected(await gateway()) as (connection, wires):
+        post = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+        connection.pause_writing()
+        connection.data_received(post + post)
+        first, second = connection._requests
+        first.body.take()
+        assert not wires.reading
+        second.body.take()
+        assert wires.reading
+
+
+async def test_nothing_more_is_answered_to_somebody_who_does_not_read(gateway: GatewayFactory) -> None:
+    with connected(await gateway()) as (connection, wires):
+        connection.data_received(get("/live") * 100)
+        await until(lambda: wires.written.count(b"HTTP/1.1 200 ") >= 1)
+        connection.pause_writing()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert 1 <= wires.written.count(b"HTTP/1.1 200 ") < 100
+        connection.resume_writing()
+        await until(lambda: wires.written.count(b"HTTP/1.1 200 ") == 100)
