@@ -31,7 +31,8 @@ _FRAME = re.compile(r"\s*([0-9a-f]+) (\S+)")
 _OURS = re.compile(r"CPy(?:Def|Py)_([a-z_]+?)___")
 _KERNEL = {"write": "kernel: writing", "send": "kernel: writing", "read": "kernel: reading", "recv": "kernel: reading"}
 _LIBRARIES = re.compile(r"_pyx_|__Pyx|^uv_|llhttp")
-_ROOMS = {file.stem: f"proxy/{file.parent.name}" for file in Path(subjects.ROOT, "proxy").glob("*/*.py")}
+_COMPILED = ("accounts", "limits", "observe", "providers", "relay", "upstream", "web")
+_ROOMS = {file.stem: f"proxy/{room}" for room in _COMPILED for file in Path(subjects.ROOT, "proxy", room).glob("*.py")}
 
 
 def parts(script: str) -> Counter[str]:
