@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test ready compiled test-compiled soak bench peers profile faults lint format lock generated clean
+.PHONY: demo test ready compiled test-compiled soak bench peers profile perf faults lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve

@@ -20,10 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import subjects
-from bench.load import Load, request
-from bench.profile import CONNECTIONS, WARM
+from bench.profile import SECONDS, ask
 
-SECONDS = 4.0
 SAMPLES = 700
 """A second; each keeps 16 kB of stack."""
 
@@ -74,19 +72,12 @@ async def record(scratch: Path, into: Path) -> float:
         subjects.provider(load_core, scratch) as provider,
         subjects.gateway(provider.url, subject_core, scratch) as gateway,
     ):
-        async with Load(gateway.port, request("sim-fast:bytes=375", stream=False), CONNECTIONS) as load:
-            await load.keep_asking(WARM)
-            answers, cpu = load.tally.answers, gateway.cpu()
-            await load.keep_asking(SECONDS)
-            cost = (gateway.cpu() - cpu) / (load.tally.answers - answers) * 1e6
-            whom = ["-p", str(gateway.pid), "--", "sleep", str(SECONDS)]
-            perf = await asyncio.create_subprocess_exec(
-                "perf", "record", *how, *whom, stderr=asyncio.subprocess.DEVNULL
-            )
-            await load.keep_asking(SECONDS)
-            await load.stop_asking()
-            await perf.wait()
-    return cost
+        answers, cpu = await ask(gateway, SECONDS)
+        whom = ["-p", str(gateway.pid), "--", "sleep", str(SECONDS)]
+        perf = await asyncio.create_subprocess_exec("perf", "record", *how, *whom, stderr=asyncio.subprocess.DEVNULL)
+        await ask(gateway, SECONDS)
+        await perf.wait()
+    return cpu / answers * 1e6
 
 
 def main() -> int:

@@ -54,9 +54,9 @@ async def profile(scratch: Path, seconds: float = SECONDS) -> Profile:
     written = scratch / "profile"
     with subjects.on_core(load_core), subjects.provider(load_core, scratch) as provider:
         with subjects.interpreted(provider.url, subject_core, scratch) as gateway:
-            plain, cpu = await _ask(gateway, seconds)
+            plain, cpu = await ask(gateway, seconds)
         with subjects.profiled(provider.url, subject_core, scratch, written) as gateway:
-            requests, _ = await _ask(gateway, seconds, gateway.pid)
+            requests, _ = await ask(gateway, seconds, gateway.pid)
             while not written.exists() or not written.stat().st_size:  # noqa: ASYNC110  # another process writes it
                 await asyncio.sleep(0.01)
     return read(pstats.Stats(str(written)), requests, cpu / plain * 1e6)
@@ -102,7 +102,7 @@ def short(file: str) -> str:
     return parts[-1]
 
 
-async def _ask(subject: Subject, seconds: float, profiled: int | None = None) -> tuple[int, float]:
+async def ask(subject: Subject, seconds: float, profiled: int | None = None) -> tuple[int, float]:
     """Answers, and seconds of CPU they took. *profiled*: the process that is to be told when they begin and end."""
     async with Load(subject.port, request("sim-fast:bytes=375", stream=False), CONNECTIONS) as load:
         await load.keep_asking(WARM)

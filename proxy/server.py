@@ -32,7 +32,7 @@ KNOCKING = 0.25
 LOOK = 0.01
 """Seconds between two looks at whether they have."""
 BACKLOG = 2048
-"""Connections the kernel may hold for us; aiohttp's 128 refuses bursts."""
+"""Connections the kernel may hold for us; asyncio's 100 refuses bursts."""
 
 
 class Listener:
@@ -298,7 +298,7 @@ def _raise_file_limit() -> None:
 
 
 def _require_c_parser() -> None:
-    """Most request smuggling holes were found in the pure Python parser; it is not used here (reliability.md P3)."""
+    """Most request smuggling holes were found in the pure Python parser; it reads nothing here (reliability.md P3)."""
     from aiohttp import http_parser
 
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:

@@ -93,7 +93,7 @@ class LeaseBook:
                 lease.touched = now
                 if lease.idle < lease.low:
                     lease.low = lease.idle
-            return Reservation(claims, False, False, taken)
+            return Reservation(claims, False, taken)
         for lease, (_, amount) in zip(taken, claims, strict=False):
             lease.idle += amount
         return None
@@ -114,7 +114,7 @@ class LeaseBook:
             return refusal
         for lease, (_, amount) in zip(leases, claims, strict=True):
             lease.admit_alone(amount, now)
-        return Reservation(claims, True, False, leases)
+        return Reservation(claims, True, leases)
 
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
         """Take back what a call held, and note what it used."""
@@ -244,7 +244,7 @@ class LeaseBook:
                 lease.admit(amount)
                 lease.used += amount
                 self._activate(lease)
-            return Reservation(ask.claims, False, False, ask.leases)
+            return Reservation(ask.claims, False, ask.leases)
         lease = message.leases[index - 1]
         if isinstance(lease, SpendLease) and wait == -2:
             return lease

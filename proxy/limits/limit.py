@@ -74,17 +74,15 @@ class Reservation:
         self,
         claims: Sequence[Claim],
         local: bool = True,
-        settled: bool = False,
         about: Any = None,
         standings: "Sequence[tuple[Limit, int, float]]" = (),
-        left: bool = False,
     ) -> None:
         self.claims = claims
         self.local = local
-        self.settled = settled
+        self.settled = False
         self.about = about
         self.standings = standings
-        self.left = left
+        self.left = False
 
 
 @dataclass(slots=True)

@@ -178,14 +178,16 @@ class Sink:
             waiting, self._waiting = self._waiting, []
             lines, self._lines = self._lines, 0
         data = b"".join(waiting)
+        lost = 0
         try:
             if data:
                 self._target.write(data)
         except OSError:
             # A full disk, or a pipe whose reader is gone. There is nowhere left to say so but the counter.
-            self.dropped_total += lines
+            lost = lines
         with self._lock:
             self._size -= len(data)
+            self.dropped_total += lost
         if self._reopening:
             self._reopening = False
             with suppress(OSError):

@@ -5,11 +5,11 @@ Closes what the parser leaves open (reliability.md 1.3). It reads heads only and
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.errors import ProxyError
-from proxy.headers import PSEUDONYM, Header
+from proxy.headers import PSEUDONYM
 from proxy.web.request import Request
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~:@+,=$!*'()-]+)+/?|/")
@@ -60,13 +60,10 @@ class Location:
     path: str
     query: str
     """What of the query a provider may see, with its question mark; empty when nothing."""
-    headers: Sequence[Header]
-    """The request's headers as they came, but for the case of their names."""
 
-    def __init__(self, path: str, query: str, headers: Sequence[Header] = ()) -> None:
+    def __init__(self, path: str, query: str) -> None:
         self.path = path
         self.query = query
-        self.headers = headers
 
 
 def check(request: Request, max_header_bytes: int) -> Location:
@@ -104,7 +101,7 @@ def check(request: Request, max_header_bytes: int) -> Location:
         raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
     if "via" in headers and _passed_here(request.every("via")):
         raise ProxyError("loop_detected", "The request has passed through this gateway already.")
-    return _locate(request.target, request.fields)
+    return _locate(request.target)
 
 
 def _merely_offers_h2c(headers: Mapping[str, str]) -> bool:
@@ -120,7 +117,7 @@ def _passed_here(via: list[str]) -> bool:
     return any(hop.split()[1:2] == [PSEUDONYM] for line in via for hop in line.split(","))
 
 
-def _locate(target: str, headers: Sequence[Header]) -> Location:
+def _locate(target: str) -> Location:
     if not target.startswith("/"):
         raise ProxyError("bad_request", "The request target must be a path.", close=True)
     path, _, query = target.partition("?")
@@ -130,7 +127,7 @@ def _locate(target: str, headers: Sequence[Header]) -> Location:
     if not _PATH.fullmatch(path) or _DOTS.search(path):
         raise ProxyError("unknown_url")
     if not query:
-        return Location(path, "", headers)
+        return Location(path, "")
     if not _QUERY.fullmatch(query):
         raise ProxyError("bad_request", "The query holds characters that must be escaped.")
     kept = [
@@ -139,4 +136,4 @@ def _locate(target: str, headers: Sequence[Header]) -> Location:
         if (key := pair.partition("=")[0].replace("%5B", "[").replace("%5D", "]")) in QUERY_KEYS
         or key.startswith("metadata[")
     ]
-    return Location(path, "?" + "&".join(kept) if kept else "", headers)
+    return Location(path, "?" + "&".join(kept) if kept else "")

@@ -101,6 +101,8 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Read *data*, which came next."""
+        if self._deaf:
+            return
         self._fruitful = False
         size = len(data)
         while data and not self.fault and not self._deaf and self._http is not None:
