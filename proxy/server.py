@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy import __version__, clock, tasks
 from proxy.app import Gateway
+from proxy.loop import Loop
 from proxy.observe.log import Logs
 from proxy.others import Others
 from proxy.settings import Loaded, Settings, SettingsError
@@ -156,7 +157,7 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
         return 2
     logs.take_over()
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             return runner.run(_serve(loaded, load_again, logs))
     except KeyboardInterrupt:
         return 130
@@ -277,14 +278,6 @@ def prepare() -> None:
     """What a process needs before it serves."""
     _require_c_parser()
     _raise_file_limit()
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 def _raise_file_limit() -> None:

@@ -15,9 +15,10 @@ from typing import IO, Any
 from proxy import tasks
 from proxy.app import Gateway
 from proxy.channel import Channel
+from proxy.loop import Loop
 from proxy.observe.log import Logs
 from proxy.others import METRICS
-from proxy.server import Listener, banner, calm_the_collector, loop_factory, no_address, no_logs
+from proxy.server import Listener, banner, calm_the_collector, no_address, no_logs
 from proxy.settings import Loaded
 from proxy.settings.share import share
 from proxy.sockets import Sockets, Unservable
@@ -45,7 +46,7 @@ def run(place: Place, channel: socket.socket, crash: IO[bytes]) -> int:
     # Ctrl-C and a hangup reach the whole group; it is the supervisor that answers them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(_Worker(place).serve(channel))
 
 

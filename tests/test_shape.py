@@ -16,6 +16,7 @@ FLOORS = {
     "sse": 1,
     "clock": 1,
     "tasks": 1,
+    "loop": 1,
     "others": 1,
     "usage": 1,
     "traceparent": 1,

@@ -281,6 +281,9 @@ class HttpCall:
         except UnicodeError:
             # What the resolver's encoding makes of a label that is too long.
             self._fail_to_connect("upstream_connect_error", "connect: not a host name")
+        except Exception as unexpected:
+            # Nothing we know of: nobody is to wait for the longest clock because of it.
+            self._fail_to_connect("upstream_connect_error", f"connect: {type(unexpected).__name__}")
         else:
             self._pool._connecting.discard(self)
             self._connecting = None

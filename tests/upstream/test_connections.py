@@ -390,6 +390,17 @@ async def test_a_name_nobody_knows_cannot_be_reached() -> None:
     await pool.close()
 
 
+async def test_an_error_of_no_known_kind_is_heard_of_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def confused(*addresses: object, **options: object) -> socket.socket:
+        raise RuntimeError("File descriptor 7 is used by transport")
+
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", confused)
+    pool = Connections("http://127.0.0.1:9", connect_timeout=60.0)
+    loss = await ask(pool).loss()
+    assert (loss.code, loss.reason, loss.sent) == ("upstream_connect_error", "connect: RuntimeError", False)
+    await pool.close()
+
+
 # Giving up.
 
 
