@@ -9,9 +9,7 @@ import os
 import random
 import uuid
 from collections.abc import Callable
-from typing import Any
-
-from prometheus_async.aio import time as timed
+from typing import TYPE_CHECKING, Any
 
 from proxy import clock, upstreams, vitals
 from proxy.errors import ProxyError
@@ -49,13 +47,15 @@ from proxy.web.generate import Generate
 from proxy.web.health import Health
 from proxy.web.keys import KeysAdmin
 from proxy.web.metrics import MetricsPages
-from proxy.web.metrics_port import MetricsPort
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 from proxy.web.records import Records
 from proxy.web.route_checks import RouteChecks
 from proxy.web.trace import TraceContext
 from proxy.web.usage import UsagePages
+
+if TYPE_CHECKING:
+    from proxy.web.metrics_port import MetricsPort
 
 RESERVED_FILES = 64
 """Descriptors kept for logs, probes, listening sockets and operators."""
@@ -296,10 +296,12 @@ class Gateway:
         collector = Collector(tracing.otlp_endpoint, "/v1/traces", headers, "spans")
         return Traces(collector, lambda: self.settings.providers, self._instance)
 
-    def _metrics_port(self, health: Health) -> MetricsPort | None:
+    def _metrics_port(self, health: Health) -> "MetricsPort | None":
         """The operators' own port, not yet open; None where there is none."""
         if not self.settings.metrics.port:
             return None
+        from proxy.web.metrics_port import MetricsPort
+
         checks, pages = self.checks, self.pages
         assert checks is not None
 
@@ -346,11 +348,14 @@ class Gateway:
 
     async def _probe(self, name: str) -> list[dict[str, object]] | None:
         """Ask a provider for its models, and take the time."""
+        began = clock.now()
         try:
-            return await timed(self.surroundings.probes.of(name))(self.upstreams.probe)(name)
+            return await self.upstreams.probe(name)
         except ProbeFailed:
             self.surroundings.probe_failed(name)
             raise
+        finally:
+            self.surroundings.probes.of(name).observe(clock.now() - began)
 
     def _surroundings(self) -> Surroundings:
         dropped: dict[str, Callable[[], int]] = {}

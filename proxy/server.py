@@ -35,6 +35,10 @@ LOOK = 0.01
 BACKLOG = 2048
 """Connections the kernel may hold for us; asyncio's 100 refuses bursts."""
 
+NO_C_PARSER = (
+    "metrics.port: aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel"
+)
+
 
 class Listener:
     """A gateway with a listening socket."""
@@ -72,6 +76,8 @@ class Listener:
             if obstacle is not None:
                 raise Unservable(obstacle)
             if self.gateway.metrics_port is not None and sockets.metrics is not None:
+                if not self.gateway.metrics_port.parsed_by_c:
+                    raise Unservable(NO_C_PARSER)
                 await self.gateway.metrics_port.start(sockets.metrics)
         except BaseException:
             sockets.close()
@@ -276,7 +282,6 @@ def no_logs(error: OSError) -> str:
 
 def prepare() -> None:
     """What a process needs before it serves."""
-    _require_c_parser()
     _raise_file_limit()
 
 
@@ -288,13 +293,3 @@ def _raise_file_limit() -> None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _require_c_parser() -> None:
-    """Most request smuggling holes were found in the pure Python parser; it reads nothing here (reliability.md P3)."""
-    from aiohttp import http_parser
-
-    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        raise SystemExit(
-            "hapax: aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel."
-        )
