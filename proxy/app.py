@@ -34,7 +34,7 @@ from proxy.settings import Settings
 from proxy.state import State
 from proxy.upstreams import LIST_INTERVAL, Upstreams
 from proxy.web.address import trusting
-from proxy.web.admin import Admin, Trails
+from proxy.web.admin import Admin
 from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
@@ -52,6 +52,7 @@ from proxy.web.openai import OpenAI
 from proxy.web.records import Records
 from proxy.web.route_checks import RouteChecks
 from proxy.web.trace import TraceContext
+from proxy.web.trails import Trails
 from proxy.web.usage import UsagePages
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ interleavings can be played in a second; `race` does what it says.
 import random
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from proxy.relay.verdict import Failed, Reach
 
@@ -58,12 +58,23 @@ class Choice(Protocol[T_co]):
         """Those a provider asked to leave alone until a moment it named."""
 
 
-class Try(NamedTuple, Generic[T]):
-    """Ask *target* for *model* after *delay* seconds."""
+class Try(Generic[T]):
+    """Ask *target* for *model* after *delay* seconds. (Every call makes one; a named tuple's is made by Python.)"""
 
-    target: T
-    model: str | None
-    delay: float = 0.0
+    __slots__ = ("delay", "model", "target")
+
+    def __init__(self, target: T, model: str | None, delay: float = 0.0) -> None:
+        self.target = target
+        self.model = model
+        self.delay = delay
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Try):
+            return NotImplemented
+        return (self.target, self.model, self.delay) == (other.target, other.model, other.delay)
+
+    def __repr__(self) -> str:
+        return f"Try({self.target!r}, {self.model!r}, {self.delay!r})"
 
 
 class Course(Generic[T]):

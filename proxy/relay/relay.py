@@ -20,7 +20,7 @@ from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Course, Rules
+from proxy.relay.course import Course, Rules, Try
 from proxy.relay.cut import end_cut
 from proxy.relay.question import Question, Upload
 from proxy.relay.race import Race
@@ -136,7 +136,7 @@ class Relay:
                 if not prefill:
                     return cut
                 step.target.prefills = False
-                step = step._replace(delay=0.0)
+                step = Try(step.target, step.model)
                 continue
             if isinstance(verdict, Cut):
                 if splice.mismatched:

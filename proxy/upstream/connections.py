@@ -148,7 +148,7 @@ class Connections:
                 if self._all_closed is not None and not self._open:
                     self._all_closed.set_result(None)
             return
-        connection.expires = clock.now() + self._keep_alive * random.uniform(0.67, 1.0)
+        connection.expires = clock.now() + self._keep_alive * (1.0 - random.random() / 3)
         self._idle.append(connection)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self._keep_alive, self._close_expired)

@@ -5,42 +5,16 @@ Facts at hand only; nothing here changes anything yet.
 """
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from proxy import clock
 from proxy.errors import ProxyError
-from proxy.exchange import AttemptRecord, Exchange
+from proxy.exchange import AttemptRecord
 from proxy.others import PROVIDERS, TRAIL, Others
 from proxy.providers.pool import Pool
 from proxy.web.inbound import Inbound
-
-REMEMBERED = 1000
-"""Exchanges whose trail is kept, in memory only."""
-
-
-class Trails:
-    """The last exchanges by request id; an observer."""
-
-    def __init__(self) -> None:
-        self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
-
-    def ended(self, exchanges: Sequence[Exchange]) -> None:
-        """Remember them, and forget the oldest. Of those that a client gave the same id the last one counts."""
-        for exchange in exchanges:
-            if not exchange.attempts and not exchange.skipped:
-                continue
-            # It was written by now, if anybody wanted it, and is kept nowhere else.
-            exchange.content = None
-            self._exchanges[exchange.id] = exchange
-            self._exchanges.move_to_end(exchange.id)
-            if len(self._exchanges) > REMEMBERED:
-                self._exchanges.popitem(last=False)
-
-    def find(self, request_id: str) -> Exchange | None:
-        """The exchange of that id, if it is still remembered."""
-        return self._exchanges.get(request_id)
+from proxy.web.trails import Trails
 
 
 class Admin:

@@ -177,7 +177,8 @@ class RequestParser:
             lower = name.lower()
             known = (lower, lower.decode("latin-1"))
         # llhttp leaves the white space after a value, which is no part of it (RFC 9112 section 5.1).
-        value = value.rstrip(b" \t")
+        if value and value[-1] in (0x20, 0x09):
+            value = value.rstrip(b" \t")
         self._fields.append((known[0], value))
         key, text = known[1], value.decode("latin-1")
         if key not in self._headers:

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.simulator import Simulator
-from proxy.web.admin import REMEMBERED, Trails
+from proxy.web.trails import REMEMBERED, Trails
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.spec.wire import ONCE, Response, ask, chat, connect, get
 
