@@ -69,19 +69,16 @@ class Location:
 def check(request: Request, max_header_bytes: int) -> Location:
     """The path and query of a request that is well formed; `ProxyError` for any other, closing where framing is."""
     version, headers = request.version, request.headers
-    if version == "0.9" and not request.fields:
+    if version == "0.9" and not headers:
         # A line that names no version, which is how requests were made before there were any.
         raise ProxyError("bad_request", close=True)
     if version != "1.1" and version != "1.0":
         raise ProxyError("http_version_not_supported", close=True)
     if version == "1.1" and "host" not in headers:
         raise ProxyError("bad_request", "The Host header is missing.", close=True)
-    size = len(request.target)
-    for name, value in request.fields:
-        size += len(name) + len(value)
-        if not value.isascii():
-            raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
-    if size > max_header_bytes:
+    if not request.ascii:
+        raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
+    if request.size > max_header_bytes:
         raise ProxyError("headers_too_large", close=True)
     coding = headers.get("transfer-encoding")
     if coding is not None:

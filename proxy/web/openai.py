@@ -85,7 +85,7 @@ class OpenAI:
                 request.method,
                 path + inbound.location.query,
                 asked,
-                for_provider(request.fields, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER),
+                for_provider(request.passing, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER),
                 body,
                 value,
                 found.model,

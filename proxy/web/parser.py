@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import httptools
 
-from proxy.headers import Header
+from proxy.headers import TO_PROVIDER, Header
 from proxy.web.request import Body, Request
 
 MAX_HEADERS = 128
@@ -24,11 +24,10 @@ _COMMON = (
     " X-Stainless-Retry-Count X-Stainless-Runtime X-Stainless-Runtime-Version X-Stainless-Timeout"
 )
 _NAMES = {
-    spelling.encode(): (name.lower().encode(), name.lower())
-    for name in _COMMON.split()
-    for spelling in (name, name.lower(), name.title())
+    spelling.encode(): name.lower() for name in _COMMON.split() for spelling in (name, name.lower(), name.title())
 }
 """Header names as clients write them nearly always, and in lower case."""
+_PASSING = {name.decode(): name for name in TO_PROVIDER | {b"connection"}}
 
 
 def _nothing(*_: object) -> None:
@@ -36,7 +35,7 @@ def _nothing(*_: object) -> None:
 
 
 _NONE = Body(True, _nothing, _nothing)
-UNREADABLE = Request("UNKNOWN", "/", "1.0", [], {}, None, False, False, _NONE)
+UNREADABLE = Request("UNKNOWN", "/", "1.0", {}, None, [], 0, True, False, False, _NONE)
 """Stands for what never became a request."""
 
 
@@ -47,17 +46,21 @@ class RequestParser:
         "_body",
         "_deaf",
         "_declined",
-        "_fields",
         "_fruitful",
         "_headers",
         "_hold",
         "_http",
         "_keep_alive",
+        "_lines",
         "_max_header_bytes",
+        "_odd",
+        "_passing",
+        "_plain",
         "_primed",
         "_release",
         "_repeated",
         "_requested",
+        "_size",
         "_target",
         "_unfruitful",
         "fault",
@@ -91,9 +94,15 @@ class RequestParser:
         """Another protocol was offered by the request that is being read."""
         self._primed = False
         self._target = b""
-        self._fields: list[Header] = []
+        self._plain = True
+        """Nothing but ASCII has been read since before the head began."""
+        self._odd = False
+        """A header's value is not ASCII."""
+        self._size = 0
+        self._lines = 0
         self._headers: dict[str, str] = {}
         self._repeated: dict[str, list[str]] | None = None
+        self._passing: list[Header] = []
         self._body: Body | None = None
         self._unfruitful = 0
         """Bytes since the last of any use: of a head that does not end, of trailers, of what is tied to chunks."""
@@ -104,6 +113,7 @@ class RequestParser:
         if self._deaf:
             return
         self._fruitful = False
+        self._plain = (self._plain or not self.in_head) and data.isascii()
         size = len(data)
         while data and not self.fault and not self._deaf and self._http is not None:
             try:
@@ -158,9 +168,12 @@ class RequestParser:
             return
         self.in_head = True
         self._target = b""
-        self._fields = []
+        self._odd = False
+        self._size = 0
+        self._lines = 0
         self._headers = {}
         self._repeated = None
+        self._passing = []
 
     def on_url(self, part: bytes) -> None:
         self._target += part
@@ -169,18 +182,23 @@ class RequestParser:
         if not self.in_head:
             # A trailer, which is nobody's header.
             return
-        if len(self._fields) == MAX_HEADERS:
+        if self._lines == MAX_HEADERS:
             self._spoil("bad_request")
             return
-        known = _NAMES.get(name)
-        if known is None:
-            lower = name.lower()
-            known = (lower, lower.decode("latin-1"))
+        self._lines += 1
+        key = _NAMES.get(name)
+        if key is None:
+            key = name.lower().decode("latin-1")
         # llhttp leaves the white space after a value, which is no part of it (RFC 9112 section 5.1).
         if value and value[-1] in (0x20, 0x09):
             value = value.rstrip(b" \t")
-        self._fields.append((known[0], value))
-        key, text = known[1], value.decode("latin-1")
+        self._size += len(name) + len(value)
+        if not self._plain and not value.isascii():
+            self._odd = True
+        passing = _PASSING.get(key)
+        if passing is not None:
+            self._passing.append((passing, value))
+        text = value.decode("latin-1")
         if key not in self._headers:
             self._headers[key] = text
             return
@@ -206,9 +224,11 @@ class RequestParser:
             "POST" if method == b"POST" else method.decode("latin-1"),
             self._target.decode("latin-1"),
             http.get_http_version(),
-            self._fields,
             self._headers,
             self._repeated,
+            self._passing,
+            self._size + len(self._target),
+            not self._odd,
             self._keep_alive,
             announced,
             body,

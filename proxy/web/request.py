@@ -87,16 +87,30 @@ class Body:
 class Request:
     """The head of a request, and its body."""
 
-    __slots__ = ("body", "fields", "has_body", "headers", "keep_alive", "method", "repeated", "target", "version")
+    __slots__ = (
+        "ascii",
+        "body",
+        "has_body",
+        "headers",
+        "keep_alive",
+        "method",
+        "passing",
+        "repeated",
+        "size",
+        "target",
+        "version",
+    )
 
     def __init__(
         self,
         method: str,
         target: str,
         version: str,
-        fields: list[Header],
         headers: dict[str, str],
         repeated: dict[str, list[str]] | None,
+        passing: list[Header],
+        size: int,
+        ascii: bool,
         keep_alive: bool,
         has_body: bool,
         body: Body,
@@ -106,12 +120,16 @@ class Request:
         """Path and query, as they came."""
         self.version = version
         """Of HTTP, such as `1.1`."""
-        self.fields = fields
-        """All headers as they came, but for the case of their names, which is lower."""
         self.headers = headers
-        """The same by name; of one that came more than once, the first."""
+        """By name in lower case; of one that came more than once, the first."""
         self.repeated = repeated
         """The values of those that came more than once; None where none did, which is nearly always."""
+        self.passing = passing
+        """Those a provider may be told, and `Connection`, in the order they came."""
+        self.size = size
+        """Bytes of the target, the names and the values."""
+        self.ascii = ascii
+        """The values of all headers are."""
         self.keep_alive = keep_alive
         """The client means to use the connection again."""
         self.has_body = has_body
