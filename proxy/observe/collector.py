@@ -5,16 +5,15 @@ It says what became of each post and logs when that changes, not each time. What
 owner's.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from enum import Enum
-from urllib.parse import urlsplit
-
-import aiohttp
+from urllib.parse import quote, urlsplit
 
 from proxy import __version__
-from proxy.headers import PSEUDONYM
+from proxy.headers import PSEUDONYM, value_of
+from proxy.upstream.connections import Connections
+from proxy.upstream.fetch import FetchError, Gathered
 
 _log = logging.getLogger("hapax")
 
@@ -24,6 +23,8 @@ MOST_ANSWER = 64 * 1024
 """Bytes of an answer that are read."""
 _PASSING = frozenset((429, 502, 503, 504))
 """Statuses after which the protocol has the same post tried again."""
+_OF_A_PATH = "/%:@!$&'()*+,;=~"
+"""What may stand in a path as it is, beside letters, digits and a few marks (RFC 3986 section 3.3)."""
 
 
 class Fate(Enum):
@@ -42,15 +43,19 @@ class Collector:
         endpoint = endpoint.rstrip("/")
         self._url = endpoint if endpoint.endswith(path) else endpoint + path
         parts = urlsplit(self._url)
+        host = parts.netloc.rpartition("@")[2]
         # Neither a password nor a token in the query belongs into a log.
-        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        self._headers = {
-            "User-Agent": f"{PSEUDONYM}/{__version__}",
-            **headers,
-            "Content-Type": "application/x-protobuf",
-        }
+        self._shown = f"{parts.scheme}://{host}{parts.path}"
+        ours = {"Host": host, "User-Agent": f"{PSEUDONYM}/{__version__}", "Accept-Encoding": "identity"}
+        theirs = {name.lower() for name in headers}
+        lines = {name: value for name, value in ours.items() if name.lower() not in theirs}
+        lines |= {name: value for name, value in headers.items() if name.lower() != "content-type"}
+        lines["Content-Type"] = "application/x-protobuf"
+        self._head = f"POST {quote(parts.path, safe=_OF_A_PATH)} HTTP/1.1\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in lines.items()
+        )
         self._what = what
-        self._session: aiohttp.ClientSession | None = None
+        self._connections: Connections | None = None
         self.available = True
         """The last post was taken."""
         self.retry_after: float | None = None
@@ -64,9 +69,8 @@ class Collector:
         self.retry_after = None
         try:
             status, answer = await self._exchange(body)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            # The text of an error may quote the address, and that a password.
-            self._changed(False, type(error).__name__)
+        except FetchError as error:
+            self._changed(False, str(error))
             return Fate.LATER, b""
         if 200 <= status < 300:
             self._changed(True, "")
@@ -76,21 +80,21 @@ class Collector:
 
     async def close(self) -> None:
         """Close the connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
     async def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT), cookie_jar=aiohttp.DummyCookieJar()
-            )
-        # A collector does not redirect; whoever does would be handed the headers' token.
-        async with self._session.post(self._url, data=body, headers=self._headers, allow_redirects=False) as response:
-            said = response.headers.get("Retry-After", "")
-            if said.isascii() and said.isdigit():
-                self.retry_after = float(said)
-            return response.status, await _beginning(response.content)
+        if self._connections is None:
+            self._connections = Connections(self._url, TIMEOUT)
+        gathered = Gathered(MOST_ANSWER, enough=True)
+        head = f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
+        # A collector does not redirect, and a redirect would not be followed: it would be handed the headers' token.
+        answer = await gathered.body(self._connections.send(head, gathered, body=body), TIMEOUT)
+        asked = value_of(gathered.headers, b"retry-after")
+        if asked is not None and asked.isdigit():
+            self.retry_after = float(asked)
+        return gathered.status, answer
 
     def _changed(self, available: bool, why: str) -> None:
         if available is self.available:
@@ -100,11 +104,3 @@ class Collector:
             _log.info("collector %s takes %s again", self._shown, self._what)
         else:
             _log.warning("collector %s takes no %s: %s", self._shown, self._what, why)
-
-
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    """An answer's first `MOST_ANSWER` bytes; the rest is left to the closed connection."""
-    try:
-        return await content.readexactly(MOST_ANSWER)
-    except asyncio.IncompleteReadError as whole:
-        return whole.partial

@@ -304,7 +304,8 @@ def test_no_header_keeps_a_request_from_its_place_in_a_trace(
     for name, value in headers:
         values.setdefault(name, []).append(value)
     first = {name: every[0] for name, every in values.items()}
-    TraceContext(ratio).join(exchange, Request("GET", "/", "1.1", [], first, values, True, False, Body(True, int, int)))
+    request = Request("GET", "/", "1.1", first, values, [], 0, True, True, False, Body(True, int, int))
+    TraceContext(ratio).join(exchange, request)
     if ratio is None:
         assert exchange.span_id == exchange.trace_state == ""
     else:

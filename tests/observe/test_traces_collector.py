@@ -10,7 +10,7 @@ import pytest
 
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.observe import traces as observed
-from proxy.observe.collector import Collector
+from proxy.observe.collector import MOST_ANSWER, Collector, Fate
 from proxy.observe.traces import BATCH, Traces
 from proxy.server import Listener
 from proxy.settings import Settings
@@ -136,7 +136,7 @@ async def test_while_it_is_away_the_newest_stay_and_memory_is_bounded(
     assert len(running._waiting) == 100
     assert running._waiting[-1].id == "request-1099"
     assert running.dropped_total + running.waiting == 2 * 1100
-    assert news(caplog) == ["collector http://127.0.0.1:9/v1/traces takes no spans: ClientConnectorError"]
+    assert news(caplog) == ["collector http://127.0.0.1:9/v1/traces takes no spans: connect: ECONNREFUSED"]
 
 
 async def test_what_is_left_at_the_end_is_posted(traces: Make, collector: SpanCollector) -> None:
@@ -159,6 +159,30 @@ async def test_a_frozen_collector_keeps_no_process_from_ending(
     await running.stop()
     assert time.monotonic() - began < 1.0
     assert running.dropped_total == 2
+
+
+async def test_a_post_says_what_was_configured_and_reads_no_more_of_an_answer_than_it_needs() -> None:
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        heard.append(await reader.readexactly(4))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 70_000)
+        assert await reader.read() == b""
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    collector = Collector(f"http://{host}/a b", "/v1/traces", {"user-agent": "mine", "X-Token": "t"}, "spans")
+    assert await collector.post(b"span") == (Fate.TAKEN, b"x" * MOST_ANSWER)
+    await collector.close()
+    server.close()
+    await server.wait_closed()
+    head = (
+        f"POST /a%20b/v1/traces HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nuser-agent: mine\r\n"
+        "X-Token: t\r\nContent-Type: application/x-protobuf\r\nContent-Length: 4\r\n\r\n"
+    )
+    assert heard == [head.encode(), b"span"]
 
 
 async def test_a_record_no_span_can_be_made_of_keeps_no_other_back(traces: Make, collector: SpanCollector) -> None:
