@@ -43,7 +43,7 @@ class Row:
 
 
 ROWS = (
-    Row("cpu_per_request_us", "CPU per request", "CPU/request", "{:.0f} us", ratio_limit=0.75),
+    Row("cpu_per_request_us", "CPU per request", "CPU/request", "{:.0f} us", ratio_limit=0.65),
     Row("requests_per_second", "requests per second", "requests/s", "{:,.0f}", by_the_clock=True),
     Row("latency_p50_ms", "p50 at one connection", "p50", "{:.3f} ms", by_the_clock=True),
     Row("latency_p99_ms", "p99 at one connection", "p99", "{:.3f} ms", by_the_clock=True),

@@ -159,7 +159,7 @@ DOCUMENT = """\
 
 | | gateway | control | ratio | of rounds | limit |
 |---|--:|--:|--:|--:|--:|
-| CPU per request | 80 us | 160 us | 0.50 | 0.50 - 0.50 | 0.75 |
+| CPU per request | 80 us | 160 us | 0.50 | 0.50 - 0.50 | 0.65 |
 | requests per second | 12,000 | 6,000 | 0.50 | 0.50 - 0.50 | 1.5 |
 | p50 at one connection | 0.300 ms | 0.300 ms | 1.00 | 1.00 - 1.00 | 1.5 |
 | p99 at one connection | 0.360 ms | 0.600 ms | 0.60 | 0.60 - 0.60 | 1.5 |
