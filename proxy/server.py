@@ -28,8 +28,11 @@ FLUSH = 0.5
 """Seconds that last bytes get to leave, once everything has been cut."""
 LAST_TURNS = 3
 """Turns of the loop before the door closes: whoever has knocked by then is let in, not reset by the kernel."""
-KNOCKING = 0.25
-"""Seconds in which somebody who has connected sends a request, unless they only meant to be connected."""
+KNOCKING = 1.0
+"""
+Seconds in which somebody who has connected sends a request, unless they only meant to be connected; a quarter was less
+than a busy client takes now and then.
+"""
 LOOK = 0.01
 """Seconds between two looks at whether they have."""
 BACKLOG = 2048
