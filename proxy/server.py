@@ -158,7 +158,7 @@ class Listener:
 
 def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     """Serve in this process until a signal says otherwise; returns the exit code. *load_again* is called at SIGHUP."""
-    prepare()
+    raise_file_limit()
     try:
         logs = Logs(loaded.settings.logging)
     except OSError as error:
@@ -283,12 +283,7 @@ def no_logs(error: OSError) -> str:
     return f"logging.dir: {error.strerror or error}; name a directory that can be written."
 
 
-def prepare() -> None:
-    """What a process needs before it serves."""
-    _raise_file_limit()
-
-
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """As many open files as the system lets us have: the soft limit is meant for programs that use select()."""
     try:
         import resource

@@ -21,7 +21,7 @@ from proxy import clock, tasks, worker
 from proxy.crew import Birth, Crew, Member, NotStarted
 from proxy.observe.log import Logs
 from proxy.observe.merged import Snapshot
-from proxy.server import calm_the_collector, no_address, no_logs, prepare
+from proxy.server import calm_the_collector, no_address, no_logs, raise_file_limit
 from proxy.settings import Loaded, Settings, SettingsError
 from proxy.sockets import Sockets, Unservable
 from proxy.worker import Place
@@ -49,7 +49,7 @@ def pause(deaths: int) -> float:
 
 def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     """Serve with `server.workers` processes until a signal says otherwise; returns the exit code."""
-    prepare()
+    raise_file_limit()
     settings = loaded.settings
     try:
         logs = Logs(settings.logging, shared=True, threads=False)

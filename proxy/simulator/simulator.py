@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Final
 
 import orjson
 
+from proxy.loop import Loop
 from proxy.simulator.answers import Reply, refusal
 from proxy.simulator.directives import DirectiveError, Directives, parse
 from proxy.simulator.faults import Program, program, written
@@ -193,14 +194,6 @@ async def _serve(host: str, port: int) -> None:
 
 def run(host: str, port: int) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status. An address that cannot be had raises OSError."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(_serve(host, port))
     return 0
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # not there on Windows
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

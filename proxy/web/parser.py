@@ -28,6 +28,7 @@ _NAMES = {
 }
 """Header names as clients write them nearly always, and in lower case."""
 _PASSING = {name.decode(): name for name in TO_PROVIDER | {b"connection"}}
+"""Those a provider may be told, and the one that names what is for one hop alone."""
 
 
 def _nothing(*_: object) -> None:

@@ -37,8 +37,7 @@ class Process:
         """Seconds until *secret* is *known*, or is not."""
         began = time.monotonic()
         async with asyncio.timeout(10):
-            # Nothing tells when a watch has looked.
-            while self.knows(secret) is not known:  # noqa: ASYNC110
+            while self.knows(secret) is not known:  # noqa: ASYNC110  # nothing tells when a watch has looked
                 await asyncio.sleep(0.005)
         return time.monotonic() - began
 

@@ -130,7 +130,7 @@ def test_a_timed_stream_tells_its_first_token_and_how_late_the_others_were(monke
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     tally = load.Tally()
     client = load.Client(b"", tally, lambda _: None, pace=0.02)
-    client.transport = Wire()  # type: ignore[assignment]
+    client.transport = Wire()  # type: ignore[assignment]  # as much of one as is used
     client.ask(due=0.5)
     for clock[0], data in (
         (1.0, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + event("")),
