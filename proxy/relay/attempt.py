@@ -3,7 +3,7 @@ One try of one target: send the request, watch the clocks, and once there is an 
 
 Until the first content reaches the client everything is held and a failure leaves no trace; from then on the answer
 belongs to this target. It does not choose targets, does not try again, and leaves it to its owner to end an answer that
-broke off. What an answer amounts to is judged in `bodies`.
+broke off. What an answer amounts to is judged in `event_stream`, `whole_answer` and `no_answer`.
 """
 
 import asyncio
@@ -13,14 +13,16 @@ from proxy import clock
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.headers import Header, for_client, value_of
 from proxy.relay import counts
-from proxy.relay.bodies import ErrorAnswer, EventStream, InsteadOfStream, WholeAnswer
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
+from proxy.relay.event_stream import EventStream
+from proxy.relay.no_answer import ErrorAnswer, InsteadOfStream
 from proxy.relay.question import Question
 from proxy.relay.resume import Recorder, Splice
 from proxy.relay.usage_option import is_named
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import Watch
+from proxy.relay.whole_answer import WholeAnswer
 from proxy.sse import Scanner
 from proxy.upstream.decoding import Decoder, DecodingError
 from proxy.upstream.wire import Call, Loss

@@ -1,8 +1,8 @@
 """
 The core: one exchange from its targets to its end.
 
-What comes next is decided in `course`, done in `race`; what an answer amounts to, in `bodies`. Here the three meet, and
-the client learns the end of it.
+What comes next is decided in `course` and done in `race`; what an answer amounts to is judged in `event_stream`,
+`whole_answer` and `no_answer`. Here they meet, and the client learns the end of it.
 """
 
 import math

@@ -26,6 +26,9 @@ LASTING = frozenset((501, 505, 508))
 """Statuses above 499 that another try at the same target does not change: what it cannot do, and a loop."""
 
 
+JSON: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
+
+
 class Reach(Enum):
     """How far a failed request got: what decides whether another target may have it."""
 
@@ -183,3 +186,16 @@ def error_of(body: bytes) -> dict[str, Any]:
     """The `error` object in *body*; empty when there is none."""
     error = (object_of(body) or {}).get("error")
     return error if type(error) is dict else {}
+
+
+def is_only_an_error(answer: dict[str, Any]) -> bool:
+    """A 200 that is an error all the same. (A failed response of the Responses API names its `object`.)"""
+    return type(answer.get("error")) is dict and "object" not in answer and "choices" not in answer
+
+
+def told_in_200(error: dict[str, object]) -> Failed | Refused:
+    """An error told inside a 200, before any content: it gets the status it should have had."""
+    failed = judge_error_event(error)
+    if failed is not None:
+        return failed
+    return judge_refusal(Refused(400, JSON, orjson.dumps({"error": error}), str(error.get("code") or "")))
