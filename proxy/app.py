@@ -30,6 +30,7 @@ from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
 from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
+from proxy.relay.session import Sessions
 from proxy.settings import Settings
 from proxy.state import State
 from proxy.upstreams import LIST_INTERVAL, Upstreams
@@ -39,7 +40,7 @@ from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
 from proxy.web.configured import configured
-from proxy.web.connections import ClientConnections
+from proxy.web.connections import ClientConnections, affordable_requests
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
 from proxy.web.front import Access, Front, Route
@@ -54,12 +55,10 @@ from proxy.web.route_checks import RouteChecks
 from proxy.web.trace import TraceContext
 from proxy.web.trails import Trails
 from proxy.web.usage import UsagePages
+from proxy.web.websocket import WebSockets
 
 if TYPE_CHECKING:
     from proxy.web.metrics_port import MetricsPort
-
-RESERVED_FILES = 64
-"""Descriptors kept for logs, probes, listening sockets and operators."""
 
 _GET = frozenset(("GET", "HEAD"))
 _POST = frozenset(("POST",))
@@ -134,7 +133,8 @@ class Gateway:
         )
         native = Native(relay, admission, pool, settings.processing)
         generate = Generate(relay, admission, pool)
-        openai = OpenAI(relay, admission, pool, self.checks, native)
+        self.sessions = Sessions(pool, behind.endpoints, rng)
+        openai = OpenAI(relay, admission, pool, self.checks, native, WebSockets(self.sessions, admission))
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
         checkup = Checkup(
             vitals.checks_of(settings, state, pool, self.checks, self.lag),
@@ -215,7 +215,7 @@ class Gateway:
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
-            max_requests=settings.server.max_requests or _affordable_requests(),
+            max_requests=settings.server.max_requests or affordable_requests(),
             keep_content=settings.logging.log_content,
         )
         self.metrics_port = self._metrics_port(health)
@@ -273,6 +273,7 @@ class Gateway:
         if self.checks is not None:
             await self.checks.stop()
             await self.route_checks.stop()
+        await self.sessions.stop()
         await self.upstreams.stop()
         if self.records is not None:
             self.records.hand_over()
@@ -387,13 +388,3 @@ def _retrying(settings: Settings) -> tuple[Rules, RetryBudget]:
 def _error_reports(settings: Settings) -> ErrorReports | None:
     dsn = settings.tracing.sentry_dsn
     return ErrorReports(dsn.get_secret_value(), os.environ.get("HAPAX_ENV") or "production") if dsn else None
-
-
-def _affordable_requests() -> int:
-    """How many calls the file descriptors allow: each takes a client's and a provider's connection."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return 10_000
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (min(allowed, 1_000_000) - RESERVED_FILES) // 2)

@@ -72,7 +72,9 @@ KINDS: dict[str, Kind] = {
         415, _INVALID, _VALIDATION, "Compressed request bodies are not accepted; send the body as it is."
     ),
     "expectation_failed": Kind(417, _INVALID, _VALIDATION, "The only expectation met here is 100-continue."),
-    "upgrade_not_supported": Kind(426, _INVALID, _VALIDATION, "Only HTTP/1.1 is spoken here; no protocol upgrade."),
+    "upgrade_not_supported": Kind(
+        426, _INVALID, _VALIDATION, "Only HTTP/1.1 is spoken at this path; no protocol upgrade."
+    ),
     "headers_too_large": Kind(431, _INVALID, _VALIDATION, "The request line or headers are too large."),
     # What the operator, a provider or time can mend.
     "rate_limit_exceeded": Kind(429, "rate_limit_error", "RateLimitError", "The provider's rate limit is reached."),

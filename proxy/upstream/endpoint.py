@@ -41,6 +41,7 @@ class Endpoint:
             base_url += preset.path_suffix
         self.name = name
         self.base_url = base_url
+        self.forward_proxy = forward_proxy
         self.models_path = "/models" + preset.models_query
         self.model_prefix = preset.model_prefix
         parts = urlsplit(base_url)
@@ -101,6 +102,12 @@ class Endpoint:
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         head = self._head(method, path, client_lines, request_id, key)
         return self._connections.send_streamed(b"%b%b\r\n\r\n" % (head, framing), sink)
+
+    def websocket(self, path: str, client_lines: bytes, request_id: str, key: int) -> tuple[str, list[tuple[str, str]]]:
+        """The URL of a WebSocket at *path*, and the headers its handshake is sent with beside the protocol's own."""
+        lines = self._head("GET", path, client_lines, request_id, key).decode("latin-1").split("\r\n")[1:-1]
+        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        return self.base_url + path, [pair for pair in pairs if pair[0].lower() not in ("host", "accept-encoding")]
 
     async def close(self) -> None:
         """Close every connection."""

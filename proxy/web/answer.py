@@ -32,13 +32,13 @@ class Answer:
 
     __slots__ = (
         "_chunked_body",
-        "_connection",
         "_exchange",
         "_head_only",
         "_old",
         "_question",
         "begun",
         "body_asked",
+        "connection",
         "extra_lines",
         "keep_alive",
         "on_pause",
@@ -51,7 +51,7 @@ class Answer:
         self.extra_lines = b""
         """Header lines for every answer to this request, such as CORS."""
         self._exchange = exchange
-        self._connection = connection
+        self.connection = connection
         self._old = request.version == "1.0"
         self._head_only = request.method == "HEAD"
         self.keep_alive = request.keep_alive
@@ -64,12 +64,20 @@ class Answer:
 
     @property
     def paused(self) -> bool:
-        return self._connection.writing_paused
+        return self.connection.writing_paused
 
     @property
     def gone(self) -> bool:
         """The client's connection is closed."""
-        return self._connection.transport is None
+        return self.connection.transport is None
+
+    def taken_over(self) -> list[tuple[str, str]]:
+        """The connection speaks another protocol from now on: header lines of ours that go with its first answer."""
+        self._exchange.status, self._exchange.answered_at = 101, clock.now()
+        self.begun, self.keep_alive = True, False
+        lines = self.extra_lines.decode("latin-1").split("\r\n")[:-1]
+        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        return [("X-Request-ID", self._exchange.id), *pairs]
 
     def close_after(self) -> None:
         """End the connection after this answer."""
@@ -126,7 +134,7 @@ class Answer:
     def cut(self) -> None:
         """Close without the mark of a good end; what was written before still arrives."""
         self.keep_alive = False
-        transport = self._connection.transport
+        transport = self.connection.transport
         if transport is None:
             return
         if self._old:
@@ -143,7 +151,7 @@ class Answer:
             # The rest of the body is not wanted, so nothing can follow it; and what nobody asked for never comes.
             self.keep_alive = False
             if not self.body_asked:
-                self._connection.close_at_once()
+                self.connection.close_at_once()
         if not self.keep_alive:
             connection = b"Connection: close\r\n"
         elif self._old:
@@ -160,7 +168,7 @@ class Answer:
         )
 
     def _write(self, data: bytes) -> None:
-        transport = self._connection.transport
+        transport = self.connection.transport
         if transport is not None:
             transport.write(data)
 

@@ -54,6 +54,7 @@ class ClientConnection(asyncio.Protocol):
         "_closing",
         "_ended",
         "_gone_timer",
+        "_handed_over",
         "_handler",
         "_head_timer",
         "_held_for_requests",
@@ -105,6 +106,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = False
         """Nothing is answered any more but what has come."""
         self._ended = False
+        self._handed_over = False
         # For how many reasons it is not read from.
         self._holds = 0
         self._held_for_requests = False
@@ -146,6 +148,13 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()
             if self._stall_timer is None and self.transport.get_write_buffer_size():
                 self._watch_for_stall()
+
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """Let *protocol* have what comes from now on, and the end as well; the exchange under way is the last."""
+        assert self.transport is not None
+        self._handed_over = True
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
 
     def close_at_once(self) -> None:
         """Wait for no more of the request's body once it has been answered."""
@@ -273,6 +282,10 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._task = None
             self.force_close()
+            if self._handed_over:
+                # Its end is told to those that have it now.
+                self._answering = False
+                self.connection_lost(None)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

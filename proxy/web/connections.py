@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from proxy.web.connection import ClientConnection, Handler, Refuse
 
+RESERVED_FILES = 64
+"""Descriptors kept for logs, probes, listening sockets and operators."""
+
 
 class ClientConnections:
     """What a listening socket makes its connections with, and all it has made."""
@@ -77,3 +80,13 @@ class ClientConnections:
         self._aborted = True
         await asyncio.gather(*(connection.abort() for connection in list(self._open)))
         await self._all_closed.wait()
+
+
+def affordable_requests() -> int:
+    """How many calls the file descriptors allow: each takes a client's and a provider's connection."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 10_000
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (min(allowed, 1_000_000) - RESERVED_FILES) // 2)

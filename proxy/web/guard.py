@@ -94,11 +94,23 @@ def check(request: Request, max_header_bytes: int) -> Location:
         raise ProxyError("bad_request", "A header that may come once came twice.", close=True)
     if request.method in ("CONNECT", "TRACE"):
         raise ProxyError("method_not_allowed", close=True)
-    if "upgrade" in headers and not _merely_offers_h2c(headers):
+    if "upgrade" in headers and not (_merely_offers_h2c(headers) or asks_for_websocket(request)):
         raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
     if "via" in headers and _passed_here(request.every("via")):
         raise ProxyError("loop_detected", "The request has passed through this gateway already.")
     return _locate(request.target)
+
+
+def asks_for_websocket(request: Request) -> bool:
+    """Whether *request* is the opening handshake of a WebSocket (RFC 6455 section 4.1) where there may be any."""
+    headers = request.headers
+    return (
+        request.method == "GET"
+        and request.target.startswith("/v1/")
+        and headers.get("upgrade", "").strip().lower() == "websocket"
+        and "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]
+        and "sec-websocket-key" in headers
+    )
 
 
 def _merely_offers_h2c(headers: Mapping[str, str]) -> bool:

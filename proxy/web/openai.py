@@ -17,9 +17,11 @@ from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
 from proxy.usage import expected_prompt, most_completion
 from proxy.web.admission import Admission
+from proxy.web.guard import asks_for_websocket
 from proxy.web.inbound import Inbound
 from proxy.web.native import Native
 from proxy.web.request import Request
+from proxy.web.websocket import WebSockets
 
 RELAYED = "/v1/*"
 """The route of every path that has none of its own."""
@@ -30,12 +32,21 @@ PEEKED_UPLOAD = 64 * 1024
 class OpenAI:
     """The handlers below `/v1`."""
 
-    def __init__(self, relay: Relay, admission: Admission, pool: Pool, checks: Checks, native: Native) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        admission: Admission,
+        pool: Pool,
+        checks: Checks,
+        native: Native,
+        websockets: WebSockets,
+    ) -> None:
         self._relay = relay
         self._admission = admission
         self._pool = pool
         self._checks = checks
         self._native = native
+        self._websockets = websockets
 
     async def relay(self, inbound: Inbound) -> None:
         """Any call that is relayed as it is."""
@@ -45,6 +56,9 @@ class OpenAI:
         if exchange.route == RELAYED:
             # One that the settings name is counted and limited by itself.
             exchange.route = asked.route
+        if "upgrade" in request.headers and asks_for_websocket(request):
+            await self._websockets.relay(inbound, path, asked)
+            return
         if request.method not in asked.methods:
             raise ProxyError(
                 "method_not_allowed",

@@ -34,6 +34,8 @@ class Got:
     """It ended as its framing announced; a body without any framing never does."""
     messages: list[Any] = field(default_factory=list)
     """What came on a WebSocket after the upgrade."""
+    closed: tuple[int, str] | None = None
+    """Code and reason with which the WebSocket was closed; None where it was not."""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
@@ -217,12 +219,12 @@ async def exchange(port: int, data: bytes) -> Got:
     try:
         writer.write(data)
         async with asyncio.timeout(PATIENCE):
-            return await _answer(reader, data.split(b" ", 1)[0].decode())
+            return await read_answer(reader, data.split(b" ", 1)[0].decode())
     finally:
         writer.transport.abort()
 
 
-async def _answer(reader: asyncio.StreamReader, method: str) -> Got:
+async def read_answer(reader: asyncio.StreamReader, method: str) -> Got:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     start, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
     got = Got(
@@ -231,7 +233,7 @@ async def _answer(reader: asyncio.StreamReader, method: str) -> Got:
         b"",
         False,
     )
-    if method == "HEAD" or got.status in (204, 304):
+    if method == "HEAD" or got.status in (101, 204, 304):
         got.whole = True
         return got
     try:

@@ -33,6 +33,8 @@ class Asked:
     """Its body has come to its announced end."""
     messages: list[Any] = field(default_factory=list)
     """What came on a WebSocket after the upgrade."""
+    closed: tuple[int, str] | None = None
+    """Code and reason with which the gateway closed the WebSocket; None where it did not."""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
