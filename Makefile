@@ -36,8 +36,9 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every figure in docs/performance.md.
+# Every figure in docs/performance.md, after a look whether a request has come to cost more.
 bench: ready
+	$(BIN)/python -m bench.guard
 	$(BIN)/python -m bench --check $(ARGS)
 
 # Where the time of a request goes.

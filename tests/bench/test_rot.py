@@ -1,15 +1,9 @@
-"""A request must not come to cost more unnoticed: neither of the processor's time, beside the control, nor in calls."""
+"""A request must not come to cost more calls unnoticed; what it costs of the processor is measured by the bench."""
 
 import pstats
 from pathlib import Path
 
 from bench import guard, profile
-
-
-async def test_a_request_costs_no_more_beside_the_control_than_it_did(tmp_path: Path) -> None:
-    ratio = await guard.measure(tmp_path)
-    print(f"\n{ratio:.2f} times the control's CPU")
-    assert not guard.exceeds(ratio)
 
 
 def test_a_loss_of_15_percent_is_noticed_and_one_of_10_is_noise() -> None:
