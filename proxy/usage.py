@@ -1,7 +1,8 @@
 """
 How many tokens a call used, read from whatever form its provider reports them in.
 
-The forms are those of chat completions, the Responses API and the Messages API. It counts; it knows no prices.
+The forms are those of chat completions, the Responses API and the Messages API, each with what vendors add to it. It
+counts; it knows no prices.
 """
 
 from dataclasses import dataclass
@@ -19,21 +20,43 @@ class Tokens:
 
     prompt: int
     completion: int
+    """All that was generated and is billed as such."""
     cached: int
     """The part of `prompt` the provider had cached."""
     reasoning: int
-    """The part of `completion` that was thought and not said."""
+    """The part of `completion` that was thought and not said, as the provider tells it."""
     estimated: bool
-    """Somebody here counted, because the provider did not say."""
+    """The gateway counted, because the provider did not say."""
+    written: int
+    """The part of `prompt` that was put into the provider's cache."""
+    written_1h: int
+    """The part of `written` that is kept there for an hour."""
+    audio_input: int
+    """The part of `prompt` that was sound and had not been cached."""
+    audio_output: int
+    """The part of `completion` that is sound."""
 
     def __init__(
-        self, prompt: int = 0, completion: int = 0, cached: int = 0, reasoning: int = 0, estimated: bool = False
+        self,
+        prompt: int = 0,
+        completion: int = 0,
+        cached: int = 0,
+        reasoning: int = 0,
+        estimated: bool = False,
+        written: int = 0,
+        written_1h: int = 0,
+        audio_input: int = 0,
+        audio_output: int = 0,
     ) -> None:
         self.prompt = prompt
         self.completion = completion
         self.cached = cached
         self.reasoning = reasoning
         self.estimated = estimated
+        self.written = written
+        self.written_1h = written_1h
+        self.audio_input = audio_input
+        self.audio_output = audio_output
 
     @property
     def total(self) -> int:
@@ -47,13 +70,27 @@ class Tokens:
             self.cached + other.cached,
             self.reasoning + other.reasoning,
             self.estimated or other.estimated,
+            self.written + other.written,
+            self.written_1h + other.written_1h,
+            self.audio_input + other.audio_input,
+            self.audio_output + other.audio_output,
         )
+
+
+_CACHED = ("cached_tokens", "prompt_cache_hit_tokens")
+"""Prompt tokens read from a cache, told beside the prompt: Moonshot, DeepSeek (their pages of the chat API)."""
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
+"""Prompt tokens put into a cache, among the prompt's details: OpenRouter (usage accounting), LiteLLM (`Usage`)."""
 
 
 def read_usage(usage: dict[str, Any]) -> Tokens | None:
     """
-    The counts in a provider's usage object; None when it holds none. An explicit 0 stays 0, a negative or absurd number
-    is brought into range and marks the whole as estimated (reliability.md F50).
+    The counts in a provider's usage object; None when it holds none. An explicit 0 stays 0; a negative or absurd number
+    is brought into range and marks the whole as estimated.
+
+    `completion` is what is billed as generated: where the total exceeds prompt and completion together, the difference
+    was generated too. xAI counts reasoning in the total alone (docs.x.ai, "Consumption and rate limits"), Gemini's
+    compatible API its thoughts. A total that is less, or none, changes nothing.
     """
     estimated = False
 
@@ -67,28 +104,76 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
         return value
 
     # The total last, since every form but that of the Messages API has one.
-    if "prompt_tokens" in usage or "completion_tokens" in usage:
-        prompt_details = usage.get("prompt_tokens_details")
-        completion_details = usage.get("completion_tokens_details")
+    chat = "prompt_tokens" in usage or "completion_tokens" in usage
+    if chat:
+        told, made = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
         prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
         if not prompt and not completion:
             prompt = count(usage.get("total_tokens"))
-        cached = count(prompt_details.get("cached_tokens")) if type(prompt_details) is dict else 0
     elif "input_tokens" in usage or "output_tokens" in usage:
-        prompt_details = usage.get("input_tokens_details")
-        completion_details = usage.get("output_tokens_details")
+        # Transcriptions and realtime sessions call them details of the token.
+        told = _details(usage, "input_tokens_details") or _details(usage, "input_token_details")
+        made = _details(usage, "output_tokens_details") or _details(usage, "output_token_details")
         prompt, completion = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
-        cached = count(prompt_details.get("cached_tokens")) if type(prompt_details) is dict else 0
-        # The Messages API counts what it read from its cache, and what it put there, beside the input.
-        from_cache = count(usage.get("cache_read_input_tokens"))
-        prompt += from_cache + count(usage.get("cache_creation_input_tokens"))
-        cached += from_cache
     elif "total_tokens" in usage:
         return Tokens(count(usage["total_tokens"]), estimated=estimated)
     else:
         return None
-    reasoning = count(completion_details.get("reasoning_tokens")) if type(completion_details) is dict else 0
-    return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion), estimated)
+    total = _part(usage.get("total_tokens"))
+    cached = count(told["cached_tokens"]) if "cached_tokens" in told else _first(usage, _CACHED)
+    written = _first(told, _WRITTEN)
+    written_1h = _part(_details(told, "cache_creation_token_details").get("ephemeral_1h_input_tokens"))
+    if "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage:
+        # The Messages API counts what it read from its cache, and what it put there, beside the input; what translates
+        # it into a chat's form mostly counts them in. The total tells, where there is one.
+        read, put = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
+        whole = prompt + completion + read + put
+        if (total == whole or read + put > prompt) if chat else (not total or total >= whole):
+            prompt += read + put
+            cached = cached + read if not chat else read
+        else:
+            cached = cached or read
+        written = put or written
+        written_1h = _part(_details(usage, "cache_creation").get("ephemeral_1h_input_tokens")) or written_1h
+    reasoning = count(made["reasoning_tokens"]) if "reasoning_tokens" in made else _part(usage.get("reasoning_tokens"))
+    if total > prompt + completion:
+        completion = total - prompt
+    elif not total and reasoning > completion:
+        # A part is never more than the whole: this one stands beside it.
+        completion += reasoning
+    cached = min(cached, prompt)
+    written = min(written, prompt - cached)
+    return Tokens(
+        prompt,
+        completion,
+        cached,
+        reasoning,
+        estimated,
+        written,
+        min(written_1h, written),
+        min(_part(told.get("audio_tokens")), prompt - cached - written),
+        min(_part(made.get("audio_tokens")), completion),
+    )
+
+
+_NOTHING: dict[str, Any] = {}
+
+
+def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
+    details = usage.get(name)
+    return details if type(details) is dict else _NOTHING
+
+
+def _part(value: Any) -> int:
+    """A count that only tells more of another one: where it is nonsense, it tells nothing."""
+    return value if type(value) is int and 0 < value <= MOST else 0
+
+
+def _first(usage: dict[str, Any], names: tuple[str, ...]) -> int:
+    for name in names:
+        if name in usage:
+            return _part(usage[name])
+    return 0
 
 
 def estimate(size: int) -> int:

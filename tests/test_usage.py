@@ -64,7 +64,7 @@ from proxy.usage import MOST, TOKENS_PER_ATTACHMENT, Tokens, estimate, expected_
                 "cache_read_input_tokens": 3000,
                 "output_tokens": 40,
             },
-            Tokens(3210, 40, cached=3000),
+            Tokens(3210, 40, cached=3000, written=200),
         ),
         (
             {"input_tokens": 10, "cache_creation_input_tokens": None, "cache_read_input_tokens": 0, "output_tokens": 1},
@@ -124,10 +124,17 @@ def test_a_part_is_never_more_than_the_whole() -> None:
     usage = {
         "prompt_tokens": 10,
         "completion_tokens": 20,
-        "prompt_tokens_details": {"cached_tokens": 11},
-        "completion_tokens_details": {"reasoning_tokens": 21},
+        "prompt_tokens_details": {"cached_tokens": 11, "cache_write_tokens": 5, "audio_tokens": 3},
+        "completion_tokens_details": {"audio_tokens": 21},
     }
-    assert read_usage(usage) == Tokens(10, 20, cached=10, reasoning=20)
+    assert read_usage(usage) == Tokens(10, 20, cached=10, audio_output=20)
+
+
+def test_reasoning_that_is_more_than_the_completion_stands_beside_it() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 20, "completion_tokens_details": {"reasoning_tokens": 21}}
+    assert read_usage(usage) == Tokens(10, 41, reasoning=21)
+    # A total is the provider's own sum, and reasoning is told as it is.
+    assert read_usage({**usage, "total_tokens": 30}) == Tokens(10, 20, reasoning=21)
 
 
 JSON = st.recursive(

@@ -31,7 +31,15 @@ REMEMBERED = 4096
 # Every value as text. The parser in C is ten times as fast, and not everywhere.
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
-_KINDS = ("input", "output", "cached_input")
+_KINDS = ("input", "output", "cached_input", "cache_write", "cache_write_1h", "audio_input", "audio_output")
+_INSTEAD = {
+    "cached_input": "input",
+    "cache_write": "input",
+    "cache_write_1h": "cache_write",
+    "audio_input": "input",
+    "audio_output": "output",
+}
+"""What a price that is not written is taken for; those that stand for others come first."""
 _GROUP = ("source", "as_of", "models")
 
 
@@ -42,20 +50,35 @@ class Price:
     input: int
     output: int
     cached_input: int
+    cache_write: int
+    """Of the prompt, what is put into the provider's cache."""
+    cache_write_1h: int
+    """The same, where it is kept for an hour."""
+    audio_input: int
+    audio_output: int
 
     def cost(self, tokens: Tokens) -> int:
         """The price of *tokens* in micro-USD, rounded half up."""
-        prompt, cached = tokens.prompt, tokens.cached
-        return self.cost_of(prompt, tokens.completion, cached if cached < prompt else prompt)
-
-    def cost_of(self, prompt: int, completion: int, cached: int = 0) -> int:
-        """The same for tokens by kind; *cached* are part of *prompt*."""
+        prompt, completion = tokens.prompt, tokens.completion
+        cached = tokens.cached if tokens.cached < prompt else prompt
         pico = (prompt - cached) * self.input + cached * self.cached_input + completion * self.output
+        if tokens.written:
+            pico += (tokens.written - tokens.written_1h) * (self.cache_write - self.input)
+            pico += tokens.written_1h * (self.cache_write_1h - self.input)
+        if tokens.audio_input or tokens.audio_output:
+            pico += tokens.audio_input * (self.audio_input - self.input)
+            pico += tokens.audio_output * (self.audio_output - self.output)
         return (pico + PICO // 2) // PICO
+
+    def cost_of(self, prompt: int, completion: int) -> int:
+        """The same for a call that is still to come: plain tokens, nothing of it cached."""
+        return (prompt * self.input + completion * self.output + PICO // 2) // PICO
 
 
 def dearest(prices: Iterable[Price | None]) -> Price:
-    """A price that no call exceeds, whichever of *prices* it turns out to have; unknown ones are left out."""
+    """
+    A price that no call of plain tokens exceeds, whichever of *prices* it turns out to have; unknown ones are left out.
+    """
     known = [price for price in prices if price is not None]
     kinds = (max((getattr(price, kind) for price in known), default=0) for kind in _KINDS)
     return Price(**dict(zip(_KINDS, kinds, strict=True)))
@@ -153,7 +176,9 @@ def _price(written: Any, where: str) -> Price:
         if key not in numbers:
             raise ValueError(f"{where}.{key} is required")
     amounts = {key: _picodollars(number, f"{where}.{key}") for key, number in numbers.items()}
-    return Price(amounts["input"], amounts["output"], amounts.get("cached_input", amounts["input"]))
+    for key, instead in _INSTEAD.items():
+        amounts.setdefault(key, amounts[instead])
+    return Price(**amounts)
 
 
 def _picodollars(written: Any, where: str) -> int:

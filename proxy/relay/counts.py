@@ -28,8 +28,10 @@ def of_stream(scanner: Scanner, prompt: int, uses_tokens: bool) -> Tokens | None
     told = read_usage(scanner.usage) if scanner.usage is not None else None
     # Nonsense is no better than nothing: a provider that says -1 or 10^30 has not counted (reliability.md F50).
     if told is not None and (told.estimated or not scanner.counted):
-        prompt, cached = (prompt, 0) if told.estimated else (told.prompt, told.cached)
-        return Tokens(prompt, _generated(scanner), cached, estimated=True)
+        if told.estimated:
+            return Tokens(prompt, _generated(scanner), estimated=True)
+        told.completion, told.reasoning, told.audio_output, told.estimated = _generated(scanner), 0, 0, True
+        return told
     if told is not None or not uses_tokens:
         return told
     return Tokens(prompt, _generated(scanner), estimated=True)
@@ -39,8 +41,7 @@ def of_answer(
     value: dict[str, Any] | None, size: int, prompt: int, dialect: Dialect, uses_tokens: bool
 ) -> Tokens | None:
     """What a whole answer of *size* bytes used, whose JSON object is *value*; the rest as for `of_stream`."""
-    usage = value.get("usage") if value is not None else None
-    told = read_usage(usage) if type(usage) is dict else None
+    told = _told(value) if value is not None else None
     if told is not None and not told.estimated:
         return told
     if told is None and not uses_tokens:
@@ -49,6 +50,22 @@ def of_answer(
     if not written and dialect is not Dialect.OTHER:
         written = size
     return Tokens(prompt, estimate(written), estimated=True)
+
+
+def _told(value: dict[str, Any]) -> Tokens | None:
+    """What an answer says it used. Cohere tells it in `meta`, and bills what stands there (its API, `/v2/rerank`)."""
+    usage = value.get("usage")
+    if type(usage) is dict:
+        return read_usage(usage)
+    meta = value.get("meta")
+    if type(meta) is not dict:
+        return None
+    for name in ("billed_units", "tokens"):
+        usage = meta.get(name)
+        told = read_usage(usage) if type(usage) is dict else None
+        if told is not None:
+            return told
+    return None
 
 
 def usage_in(tail: bytes) -> dict[str, Any] | None:

@@ -40,6 +40,10 @@ def built() -> Prices:
         ("gpt-4o-mini", Tokens(1000, 1000, reasoning=500), 750),
         ("claude-opus-4-20250514", Tokens(1000, 1000), 90_000),
         ("claude-opus-4-5-20251101", Tokens(1000, 1000), 30_000),
+        # Written to the cache for five minutes a quarter more than `input`, for an hour twice as much.
+        ("claude-sonnet-4-5", Tokens(1_000_000, 0, written=1_000_000), 3_750_000),
+        ("claude-sonnet-4-5", Tokens(1_000_000, 0, written=1_000_000, written_1h=1_000_000), 6_000_000),
+        ("gpt-audio", Tokens(1000, 1000, audio_input=1000, audio_output=1000), 96_000),
         ("text-embedding-3-small", Tokens(1_000_000, 0), 20_000),
         ("gpt-5-pro", Tokens(1000, 0, cached=1000), 15_000),  # no price of its own for cached tokens
         ("sim-anything", Tokens(10**6, 10**6), 0),
@@ -62,22 +66,51 @@ def test_a_model_nobody_priced_has_no_price_rather_than_none_to_pay(built: Price
     [(1, 0), (3, 0), (4, 1), (9, 1), (10, 2), (13, 2), (100, 15)],
 )
 def test_half_a_micro_dollar_is_rounded_up(tokens: int, micro: int) -> None:
-    assert Price(150_000, 0, 0).cost(Tokens(tokens)) == micro
+    assert Price(150_000, 0, 0, 0, 0, 0, 0).cost(Tokens(tokens)) == micro
 
 
-@given(
-    st.builds(Price, *[st.integers(0, 10**12)] * 3),
-    st.integers(0, 2**40),
-    st.integers(0, 2**40),
-    st.integers(0, 2**40),
-)
-def test_a_cost_is_within_half_a_micro_dollar_of_the_exact_one(
-    price: Price, prompt: int, out: int, cached: int
-) -> None:
-    cached = min(cached, prompt)
-    exact = Fraction((prompt - cached) * price.input + cached * price.cached_input + out * price.output, 10**6)
-    difference = price.cost(Tokens(prompt, out, cached)) - exact
+@given(st.builds(Price, *[st.integers(0, 10**12)] * 7), st.tuples(*[st.integers(0, 2**40)] * 7))
+def test_a_cost_is_within_half_a_micro_dollar_of_the_exact_one(price: Price, counts: tuple[int, ...]) -> None:
+    plain, cached, five, hour, heard, written, spoken = counts
+    exact = Fraction(
+        plain * price.input
+        + cached * price.cached_input
+        + five * price.cache_write
+        + hour * price.cache_write_1h
+        + heard * price.audio_input
+        + written * price.output
+        + spoken * price.audio_output,
+        10**6,
+    )
+    tokens = Tokens(
+        plain + cached + five + hour + heard,
+        written + spoken,
+        cached=cached,
+        written=five + hour,
+        written_1h=hour,
+        audio_input=heard,
+        audio_output=spoken,
+    )
+    difference = price.cost(tokens) - exact
     assert Fraction(-1, 2) < difference <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("price", "micro"),
+    [
+        ("{input: 1, output: 2}", 1500),
+        ("{input: 1, output: 2, cached_input: 0.1}", 1410),
+        ("{input: 1, output: 2, cache_write: 1.25}", 1575),
+        ("{input: 1, output: 2, cache_write: 1.25, cache_write_1h: 2}", 1725),
+        ("{input: 1, output: 2, cache_write_1h: 2}", 1700),
+        ("{input: 1, output: 2, audio_input: 10}", 6900),
+        ("{input: 1, output: 2, audio_output: 20}", 3300),
+    ],
+)
+def test_a_price_that_is_not_written_is_the_ordinary_one(tmp_path: Path, price: str, micro: int) -> None:
+    laid = Prices.load(own(tmp_path, f"mine:\n  models:\n    ours: {price}\n"))
+    tokens = Tokens(1100, 200, cached=100, written=300, written_1h=200, audio_input=600, audio_output=100)
+    assert laid.cost("ours", tokens) == micro
 
 
 def test_every_group_of_the_built_in_list_names_its_source_and_day() -> None:

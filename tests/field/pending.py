@@ -48,8 +48,6 @@ PENDING = frozenset(
         "F11.assistant",
         "F11.owner-ill",
         "F11.upload-parts",
-        "F12.xai",
-        "F12.gemini",
         "F12.in-the-choice",
         "F12.x-groq",
         "F13.choice-error",
