@@ -34,7 +34,7 @@ KINDS: dict[str, Kind] = {
     "missing_required_parameter": Kind(400, _INVALID, _VALIDATION, "A required parameter is missing."),
     "invalid_type": Kind(400, _INVALID, _VALIDATION, "A parameter has the wrong type."),
     "unsupported_parameter": Kind(
-        400, _INVALID, _VALIDATION, "The body names a destination or a credential; only the operator chooses those."
+        400, _INVALID, _VALIDATION, "The request names a destination or a credential; only the operator chooses those."
     ),
     "function_description_too_large": Kind(400, _INVALID, _VALIDATION, "The function description exceeds 5 KiB."),
     "input_too_large": Kind(400, _INVALID, _VALIDATION, "The input exceeds 512 KiB."),

@@ -32,26 +32,6 @@ _SINGLE = frozenset(
 )
 """Headers two readers could pick differently from, when they come twice."""
 
-QUERY_KEYS = frozenset(
-    (
-        "after",
-        "before",
-        "beta",
-        "filter",
-        "include",
-        "include[]",
-        "include_obfuscation",
-        "limit",
-        "model",
-        "order",
-        "purpose",
-        "starting_after",
-        "stream",
-        "type",
-    )
-)
-"""Query keys of OpenAI's API, which a provider may see; any other is left out. `metadata[...]` passes too."""
-
 
 @dataclass(init=False, slots=True)
 class Location:
@@ -59,7 +39,7 @@ class Location:
 
     path: str
     query: str
-    """What of the query a provider may see, with its question mark; empty when nothing."""
+    """As it came, with its question mark; empty when there is none. Whether it may be passed on, `query` tells."""
 
     def __init__(self, path: str, query: str) -> None:
         self.path = path
@@ -139,10 +119,4 @@ def _locate(target: str) -> Location:
         return Location(path, "")
     if not _QUERY.fullmatch(query):
         raise ProxyError("bad_request", "The query holds characters that must be escaped.")
-    kept = [
-        pair
-        for pair in query.split("&")
-        if (key := pair.partition("=")[0].replace("%5B", "[").replace("%5D", "]")) in QUERY_KEYS
-        or key.startswith("metadata[")
-    ]
-    return Location(path, "?" + "&".join(kept) if kept else "")
+    return Location(path, "?" + query)

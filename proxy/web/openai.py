@@ -16,6 +16,7 @@ from proxy.relay.endpoints import Operation, operation
 from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
 from proxy.usage import expected_prompt, most_completion
+from proxy.web import query
 from proxy.web.admission import Admission
 from proxy.web.guard import asks_for_websocket
 from proxy.web.inbound import Inbound
@@ -65,6 +66,8 @@ class OpenAI:
                 details={"allowed_methods": sorted(asked.methods)},
                 headers=(("Allow", ", ".join(sorted(asked.methods))),),
             )
+        if inbound.location.query:
+            query.check(inbound.location.query)
         found = peek.Peek(None, False)
         value: dict[str, Any] = {}
         body: bytes | Upload | None = None
@@ -85,6 +88,8 @@ class OpenAI:
             if found.model is None and (asked.needs_model or (asked.generates and inbound.principal.restricted)):
                 raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
             if found.model is not None and not inbound.principal.may_use(found.model):
+                raise ProxyError("model_not_allowed", param="model")
+            if inbound.principal.restricted and not all(map(inbound.principal.may_use, _also_named(inbound))):
                 raise ProxyError("model_not_allowed", param="model")
         exchange.model = found.model or ""
         exchange.stream = found.stream
@@ -159,6 +164,11 @@ class OpenAI:
                 raise ProxyError("invalid_multipart", "Send 'model' once, before the file.", param="model", close=True)
             read = peek.ModelGuard(start, inbound.read_part).read
         return Upload(start, found.span, inbound.request.content_length, read), found
+
+
+def _also_named(inbound: Inbound) -> list[str]:
+    """Models in the query of a call that may have another one in its body."""
+    return query.models(inbound.location.query) if inbound.location.query else []
 
 
 def _patience(request: Request) -> float | None:

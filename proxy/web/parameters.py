@@ -1,7 +1,7 @@
 """
 The query of a path that is answered here: each parameter once, and only known ones.
 
-The guard has seen to its characters and keeps the query a provider may see; this reads the whole of it.
+The guard has seen to its characters; of a call that is relayed, `query` says what may pass.
 """
 
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""P17: only plain paths lead anywhere, and what of a query nobody listed stays here."""
+"""P17: only plain paths lead anywhere, and a query goes on as it is or not at all."""
 
 import pytest
 
@@ -81,33 +81,25 @@ async def test_p17_a_plain_path_goes_on_as_it_is_below_the_base_url(
     assert [record.target.decode() for record in calls(simulator)] == [PLAIN[path]]
 
 
-QUERIES = {
-    "?limit=2": "?limit=2",
-    "?limit=2&after=file-1&order=desc": "?limit=2&after=file-1&order=desc",
-    "?after=a%2Fb%3Fc%26d": "?after=a%2Fb%3Fc%26d",
-    "?after=a/../b//c": "?after=a/../b//c",
-    "?after=%c3%bc+%20": "?after=%c3%bc+%20",
-    "?include[]=a&include[]=b": "?include[]=a&include[]=b",
-    "?include%5B%5D=a": "?include%5B%5D=a",
-    "?metadata[a]=b": "?metadata[a]=b",
-    "?api_key=secret": "",
-    "?api_key=secret&limit=2": "?limit=2",
-    "?limit=2&key=a&access_token=b&api-version=c": "?limit=2",
-    "?LIMIT=2": "",
-    "?l%69mit=2": "",
-    "?": "",
-    "?&&": "",
-    "?=2": "",
-}
-
-
-@pytest.mark.parametrize("query", QUERIES)
-async def test_p17_of_a_query_only_what_is_listed_goes_on_and_as_it_is(
-    gateway: GatewayFactory, simulator: Simulator, query: str
-) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?limit=2&after=file-1&order=desc",
+        "?after=a%2Fb%3Fc%26d",
+        "?after=a/../b//c",
+        "?after=%c3%bc+%20",
+        "?include[]=a&include[]=b",
+        "?metadata[a]=b",
+        "?api-version=c",
+        "?LIMIT=2&l%69mit=3",
+        "?&&",
+        "?=2",
+    ],
+)
+async def test_p17_a_query_goes_on_as_it_is(gateway: GatewayFactory, simulator: Simulator, query: str) -> None:
     running = await gateway()
     assert (await ask(running.port, get(f"/v1/files{query}"))).status == 200
-    assert [record.target.decode() for record in calls(simulator)] == [f"/v1/files{QUERIES[query]}"]
+    assert [record.target.decode() for record in calls(simulator)] == [f"/v1/files{query}"]
 
 
 @pytest.mark.parametrize("query", ["?after=<script>", '?after="', "?after=a\\b", "?after={}", "?after=`", "?after=^|"])
