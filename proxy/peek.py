@@ -1,5 +1,5 @@
 """
-What the gateway reads of a request's body: `model` and `stream`, and where `model` stands.
+What the gateway reads of a JSON body: `model` and `stream`, and where `model` stands.
 
 It refuses JSON that two parsers could read differently (duplicate keys, NaN, lone surrogates, absurd depth), because a
 body is checked here and obeyed elsewhere. It never rebuilds a body: a change replaces only the model's own bytes.
@@ -7,7 +7,6 @@ body is checked here and obeyed elsewhere. It never rebuilds a body: a change re
 
 import json
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +29,6 @@ DESTINATIONS = frozenset(("api_base", "base_url", "api_key", "user_config", "ext
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]")
 _SPACE = b" \t\r\n"
-# What stands before it keeps a file called "model" from passing for the field of that name.
-_FIELD = re.compile(rb"""[;\s]name=(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
-_MODEL_FIELD = re.compile(rb"""[;\s]name="?model["\s;]""", re.IGNORECASE)
-_LONGEST_NAME = 16
-"""Bytes a match of `_MODEL_FIELD` may span."""
 
 
 @dataclass(init=False, slots=True)
@@ -43,13 +37,10 @@ class Peek:
 
     model: str | None
     stream: bool
-    span: tuple[int, int] | None
-    """Where the model's value stands in a multipart body; a JSON body is searched only when it has to change."""
 
-    def __init__(self, model: str | None, stream: bool, span: tuple[int, int] | None = None) -> None:
+    def __init__(self, model: str | None, stream: bool) -> None:
         self.model = model
         self.stream = stream
-        self.span = span
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -177,72 +168,6 @@ def _member(body: bytes, name: str) -> tuple[int, int, int]:
         elif text != b",":
             key = token
     raise ValueError(f"the body has no top-level {name}")
-
-
-def boundary_of(content_type: str) -> bytes | None:
-    """The multipart boundary named in *content_type*, or None."""
-    match = re.search(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', content_type, re.IGNORECASE)
-    if match is None:
-        return None
-    return (match.group(1) or match.group(2)).encode("latin-1")
-
-
-def peek_multipart(start: bytes, boundary: bytes) -> Peek:
-    """`model` and `stream` among the form fields that stand wholly in *start*, the first bytes of a multipart body."""
-    model: str | None = None
-    span: tuple[int, int] | None = None
-    stream = False
-    # A longer boundary that begins like ours is not ours.
-    delimiter = re.compile(rb"--" + re.escape(boundary) + rb"(?=\r\n|--|[ \t])")
-    part = delimiter.search(start)
-    while part is not None:
-        at = part.start()
-        head = start.find(b"\r\n\r\n", at)
-        part = delimiter.search(start, head) if head >= 0 else None
-        if part is None:
-            break
-        end = part.start() - 2
-        found = _FIELD.search(start, at, head)
-        name = (found.group(1) or found.group(2)) if found is not None else b""
-        # (Where the part is empty, the end is before the beginning, which a compiled slice does not forgive.)
-        value = start[head + 4 : max(head + 4, end)]
-        if name == b"model":
-            if span is not None:
-                raise ProxyError("invalid_multipart", "The form names 'model' twice.", param="model")
-            try:
-                model = value.decode()
-            except UnicodeDecodeError:
-                raise ProxyError("invalid_type", "'model' must be UTF-8 text.", param="model") from None
-            if len(model) > MAX_MODEL:
-                raise ProxyError("invalid_type", f"'model' is longer than {MAX_MODEL} characters.", param="model")
-            span = (head + 4, end)
-        elif name == b"stream":
-            stream = value.strip().lower() == b"true"
-    return Peek(model or None, stream, span)
-
-
-def names_model(part: bytes) -> bool:
-    """Whether a form field called `model` begins in *part*."""
-    return _MODEL_FIELD.search(part) is not None
-
-
-class ModelGuard:
-    """Passes the rest of a form on, and stops at a `model` field that nobody has judged."""
-
-    def __init__(self, start: bytes, read: Callable[[], Awaitable[bytes]]) -> None:
-        """*start* is what has been read and judged already; *read* gives the next bytes, empty at the end."""
-        self._tail = start[-_LONGEST_NAME:]
-        self._read = read
-
-    async def read(self) -> bytes:
-        """The next bytes; `ProxyError` 400 when they name a model."""
-        chunk = await self._read()
-        # A name may be cut anywhere, so the end of what came before is looked at again.
-        window = self._tail + chunk
-        if any(match.end() > len(self._tail) for match in _MODEL_FIELD.finditer(window)):
-            raise ProxyError("invalid_multipart", "Send 'model' once, before the file.", param="model", close=True)
-        self._tail = window[-_LONGEST_NAME:]
-        return chunk
 
 
 def _refuse_duplicate_keys(body: bytes) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy import peek
 from proxy.errors import ProxyError
-from proxy.peek import DESTINATIONS, MAX_DEPTH, Peek, boundary_of, peek_json, peek_multipart, read_json, with_model
+from proxy.peek import DESTINATIONS, MAX_DEPTH, Peek, peek_json, read_json, with_model
 
 texts = st.text(max_size=12) | st.sampled_from(["model", 'mo"del', "\\", '\\"', '"', "{", "]", ":", ",", "é", "\x00"])
 values = st.recursive(
@@ -270,93 +270,6 @@ def test_a_changed_model_leaves_every_other_byte(
     before = before[: before.rindex('"model"')] + key + before[before.rindex('"model"') + 7 :]
     body = (before + json.dumps(old, ensure_ascii=escaped) + after).encode()
     assert with_model(body, new) == before.encode() + orjson.dumps(new) + after.encode()
-
-
-# Forms
-
-
-@pytest.mark.parametrize(
-    ("content_type", "boundary"),
-    [
-        ("multipart/form-data; boundary=abc", b"abc"),
-        ('multipart/form-data; boundary="a b;c"', b"a b;c"),
-        ("multipart/form-data;BOUNDARY=abc; charset=utf-8", b"abc"),
-        ("multipart/form-data; charset=utf-8; boundary=abc", b"abc"),
-        ("multipart/form-data; boundary=" + "x" * 70, b"x" * 70),
-        ("multipart/form-data", None),
-        ("multipart/form-data; boundary=", None),
-        ('multipart/form-data; boundary=""', None),
-        ("multipart/form-data; notboundary=abc", None),
-    ],
-)
-def test_the_boundary_is_found(content_type: str, boundary: bytes | None) -> None:
-    assert boundary_of(content_type) == boundary
-
-
-def field(name: str, value: str, boundary: str = "b") -> str:
-    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-
-
-FORM = (field("language", "en") + field("model", "whisper") + field("stream", "true") + "--b--\r\n").encode()
-
-
-def test_a_form_names_its_model_and_where_it_stands() -> None:
-    found = peek_multipart(FORM, b"b")
-    assert found.span is not None
-    assert (found.model, found.stream, FORM[slice(*found.span)]) == ("whisper", True, b"whisper")
-
-
-def test_a_form_cut_anywhere_tells_only_what_is_certain() -> None:
-    # The delimiter's own line end belongs to it: `--bX` would be another one.
-    certain = FORM.index(b"\r\n--b\r\n", FORM.index(b"whisper")) + len(b"\r\n--b\r\n")
-    for cut in range(len(FORM) + 1):
-        found = peek_multipart(FORM[:cut], b"b")
-        assert found.model == ("whisper" if cut >= certain else None), cut
-        assert (found.span is None) is (found.model is None)
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        b'--b\r\nContent-Disposition: form-data; filename="model"; name="file"\r\n\r\nx\r\n',
-        b'--b\r\nContent-Disposition: form-data; name="my model"\r\n\r\nx\r\n',
-        b'--b\r\nContent-Disposition: form-data; name="model2"\r\n\r\nx\r\n',
-        b'--b\r\nContent-Disposition: form-data; xname="model"\r\n\r\nx\r\n',
-        b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nname="model"\r\n\r\n',
-    ],
-)
-def test_what_only_looks_like_the_field_of_the_model_is_not(part: bytes) -> None:
-    assert peek_multipart(part + b"--b--\r\n", b"b").model is None
-    assert peek_multipart(part + FORM, b"b").model == "whisper"
-
-
-@pytest.mark.parametrize("name", [b'name="model"', b"name=model", b'NAME="model"', b'charset=utf-8;name="model"'])
-def test_the_field_may_be_spelled_in_several_ways(name: bytes) -> None:
-    form = b"--b\r\ncontent-disposition: form-data; " + name + b"\r\n\r\na\r\n--b--\r\n"
-    assert peek_multipart(form, b"b").model == "a"
-
-
-def test_a_form_that_names_two_models_is_refused() -> None:
-    with pytest.raises(ProxyError) as caught:
-        peek_multipart((field("model", "a") + field("model", "b") + "--b--\r\n").encode(), b"b")
-    assert caught.value.code == "invalid_multipart"
-
-
-def test_a_model_that_is_no_text_is_refused() -> None:
-    with pytest.raises(ProxyError) as caught:
-        peek_multipart(FORM.replace(b"whisper", b"\xff"), b"b")
-    assert caught.value.code == "invalid_type"
-
-
-@settings(deadline=None, max_examples=150)
-@example(b"--b\r\n\r\n--b--")
-@given(
-    st.binary(max_size=80) | st.lists(st.sampled_from([b"--b", b"\r\n", b'name="model"', b"x", b": "])).map(b"".join)
-)
-def test_no_bytes_upset_the_reading_of_a_form(start: bytes) -> None:
-    with suppress(ProxyError):
-        found = peek_multipart(start, b"b")
-        assert found.model is None or (found.span is not None and start[slice(*found.span)].decode() == found.model)
 
 
 ASKED = '"stream_options":{"include_usage":true}'

@@ -26,7 +26,9 @@ class Operation:
     json_only: bool = False
     """Takes nothing but a JSON body."""
     free: bool = False
-    """No model is asked: its answers use no tokens, unless they say so."""
+    """
+    No model is asked: its answers use no tokens, unless they say so, and a form goes on without waiting for a model.
+    """
 
     @property
     def named(self) -> bool:
@@ -42,8 +44,12 @@ class Operation:
 _POST = frozenset(("POST",))
 
 
+_TAKE_FORMS = frozenset(("/audio/transcriptions", "/audio/translations", "/images/edits", "/images/variations"))
+"""What generates and takes a form with a file (OpenAI's API reference, audio and images)."""
+
+
 def _generation(path: str, dialect: Dialect = Dialect.OTHER, needs_model: bool = False) -> Operation:
-    return Operation(f"/v1{path}", dialect, True, needs_model, _POST, json_only=not path.startswith("/audio/trans"))
+    return Operation(f"/v1{path}", dialect, True, needs_model, _POST, json_only=path not in _TAKE_FORMS)
 
 
 _OPERATIONS = {
@@ -60,7 +66,9 @@ _OPERATIONS = {
     "/embeddings": _generation("/embeddings", needs_model=True),
     "/moderations": _generation("/moderations"),
     "/rerank": _generation("/rerank"),
+    "/images/edits": _generation("/images/edits"),
     "/images/generations": _generation("/images/generations"),
+    "/images/variations": _generation("/images/variations"),
     "/audio/speech": _generation("/audio/speech"),
     "/audio/transcriptions": _generation("/audio/transcriptions"),
     "/audio/translations": _generation("/audio/translations"),

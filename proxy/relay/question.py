@@ -6,10 +6,27 @@ Made in the front from a request; it is never changed on the way.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from proxy.relay.endpoints import Operation
 from proxy.upstream.wire import Call
+
+AT_ONCE = 256 * 1024
+"""Bytes that are read together of what was kept."""
+
+
+class Kept(Protocol):
+    """What came of a body before it was known where it goes, where that is too much to be held in memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+
+    async def read(self, at: int, size: int) -> bytes:
+        """At most *size* bytes from *at* on."""
+
+    def close(self) -> None:
+        """It is not needed any more."""
 
 
 @dataclass(slots=True)
@@ -17,29 +34,60 @@ class Upload:
     """A request body that is passed on as it arrives."""
 
     start: bytes
-    """Its first bytes, read to find the model."""
+    """Its first bytes, read to find the model; empty where they are *kept*."""
+    kept: Kept | None
     span: tuple[int, int] | None
-    """Where the model's value stands in *start*."""
+    """Where the model's value stands in what was read."""
     length: int | None
     """Bytes in all; None when the client sends chunks without saying how many."""
     read: Callable[[], Awaitable[bytes]]
     """The next bytes; empty at the end."""
     begun: bool = False
-    """More than *start* has been read: it cannot be sent again."""
+    """More than what was read to find the model is gone: it cannot be sent again."""
 
-    async def pump(self, start: bytes, chunked: bool, call: Call) -> None:
-        """Send *start* and all that follows it over *call*."""
-        chunk = start
-        while True:
-            if chunk:
-                await call.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-            chunk = await self.read()
-            if not chunk:
-                break
+    def close(self) -> None:
+        """It is not sent any more."""
+        if self.kept is not None:
+            self.kept.close()
+
+    def length_with(self, model: bytes | None) -> int | None:
+        """Bytes in all with *model* for its model, None: with its own."""
+        if model is None or self.span is None or self.length is None:
+            return self.length
+        return self.length - (self.span[1] - self.span[0]) + len(model)
+
+    async def pump(self, model: bytes | None, call: Call) -> None:
+        """Send all of it over *call*, with *model* for its model, None: with its own."""
+        span = self.span if model is not None else None
+        if self.kept is not None:
+            if span is not None and model is not None:
+                await self._send_kept(self.kept, 0, span[0], call)
+                await self._send(model, call)
+                await self._send_kept(self.kept, span[1], self.kept.size, call)
+            else:
+                await self._send_kept(self.kept, 0, self.kept.size, call)
+        elif span is not None and model is not None:
+            await self._send(self.start[: span[0]] + model + self.start[span[1] :], call)
+        else:
+            await self._send(self.start, call)
+        while chunk := await self.read():
             self.begun = True
-        if chunked:
+            await self._send(chunk, call)
+        if self.length is None:
             await call.write(b"0\r\n\r\n")
         call.finish()
+
+    async def _send_kept(self, kept: Kept, at: int, end: int, call: Call) -> None:
+        while at < end:
+            chunk = await kept.read(at, min(AT_ONCE, end - at))
+            if not chunk:
+                raise OSError("a file of ours lacks what was written to it")
+            await self._send(chunk, call)
+            at += len(chunk)
+
+    async def _send(self, chunk: bytes, call: Call) -> None:
+        if chunk:
+            await call.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self.length is None else chunk)
 
 
 @dataclass(init=False, slots=True)

@@ -188,16 +188,11 @@ class Race:
         self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, headers: bytes, body: Upload
     ) -> None:
         question, model = self._question, entrant.step.target.model
-        start, length = body.start, body.length
-        if body.span is not None and model is not None and model != question.model:
-            name = model.encode()
-            start = start[: body.span[0]] + name + start[body.span[1] :]
-            if length is not None:
-                length += len(start) - len(body.start)
+        name = None if body.span is None or model is None or model == question.model else model.encode()
         attempt.call = call = endpoint.send_streamed(
-            question.method, question.path, headers, self._exchange.id, length, entrant.key, attempt
+            question.method, question.path, headers, self._exchange.id, body.length_with(name), entrant.key, attempt
         )
-        entrant.pump = tasks.start(body.pump(start, length is None, call), "upload")
+        entrant.pump = tasks.start(body.pump(name, call), "upload")
         entrant.pump.add_done_callback(self._pumped)
 
     def _pumped(self, pump: asyncio.Task[None]) -> None:

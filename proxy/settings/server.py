@@ -126,6 +126,10 @@ class Server(Section):
     )
     max_header_bytes: Size = size("64KiB", "Largest request head.")
     max_body_bytes: Size = size("32MiB", "Largest JSON body; uploads are streamed.")
+    max_spool_bytes: Size = size(
+        "256MiB", "Of a form whose model stands behind its files, as much is kept until it comes; beyond: 413."
+    )
+    spool_dir: str = Field("", description="Folder for what of that exceeds 1 MiB; empty: the system's temporary one.")
     drain_delay: DurationOrZero = duration(
         "5s", "After SIGTERM, keep accepting for this long while /ready says no, so that load balancers can turn away."
     )

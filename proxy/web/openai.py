@@ -22,12 +22,11 @@ from proxy.web.guard import asks_for_websocket
 from proxy.web.inbound import Inbound
 from proxy.web.native import Native
 from proxy.web.request import Request
+from proxy.web.upload import Keeping, receive
 from proxy.web.websocket import WebSockets
 
 RELAYED = "/v1/*"
 """The route of every path that has none of its own."""
-PEEKED_UPLOAD = 64 * 1024
-"""Bytes of an upload that are read to find its model; SDKs send the form fields before the file."""
 
 
 class OpenAI:
@@ -41,6 +40,7 @@ class OpenAI:
         checks: Checks,
         native: Native,
         websockets: WebSockets,
+        keeping: Keeping,
     ) -> None:
         self._relay = relay
         self._admission = admission
@@ -48,6 +48,7 @@ class OpenAI:
         self._checks = checks
         self._native = native
         self._websockets = websockets
+        self._keeping = keeping
 
     async def relay(self, inbound: Inbound) -> None:
         """Any call that is relayed as it is."""
@@ -70,7 +71,7 @@ class OpenAI:
             query.check(inbound.location.query)
         found = peek.Peek(None, False)
         value: dict[str, Any] = {}
-        body: bytes | Upload | None = None
+        body: bytes | None = None
         if not request.has_body and not (request.method == "POST" and asked.json_only):
             # SDKs cancel and delete with a POST that has nothing to say.
             body = None if request.method in ("GET", "DELETE") else b""
@@ -83,7 +84,25 @@ class OpenAI:
         elif asked.json_only:
             raise ProxyError("unsupported_media_type")
         else:
-            body, found = await self._upload(inbound)
+            upload, found = await receive(inbound, asked, self._keeping)
+            try:
+                await self._ask(inbound, asked, path, upload, value, found)
+            finally:
+                upload.close()
+            return
+        await self._ask(inbound, asked, path, body, value, found)
+
+    async def _ask(
+        self,
+        inbound: Inbound,
+        asked: Operation,
+        path: str,
+        body: bytes | Upload | None,
+        value: dict[str, Any],
+        found: peek.Peek,
+    ) -> None:
+        """Relay a call that has been read: whether its caller may make it is settled here."""
+        request, exchange = inbound.request, inbound.exchange
         if request.method == "POST":
             if found.model is None and (asked.needs_model or (asked.generates and inbound.principal.restricted)):
                 raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
@@ -135,35 +154,6 @@ class OpenAI:
         # Only the first moments of a process wait here: a client that asks just once must not see an empty list.
         await self._checks.known.wait()
         return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
-
-    async def _upload(self, inbound: Inbound) -> tuple[Upload, peek.Peek]:
-        restricted = inbound.principal.restricted and inbound.request.method == "POST"
-        form = inbound.content_type == "multipart/form-data"
-        if restricted and not form:
-            # A body nobody here can read may name any model.
-            raise ProxyError("unsupported_media_type")
-        inbound.welcome_body()
-        start = b""
-        found = peek.Peek(None, False)
-        if form:
-            boundary = peek.boundary_of(inbound.request.headers.get("content-type", ""))
-            if boundary is None:
-                raise ProxyError("invalid_multipart", "The multipart boundary is missing.")
-            while len(start) < PEEKED_UPLOAD and found.model is None:
-                part = await inbound.read_part()
-                if not part:
-                    break
-                start += part
-                found = peek.peek_multipart(start, boundary)
-        else:
-            start = await inbound.read_part()
-        read = inbound.read_part
-        if restricted:
-            if peek.names_model(start[found.span[1] :] if found.span else start):
-                # Another model, or one whose value has not come far enough to be judged.
-                raise ProxyError("invalid_multipart", "Send 'model' once, before the file.", param="model", close=True)
-            read = peek.ModelGuard(start, inbound.read_part).read
-        return Upload(start, found.span, inbound.request.content_length, read), found
 
 
 def _also_named(inbound: Inbound) -> list[str]:

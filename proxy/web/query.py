@@ -1,5 +1,5 @@
 """
-The query of a call that is relayed: it passes as it came, unless a name in it would choose a destination or carry a key.
+The query of a call that is relayed: it passes as it came, unless a name in it chooses a destination or carries a key.
 
 It reads names, never values but that of `model`, and changes no byte: what a provider does not know, the provider
 refuses.
@@ -50,7 +50,7 @@ brackets behind them.
 
 
 def check(query: str) -> None:
-    """`ProxyError` 400 `unsupported_parameter` when *query* (with or without its question mark) names what is refused."""
+    """`ProxyError` 400 `unsupported_parameter` when *query*, which may begin with `?`, names what is refused."""
     for name, _ in _pairs(query):
         plain = name.partition("[")[0].strip()
         if plain.lower().replace("-", "_") in REFUSED:

@@ -40,7 +40,6 @@ PENDING = frozenset(
         "F09.ollama-tag",
         "F09.openrouter-online",
         "F09.nobody",
-        "F10.large",
         "F11.previous-response",
         "F11.files-two-keys",
         "F11.batch",

@@ -29,7 +29,7 @@ async def ask(url: str, body: bytes, content_type: str) -> tuple[int, str]:
     ("body", "refusal"),
     [
         (form(b'name="model"\r\n\r\nsim-dear', FILE), (403, "model_not_allowed")),
-        (form(FILE, b'name="model"\r\n\r\nsim-dear'), (400, "missing_required_parameter")),
+        (form(FILE, b'name="model"\r\n\r\nsim-dear'), (403, "model_not_allowed")),
         (form(b'name="model"\r\n\r\nsim-1', FILE, b'name="model"\r\n\r\nsim-dear'), (400, "invalid_multipart")),
         (form(b'name="model"\r\n\r\nsim-1', FILE, b"name=model\r\n\r\nsim-dear"), (400, "invalid_multipart")),
         (

@@ -1,0 +1,90 @@
+"""
+How a body that is no JSON is taken in: a form is read until its route is known, anything else is passed on as it comes.
+
+Where the model of a form comes late, what came before it is kept, so that neither the route nor what a key may use
+depends on how large a file is. It chooses no route.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.errors import ProxyError
+from proxy.peek import Peek
+from proxy.relay.endpoints import Operation
+from proxy.relay.question import Upload
+from proxy.web.inbound import Inbound
+from proxy.web.multipart import Form, boundary_of
+from proxy.web.spool import IN_MEMORY, Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How much of a form is kept until its model comes, and where."""
+
+    most: int
+    """Bytes."""
+    folder: str
+    """Empty: where the system keeps temporary files."""
+
+
+async def receive(inbound: Inbound, asked: Operation, keeping: Keeping) -> tuple[Upload, Peek]:
+    """
+    The body to be passed on, which its taker closes, and what it says of its model. `ProxyError` 400 for a form that
+    cannot be read, 413 and 503 for one that cannot be kept, 415 for what a restricted key must not send.
+    """
+    request = inbound.request
+    restricted = inbound.principal.restricted and request.method == "POST"
+    if inbound.content_type != "multipart/form-data":
+        if restricted:
+            # A body nobody here can read may name any model.
+            raise ProxyError("unsupported_media_type")
+        inbound.welcome_body()
+        start = await inbound.read_part()
+        return Upload(start, None, None, request.content_length, inbound.read_part), Peek(None, False)
+    boundary = boundary_of(request.headers.get("content-type", ""))
+    if boundary is None:
+        raise ProxyError("invalid_multipart", "The Content-Type must name one boundary.")
+    inbound.welcome_body()
+    # What asks no model is not kept waiting for one.
+    form = Form(boundary, routes_by_model=not asked.free)
+    spool = Spool(keeping.most, keeping.folder)
+    rest = _Rest(inbound, form, inbound.principal.may_use if restricted else None)
+    try:
+        while not form.settled and not form.ended:
+            if spool.size > IN_MEMORY and (form.model is not None or asked.free):
+                # What comes now is no file, but as long as one.
+                break
+            piece = await rest.read()
+            if not piece:
+                break
+            await spool.add(piece)
+        held = await spool.whole()
+    except BaseException:
+        spool.close()
+        raise
+    kept = spool if held is None else None
+    return Upload(held or b"", kept, form.span, request.content_length, rest.read), Peek(form.model, form.stream)
+
+
+class _Rest:
+    """What of a form is still to come, judged before it goes on."""
+
+    def __init__(self, inbound: Inbound, form: Form, may_use: Callable[[str], bool] | None) -> None:
+        """*may_use*: the models its sender is restricted to; None: to none."""
+        self._inbound = inbound
+        self._form = form
+        self._may_use = may_use
+        self._ended = False
+
+    async def read(self) -> bytes:
+        """The next bytes, empty at the end; `ProxyError` when they must not reach a provider."""
+        piece = await self._inbound.read_part()
+        form = self._form
+        if piece:
+            form.feed(piece)
+        elif not self._ended:
+            self._ended = True
+            form.end()
+        if self._may_use is not None and form.named is not None and not self._may_use(form.named):
+            raise ProxyError("model_not_allowed", param="model", close=True)
+        return piece
