@@ -54,7 +54,6 @@ from proxy.web.records import Records
 from proxy.web.route_checks import RouteChecks
 from proxy.web.trace import TraceContext
 from proxy.web.trails import Trails
-from proxy.web.upload import Keeping
 from proxy.web.usage import UsagePages
 from proxy.web.websocket import WebSockets
 
@@ -136,8 +135,7 @@ class Gateway:
         generate = Generate(relay, admission, pool)
         self.sessions = Sessions(pool, behind.endpoints, rng)
         websockets = WebSockets(self.sessions, admission)
-        keeping = Keeping(settings.server.max_spool_bytes, settings.server.spool_dir)
-        openai = OpenAI(relay, admission, pool, self.checks, native, websockets, keeping)
+        openai = OpenAI(relay, admission, pool, self.checks, native, websockets, settings.server)
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
         checkup = Checkup(
             vitals.checks_of(settings, state, pool, self.checks, self.lag),

@@ -6,6 +6,7 @@ Each rule is a function from settings to problems or warnings; load.py runs them
 """
 
 import ipaddress
+import os
 import ssl
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> It
     yield from _unshared_limits(settings)
     yield from _unshared_queue(settings)
     yield from _certificates(settings)
+    yield from _spool(settings)
 
 
 def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> Iterator[str]:
@@ -224,6 +226,12 @@ def _certificates(settings: Settings) -> Iterator[Problem]:
         yield from _pair("server.tls", server.tls.cert_file, server.tls.key_file, "")
     if server.http3.enabled:
         yield from _pair("server.http3", server.http3.tls_cert_file, server.http3.tls_key_file, "tls_")
+
+
+def _spool(settings: Settings) -> Iterator[Problem]:
+    folder = settings.server.spool_dir
+    if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        yield Problem("server.spool_dir", "is no folder that can be written to; make it, or leave it empty")
 
 
 def _pair(path: str, certificate: str, key: str, prefix: str) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from proxy.providers.pool import Pool
 from proxy.relay.endpoints import Operation, operation
 from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
+from proxy.settings.server import Server
 from proxy.usage import expected_prompt, most_completion
 from proxy.web import query
 from proxy.web.admission import Admission
@@ -22,7 +23,7 @@ from proxy.web.guard import asks_for_websocket
 from proxy.web.inbound import Inbound
 from proxy.web.native import Native
 from proxy.web.request import Request
-from proxy.web.upload import Keeping, receive
+from proxy.web.upload import receive
 from proxy.web.websocket import WebSockets
 
 RELAYED = "/v1/*"
@@ -40,7 +41,7 @@ class OpenAI:
         checks: Checks,
         native: Native,
         websockets: WebSockets,
-        keeping: Keeping,
+        server: Server,
     ) -> None:
         self._relay = relay
         self._admission = admission
@@ -48,7 +49,7 @@ class OpenAI:
         self._checks = checks
         self._native = native
         self._websockets = websockets
-        self._keeping = keeping
+        self._server = server
 
     async def relay(self, inbound: Inbound) -> None:
         """Any call that is relayed as it is."""
@@ -58,7 +59,12 @@ class OpenAI:
         if exchange.route == RELAYED:
             # One that the settings name is counted and limited by itself.
             exchange.route = asked.route
-        if "upgrade" in request.headers and asks_for_websocket(request):
+        opens_session = "upgrade" in request.headers and asks_for_websocket(request)
+        if inbound.location.query:
+            query.check(inbound.location.query)
+            if inbound.principal.restricted and (opens_session or request.method == "POST"):
+                _judge(inbound, query.models(inbound.location.query))
+        if opens_session:
             await self._websockets.relay(inbound, path, asked)
             return
         if request.method not in asked.methods:
@@ -67,8 +73,6 @@ class OpenAI:
                 details={"allowed_methods": sorted(asked.methods)},
                 headers=(("Allow", ", ".join(sorted(asked.methods))),),
             )
-        if inbound.location.query:
-            query.check(inbound.location.query)
         found = peek.Peek(None, False)
         value: dict[str, Any] = {}
         body: bytes | None = None
@@ -84,7 +88,7 @@ class OpenAI:
         elif asked.json_only:
             raise ProxyError("unsupported_media_type")
         else:
-            upload, found = await receive(inbound, asked, self._keeping)
+            upload, found = await receive(inbound, asked, self._server)
             try:
                 await self._ask(inbound, asked, path, upload, value, found)
             finally:
@@ -107,8 +111,6 @@ class OpenAI:
             if found.model is None and (asked.needs_model or (asked.generates and inbound.principal.restricted)):
                 raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
             if found.model is not None and not inbound.principal.may_use(found.model):
-                raise ProxyError("model_not_allowed", param="model")
-            if inbound.principal.restricted and not all(map(inbound.principal.may_use, _also_named(inbound))):
                 raise ProxyError("model_not_allowed", param="model")
         exchange.model = found.model or ""
         exchange.stream = found.stream
@@ -156,9 +158,10 @@ class OpenAI:
         return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
 
 
-def _also_named(inbound: Inbound) -> list[str]:
-    """Models in the query of a call that may have another one in its body."""
-    return query.models(inbound.location.query) if inbound.location.query else []
+def _judge(inbound: Inbound, models: list[str]) -> None:
+    """A query may name a model beside the body's, and the same key twice: each must be one the caller may use."""
+    if not all(inbound.principal.may_use(model) for model in models):
+        raise ProxyError("model_not_allowed", param="model")
 
 
 def _patience(request: Request) -> float | None:

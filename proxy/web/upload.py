@@ -6,30 +6,21 @@ depends on how large a file is. It chooses no route.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from proxy.errors import ProxyError
 from proxy.peek import Peek
 from proxy.relay.endpoints import Operation
 from proxy.relay.question import Upload
+from proxy.settings.server import Server
 from proxy.web.inbound import Inbound
 from proxy.web.multipart import Form, boundary_of
 from proxy.web.spool import IN_MEMORY, Spool
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """How much of a form is kept until its model comes, and where."""
-
-    most: int
-    """Bytes."""
-    folder: str
-    """Empty: where the system keeps temporary files."""
-
-
-async def receive(inbound: Inbound, asked: Operation, keeping: Keeping) -> tuple[Upload, Peek]:
+async def receive(inbound: Inbound, asked: Operation, server: Server) -> tuple[Upload, Peek]:
     """
-    The body to be passed on, which its taker closes, and what it says of its model. `ProxyError` 400 for a form that
+    The body to be passed on, which its taker closes, and what it says of its model. *server* says how much of a form is
+    kept until its model comes, and where. `ProxyError` 400 for a form that
     cannot be read, 413 and 503 for one that cannot be kept, 415 for what a restricted key must not send.
     """
     request = inbound.request
@@ -47,7 +38,7 @@ async def receive(inbound: Inbound, asked: Operation, keeping: Keeping) -> tuple
     inbound.welcome_body()
     # What asks no model is not kept waiting for one.
     form = Form(boundary, routes_by_model=not asked.free)
-    spool = Spool(keeping.most, keeping.folder)
+    spool = Spool(server.max_spool_bytes, server.spool_dir)
     rest = _Rest(inbound, form, inbound.principal.may_use if restricted else None)
     try:
         while not form.settled and not form.ended:

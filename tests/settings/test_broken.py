@@ -115,6 +115,7 @@ BROKEN = [
         "remembers the queue of one process",
     ),
     ("missing certificate", "server: {tls: {cert_file: c, key_file: k}}", "server.tls.cert_file", "cannot be read"),
+    ("no such folder", "server: {spool_dir: /no/such/folder}", "server.spool_dir", "no folder that can be written to"),
     ("half of tls", "server: {tls: {cert_file: c}}", "server.tls.key_file", "is required"),
     ("http3 without certificate", "server: {http3: {enabled: true}}", "server.http3.tls_cert_file", "is required"),
     ("http3 window", "server: {http3: {max_stream_receive_window: 0}}", "server.http3.max_stream_receive_window", "0"),

@@ -189,6 +189,7 @@ async def uploading(stage: Stage, wire: Wire, number: int) -> list[Closed]:
 async def uploading_to_the_deaf(stage: Stage, wire: Wire, number: int) -> list[Closed]:
     boundary, length = b"xx", 2**25
     form = b'--xx\r\nContent-Disposition: form-data; name="model"\r\n\r\ndeaf\r\n--xx\r\n'
+    form += b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     head = UPLOAD.replace(b"application/octet-stream", b"multipart/form-data; boundary=" + boundary)
     closed = await stage.accepted(wire, head % (b"audio/transcriptions", length) + form + bytes(length // 2))
     # All buffers on the way are full: nobody reads from the client any more.
