@@ -201,6 +201,8 @@ def _client_span(
         add(_key_value("gen_ai.usage.output_tokens", tokens.completion))
         if tokens.cached:
             add(_key_value("gen_ai.usage.cache_read.input_tokens", tokens.cached))
+        if tokens.written:
+            add(_key_value("gen_ai.usage.cache_creation.input_tokens", tokens.written))
         if tokens.reasoning:
             add(_key_value("gen_ai.usage.reasoning.output_tokens", tokens.reasoning))
         if tokens.estimated:

@@ -96,6 +96,11 @@ class Form:
         """The present part's name, if its value is read."""
         self._has_model = False
 
+    @property
+    def into_part(self) -> int:
+        """Bytes that have come of the present part's content."""
+        return self._offset + len(self._buffer) - self._content if self._at == _CONTENT else 0
+
     def feed(self, piece: bytes) -> None:
         """Read the next bytes."""
         self._buffer += piece

@@ -33,7 +33,7 @@ class Spool:
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._file: BinaryIO | None = None
-        self._closed = False
+        self._closed = threading.Event()
         # Threads read and write; whichever comes last must find the file open or know that it is not.
         self._lock = threading.Lock()
 
@@ -67,7 +67,7 @@ class Spool:
 
     def close(self) -> None:
         """Nothing of it is needed any more."""
-        self._closed = True
+        self._closed.set()
         self._waiting = []
         if self._file is not None:
             try:
@@ -93,19 +93,23 @@ class Spool:
 
     def _write_now(self, pieces: list[bytes]) -> None:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 return
             if self._file is None:
                 # Closed when the call ends, not here.
                 self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder or None)  # noqa: SIM115
             for piece in pieces:
                 rest = memoryview(piece)
-                while rest:
+                while rest and not self._closed.is_set():
                     rest = rest[os.write(self._file.fileno(), rest) :]
+            if self._closed.is_set():
+                # The call ended meanwhile, perhaps before there was a file.
+                self._file.close()
+                self._file = None
 
     def _read_now(self, at: int, size: int) -> bytes:
         with self._lock:
-            if self._file is None or self._closed:
+            if self._file is None or self._closed.is_set():
                 raise ConnectionResetError
             return os.pread(self._file.fileno(), size, at)
 

@@ -42,8 +42,8 @@ async def receive(inbound: Inbound, asked: Operation, server: Server) -> tuple[U
     rest = _Rest(inbound, form, inbound.principal.may_use if restricted else None)
     try:
         while not form.settled and not form.ended:
-            if spool.size > IN_MEMORY and (form.model is not None or asked.free):
-                # What comes now is no file, but as long as one.
+            if form.into_part > IN_MEMORY and (form.model is not None or asked.free):
+                # What comes now has no file name, but is as long as a file.
                 break
             piece = await rest.read()
             if not piece:

@@ -13,6 +13,7 @@ from tests.conftest import GatewayFactory
 from tests.field.build import answer
 from tests.field.play import Play
 from tests.field.provider import scripted
+from tests.rigs.nameless import nameless, until_nameless
 from tests.spec.wire import connect
 
 HEARD = answer(200, {"text": "heard you"})
@@ -154,6 +155,36 @@ async def test_what_was_kept_is_sent_again_when_the_first_provider_fails(play: P
     assert played["upload"].status == 200
     assert played["upload"].header("x-hapax-attempts") == "2"
     assert played.asked("cloud")[0].body == bytes_of(parts)
+
+
+async def test_a_form_is_kept_to_its_end_though_its_model_came_before(gateway: GatewayFactory) -> None:
+    body = bytes_of([*file(3_000_000), field("model", "whisper-1"), field("stream", "false"), END])
+    before = len(nameless())
+    away = {"models": ["whisper-1"], "rules": [{"when": {"method": "POST"}, "answer": answer(503, {})}]}
+    async with scripted({"local": away, "cloud": TWO["cloud"]}) as providers:
+        settings = configuration(failover={"initial_delay": "1ms"})
+        for name, provider in settings["providers"].items():
+            provider |= {"base_url": f"{providers[name].url}/v1", "models": ["whisper-1"]}
+        running = await gateway(settings)
+        async with connect(running.port) as wire:
+            wire.send(head("/v1/audio/transcriptions", len(body)) + body[:-60])
+            await until_nameless(before + 1)
+            wire.send(body[-60:])
+            assert (await wire.response()).status == 200
+        assert [each.body == body for each in providers["cloud"].calls()] == [True]
+
+
+async def test_a_long_field_behind_the_model_is_not_kept(gateway: GatewayFactory) -> None:
+    # What some clients send as a file has no file name.
+    body = bytes_of([field("model", "whisper-1"), field("file", "U" * 9_000_000), END])
+    before = len(nameless())
+    async with scripted({"cloud": TWO["cloud"]}) as providers:
+        running = await gateway(configured(ONE, providers["cloud"].url) | {"server": {"max_spool_bytes": "2MiB"}})
+        async with connect(running.port) as wire:
+            wire.send(head("/v1/audio/transcriptions", len(body)) + body)
+            assert (await wire.response()).status == 200
+        assert [each.body == body for each in providers["cloud"].calls()] == [True]
+    await until_nameless(before)
 
 
 async def test_a_form_without_any_model_is_passed_on_whole(play: Play) -> None:
@@ -321,32 +352,13 @@ async def test_a_disk_that_is_full_is_a_503_and_leaks_nothing(play: Play, monkey
         return real(where, what)
 
     monkeypatch.setattr(spool.os, "write", full)
-    before = len(kept())
+    before = len(nameless())
     played = await upload(play, LATE)
     assert (played["upload"].status, played["upload"].error["code"]) == (503, "overloaded")
     assert "send 'model' before the file" in played["upload"].error["message"]
     assert played["upload"].header("retry-after")
     assert not played.asked("local") + played.asked("cloud")
-    await until_kept(before)
-
-
-def kept() -> list[str]:
-    """The open files of this process that have no name any more."""
-    found = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            place = str(link.readlink())
-        except OSError:
-            continue
-        if place.endswith("(deleted)"):
-            found.append(place)
-    return found
-
-
-async def until_kept(count: int) -> None:
-    async with asyncio.timeout(10):
-        while len(kept()) != count:  # noqa: ASYNC110 - a thread gives the file back
-            await asyncio.sleep(0.005)
+    await until_nameless(before)
 
 
 def head(path: str, length: int | None) -> bytes:
@@ -360,15 +372,15 @@ ONE: dict[str, Any] = {
 
 
 async def test_a_client_that_leaves_takes_its_file_along(gateway: GatewayFactory) -> None:
-    before = len(kept())
+    before = len(nameless())
     async with scripted({"cloud": TWO["cloud"]}) as providers:
         settings = configured(ONE, providers["cloud"].url)
         running = await gateway(settings)
         async with connect(running.port) as wire:
             wire.send(head("/v1/audio/transcriptions", 9_000_000) + bytes_of(file(3_000_000)))
-            await until_kept(before + 1)
+            await until_nameless(before + 1)
             wire.abort()
-            await until_kept(before)
+            await until_nameless(before)
         await running.listener.gateway.front.idle.wait()
         assert providers["cloud"].calls() == []
 
@@ -389,7 +401,7 @@ async def test_a_file_for_a_path_that_asks_no_model_goes_on_while_it_comes(gatew
 
 async def test_chunks_without_a_length_are_kept_and_sent_on_as_chunks(gateway: GatewayFactory) -> None:
     body = bytes_of(LATE)
-    before = len(kept())
+    before = len(nameless())
     async with scripted({"cloud": TWO["cloud"]}) as providers:
         running = await gateway(configured(ONE, providers["cloud"].url))
         async with connect(running.port) as wire:
@@ -401,7 +413,7 @@ async def test_chunks_without_a_length_are_kept_and_sent_on_as_chunks(gateway: G
         [asked] = providers["cloud"].calls()
         assert asked.body == body
         assert asked.header("transfer-encoding") == "chunked"
-    await until_kept(before)
+    await until_nameless(before)
 
 
 def configured(settings: dict[str, Any], url: str) -> dict[str, Any]:
