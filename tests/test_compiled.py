@@ -51,11 +51,6 @@ def test_the_command_says_that_it_is_compiled(tmp_path: Path) -> None:
     assert told == [f"hapax {proxy.__version__}, compiled\n".encode(), f"hapax {proxy.__version__}\n".encode()]
 
 
-def test_an_empty_part_of_a_form_is_read_as_python_reads_it(tmp_path: Path) -> None:
-    script = r"from proxy.peek import *; print(peek_multipart(b'--b\r\n\r\n--b--', b'b'))"
-    assert said(tmp_path, "-c", script) == [b"Peek(model=None, stream=False, span=None)\n"] * 2
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_a_name_is_bound_by_one_kind_of_exception_in_a_function(module: str) -> None:
     # mypyc gives a variable the type of its first binding, and finds out about the second where it is bound.
