@@ -51,11 +51,13 @@ class Form:
 
     __slots__ = (
         "_at",
+        "_boundary",
         "_buffer",
         "_content",
         "_delimiter",
         "_field",
         "_has_model",
+        "_longest",
         "_newline",
         "_offset",
         "_routes_by_model",
@@ -83,12 +85,19 @@ class Form:
         """The closing boundary has come."""
         self._routes_by_model = routes_by_model
         self._delimiter = b"--" + boundary
+        # It begins a line and stands alone on it: anything else is content (RFC 2046 section 5.1.1).
+        self._boundary = re.compile(
+            rb"%b(?<=[\r\n]%b)(?:--)?(?:[ \t]{0,%d}(\r\n|\n|\r)|[ \t]{%d})"
+            % (re.escape(self._delimiter), re.escape(self._delimiter), MAX_PADDING, MAX_PADDING + 1)
+        )
+        self._longest = len(self._delimiter) + MAX_PADDING + 4
+        """Bytes its line may have."""
         self._newline = b""
         """What ends the form's lines; its first boundary tells."""
         self._at = _PREAMBLE
-        self._buffer = b""
-        """What has still to be looked at, and the two bytes before it."""
-        self._offset = 0
+        self._buffer = b"\r\n"
+        """What has still to be looked at, and the two bytes before it: the form begins at the beginning of a line."""
+        self._offset = -2
         """Where that begins: bytes from the form's beginning."""
         self._content = 0
         """Where the content of the present part begins, likewise."""
@@ -104,7 +113,7 @@ class Form:
     def feed(self, piece: bytes) -> None:
         """Read the next bytes."""
         self._buffer += piece
-        seen = 0 if self._offset == 0 else min(2, len(self._buffer) - len(piece))
+        seen = 2
         while seen >= 0:
             seen = self._read_headers(seen) if self._at == _HEADERS else self._find_boundary(seen)
 
@@ -118,44 +127,20 @@ class Form:
 
     def _find_boundary(self, seen: int) -> int:
         """Look for a boundary from *seen* on; the place behind its line, or -1 when more has to come first."""
-        buffer, delimiter = self._buffer, self._delimiter
-        at = buffer.find(delimiter, seen)
-        while at >= 0:
-            if self._offset + at == 0 or buffer[at - 1] == 10 or buffer[at - 1] == 13:
-                behind = self._line_behind(at + len(delimiter))
-                if behind < 0:
-                    return self._wait(at)
-                if behind > 0:
-                    self._take_boundary(at, behind)
-                    return behind
-            # In the middle of a line, or the beginning of a longer one: content (RFC 2046 section 5.1.1).
-            at = buffer.find(delimiter, at + 1)
-        return self._wait(max(seen, len(buffer) - len(delimiter) + 1))
-
-    def _line_behind(self, at: int) -> int:
-        """
-        Where the line ends that has a boundary before *at*; 0 when something else stands on it, so that it is none; -1
-        when more has to come first.
-        """
         buffer = self._buffer
-        start, size = at, len(buffer)
-        if buffer[at : at + 2] == b"--":
-            at += 2
-        elif buffer[at : at + 1] == b"-":
-            return -1 if at + 1 == size else 0
-        while at < size and (buffer[at] == 32 or buffer[at] == 9):
-            at += 1
-        if at - start > MAX_PADDING:
+        # Nearly all there is of a file holds nothing like it, and is passed over ten times as fast as by the pattern.
+        at = buffer.find(self._delimiter, seen)
+        found = self._boundary.search(buffer, at) if at >= 0 else None
+        if found is None:
+            return self._wait(max(seen, len(buffer) - self._longest))
+        at, behind = found.span()
+        if found.group(1) is None:
             raise _unreadable("A boundary has too much white space behind it.")
-        if at == size:
-            return -1
-        if buffer[at] == 10:
-            return at + 1
-        if buffer[at] != 13:
-            return 0
-        if at + 1 == size:
-            return -1
-        return at + 2 if buffer[at + 1] == 10 else at + 1
+        if behind == len(buffer) and buffer[-1] == 13:
+            # Perhaps half of a line end.
+            return self._wait(at)
+        self._take_boundary(at, behind)
+        return behind
 
     def _take_boundary(self, at: int, behind: int) -> None:
         """A part ends before *at*, and the next begins at *behind*, if there is one."""
@@ -170,9 +155,9 @@ class Form:
         elif self._at == _EPILOGUE:
             raise _unreadable("The form goes on behind its closing boundary.")
         # What is no boundary for one server, because of how its line begins or ends, is one for another.
-        before = buffer[max(0, at - 2) : at]
+        before = buffer[at - 2 : at]
         begins = b"\r\n" if before == b"\r\n" else before[-1:]
-        if begins != self._newline and not (first and begins in (b"", b"\n", b"\r\n")):
+        if begins != self._newline and not (first and begins in (b"\n", b"\r\n")):
             raise _ambiguous()
         if newline != self._newline and not closing:
             raise _ambiguous()
@@ -246,9 +231,8 @@ class Form:
                     raise _no_name()
                 # Too long to mean anything here.
                 self._field = ""
-        at = max(0, at - 2)
-        self._buffer = self._buffer[at:]
-        self._offset += at
+        self._buffer = self._buffer[at - 2 :]
+        self._offset += at - 2
         return -1
 
 
