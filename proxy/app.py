@@ -92,6 +92,7 @@ class Gateway:
         self.metrics_port: MetricsPort | None = None
         self._reports_of_metrics: list[Statsd | MetricsPush] = []
         self.checks: Checks | None = None
+        self.sessions: Sessions | None = None
         self.records: Records | None = None
 
     async def start(self) -> None:
@@ -133,8 +134,8 @@ class Gateway:
         )
         native = Native(relay, admission, pool, settings.processing)
         generate = Generate(relay, admission, pool)
-        self.sessions = Sessions(pool, behind.endpoints, rng)
-        websockets = WebSockets(self.sessions, admission)
+        self.sessions = sessions = Sessions(pool, behind.endpoints, rng)
+        websockets = WebSockets(sessions, admission)
         openai = OpenAI(relay, admission, pool, self.checks, native, websockets, settings.server)
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
         checkup = Checkup(
@@ -274,7 +275,8 @@ class Gateway:
         if self.checks is not None:
             await self.checks.stop()
             await self.route_checks.stop()
-        await self.sessions.stop()
+        if self.sessions is not None:
+            await self.sessions.stop()
         await self.upstreams.stop()
         if self.records is not None:
             self.records.hand_over()

@@ -120,7 +120,8 @@ class Listener:
         if self.gateway.state.queue is not None:
             self.gateway.state.queue.close()
         self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
-        self.gateway.sessions.end_all()
+        if self.gateway.sessions is not None:
+            self.gateway.sessions.end_all()
         await self._emptied(FLUSH)
 
     async def _heard_out(self, seconds: float) -> None:

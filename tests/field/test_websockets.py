@@ -171,11 +171,11 @@ async def test_a_public_name_becomes_the_targets_own_in_the_query_and_in_message
     ]}}  # fmt: skip
     asks = '{"type": "response.create", "model": "talker", "input": "hi"}'
     steps = [
-        talk("receive", path="/v1/realtime?model=talker", step="query"),
+        talk("receive", path="/v1/realtime?model=talker&x=1", step="query"),
         talk({"send": asks}, "receive", path="/v1/responses", step="message"),
     ]
     played = await play(configuration, providers, steps)
-    assert played.asked("a", "query")[0].target == "/v1/realtime?model=m"
+    assert played.asked("a", "query")[0].target == "/v1/realtime?model=m&x=1"
     assert played.asked("a", "message")[0].messages == ['{"type": "response.create", "model": "m", "input": "hi"}']
 
 
