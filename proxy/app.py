@@ -50,12 +50,14 @@ from proxy.web.keys import KeysAdmin
 from proxy.web.metrics import MetricsPages
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
+from proxy.web.origin import Neighbourhood
 from proxy.web.records import Records
 from proxy.web.route_checks import RouteChecks
 from proxy.web.trace import TraceContext
 from proxy.web.trails import Trails
 from proxy.web.usage import UsagePages
 from proxy.web.websocket import WebSockets
+from proxy.web.welcome import welcome
 
 if TYPE_CHECKING:
     from proxy.web.metrics_port import MetricsPort
@@ -179,6 +181,7 @@ class Gateway:
             # The page names every key: where somebody has the admin key, nobody else needs it.
             operator = Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
         routes = [
+            Route("/", _GET, welcome, Access.OPEN),
             Route("/v1/models", _GET, openai.models),
             Route("/v1/models/*", _GET, openai.model),
             Route("/v1/completion", _POST, native.handle, error_body=ProxyError.native_body),
@@ -204,13 +207,21 @@ class Gateway:
             pages = MetricsPages(self.pages.text, self.pages.json)
             routes.append(Route("/metrics", _GET, pages.text, operator))
             routes.append(Route("/metrics/json", _GET, pages.json, operator))
-        cors = settings.server.cors
+        asked_cors = settings.server.cors
+        cors = Cors(
+            asked_cors.allow_origins,
+            asked_cors.allow_methods,
+            asked_cors.allow_headers,
+            asked_cors.expose_headers,
+            asked_cors.max_age,
+        )
         self.front = Front(
             configured(routes, settings.routes),
             doorkeeper,
             state.keyless,
             trusting(settings.server.trusted_proxies),
-            Cors(cors.allow_origins, cors.allow_methods, cors.allow_headers, cors.expose_headers, cors.max_age),
+            cors,
+            Neighbourhood(lambda: doorkeeper.open, cors.allows, settings.server.host),
             admission.leave,
             records,
             TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),

@@ -42,7 +42,7 @@ KINDS: dict[str, Kind] = {
         401,
         _INVALID,
         "AuthenticationError",
-        "No API key was given. Send it as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'.",
+        "No API key was given. Send it as 'Authorization: Bearer KEY', 'X-API-Key: KEY' or 'api-key: KEY'.",
     ),
     "invalid_api_key": Kind(401, _INVALID, "AuthenticationError", "The API key is not valid."),
     "model_not_allowed": Kind(403, "permission_error", "AuthenticationError", "This key may not use that model."),
@@ -56,6 +56,12 @@ KINDS: dict[str, Kind] = {
     "admin_key_required": Kind(403, "permission_error", "AuthenticationError", "This path needs the admin key."),
     "origin_not_allowed": Kind(
         403, "permission_error", "AuthenticationError", "This origin is not among server.cors.allow_origins."
+    ),
+    "host_not_allowed": Kind(
+        403,
+        "permission_error",
+        "AuthenticationError",
+        "Without keys, this gateway answers only to names of this machine, such as localhost and 127.0.0.1.",
     ),
     "model_not_found": Kind(404, _INVALID, _VALIDATION, "No provider serves that model; GET /v1/models lists them."),
     "unknown_url": Kind(404, _INVALID, _VALIDATION, "There is nothing at this path."),

@@ -30,6 +30,35 @@ TO_PROVIDER = frozenset(
 TO_PROVIDER_TRACED = TO_PROVIDER - {b"traceparent", b"tracestate"}
 """The same where the gateway takes part in traces: a provider's parent is then the attempt, not the caller."""
 
+READ_HERE = frozenset(
+    (
+        "access-control-request-headers",
+        "access-control-request-method",
+        "api-key",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "origin",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-api-key",
+        "x-correlation-id",
+        "x-forwarded-for",
+        "x-goog-api-key",
+        "x-request-id",
+    )
+)
+"""
+Request headers that decide something here, so their values are plain ASCII. All others may hold any byte that is no
+control character (`obs-text`, RFC 9110 section 5.5): a user's name, a title, what a client calls itself.
+"""
+
 TO_CLIENT = {
     b"content-type": b"Content-Type",
     b"content-disposition": b"Content-Disposition",
@@ -43,7 +72,8 @@ TO_CLIENT = {
     b"openai-model": b"openai-model",
     # The provider's own id stands beside ours: support tickets ask for it.
     b"x-request-id": b"X-Upstream-Request-ID",
-    b"request-id": b"X-Upstream-Request-ID",
+    # Anthropic's SDKs read theirs where they know it: https://docs.claude.com/en/api/errors#request-id.
+    b"request-id": b"request-id",
 }
 """
 Response headers that reach the client, and the name they get there. Left out on purpose: cookies, HSTS, Alt-Svc, the
@@ -83,7 +113,11 @@ def for_client(headers: Iterable[Header]) -> list[Header]:
     """The provider's headers that the client may see, under the names it sees them by."""
     kept = [header for header in headers if header[0] in TO_CLIENT or header[0] == b"connection"]
     named = _named(kept)
-    return [(TO_CLIENT[name], value) for name, value in kept if name not in named]
+    passed = [(TO_CLIENT[name], value) for name, value in kept if name not in named]
+    theirs = value_of(passed, b"request-id")
+    if theirs is not None and value_of(passed, b"X-Upstream-Request-ID") is None:
+        passed.append((b"X-Upstream-Request-ID", theirs))
+    return passed
 
 
 def value_of(headers: Iterable[Header], wanted: bytes) -> bytes | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from proxy import json_faults
 from proxy.errors import ProxyError
 
 MAX_DEPTH = 128
@@ -48,30 +49,37 @@ def read_json(body: bytes) -> dict[str, Any]:
     try:
         # NaN, Infinity, integers beyond a double, lone surrogates, invalid UTF-8, a BOM: all refused by orjson itself.
         value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise ProxyError("invalid_json") from None
+    except orjson.JSONDecodeError as fault:
+        raise json_faults.unreadable(body, fault, MAX_DEPTH) from None
     if type(value) is not dict:
-        raise ProxyError("invalid_json", "The body must be a JSON object.")
+        raise json_faults.no_object(body)
     try:
         again = orjson.dumps(value)
     except orjson.JSONEncodeError:
-        raise ProxyError("invalid_json", "The body is nested too deeply.") from None
+        raise json_faults.too_deep(body, MAX_DEPTH) from None
     # A dropped duplicate key takes its quotes with it. Only an escaped quote could hide that.
     if body.count(b'"') != again.count(b'"') or b"\\u0022" in body:
         _refuse_duplicate_keys(body)
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
-        raise ProxyError("invalid_json", "The body is nested too deeply.")
+        raise json_faults.too_deep(body, MAX_DEPTH)
     return value
 
 
-def peek_json(value: dict[str, Any]) -> Peek:
-    """`model` and `stream` of a parsed body; `ProxyError` 400 when either has the wrong type."""
+def peek_json(value: dict[str, Any], chooses: bool = True) -> Peek:
+    """
+    `model` and `stream` of a parsed body; `ProxyError` 400 when either has the wrong type. Where the call does not
+    *choose* a model by them, those of another type say something else there, and are not read.
+    """
     if not DESTINATIONS.isdisjoint(value):
         raise ProxyError("unsupported_parameter", param=next(iter(DESTINATIONS.intersection(value))))
     model = value.get("model")
+    if not chooses and type(model) is not str:
+        model = None
     if model is not None and (type(model) is not str or not 0 < len(model) <= MAX_MODEL):
         raise ProxyError("invalid_type", f"'model' must be a string of 1 to {MAX_MODEL} characters.", param="model")
     stream = value.get("stream")
+    if not chooses and type(stream) is not bool:
+        stream = None
     if stream is not None and type(stream) is not bool:
         raise ProxyError("invalid_type", "'stream' must be true or false.", param="stream")
     return Peek(model, bool(stream))
@@ -174,7 +182,7 @@ def _refuse_duplicate_keys(body: bytes) -> None:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) != len(pairs):
-            raise ProxyError("invalid_json", "The body repeats a key.")
+            raise json_faults.repeated(body)
         return made
 
     json.loads(body, object_pairs_hook=unique)

@@ -6,6 +6,7 @@ Read from the ended record, many at a time. Never a raw path, a query, a key or,
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -152,10 +153,22 @@ def _milliseconds(seconds: float) -> float:
 @lru_cache(256)
 def _agent(said: str) -> str:
     """What a client calls itself, which is few different things many times; somebody may have put a key there."""
-    return without_secrets(said)[:LONGEST]
+    return without_secrets(_text(said))[:LONGEST]
 
 
 @lru_cache(256)
 def _page(said: str) -> str:
     """The page a call came from, without its query, which is where applications keep what is nobody's business."""
-    return without_secrets(said.partition("?")[0].partition("#")[0])[:LONGEST]
+    return without_secrets(_text(said.partition("?")[0].partition("#")[0]))[:LONGEST]
+
+
+def _text(value: str) -> str:
+    """
+    A header's value, which is read as Latin-1, as the text it was meant to be: most clients write UTF-8. Controls of
+    Latin-1, by which a terminal can be told things, are left out.
+    """
+    if value.isascii():
+        return value
+    with suppress(UnicodeDecodeError):
+        value = value.encode("latin-1").decode()
+    return "".join(char for char in value if char.isprintable())

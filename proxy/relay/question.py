@@ -42,6 +42,8 @@ class Upload:
     """Bytes in all; None when the client sends chunks without saying how many."""
     read: Callable[[], Awaitable[bytes]]
     """The next bytes; empty at the end."""
+    around: tuple[bytes, bytes] | None = None
+    """What stands around its model where that is written whatever the body says of it; None: where it changes only."""
     begun: bool = False
     """More than what was read to find the model is gone: it cannot be sent again."""
 
@@ -49,6 +51,12 @@ class Upload:
         """It is not sent any more."""
         if self.kept is not None:
             self.kept.close()
+
+    def model_for(self, target: str | None, asked: str | None) -> bytes | None:
+        """What to write at *span* for a target that calls *asked* as it does; None where nothing changes."""
+        if self.around is not None:
+            return self.around[0] + (target or asked or "").encode() + self.around[1]
+        return None if self.span is None or target is None or target == asked else target.encode()
 
     def length_with(self, model: bytes | None) -> int | None:
         """Bytes in all with *model* for its model, None: with its own."""

@@ -188,7 +188,7 @@ class Race:
         self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, headers: bytes, body: Upload
     ) -> None:
         question, model = self._question, entrant.step.target.model
-        name = None if body.span is None or model is None or model == question.model else model.encode()
+        name = body.model_for(model, question.model)
         attempt.call = call = endpoint.send_streamed(
             question.method, question.path, headers, self._exchange.id, body.length_with(name), entrant.key, attempt
         )

@@ -53,30 +53,44 @@ class Cors(Section):
 
     allow_origins: tuple[Origin, ...] = Field((), description='Origins that may call, or "*"; empty: none.')
     allow_methods: tuple[Text, ...] = Field(
-        ("GET", "POST", "PUT", "DELETE", "OPTIONS"), description="Methods a preflight allows."
+        ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), description="Methods a preflight allows."
     )
     allow_headers: tuple[Text, ...] = Field(
         (
             "accept",
+            "anthropic-*",
+            "api-key",
             "authorization",
+            "cache-control",
             "content-type",
+            "http-referer",
             "idempotency-key",
-            "openai-beta",
-            "openai-organization",
-            "openai-project",
+            "last-event-id",
+            "openai-*",
             "traceparent",
+            "tracestate",
             "user-agent",
             "x-api-key",
+            "x-client-request-id",
             "x-correlation-id",
             "x-csrf-token",
+            "x-goog-api-client",
+            "x-goog-api-key",
+            "x-ms-useragent",
+            "x-openrouter-*",
             "x-request-id",
+            "x-requested-with",
             "x-stainless-*",
+            "x-title",
         ),
         description="Request headers a preflight allows; a trailing * stands for any ending.",
     )
     expose_headers: tuple[Text, ...] = Field(
         (
+            "content-disposition",
             "openai-processing-ms",
+            "openai-version",
+            "request-id",
             "retry-after",
             "retry-after-ms",
             "x-hapax-attempts",
@@ -94,6 +108,7 @@ class Cors(Section):
             "x-request-id",
             "x-response-time",
             "x-should-retry",
+            "x-upstream-request-id",
         ),
         description="Response headers a script may read.",
     )

@@ -1,8 +1,8 @@
 """
 From credentials to a principal.
 
-`X-API-Key` and `Authorization: Bearer` are equal in rank; where both are sent they must agree. Nothing here sends a
-credential on.
+SDKs send a key where their vendor has it: `X-API-Key`, `Authorization: Bearer`, `api-key` or `x-goog-api-key`. Where
+several came, the first that opens something counts. Nothing here sends a credential on.
 """
 
 from proxy.accounts.keys import looks_minted
@@ -17,19 +17,29 @@ ADMIN = Principal("admin")
 CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 
 
-def key_of(request: Request) -> str | None:
-    """The key the client sent, or None."""
+_DIRECT = ("x-api-key", "api-key", "x-goog-api-key")
+"""
+Headers that hold a key and nothing else: Anthropic's (https://docs.claude.com/en/api/overview), Azure OpenAI's
+(https://learn.microsoft.com/azure/ai-foundry/openai/reference), Gemini's (https://ai.google.dev/api).
+"""
+
+
+def keys_of(request: Request) -> list[str]:
+    """The keys the client sent, in the order they count; empty when it sent none."""
     headers = request.headers
-    direct = headers.get("x-api-key")
-    bearer = None
+    keys = []
+    for name in _DIRECT:
+        key = headers.get(name)
+        if key:
+            keys.append(key)
     authorization = headers.get("authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() == "bearer":
-            bearer = token.strip()
-    if direct and bearer and direct != bearer:
-        raise ProxyError("bad_request", "X-API-Key and Authorization name different keys.")
-    return direct or bearer or None
+        token = token.strip()
+        if token and scheme.lower() == "bearer":
+            # Behind X-API-Key, before the others.
+            keys.insert(1 if headers.get("x-api-key") else 0, token)
+    return keys
 
 
 class Doorkeeper:
@@ -45,14 +55,16 @@ class Doorkeeper:
         """Who calls; `ProxyError` 401 when there are keys and none of them was sent, 429 after too many of those."""
         if self._principals.open:
             return ANYONE
-        key = key_of(request)
-        principal = None if key is None else self._principals.find(key)
-        return principal if principal is not None else await self._stranger(key, address)
+        keys = keys_of(request)
+        for key in keys:
+            principal = self._principals.find(key)
+            if principal is not None:
+                return principal
+        return await self._stranger(keys, address)
 
     async def operator(self, request: Request, address: str) -> Principal:
         """Like `client`, for pages an operator reads: the admin key opens them as well."""
-        key = key_of(request)
-        if key is not None and self._principals.is_admin(key):
+        if self._has_admin_key(keys_of(request)):
             return ADMIN
         return await self.client(request, address)
 
@@ -60,45 +72,52 @@ class Doorkeeper:
         """For pages that show everybody's calls: the admin key, or anybody where there are no keys at all."""
         if self._principals.open and not self._principals.has_admin:
             return ANYONE
-        key = key_of(request)
-        if key is not None and self._principals.is_admin(key):
+        keys = keys_of(request)
+        if self._has_admin_key(keys):
             return ADMIN
-        if key is not None and self._principals.find(key) is not None:
+        if any(self._principals.find(key) is not None for key in keys):
             raise ProxyError("admin_key_required")
-        await self._stranger(key, address)
+        await self._stranger(keys, address)
         raise ProxyError("admin_key_required")
+
+    @property
+    def open(self) -> bool:
+        """There are no keys: whoever reaches the gateway may call."""
+        return self._principals.open
 
     def knows(self, request: Request) -> bool:
         """Whether *request* brings a key that opens anything, or needs none."""
         if self._principals.open:
             return True
-        try:
-            key = key_of(request)
-        except ProxyError:
-            return False
-        return key is not None and (self._principals.is_admin(key) or self._principals.find(key) is not None)
+        keys = keys_of(request)
+        return self._has_admin_key(keys) or any(self._principals.find(key) is not None for key in keys)
 
-    async def _stranger(self, key: str | None, address: str) -> Principal:
-        """Somebody whose key is not known here, or not yet."""
+    def _has_admin_key(self, keys: list[str]) -> bool:
+        return any(self._principals.is_admin(key) for key in keys)
+
+    async def _stranger(self, keys: list[str], address: str) -> Principal:
+        """The caller's keys are not known here, or not yet."""
         self._keyless.leave(self._keyless.enter(address))
-        if key is None:
+        if not keys:
             if self._watch is not None and not self._watch.reachable and not len(self._principals):
                 # Nobody could be let in, whatever they brought.
                 raise ProxyError(
                     "store_unavailable", "The key store cannot be reached.", headers=(("Retry-After", "1"),)
                 )
             raise ProxyError("missing_api_key", headers=CHALLENGE)
-        if self._principals.is_admin(key):
+        if self._has_admin_key(keys):
             raise ProxyError(
                 "invalid_api_key",
                 "That is the admin key, which is for /admin; calls need a client key.",
                 headers=CHALLENGE,
             )
-        if self._watch is not None and looks_minted(key):
+        minted = [key for key in keys if looks_minted(key)]
+        if self._watch is not None and minted:
             read = await self._watch.look_again()
-            principal = self._principals.find(key)
-            if principal is not None:
-                return principal
+            for key in minted:
+                principal = self._principals.find(key)
+                if principal is not None:
+                    return principal
             if not read:
                 raise ProxyError("store_unavailable", headers=(("Retry-After", "1"),))
         raise ProxyError("invalid_api_key", headers=CHALLENGE)

@@ -26,6 +26,7 @@ class Cors:
         self._any = "*" in origins
         self._origins = frozenset(origins)
         self._globs = tuple(origin for origin in origins if "*" in origin and origin != "*")
+        self._named = tuple(origin for origin in origins if _names(origin))
         self._methods = ", ".join(methods)
         self._headers = frozenset(name.lower() for name in headers if not name.endswith("*"))
         self._prefixes = tuple(name[:-1].lower() for name in headers if name.endswith("*"))
@@ -44,6 +45,10 @@ class Cors:
             return False
         return self._any or origin in self._origins or any(fnmatchcase(origin, glob) for glob in self._globs)
 
+    def _is_named(self, origin: str) -> bool:
+        """Whether the operator listed *origin* itself, or the site it belongs to, and not merely everyone."""
+        return origin in self._named or any(fnmatchcase(origin, glob) for glob in self._named if "*" in glob)
+
     def lines(self, origin: str | None) -> bytes:
         """Header lines for an answer to a request with that Origin."""
         if not self._origins:
@@ -52,6 +57,8 @@ class Cors:
             # Caches must not serve this answer to an origin that would have got others.
             return b"Vary: Origin\r\n"
         granted = f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
+        if self._is_named(origin):
+            granted += "Access-Control-Allow-Credentials: true\r\n"
         return f"{granted}Access-Control-Expose-Headers: {self._expose}\r\n".encode("ascii")
 
     def is_preflight(self, request: Request) -> bool:
@@ -74,10 +81,18 @@ class Cors:
             (b"Access-Control-Allow-Headers", ", ".join(granted or sorted(self._headers)).encode("ascii")),
             (b"Access-Control-Max-Age", b"%d" % self._max_age),
         ]
-        if request.headers.get("access-control-request-private-network") == "true":
-            # A public page that calls a gateway on a private address: Chromium asks separately.
+        private = request.headers.get("access-control-request-private-network") == "true"
+        if private and self._is_named(request.headers["origin"]):
+            # A public page that calls a gateway on a private address: Chromium asks separately
+            # (https://wicg.github.io/private-network-access), and it is not for everyone to open that door.
             answer.append((b"Access-Control-Allow-Private-Network", b"true"))
         return answer
 
     def _may_send(self, name: str) -> bool:
         return name in self._headers or (bool(self._prefixes) and name.startswith(self._prefixes))
+
+
+def _names(origin: str) -> bool:
+    """Whether an entry says whose the origin is: `*` and `https://*` do not, `https://*.example.com` does."""
+    host = origin.partition("://")[2].partition(":")[0]
+    return host.rpartition("*")[2].count(".") > 1 or ("*" not in origin and bool(host))

@@ -1,8 +1,8 @@
 """
 The front door: every request enters here, becomes an exchange, finds its route, and ends here exactly once.
 
-The order is the contract of docs/http.md: request id, record, CORS, well-formedness, route, key, handler. What a route
-does stands in its own file; how the server runs, in `server`.
+The order is the contract of docs/http.md: request id, record, well-formedness, host and origin, CORS, route, key,
+handler. What a route does stands in its own file; how the server runs, in `server`.
 """
 
 import asyncio
@@ -24,6 +24,8 @@ from proxy.web.cors import Cors
 from proxy.web.guard import check
 from proxy.web.inbound import JSON_HEADERS, Inbound
 from proxy.web.keyless import Keyless
+from proxy.web.meant import unknown_url
+from proxy.web.origin import Neighbourhood
 from proxy.web.records import Records
 from proxy.web.request import Request
 from proxy.web.trace import TraceContext
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from proxy.web.connection import ClientConnection
 
 _log = logging.getLogger("hapax")
+
+_MESSAGES = "/v1/messages"
+"""Where Anthropic's SDKs call, which show an error with the `request-id` beside it."""
 
 Handler = Callable[[Inbound], Awaitable[None]]
 ErrorBody = Callable[[ProxyError, str], bytes]
@@ -72,6 +77,7 @@ class Front:
         keyless: Keyless,
         address_of: AddressOf,
         cors: Cors,
+        neighbourhood: Neighbourhood,
         leave: Leave,
         records: Records,
         traces: TraceContext,
@@ -98,6 +104,7 @@ class Front:
         self._keyless = keyless
         self._address_of = address_of
         self._cors = cors
+        self._neighbourhood = neighbourhood
         self._leave = leave
         self._records = records
         self._traces = traces
@@ -131,15 +138,18 @@ class Front:
         """Answer one request."""
         exchange, answer = self._admit(request, connection)
         error_body: ErrorBody = ProxyError.body
+        path = ""
         entered: Reservation | None = None
         try:
             answer.extra_lines = self._cors.lines(request.headers.get("origin"))
             location = check(request, self._max_header_bytes)
+            path = location.path
+            self._neighbourhood.check(request, path, location.host)
             if self._cors.enabled and self._cors.is_preflight(request):
                 exchange.route = "preflight"
                 answer.send(204, self._cors.preflight(request), b"")
                 return answer
-            route = self._find(location.path)
+            route = self._find(path)
             exchange.route = route.template
             error_body = route.error_body
             inbound = Inbound(request, exchange, answer, location, self._max_body_bytes, self._read_timeout)
@@ -148,7 +158,7 @@ class Front:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
                 inbound.principal = principal = await self._doorkeeper.client(request, exchange.client_ip)
-                if not principal.may_call(location.path):
+                if not principal.may_call(path):
                     exchange.principal = principal.name
                     raise ProxyError("route_not_allowed")
             elif route.access is Access.OPERATOR:
@@ -166,14 +176,14 @@ class Front:
                 )
             await route.handler(inbound)
         except ProxyError as error:
-            self._refuse(exchange, answer, error, error_body)
+            self._refuse(exchange, answer, error, error_body, path)
         except Exception as fault:
             if answer.gone:
                 exchange.outcome = Outcome.CLIENT_GONE
             else:
                 # The type and place only: an exception's text may quote the request.
                 _log.error("internal error in request %s: %s", exchange.id, type(fault).__name__, exc_info=fault)
-                self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body)
+                self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body, path)
         except BaseException:
             exchange.outcome = Outcome.CLIENT_GONE
             raise
@@ -187,7 +197,7 @@ class Front:
     def refuse(self, request: Request, connection: "ClientConnection", error: ProxyError) -> Answer:
         """Answer bytes that never became a request; counted and logged like any other exchange."""
         exchange, answer = self._admit(request, connection)
-        self._refuse(exchange, answer, error, ProxyError.body)
+        self._refuse(exchange, answer, error, ProxyError.body, "")
         self._end(exchange)
         return answer
 
@@ -219,9 +229,9 @@ class Front:
         for prefix, below in self._below:
             if path.startswith(prefix):
                 return below
-        raise ProxyError("unknown_url")
+        raise unknown_url(path)
 
-    def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, error_body: ErrorBody) -> None:
+    def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, error_body: ErrorBody, path: str) -> None:
         exchange.error_code = error.code
         if answer.begun:
             answer.cut()
@@ -233,6 +243,8 @@ class Front:
         if error.close:
             answer.close_after()
         headers: list[Header] = [(name.encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
+        if path.startswith(_MESSAGES):
+            headers.append((b"request-id", exchange.id.encode("ascii")))
         body = error_body(error, exchange.id)
         exchange.bytes_out += len(body)
         answer.send(error.status, JSON_HEADERS + headers, body)

@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 from proxy.errors import ProxyError
 from proxy.headers import PSEUDONYM
+from proxy.web.meant import unknown_url
 from proxy.web.request import Request
+from proxy.web.spellings import OTHERS, translated
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~:@+,=$!*'()-]+)+/?|/")
 """Plain segments: no escapes, empty segments, semicolons or backslashes that another hop might read differently."""
+_ABSOLUTE = re.compile(
+    r"https?://((?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?)((?:[/?].*)?)", re.IGNORECASE | re.DOTALL
+)
+"""A request target that is a whole URL, as clients of proxies write it: its authority, and the rest."""
 _DOTS = re.compile(r"/\.\.?(?:/|$)")
 _QUERY = re.compile(r"[A-Za-z0-9_.~:@+,=$!*'()\[\]/?%&;-]*")
 
@@ -25,6 +31,8 @@ _SINGLE = frozenset(
         "transfer-encoding",
         "authorization",
         "x-api-key",
+        "api-key",
+        "x-goog-api-key",
         "origin",
         "expect",
         "content-encoding",
@@ -40,10 +48,16 @@ class Location:
     path: str
     query: str
     """As it came, with its question mark; empty when there is none. Whether it may be passed on, `query` tells."""
+    host: str | None
+    """The authority it is addressed to; None for a request of HTTP/1.0 that does not say."""
+    deployment: str
+    """The model that the path names, as Azure's SDKs write it; empty where it names none."""
 
-    def __init__(self, path: str, query: str) -> None:
+    def __init__(self, path: str, query: str, host: str | None = None, deployment: str = "") -> None:
         self.path = path
         self.query = query
+        self.host = host
+        self.deployment = deployment
 
 
 def check(request: Request, max_header_bytes: int) -> Location:
@@ -57,7 +71,7 @@ def check(request: Request, max_header_bytes: int) -> Location:
     if version == "1.1" and "host" not in headers:
         raise ProxyError("bad_request", "The Host header is missing.", close=True)
     if not request.ascii:
-        raise ProxyError("bad_request", "A header value is not ASCII.", close=True)
+        raise ProxyError("bad_request", "A header that is read here has a value that is not ASCII.", close=True)
     if request.size > max_header_bytes:
         raise ProxyError("headers_too_large", close=True)
     coding = headers.get("transfer-encoding")
@@ -78,7 +92,10 @@ def check(request: Request, max_header_bytes: int) -> Location:
         raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
     if "via" in headers and _passed_here(request.every("via")):
         raise ProxyError("loop_detected", "The request has passed through this gateway already.")
-    return _locate(request.target)
+    host, target = headers.get("host"), request.target
+    if not target.startswith("/"):
+        host, target = _of_whole_url(request)
+    return _locate(target, host)
 
 
 def asks_for_websocket(request: Request) -> bool:
@@ -106,17 +123,32 @@ def _passed_here(via: list[str]) -> bool:
     return any(hop.split()[1:2] == [PSEUDONYM] for line in via for hop in line.split(","))
 
 
-def _locate(target: str) -> Location:
-    if not target.startswith("/"):
-        raise ProxyError("bad_request", "The request target must be a path.", close=True)
+def _of_whole_url(request: Request) -> tuple[str, str]:
+    """Authority and path of a target in absolute form, which overrules `Host` (RFC 9112 section 3.2.2)."""
+    found = _ABSOLUTE.fullmatch(request.target)
+    if found is None:
+        if request.target == "*" and request.method == "OPTIONS":
+            # Asked of the server as a whole (RFC 9110 section 9.3.7), which has nothing to say beyond its methods.
+            allow = "DELETE, GET, HEAD, PATCH, POST, PUT"
+            raise ProxyError("method_not_allowed", headers=(("Allow", allow),), close=True)
+        raise ProxyError("bad_request", "The request target must be a path or an http URL.", close=True)
+    return found[1], found[2] if found[2].startswith("/") else f"/{found[2]}"
+
+
+def _locate(target: str, host: str | None) -> Location:
     path, _, query = target.partition("?")
+    deployment = ""
+    if path.startswith(OTHERS):
+        spelled = translated(path)
+        if spelled is not None:
+            path, deployment = spelled
     if path.startswith("/v1/models/"):
         # A model's name may hold slashes, and SDKs escape them; this path is answered here and goes no further.
         path = re.sub("%2[fF]", "/", path)
     if not _PATH.fullmatch(path) or _DOTS.search(path):
-        raise ProxyError("unknown_url")
+        raise unknown_url(path)
     if not query:
-        return Location(path, "")
+        return Location(path, "", host, deployment)
     if not _QUERY.fullmatch(query):
         raise ProxyError("bad_request", "The query holds characters that must be escaped.")
-    return Location(path, "?" + query)
+    return Location(path, f"?{query}", host, deployment)

@@ -22,7 +22,9 @@ from proxy.web.request import BrokenBody, Request
 MIN_RATE = 1024
 """Bytes a second an upload must bring on average, once the read timeout has passed (reliability.md T6)."""
 
-JSON_HEADERS: list[Header] = [(b"Content-Type", b"application/json")]
+NO_STORE: Header = (b"Cache-Control", b"no-store")
+"""On every answer of our own: a cache may keep a 404 or a list of models for as long as it likes otherwise."""
+JSON_HEADERS: list[Header] = [(b"Content-Type", b"application/json"), NO_STORE]
 
 
 @dataclass(init=False, slots=True)

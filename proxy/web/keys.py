@@ -15,7 +15,6 @@ from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRevoked, Keys
 from proxy.accounts.shown import file_key_fields, key_fields
 from proxy.accounts.store import StoreError
 from proxy.errors import ProxyError
-from proxy.headers import Header
 from proxy.settings import ClientKey
 from proxy.web.inbound import Inbound
 from proxy.web.parameters import parameters, refused
@@ -23,8 +22,6 @@ from proxy.web.parameters import parameters, refused
 _log = logging.getLogger("hapax")
 _audit = logging.getLogger("hapax.audit")
 
-NOT_KEPT: list[Header] = [(b"Cache-Control", b"no-store")]
-"""Secrets and standings must not lie in anybody's cache."""
 _METHODS = {"collection": ("GET", "HEAD", "POST"), "one": ("DELETE", "GET", "HEAD"), "rotate": ("POST",)}
 
 
@@ -50,7 +47,7 @@ class KeysAdmin:
         with _explained():
             stored = await self._store().list()
         shown = [file_key_fields(key) for key in self._file_keys.values()] + [key_fields(key, now) for key in stored]
-        inbound.send_json({"keys": sorted(shown, key=lambda key: str(key["name"]))}, headers=NOT_KEPT)
+        inbound.send_json({"keys": sorted(shown, key=lambda key: str(key["name"]))})
 
     async def one(self, inbound: Inbound) -> None:
         """`/admin/keys/{name}`: GET shows it, DELETE revokes it; `/admin/keys/{name}/rotate`: POST changes it."""
@@ -71,17 +68,17 @@ class KeysAdmin:
             with _explained():
                 record = await self._store().revoke(name)
             _audit.info("key %s revoked", record.name, extra={"fields": {"event": "key_revoked", "key": record.name}})
-            inbound.send_json(key_fields(record, clock.wall()), headers=NOT_KEPT)
+            inbound.send_json(key_fields(record, clock.wall()))
         else:
             await self._rotate(inbound, name)
 
     async def _show(self, inbound: Inbound, name: str) -> None:
         if name in self._file_keys:
-            inbound.send_json(file_key_fields(self._file_keys[name]), headers=NOT_KEPT)
+            inbound.send_json(file_key_fields(self._file_keys[name]))
             return
         with _explained():
             record = await self._store().get(name)
-        inbound.send_json(key_fields(record, clock.wall()), headers=NOT_KEPT)
+        inbound.send_json(key_fields(record, clock.wall()))
 
     async def _create(self, inbound: Inbound) -> None:
         _, asked = await inbound.read_json()
@@ -101,7 +98,7 @@ class KeysAdmin:
                 expires=new.expires,
             )
         _audit.info("key %s created", record.name, extra={"fields": {"event": "key_created", "key": record.name}})
-        inbound.send_json({**key_fields(record, clock.wall()), "key": secret}, 201, NOT_KEPT)
+        inbound.send_json({**key_fields(record, clock.wall()), "key": secret}, 201)
 
     async def _rotate(self, inbound: Inbound, name: str) -> None:
         # A body is asked for even where nothing needs saying: its content type keeps other web pages from posting here.
@@ -109,7 +106,7 @@ class KeysAdmin:
         with _explained():
             record, secret = await self._store().rotate(name, rotation(asked, clock.wall()).overlap)
         _audit.info("key %s rotated", record.name, extra={"fields": {"event": "key_rotated", "key": record.name}})
-        inbound.send_json({**key_fields(record, clock.wall()), "key": secret}, headers=NOT_KEPT)
+        inbound.send_json({**key_fields(record, clock.wall()), "key": secret})
 
     def _store(self) -> Keys:
         if self._keys is None:

@@ -7,7 +7,7 @@ It tells no more of a failure than that there was one.
 import logging
 from collections.abc import Awaitable, Callable
 
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import NO_STORE, Inbound
 
 _log = logging.getLogger("hapax")
 
@@ -39,4 +39,4 @@ class MetricsPages:
             # One collector that breaks must not look like a bug of the whole gateway.
             _log.error("metrics cannot be shown: %s", type(error).__name__, exc_info=error)
             status, body, content_type = 500, b"Error generating metrics", "text/plain; charset=utf-8"
-        inbound.answer.send(status, [(b"Content-Type", content_type.encode("ascii"))], body)
+        inbound.answer.send(status, [(b"Content-Type", content_type.encode("ascii")), NO_STORE], body)

@@ -17,10 +17,11 @@ from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
 from proxy.settings.server import Server
 from proxy.usage import expected_prompt, most_completion
-from proxy.web import query
+from proxy.web import deployments, query
 from proxy.web.admission import Admission
 from proxy.web.guard import asks_for_websocket
 from proxy.web.inbound import Inbound
+from proxy.web.meant import check_relayed
 from proxy.web.native import Native
 from proxy.web.request import Request
 from proxy.web.upload import receive
@@ -55,6 +56,7 @@ class OpenAI:
         """Any call that is relayed as it is."""
         request, exchange = inbound.request, inbound.exchange
         path = inbound.location.path[3:].rstrip("/")
+        check_relayed(path)
         asked = operation(path)
         if exchange.route == RELAYED:
             # One that the settings name is counted and limited by itself.
@@ -74,6 +76,7 @@ class OpenAI:
                 headers=(("Allow", ", ".join(sorted(asked.methods))),),
             )
         found = peek.Peek(None, False)
+        deployment = inbound.location.deployment
         value: dict[str, Any] = {}
         body: bytes | None = None
         if not request.has_body and not (request.method == "POST" and asked.json_only):
@@ -81,15 +84,22 @@ class OpenAI:
             body = None if request.method in ("GET", "DELETE") else b""
         elif inbound.content_type == "application/json":
             body, value = await inbound.read_json()
+            if deployment:
+                body = deployments.in_json(body, value, deployment)
             if path == "/completions" and "prompt" not in value and ("messages" in value or "input" in value):
                 await self._native.answer(inbound, value)
                 return
-            found = peek.peek_json(value)
+            # A key that is held to some models has no other object in the model's place either.
+            found = peek.peek_json(value, asked.generates or asked.needs_model or inbound.principal.restricted)
         elif asked.json_only:
             raise ProxyError("unsupported_media_type")
         else:
             upload, found = await receive(inbound, asked, self._server)
             try:
+                if deployment:
+                    found = deployments.in_form(
+                        upload, found, request.headers.get("content-type", ""), deployment
+                    )
                 await self._ask(inbound, asked, path, upload, value, found)
             finally:
                 upload.close()

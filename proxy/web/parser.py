@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import httptools
 
-from proxy.headers import TO_PROVIDER, Header
+from proxy.headers import READ_HERE, TO_PROVIDER, Header
 from proxy.web.request import Body, Request
 
 MAX_HEADERS = 128
@@ -98,7 +98,7 @@ class RequestParser:
         self._plain = True
         """Nothing but ASCII has been read since before the head began."""
         self._odd = False
-        """A header's value is not ASCII."""
+        """A header that is read here has a value that is not ASCII."""
         self._size = 0
         self._lines = 0
         self._headers: dict[str, str] = {}
@@ -194,7 +194,7 @@ class RequestParser:
         if value and value[-1] in (0x20, 0x09):
             value = value.rstrip(b" \t")
         self._size += len(name) + len(value)
-        if not self._plain and not value.isascii():
+        if not self._plain and not value.isascii() and key in READ_HERE:
             self._odd = True
         passing = _PASSING.get(key)
         if passing is not None:

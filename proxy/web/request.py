@@ -129,7 +129,7 @@ class Request:
         self.size = size
         """Bytes of the target, the names and the values."""
         self.ascii = ascii
-        """The values of all headers are."""
+        """The values of all headers that are read here are (`headers.READ_HERE`)."""
         self.keep_alive = keep_alive
         """The client means to use the connection again."""
         self.has_body = has_body

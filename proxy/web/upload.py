@@ -24,7 +24,8 @@ async def receive(inbound: Inbound, asked: Operation, server: Server) -> tuple[U
     cannot be read, 413 and 503 for one that cannot be kept, 415 for what a restricted key must not send.
     """
     request = inbound.request
-    restricted = inbound.principal.restricted and request.method == "POST"
+    # A model in the path overrules the form's, and is judged by itself.
+    restricted = inbound.principal.restricted and request.method == "POST" and not inbound.location.deployment
     if inbound.content_type != "multipart/form-data":
         if restricted:
             # A body nobody here can read may name any model.

@@ -12,7 +12,7 @@ from proxy.accounts.shown import usage_csv, usage_fields
 from proxy.accounts.store import Store, StoreError
 from proxy.accounts.usage import added_up, summary
 from proxy.errors import ProxyError
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import NO_STORE, Inbound
 from proxy.web.parameters import parameters, refused
 
 _log = logging.getLogger("hapax")
@@ -74,9 +74,9 @@ class UsagePages:
                     (b"Content-Type", b"text/csv; charset=utf-8"),
                     (b"Content-Disposition", b'attachment; filename="usage.csv"'),
                     (b"X-Content-Type-Options", b"nosniff"),
-                    (b"Cache-Control", b"no-store"),
+                    NO_STORE,
                 ],
                 body,
             )
         else:
-            inbound.send_json(usage_fields(question, lines, added_up(lines)), headers=[(b"Cache-Control", b"no-store")])
+            inbound.send_json(usage_fields(question, lines, added_up(lines)))

@@ -143,7 +143,7 @@ def request(path: str, body: Any = None, *, method: str = "POST", head: str = ""
     payload = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     kind = "Content-Type: application/json\r\n" if "content-type" not in head.lower() and body is not None else ""
     length = f"Content-Length: {len(payload)}\r\n" if payload or method == "POST" else ""
-    start = f"{method} {path} HTTP/{version}\r\nHost: gateway\r\n{kind}{length}{head}\r\n"
+    start = f"{method} {path} HTTP/{version}\r\nHost: 127.0.0.1\r\n{kind}{length}{head}\r\n"
     return start.encode("latin-1") + payload
 
 
