@@ -145,12 +145,7 @@ class Gateway:
             settings.health.interval,
             settings.health.timeout,
         )
-        self.route_checks = RouteChecks(
-            settings.routes,
-            lambda: pool.usable(clock.now()),
-            self._accepts,
-            self._slow,
-        )
+        self.route_checks = RouteChecks(settings.routes, lambda: pool.usable(clock.now()), self._accepts, self._slow)
         health = Health(
             self.checks,
             checkup,
@@ -207,14 +202,7 @@ class Gateway:
             pages = MetricsPages(self.pages.text, self.pages.json)
             routes.append(Route("/metrics", _GET, pages.text, operator))
             routes.append(Route("/metrics/json", _GET, pages.json, operator))
-        asked_cors = settings.server.cors
-        cors = Cors(
-            asked_cors.allow_origins,
-            asked_cors.allow_methods,
-            asked_cors.allow_headers,
-            asked_cors.expose_headers,
-            asked_cors.max_age,
-        )
+        cors = Cors(settings.server.cors)
         self.front = Front(
             configured(routes, settings.routes),
             doorkeeper,

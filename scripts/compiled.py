@@ -30,8 +30,8 @@ HOT = {
     "relay/": "attempt client clocks counts course cut endpoints event_stream gate no_answer progress question race"
     " relay resume usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint wire",
-    "web/": "address admission allowance answer auth connection cors front generate guard inbound keyless openai parser"
-    " records request trace trails",
+    "web/": "address admission allowance answer auth connection cors front generate guard inbound keyless meant openai"
+    " origin parser records request trace trails",
 }
 """What every request passes through, and what that inherits from; whatever else there is costs no request anything."""
 MODULES = [room + name for room, names in HOT.items() for name in names.split()]

@@ -12,6 +12,7 @@ FLOORS = {
     "errors": 1,
     "exchange": 1,
     "headers": 1,
+    "json_faults": 1,
     "peek": 1,
     "sse": 1,
     "clock": 1,

@@ -4,34 +4,28 @@ Cross-origin rules, so that browser apps can call the gateway directly.
 Off until origins are listed. All header lines are joined once; a request costs one dictionary look-up.
 """
 
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from proxy.errors import ProxyError
+from proxy.settings.server import Cors as Rules
 from proxy.web.request import Request
 
 
 class Cors:
     """Who may call from a browser, and what scripts there may send and read."""
 
-    def __init__(
-        self,
-        origins: Sequence[str],
-        methods: Sequence[str],
-        headers: Sequence[str],
-        expose: Sequence[str],
-        max_age: float,
-    ) -> None:
-        """*origins* are exact, globs, or `*`; *headers* may end in `*`; *max_age* in seconds."""
+    def __init__(self, rules: Rules) -> None:
+        """*rules*: origins are exact, globs, or `*`; header names may end in `*`."""
+        origins, headers = rules.allow_origins, rules.allow_headers
         self._any = "*" in origins
         self._origins = frozenset(origins)
         self._globs = tuple(origin for origin in origins if "*" in origin and origin != "*")
         self._named = tuple(origin for origin in origins if _names(origin))
-        self._methods = ", ".join(methods)
+        self._methods = ", ".join(rules.allow_methods)
         self._headers = frozenset(name.lower() for name in headers if not name.endswith("*"))
         self._prefixes = tuple(name[:-1].lower() for name in headers if name.endswith("*"))
-        self._expose = ", ".join(expose)
-        self._max_age = int(max_age)
+        self._expose = ", ".join(rules.expose_headers)
+        self._max_age = int(rules.max_age)
 
     @property
     def enabled(self) -> bool:
@@ -95,4 +89,4 @@ class Cors:
 def _names(origin: str) -> bool:
     """Whether an entry says whose the origin is: `*` and `https://*` do not, `https://*.example.com` does."""
     host = origin.partition("://")[2].partition(":")[0]
-    return host.rpartition("*")[2].count(".") > 1 or ("*" not in origin and bool(host))
+    return host.rpartition("*")[2].count(".") > 1 or ("*" not in host and bool(host))

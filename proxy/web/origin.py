@@ -39,6 +39,8 @@ class Neighbourhood:
         self._is_open = is_open
         self._may_call = may_call
         self._host = host.strip("[]").lower()
+        self._here = ""
+        """What was found to be a name of this machine last."""
 
     def check(self, request: Request, path: str, host: str | None) -> None:
         """
@@ -47,8 +49,10 @@ class Neighbourhood:
         """
         if not self._is_open() or path in PROBES:
             return
-        if host is not None and not self._is_here(host):
-            raise ProxyError("host_not_allowed")
+        if host is not None and host != self._here:
+            if not self._is_here(host):
+                raise ProxyError("host_not_allowed")
+            self._here = host
         headers = request.headers
         origin = headers.get("origin")
         if origin is not None:

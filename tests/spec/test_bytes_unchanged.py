@@ -184,7 +184,7 @@ def test_a_json_request_reaches_the_provider_byte_for_byte(
         simulator.script([Send(ANSWER)], match="/v1/chat/*")
         async with connect(running.port) as wire:
             wire.send(
-                b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n" % len(body)
             )
             for part in parts:
@@ -306,7 +306,7 @@ def test_an_upload_changes_only_in_the_name_of_its_model(
         framing = b"Content-Length: %d" % len(form) if with_length else b"Transfer-Encoding: chunked"
         async with connect(running.port) as wire:
             wire.send(
-                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: gateway\r\n"
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                 b'Content-Type: multipart/form-data; boundary="%b"\r\n%b\r\n\r\n' % (boundary, framing)
             )
             for part in parts:
@@ -333,7 +333,7 @@ async def test_an_upload_of_many_megabytes_arrives_whole(simulator: Simulator, g
     length = len(before) + len(b"sim-public") + len(after)
     async with connect(running.port) as wire:
         wire.send(
-            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n"
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n%bsim-public%b" % (length, before, after)
         )
         assert (await wire.response()).status == 200

@@ -174,7 +174,7 @@ async def hedged(stage: Stage, wire: Wire, number: int) -> list[Closed]:
 
 
 UPLOAD = (
-    b"POST /v1/%b HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+    b"POST /v1/%b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
 )
 
 

@@ -235,7 +235,7 @@ async def test_a_dripped_head_ends_at_the_read_timeout(
         end = await on_time("dripped head", drip(wire, head, 0.02, wire.to_end()), 0.5)
         assert end in ((b"", "fin"), (b"", "rst"))
         async with connect(running.port) as other:
-            other.send(b"GET /live HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            other.send(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert (await other.response("GET")).status == 200
 
 
@@ -256,7 +256,7 @@ FORM = b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r
 def upload(length: int) -> bytes:
     """The head and the first bytes of an upload of so many bytes more."""
     return (
-        b"POST /v1/files HTTP/1.1\r\nHost: gateway\r\nContent-Type: multipart/form-data; boundary=xx\r\n"
+        b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=xx\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(FORM) + length, FORM)
     )
 

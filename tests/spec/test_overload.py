@@ -27,7 +27,7 @@ async def test_a_call_too_many_is_refused_before_its_body_is_read(
             await simulator.seen(before + 2)
 
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n")
         async with asyncio.timeout(1):
             head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")

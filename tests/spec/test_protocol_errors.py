@@ -58,7 +58,11 @@ PROVOKED: dict[str, tuple[bytes, int, str]] = {
         400,
         "invalid_multipart",
     ),
-    "two keys": (chat(head=f"X-API-Key: {CANARY}\r\nAuthorization: Bearer other-{CANARY}\r\n"), 400, "bad_request"),
+    "two keys": (
+        chat(head=f"X-API-Key: {CANARY}\r\nAuthorization: Bearer other-{CANARY}\r\n"),
+        401,
+        "invalid_api_key",
+    ),
     "no key": (chat(head=LINE, user=CANARY), 401, "missing_api_key"),
     "a wrong key": (chat(head=f"Authorization: Bearer {CANARY}\r\n"), 401, "invalid_api_key"),
     "a model of others": (bitten(CANARY), 403, "model_not_allowed"),

@@ -40,11 +40,9 @@ CROOKED = [
     "/V1/chat/completions",
     "/v1chat/completions",
     "/v2/chat/completions",
-    "/openai/v1/chat/completions",
     "/_simulator/ledger",
     "/v1/../_simulator/ledger",
     "/admin",
-    "/",
 ]
 
 

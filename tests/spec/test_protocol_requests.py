@@ -84,7 +84,8 @@ OURS = {b"host", b"user-agent", b"via", b"accept-encoding", b"content-length", b
 
 async def test_p4_of_sixty_odd_headers_none_reaches_the_provider(gateway: GatewayFactory, simulator: Simulator) -> None:
     """The sixty-first, `Traceparent`, would be allowed but is named by `Connection`, as `X-Secret` is."""
-    running = await gateway({"providers": {"sim": target(simulator, api_key="provider-key")}})
+    cors = {"cors": {"allow_origins": ["https://app.example.com"]}}
+    running = await gateway({"providers": {"sim": target(simulator, api_key="provider-key")}, "server": cors})
     kept = [f"{name.decode()}: {value.decode()}" for name, value in ALLOWED.items()]
     head = "".join(f"{line}\r\n" for line in [*ODD, *kept, "Traceparent: 00-1-2-01"])
     answer = await ask(running.port, chat(head=head))
@@ -218,7 +219,7 @@ LOCKED = {"auth": {"keys": [{"name": "web", "key": "good-key"}]}, "server": {"ma
 def expecting(key: str, length: int, path: str = "/v1/chat/completions", more: str = "") -> bytes:
     """A head that waits for 100 before its body."""
     head = f"X-API-Key: {key}\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n{more}"
-    return f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {length}\r\n{head}\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n{head}\r\n".encode()
 
 
 REFUSED = {

@@ -245,7 +245,7 @@ OPENED_BY: dict[str, tuple[str, int, str]] = {
     "a client's key": (CLIENT, 403, "admin_key_required"),
     "no key": ("", 401, "missing_api_key"),
     "a wrong key": ("X-API-Key: wrong\r\n", 401, "invalid_api_key"),
-    "two keys": (ADMIN + "Authorization: Bearer client-key\r\n", 400, "bad_request"),
+    "two keys": (CLIENT + "Authorization: Bearer wrong\r\n", 403, "admin_key_required"),
 }
 
 

@@ -101,7 +101,7 @@ async def test_a_body_nobody_wanted_does_not_keep_the_next_request_from_being_re
     """All of it came in one read, and more of it than may wait."""
     with connected(await gateway()) as (connection, wires):
         connection.data_received(
-            b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+            b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
         )
         assert not wires.reading
         await until(lambda: wires.written.startswith(b"HTTP/1.1 404 ") and wires.reading)
@@ -111,7 +111,7 @@ async def test_a_body_nobody_wanted_does_not_keep_the_next_request_from_being_re
 
 async def test_the_body_that_is_read_does_not_release_the_one_behind_it(gateway: GatewayFactory) -> None:
     with connected(await gateway()) as (connection, wires):
-        post = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+        post = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
         connection.pause_writing()
         connection.data_received(post + post)
         first, second = connection._requests

@@ -55,7 +55,7 @@ def test_a_head_is_read_as_it_came() -> None:
     assert request.headers == {"host": "a", "x-one": "1", "accept": "b", "user-agent": "\xfc"}
     assert (request.every("x-one"), request.every("host"), request.every("via")) == (["1", "2"], ["a"], [])
     assert request.passing == [(b"accept", b"b")]
-    assert (request.size, request.ascii) == (9 + 5 + 6 + 7 + 6 + 11, False)
+    assert (request.size, request.ascii) == (9 + 5 + 6 + 7 + 6 + 11, True)
     assert (request.has_body, request.content_length, request.keep_alive) == (False, None, False)
 
 
