@@ -6,13 +6,16 @@ It never had their bytes; `multipart.py` counted them as they passed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from proxy.simulator.answers import Reply, refusal
 from proxy.simulator.completion import CREATED
 from proxy.simulator.question import Question
+
+LARGEST: Final = 1024 * 1024
+"""Bytes of a file's content that are answered at most."""
 
 
 class Files:
@@ -22,8 +25,8 @@ class Files:
         self._files: dict[str, dict[str, Any]] = {}
 
     def answer(self, question: Question) -> Reply:
-        """GET and POST /files, GET and DELETE /files/{id}."""
-        id = question.path.removeprefix("/files").strip("/")
+        """GET and POST /files, GET and DELETE /files/{id}, GET /files/{id}/content."""
+        id, _, what = question.path.removeprefix("/files").strip("/").partition("/")
         if not id:
             return self._create(question) if question.method == "POST" else self._list()
         found = self._files.get(id)
@@ -32,6 +35,10 @@ class Files:
         if question.method == "DELETE":
             del self._files[id]
             return Reply(orjson.dumps({"id": id, "object": "file", "deleted": True}))
+        if what == "content":
+            # As many bytes as the file had, up to a point; they were never kept.
+            size = min(found["bytes"], LARGEST)
+            return Reply((bytes(range(256)) * (size // 256 + 1))[:size], 200, "application/octet-stream")
         return Reply(orjson.dumps(found))
 
     def _list(self) -> Reply:

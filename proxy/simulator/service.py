@@ -20,7 +20,9 @@ from proxy.simulator.faults import Program, program, written
 from proxy.simulator.files import Files
 from proxy.simulator.ledger import Request
 from proxy.simulator.multipart import Form
+from proxy.simulator.odds import ODDS
 from proxy.simulator.question import Question
+from proxy.simulator.resources import find
 from proxy.simulator.script import Send
 from proxy.simulator.streams import Stream
 
@@ -88,12 +90,17 @@ class Service:
         problem: Reply | None = None
         if form is not None:
             asked = form.value("model")
-        elif question.method == "POST":
+        elif question.method == "GET":
+            question.body = {"stream": True} if b"stream=true" in request.target else {}
+        elif question.method == "POST" and (body or path in ENDPOINTS):
             try:
                 parsed = orjson.loads(body)
             except ValueError:
                 parsed = None
-            if isinstance(parsed, dict):
+            if parsed is None and path == _OFFERS:
+                # An offer is no JSON.
+                question.body = {}
+            elif isinstance(parsed, dict):
                 question.body = parsed
                 asked = parsed["model"] if isinstance(parsed.get("model"), str) else ""
             else:
@@ -134,6 +141,15 @@ class Service:
                 return Reply(orjson.dumps(_model(wanted)))
             return _unknown(wanted)
         endpoint = ENDPOINTS.get(path)
+        if method == "POST" and path in ODDS:
+            return ODDS[path](question)
+        kept = find(question) if endpoint is None or method != "POST" else None
+        if kept is not None:
+            return kept
+        if method in ("GET", "HEAD") and path == "/webhook_event_types":
+            return Reply(orjson.dumps({"object": "list", "data": ["batch.completed", "response.completed"]}))
+        if method == "DELETE" and path.startswith("/models/"):
+            return Reply(orjson.dumps({"id": unquote(path[8:]), "object": "model", "deleted": True}))
         if endpoint is None:
             return refusal(404, f"Invalid URL ({method} {path})", code="unknown_url")
         if method != "POST":
@@ -147,6 +163,7 @@ class Service:
             return refusal(400, "A field of the request has a shape the simulator does not understand.")
 
 
+_OFFERS: Final = "/realtime/calls"
 _SWITCHES: Final = frozenset(("times", "share"))
 
 

@@ -219,7 +219,7 @@ async def test_small_endpoints(simulator: Simulator) -> None:
         (request("/v1/chat/completions", {"model": "sim-1", "messages": 1}), 400, None),
         (request("/v1/chat/completions", {"model": "sim-1", "messages": [], "tools": [1]}), 400, None),
         (request("/v1/nothing", {}), 404, "unknown_url"),
-        (request("/v1/chat/completions", method="GET"), 405, "method_not_supported"),
+        (request("/v1/embeddings", method="GET"), 405, "method_not_supported"),
         (request("/v1/models/none", method="GET"), 404, "model_not_found"),
         (request("/v1/files/none", method="GET"), 404, None),
         (request("/v1/files", {}), 400, None),
