@@ -24,6 +24,10 @@ Headers that hold a key and nothing else: Anthropic's (https://docs.claude.com/e
 """
 
 
+IN_PROTOCOL = "openai-insecure-api-key."
+"""How a subprotocol begins that is a key."""
+
+
 def keys_of(request: Request) -> list[str]:
     """The keys the client sent, in the order they count; empty when it sent none."""
     headers = request.headers
@@ -39,6 +43,11 @@ def keys_of(request: Request) -> list[str]:
         if token and scheme.lower() == "bearer":
             # Behind X-API-Key, before the others.
             keys.insert(1 if headers.get("x-api-key") else 0, token)
+    protocols = headers.get("sec-websocket-protocol")
+    if protocols is not None:
+        # A browser can give a WebSocket no header: https://platform.openai.com/docs/guides/realtime-websocket.
+        offered = [name.strip() for name in protocols.split(",")]
+        keys += [name[len(IN_PROTOCOL) :] for name in offered if name.startswith(IN_PROTOCOL)]
     return keys
 
 

@@ -12,7 +12,7 @@ from proxy.errors import ProxyError
 from proxy.headers import PSEUDONYM
 from proxy.web.meant import unknown_url
 from proxy.web.request import Request
-from proxy.web.spellings import OTHERS, translated
+from proxy.web.spellings import OTHERS, query_of, translated
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~:@+,=$!*'()-]+)+/?|/")
 """Plain segments: no escapes, empty segments, semicolons or backslashes that another hop might read differently."""
@@ -103,7 +103,7 @@ def asks_for_websocket(request: Request) -> bool:
     headers = request.headers
     return (
         request.method == "GET"
-        and request.target.startswith("/v1/")
+        and request.target.startswith(("/v1/", "/openai/"))
         and headers.get("upgrade", "").strip().lower() == "websocket"
         and "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]
         and "sec-websocket-key" in headers
@@ -142,6 +142,7 @@ def _locate(target: str, host: str | None) -> Location:
         spelled = translated(path)
         if spelled is not None:
             path, deployment = spelled
+            query = query_of(query, path)
     if path.startswith("/v1/models/"):
         # A model's name may hold slashes, and SDKs escape them; this path is answered here and goes no further.
         path = re.sub("%2[fF]", "/", path)

@@ -39,7 +39,7 @@ class Neighbourhood:
         self._is_open = is_open
         self._may_call = may_call
         self._host = host.strip("[]").lower()
-        self._here = ""
+        self._here: str | None = None
         """What was found to be a name of this machine last."""
 
     def check(self, request: Request, path: str, host: str | None) -> None:

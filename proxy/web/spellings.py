@@ -62,3 +62,14 @@ def translated(path: str) -> tuple[str, str] | None:
         if path.startswith(prefix):
             return f"/v1/{path[len(prefix) :]}", ""
     return None
+
+
+def query_of(query: str, path: str) -> str:
+    """
+    What remains of the *query* of a path that was translated to *path*: `api-version` names one of Azure's, which is
+    meant for it alone, and `deployment` is the model of a realtime session (lib/azure.py, `_configure_realtime`).
+    """
+    kept = [pair for pair in query.split("&") if not pair.startswith("api-version=")]
+    if path == "/v1/realtime":
+        kept = ["model=" + pair[11:] if pair.startswith("deployment=") else pair for pair in kept]
+    return "&".join(kept)

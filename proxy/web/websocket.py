@@ -18,6 +18,7 @@ from proxy.relay.endpoints import Operation
 from proxy.relay.session import MAX_MESSAGE_BYTES, Opened, Sessions, Socket
 from proxy.sse import Dialect
 from proxy.web.admission import Admission
+from proxy.web.auth import IN_PROTOCOL
 from proxy.web.inbound import Inbound
 from proxy.web.upgrade import upgraded
 
@@ -87,7 +88,7 @@ class WebSockets:
             return path + query
 
         return await self._sessions.open(
-            exchange, model, path_for, lines, [name for name in offered if name and not name.startswith(CREDENTIAL)]
+            exchange, model, path_for, lines, [name for name in offered if name and not name.startswith(IN_PROTOCOL)]
         )
 
     async def _relay(self, inbound: Inbound, client: Socket, opened: Opened) -> None:
@@ -122,10 +123,6 @@ class WebSockets:
         except ValueError:
             # It stands deeper, where the provider's own session has it already.
             return text
-
-
-CREDENTIAL = "openai-insecure-api-key."
-"""Before the key among the subprotocols, which is where a browser can put it (OpenAI, Realtime API with WebSocket)."""
 
 
 def _model_in(query: str) -> str | None:
