@@ -60,7 +60,9 @@ def translated(path: str) -> tuple[str, str] | None:
         return None
     for prefix in _PREFIXES:
         if path.startswith(prefix):
-            return f"/v1/{path[len(prefix) :]}", ""
+            below = path[len(prefix) :]
+            # Their list of deployments is no OpenAI call, and no provider's business.
+            return None if below.partition("/")[0] == "deployments" else (f"/v1/{below}", "")
     return None
 
 

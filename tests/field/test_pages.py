@@ -143,7 +143,7 @@ async def test_a_link_or_an_image_of_another_site_opens_no_page_of_the_api(gatew
     head = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n"
     assert (await asked(running.port, get(path, head=head))).code == "origin_not_allowed"
     assert (await asked(running.port, get("/", head=head))).status == 200
-    assert b"origin_not_allowed" not in (await asked(running.port, get(path, head="Sec-Fetch-Site: none\r\n"))).body
+    assert (await asked(running.port, get(path, head="Sec-Fetch-Site: none\r\n"))).status != 403
 
 
 @pytest.mark.parametrize(
