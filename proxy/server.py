@@ -255,7 +255,10 @@ def banner(loaded: Loaded, listener: Listener) -> str:
     if settings.store.url.get_secret_value():
         lines.append(f"  store          {settings.store.url}")
     if state.principals.open:
-        lines.append("  keys           none: whoever reaches the loopback address may call, with any key")
+        lines.append("  keys           none: any program on this machine may call, with any key; a web page only where")
+        lines.append(
+            "                 server.cors.allow_origins names it, and no name but this machine's own is answered"
+        )
     elif state.watch is not None and not state.watch.reachable:
         lines.append("  keys           the store cannot be read, see the log: until it can, only keys of the file work")
     elif not len(state.principals):

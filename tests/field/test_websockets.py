@@ -187,3 +187,37 @@ async def test_sessions_end_with_service_restart_when_the_gateway_stops(play: Pl
     await until(lambda: listener.gateway.front.active)
     await listener.drain(0.0, 0.05)
     assert (await session).closed == (1012, "")
+
+
+KEYED = {**one(), "auth": {"keys": [{"name": "k", "key": "hpx_mine"}]}}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        pytest.param(
+            "/openai/realtime?api-version=2025-04-01-preview&deployment=m", [["api-key", "hpx_mine"]], id="Azure's SDK"
+        ),
+        pytest.param("/openai/v1/realtime?model=m", [["api-key", "hpx_mine"]], id="Azure's newer path"),
+        pytest.param(
+            REALTIME,
+            [["Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.hpx_mine"]],
+            id="a page in a browser",
+        ),
+    ],
+)
+async def test_a_session_is_opened_as_its_client_asks_for_it(play: Play, path: str, headers: list[list[str]]) -> None:
+    """openai-python, lib/azure.py, `_configure_realtime`; https://platform.openai.com/docs/guides/realtime-websocket."""
+    played = await play(KEYED, {"a": opens({"send": CREATED})}, [talk("receive", path=path, headers=headers)])
+    assert played["talk"].messages == [CREATED]
+    [asked] = played.asked("a")
+    assert asked.target == REALTIME
+    assert (asked.key, asked.header("api-key")) == (KEY_A, None)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_a_page_of_another_site_opens_no_session_at_an_open_gateway(play: Play, origin: str) -> None:
+    """A browser asks no permission for a WebSocket: RFC 6455 section 10.2."""
+    played = await play(one(), {"a": opens({"send": CREATED})}, [talk("receive", headers=[["Origin", origin]])])
+    assert played["talk"].status == 403
+    assert not played.asked("a")
