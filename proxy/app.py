@@ -176,7 +176,7 @@ class Gateway:
             # The page names every key: where somebody has the admin key, nobody else needs it.
             operator = Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
         routes = [
-            Route("/", _GET, welcome, Access.OPEN),
+            Route("/", _GET, welcome, Access.PROBE),
             Route("/v1/models", _GET, openai.models),
             Route("/v1/models/*", _GET, openai.model),
             Route("/v1/completion", _POST, native.handle, error_body=ProxyError.native_body),

@@ -8,6 +8,8 @@ import pytest
 
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.field import build
+from tests.field.play import Play
 from tests.spec.wire import QUESTION, ask, calls, chat, get, request
 
 CHAT = "/v1/chat/completions"
@@ -215,3 +217,31 @@ async def test_what_a_client_calls_itself_is_text_in_the_log(
     fields: list[Any] = [record.__dict__["fields"] for record in caplog.records if record.name == "hapax.access"]
     assert [each["user_agent"] for each in fields] == [logged]
     assert json.loads(json.dumps(fields[0]["user_agent"])) == logged
+
+
+ANSWERED = [
+    pytest.param("Content-Disposition: attachment; filename=résumé.pdf", "content-disposition", id="a file's name"),
+    pytest.param('ETag: "é"', "etag", id="a tag"),
+    pytest.param("X-Request-ID: req_é", "x-upstream-request-id", id="a request id"),
+    pytest.param("Request-ID: req_é", "request-id", id="a request id of Anthropic's"),
+    pytest.param("OpenAI-Version:", "openai-version", id="an empty value"),
+    pytest.param("Server: Bücher/1.0", None, id="a server's name"),
+    pytest.param("X-Ratelimit-Note: 速度", None, id="a note about limits"),
+    pytest.param("Via: 1.1 Zürich", None, id="a proxy on the way"),
+]
+
+
+@pytest.mark.parametrize(("line", "passed"), ANSWERED)
+async def test_a_providers_header_may_hold_any_bytes(play: Play, line: str, passed: str | None) -> None:
+    line = line.encode().decode("latin-1")
+    said = build.chat("Hello")
+    said[0] = said[0].replace("Content-Type", f"{line}\r\nContent-Type")
+    played = await play(
+        {"providers": {"a": {"type": "compatible", "base_url": "{a}/v1", "models": ["m"]}}},
+        {"a": {"models": ["m"], "rules": [{"when": {}, "answer": said}]}},
+        [{"step": "call", "request": "POST /v1/chat/completions", "body": {"model": "m", "messages": QUESTION}}],
+    )
+    got = played["call"]
+    assert (got.status, got.json["choices"][0]["message"]["content"]) == (200, "Hello")
+    value = line.partition(":")[2].strip()
+    assert got.header(passed) == value if passed else value not in [each for _, each in got.headers]
