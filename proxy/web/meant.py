@@ -112,7 +112,8 @@ def meant(path: str) -> str | None:
     known = _ELSEWHERE.get("/".join(parts)) or _CALLS.get(parts[-1].rpartition(":")[2] if ":" in parts[-1] else "")
     if known is not None:
         return known
-    tails = ["/" + "/".join(parts[at:]) for at in range(len(parts))]
+    # No known path has more than two parts.
+    tails = ["/" + "/".join(parts[-count:]) for count in (2, 1)]
     for tail in tails:
         if tail in PATHS:
             return f"/v1{tail}"
