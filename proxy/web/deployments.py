@@ -28,7 +28,7 @@ def in_json(body: bytes, value: dict[str, Any], model: str) -> bytes:
 
 
 def in_form(upload: Upload, found: peek.Peek, content_type: str, model: str) -> peek.Peek:
-    """What the form *upload*, of which *found* was read, says with *model* as its model; *upload* is changed with it."""
+    """What the form *upload*, read as *found*, says with *model* as its model; *upload* is changed with it."""
     boundary = boundary_of(content_type)
     if boundary is None:
         return found

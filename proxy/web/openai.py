@@ -97,9 +97,7 @@ class OpenAI:
             upload, found = await receive(inbound, asked, self._server)
             try:
                 if deployment:
-                    found = deployments.in_form(
-                        upload, found, request.headers.get("content-type", ""), deployment
-                    )
+                    found = deployments.in_form(upload, found, request.headers.get("content-type", ""), deployment)
                 await self._ask(inbound, asked, path, upload, value, found)
             finally:
                 upload.close()

@@ -363,7 +363,7 @@ async def test_a_disk_that_is_full_is_a_503_and_leaks_nothing(play: Play, monkey
 
 def head(path: str, length: int | None) -> bytes:
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    return f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: {TYPE}\r\n{framing}\r\n\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {TYPE}\r\n{framing}\r\n\r\n".encode()
 
 
 ONE: dict[str, Any] = {
