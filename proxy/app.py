@@ -28,7 +28,7 @@ from proxy.observe.traces import Traces
 from proxy.others import METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
-from proxy.relay.course import Rules
+from proxy.relay.step import Rules
 from proxy.relay.relay import Relay
 from proxy.relay.session import Sessions
 from proxy.settings import Settings

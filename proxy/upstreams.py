@@ -5,6 +5,7 @@ It builds them from the settings, and a reload replaces what differs. What happe
 """
 
 import asyncio
+import math
 import random
 from typing import TYPE_CHECKING
 
@@ -215,8 +216,9 @@ class Upstreams:
             timeouts.first_token,
             timeouts.idle,
             timeouts.total,
-            self._settings.failover.patience,
-            strict="first_token" in timeouts.model_fields_set,
+            self._settings.failover.patience or math.inf,
+            "first_token" in timeouts.model_fields_set,
+            timeouts.stream or math.inf,
         )
 
     def _new_breaker(self) -> Breaker:

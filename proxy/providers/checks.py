@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy import clock, tasks
 from proxy.providers.provider import Provider
+from proxy.providers.target import UNWELL
 
 _log = logging.getLogger("hapax")
 
@@ -100,7 +101,7 @@ class Checks:
             self._unknown.discard(provider)
             if not self._unknown:
                 self.known.set()
-            await asyncio.sleep(self._interval * self._rng.uniform(1 - JITTER, 1 + JITTER))
+            await asyncio.sleep(pause(self._interval, provider.health.healthy, self._rng))
 
     async def _ask(self, provider: Provider) -> None:
         started = clock.now()
@@ -126,6 +127,13 @@ class Checks:
                 _log.info("provider %s: healthy again", provider.name)
             else:
                 _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, failed)
+
+
+def pause(interval: float, healthy: bool, rng: random.Random) -> float:
+    """Seconds until the next probe of a provider; one that is unwell is looked at at least every `UNWELL` seconds."""
+    if healthy or interval <= UNWELL:
+        return interval * rng.uniform(1 - JITTER, 1 + JITTER)
+    return UNWELL * rng.uniform(1 - JITTER, 1)
 
 
 def _tell(event: str, provider: str, models: Set[str], seconds: float | None = None) -> None:

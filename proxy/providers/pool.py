@@ -29,19 +29,26 @@ class Choice:
     available: Sequence[Target]
     """In the order to try them."""
     resting: Sequence[tuple[Target, float]]
-    """Those a provider asked to leave alone until a moment it named."""
+    """
+    Those that may be waited for, and until when: a provider named that moment, or it named none and no fallback could
+    take the call meanwhile.
+    """
     skipped: Sequence[tuple[Target, str]]
     """Those that are not available, and why."""
+    despite: bool
+    """Those that are available are so in spite of what is known of them: none is well."""
 
     def __init__(
         self,
         available: Sequence[Target],
         resting: Sequence[tuple[Target, float]] = (),
         skipped: Sequence[tuple[Target, str]] = (),
+        despite: bool = False,
     ) -> None:
         self.available = available
         self.resting = resting
         self.skipped = skipped
+        self.despite = despite
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +173,12 @@ class Pool:
             for provider in self.providers
         )
 
-    def choose(self, model: str | None, now: float, new_call: bool = True) -> Choice:
+    def choose(
+        self, model: str | None, now: float, new_call: bool = True, fallbacks: Sequence[str] = ()
+    ) -> Choice:
         """
         The targets for *model* that may be asked now, in order, and what keeps the others. *new_call*: this is the
-        first question of a call, which takes its turn.
+        first question of a call, which takes its turn. *fallbacks*: the models the call may go on to.
         """
         targets = self.targets(model)
         if len(targets) == 1 and targets[0].available(now):
@@ -177,7 +186,9 @@ class Pool:
         available = [target for target in targets if target.available(now)]
         if len(available) == len(targets):
             return Choice(self._model(model).balance.order(available, now, self._rng, new_call))
-        if sum(target.healthy(now) for target in targets) < PANIC * len(targets):
+        stands_in = any(target.available(now) for name in fallbacks for target in self.targets(name))
+        healthy = sum(target.healthy(now) for target in targets)
+        if not stands_in and healthy < PANIC * len(targets):
             # Most are out: more likely our judgement is wrong than all of them are, and a try costs less than a no.
             available = [target for target in targets if not target.full and not target.resting(now)]
         chosen = set(available)
@@ -186,9 +197,11 @@ class Pool:
             [
                 (target, target.returns_at(now))
                 for target in targets
-                if target not in chosen and target.rests_as_told(now)
+                if target not in chosen
+                and (target.rests_as_told(now) or (target.rests_untold(now) and not stands_in))
             ],
             [(target, target.why_not(now)) for target in targets if target not in chosen],
+            despite=not healthy,
         )
 
     def listing(self) -> list[dict[str, Any]]:

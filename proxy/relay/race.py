@@ -16,16 +16,19 @@ from proxy.exchange import AttemptRecord, Exchange
 from proxy.peek import with_model, with_usage_asked
 from proxy.providers.breaker import Permit, State
 from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Course, Try
+from proxy.relay.course import OF_A_KEY, Course
 from proxy.relay.question import Question, Upload
 from proxy.relay.resume import MISMATCH, Recorder, Splice
+from proxy.relay.step import Try
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.watch import STREAM_OVER
 from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
@@ -216,6 +219,10 @@ class Race:
         now = clock.now()
         self._exchange.answered_model = entrant.step.model or ""
         target = entrant.step.target
+        target.answered()
+        if entrant.permit is not None and entrant.permit.probe:
+            # How slow it was while it was out is no measure of what it is now.
+            target.latency = PeakEwma()
         target.latency.observe(now - attempt.record.started, now)
         if entrant.again and target.provider.unlearn_usage():
             _log.info("provider %s: refuses stream_options, is not asked for usage any more", target.provider.name)
@@ -302,8 +309,9 @@ class Race:
                 )
             target.provider.park(entrant.key, now + (PARK_SPENT if spent else PARK_REFUSED))
         elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):
-            target.rest(entrant.key, failed.retry_after, now)
-        if failed.reach is not Reach.TOO_LONG:
+            target.limited = failed.code == "rate_limit_exceeded"
+            target.rest(entrant.key, failed.retry_after, now, self._course.rules.rests)
+        if failed.reach is not Reach.TOO_LONG and not _is_of_this_call(failed):
             # A refusal is fast; it must not look like speed.
             target.latency.penalise(now)
 
@@ -320,13 +328,20 @@ def _blames_the_request(verdict: Verdict) -> bool:
     return isinstance(verdict, Refused) or (isinstance(verdict, Failed) and verdict.reach is Reach.TOO_LONG)
 
 
+def _is_of_this_call(failed: Failed) -> bool:
+    """It was refused for what it asks, which says nothing of how fast the target answers others."""
+    return failed.reach is Reach.ELSEWHERE and failed.code not in OF_A_KEY
+
+
 def _judge(verdict: Verdict) -> Judgement:
     """What the breaker is told."""
     if isinstance(verdict, Whole):
         return Judgement.SUCCESS
     if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":
         return Judgement.EXCLUDED
-    if verdict.reason == MISMATCH:
-        # It answered well, only not in the words another had begun.
+    if isinstance(verdict, Failed) and verdict.reach is Reach.ELSEWHERE:
+        return Judgement.EXCLUDED
+    if verdict.reason in (MISMATCH, STREAM_OVER):
+        # It answered well, only not in the words another had begun, or for longer than it may.
         return Judgement.EXCLUDED
     return Judgement.FAILURE

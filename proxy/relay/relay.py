@@ -20,12 +20,14 @@ from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Course, Rules, Try
+from proxy.relay.course import OF_A_KEY, Course
 from proxy.relay.cut import end_cut
 from proxy.relay.question import Question, Upload
 from proxy.relay.race import Race
 from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
+from proxy.relay.step import Rules, Try
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.watch import STREAM_OVER
 from proxy.upstream.endpoint import Endpoint
 
 LONGEST_WAIT = 60.0
@@ -109,7 +111,7 @@ class Relay:
         """Try to continue the answer that was cut; returns how it ended after all."""
         assert race.recorder is not None
         told = race.recorder.transcript()
-        if told is None or cut.split or cut.code == "shutting_down":
+        if told is None or cut.split or cut.code == "shutting_down" or cut.reason == STREAM_OVER:
             return cut
         race.recorder = Recorder()
         # What was cut had its time; what continues it gets its own.
@@ -141,6 +143,8 @@ class Relay:
             if isinstance(verdict, Cut):
                 if splice.mismatched:
                     return cut
+                if verdict.reason == STREAM_OVER:
+                    return verdict
                 resumes += 1
                 exchange.resumed += 1
                 verdict = Failed(verdict.code, Reach.UNANSWERED, verdict.reason)
@@ -165,8 +169,14 @@ class Relay:
         if question.timeout is not None:
             total = min(total, question.timeout - exchange.queued)
 
+        fallbacks = [name for name in entry.fallbacks if question.may_use(name)]
+
         def choose(model: str | None, now: float) -> Choice:
-            choice = self._pool.choose(model, now, new_call=not exchange.attempts)
+            # A fallback goes on to those named after it.
+            after = fallbacks[fallbacks.index(model) + 1 :] if model in fallbacks else fallbacks
+            choice = self._pool.choose(model, now, not exchange.attempts, after)
+            if choice.despite and not exchange.attempts:
+                course.despite = True
             for target, reason in choice.skipped:
                 exchange.skipped[str(target)] = reason
             return choice
@@ -174,9 +184,9 @@ class Relay:
         def may_repeat(failed: Failed) -> bool:
             return _may_repeat(failed, question)
 
-        return Course(
+        course: Course[Target] = Course(
             question.model,
-            [name for name in entry.fallbacks if question.may_use(name)],
+            fallbacks,
             [name for name in entry.context_fallbacks if question.may_use(name)],
             choose,
             self._rules,
@@ -186,6 +196,7 @@ class Relay:
             self._hedge_budget,
             self._rng,
         )
+        return course
 
     def _finish(self, exchange: Exchange, question: Question, client: Client, verdict: Verdict) -> None:
         if isinstance(verdict, Cut):
@@ -199,30 +210,38 @@ class Relay:
             client.send(verdict.status, [*answer_headers(exchange), *verdict.headers], verdict.body)
 
     def _give_up(self, exchange: Exchange, question: Question, client: Client, course: Course[Target]) -> None:
-        refusal = next((failed.refusal for failed in course.failures if failed.refusal is not None), None)
+        failures, now = course.failures, clock.now()
+        refusal = _refusal(failures)
         if refusal is not None:
-            # The most telling answer anybody gave (reliability.md R17).
             self._finish(exchange, question, client, refusal)
             return
-        failures = course.failures
         if not failures:
-            failures = [self._nobody(question, clock.now())]
-        raise _sum_up(failures, exchange)
+            failures = [self._none_asked(question, now)]
+        elif course.despite and all(failed.code in _UNREACHED for failed in failures):
+            failures = [Failed("upstream_unavailable", Reach.NEVER_SENT, "every target is down")]
+        # A client that repeats by itself what may have been done already would have it done twice.
+        repeatable = all(_may_repeat(failed, question) for failed in course.failures)
+        raise _sum_up(failures, exchange, self._back_in(question, now), repeatable)
 
-    def _nobody(self, question: Question, now: float) -> Failed:
+    def _none_asked(self, question: Question, now: float) -> Failed:
         """Why no target could even be asked."""
-        skipped = self._pool.choose(question.model, now).skipped
-        returns = [target.returns_at(now) for target, reason in skipped if reason == "resting"]
-        if returns:
-            return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests", min(returns) - now)
-        if skipped and all(reason == "parked" for _, reason in skipped):
-            returns = [target.returns_at(now) for target, _ in skipped]
-            return Failed("upstream_unavailable", Reach.REFUSED, "every key is parked", min(returns) - now)
-        return Failed("upstream_unavailable", Reach.REFUSED, "no target is available", 1.0)
+        skipped = self._pool.choose(question.model, now, new_call=False).skipped
+        resting = [target for target, reason in skipped if reason == "resting"]
+        if any(target.limited for target in resting):
+            return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests")
+        return Failed("upstream_unavailable", Reach.REFUSED, "no target is available")
+
+    def _back_in(self, question: Question, now: float) -> float:
+        """Seconds until the first target that could answer *question* may be asked; 0 when one may be asked now."""
+        names = [name for name in self._pool.entry(question.model).fallbacks if question.may_use(name)]
+        targets = [target for name in (question.model, *names) for target in self._pool.targets(name)]
+        return min((target.back_at(now) for target in targets), default=now) - now
 
 
 _PASSING = frozenset(("rate_limit_exceeded", "upstream_unavailable", "overloaded"))
 """What may be over after a wait."""
+_UNREACHED = frozenset(("upstream_connect_error", "upstream_connect_timeout", "upstream_truncated"))
+"""Failures of a provider that is not there."""
 
 
 def answer_headers(exchange: Exchange) -> list[Header]:
@@ -236,29 +255,51 @@ def answer_headers(exchange: Exchange) -> list[Header]:
 
 
 def _may_repeat(failed: Failed, question: Question) -> bool:
-    """Whether another attempt is allowed after this failure."""
+    """
+    Whether another attempt is allowed after this failure. What changes something at the provider is asked again only
+    where it cannot have begun: the request was never sent, or whoever guards the door turned it away (RFC 6585 section
+    4 for 429, RFC 9110 section 15.5 for 401 to 404). A 5xx is no such word, a 503 with its `Retry-After` neither: any
+    proxy on the way says it of a server that may have been at work (RFC 9110 section 9.2.2).
+    """
     if failed.code == "shutting_down":
         return False
     if isinstance(question.body, Upload) and question.body.begun:
         return False
-    if failed.reach is Reach.UNANSWERED:
-        return question.repeatable
-    return True
+    if question.repeatable or failed.reach is Reach.NEVER_SENT or failed.code in OF_A_KEY:
+        return True
+    return failed.reach is Reach.ELSEWHERE or failed.reach is Reach.TOO_LONG
 
 
-def _sum_up(failures: list[Failed], exchange: Exchange) -> ProxyError:
-    """The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else."""
+def _refusal(failures: list[Failed]) -> Refused | None:
+    """
+    The most telling answer any target gave; None when none refused the call. That a model is not there is told only
+    when all say so: of two accounts the one that is down may have it.
+    """
+    refusals = [failed.refusal for failed in failures if failed.refusal is not None]
+    unknown = [refusal for refusal in refusals if refusal.status == 404]
+    telling = [refusal for refusal in refusals if refusal.status != 404]
+    if telling:
+        return telling[0]
+    return unknown[0] if unknown and len(unknown) == len(failures) else None
+
+
+def _sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatable: bool) -> ProxyError:
+    """
+    The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else.
+    *back_in*: seconds until a target may be asked again; *repeatable*: another call cannot do anything twice.
+    """
     chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
     headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
     if any(failed.code == "shutting_down" for failed in failures):
         # Another instance will answer: this is the one failure a client does well to repeat at once.
         return ProxyError("shutting_down", headers=tuple(headers))
-    waits = [failed.retry_after for failed in failures if failed.retry_after is not None]
-    wait = min(waits) if waits and chosen.code in _PASSING else None
-    if wait is not None:
+    wait = None
+    if chosen.code in _PASSING:
+        # A target that may be asked at once has failed a moment ago, or another call has its place.
+        wait = back_in if back_in > 0 and chosen.code == "rate_limit_exceeded" else max(1.0, back_in)
         headers.append(("Retry-After", str(max(1, math.ceil(wait)))))
         headers.append(("retry-after-ms", str(max(1, math.ceil(wait * 1000)))))
-    if wait is None or wait > LONGEST_WAIT:
+    if wait is None or wait > LONGEST_WAIT or not repeatable:
         # Our own tries are spent: a client that repeats them at once only multiplies the load.
         headers.append(("x-should-retry", "false"))
     return ProxyError(chosen.code, headers=tuple(headers))

@@ -35,6 +35,7 @@ class Reach(Enum):
     NEVER_SENT = "never sent"
     UNANSWERED = "sent, nothing usable received"
     REFUSED = "refused before any work"
+    ELSEWHERE = "refused: another account or target may"
     TOO_LONG = "refused: the context is too long for this model"
 
 

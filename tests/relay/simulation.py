@@ -26,7 +26,7 @@ from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Rules
+from proxy.relay.step import Rules
 from proxy.relay.endpoints import operation
 from proxy.relay.question import Question
 from proxy.relay.relay import HEDGE_SHARE, Relay

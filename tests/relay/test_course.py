@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.providers.budget import RetryBudget
-from proxy.relay.course import LONGEST_WAIT, SHORT_WAIT, Course, Rules, Try
+from proxy.relay.course import LONGEST_WAIT, SHORT_WAIT, Course
+from proxy.relay.step import Rules, Try
 from proxy.relay.verdict import Failed, Reach, Refused
 
 NOW = 1000.0
