@@ -28,9 +28,9 @@ from proxy.observe.traces import Traces
 from proxy.others import METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
-from proxy.relay.step import Rules
 from proxy.relay.relay import Relay
 from proxy.relay.session import Sessions
+from proxy.relay.step import Rules
 from proxy.settings import Settings
 from proxy.state import State
 from proxy.upstreams import LIST_INTERVAL, Upstreams

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from proxy import tasks
+from proxy import clock, tasks
 from proxy.providers.breaker import Breaker
+from proxy.providers.chat_model import chat_model
 from proxy.providers.checks import Checks, ProbeFailed
 from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.relay.clocks import Clocks
 from proxy.settings import Settings
+from proxy.settings.models import is_glob
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import FetchError, fetch
 from proxy.upstream.presets import PRESETS
@@ -113,14 +115,17 @@ class Upstreams:
             raise ProbeFailed("GET /models: not a model list") from error
 
     async def _ask_for_a_token(self, provider: Provider, endpoint: Endpoint, timeout: float) -> None:
-        """The probe that costs money: one token of the first model the provider is known to have."""
-        target = next(
-            (target for target in self.pool.all_targets if target.provider is provider and target.model), None
-        )
-        if target is None:
+        """The probe that costs money: one token of a model the provider is known to have, asked for yet or not."""
+        targets = [target.model for target in self.pool.all_targets if target.provider is provider and target.model]
+        declared = [name for name in provider.declared or () if not is_glob(name)]
+        listed = [entry["id"] for entry in provider.listed or () if provider.serves(entry["id"])]
+        model = chat_model([*targets, *declared, *listed])
+        if model is None:
             return
-        question = {"model": target.model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
-        status, _ = await fetch(endpoint, "/chat/completions", timeout, body=orjson.dumps(question))
+        now = clock.now()
+        key = next((key for key, until in enumerate(provider.parked_until) if until <= now), 0)
+        question = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
+        status, _ = await fetch(endpoint, "/chat/completions", timeout, key, orjson.dumps(question))
         if status >= 500:
             raise ProbeFailed(f"completion: status {status}")
 

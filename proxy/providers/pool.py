@@ -174,11 +174,17 @@ class Pool:
         )
 
     def choose(
-        self, model: str | None, now: float, new_call: bool = True, fallbacks: Sequence[str] = ()
+        self,
+        model: str | None,
+        now: float,
+        new_call: bool = True,
+        fallbacks: Sequence[str] = (),
+        wait_untold: bool = True,
     ) -> Choice:
         """
         The targets for *model* that may be asked now, in order, and what keeps the others. *new_call*: this is the
-        first question of a call, which takes its turn. *fallbacks*: the models the call may go on to.
+        first question of a call, which takes its turn. *fallbacks*: the models the call may go on to. *wait_untold*: a
+        rest may be waited for whose end the provider did not name.
         """
         targets = self.targets(model)
         if len(targets) == 1 and targets[0].available(now):
@@ -191,14 +197,13 @@ class Pool:
         if not stands_in and healthy < PANIC * len(targets):
             # Most are out: more likely our judgement is wrong than all of them are, and a try costs less than a no.
             available = [target for target in targets if not target.full and not target.resting(now)]
-        chosen = set(available)
+        chosen, wait_untold = set(available), wait_untold and not stands_in
         return Choice(
             self._model(model).balance.order(available, now, self._rng, new_call),
             [
                 (target, target.returns_at(now))
                 for target in targets
-                if target not in chosen
-                and (target.rests_as_told(now) or (target.rests_untold(now) and not stands_in))
+                if target not in chosen and (target.rests_as_told(now) or (wait_untold and target.rests_untold(now)))
             ],
             [(target, target.why_not(now)) for target in targets if target not in chosen],
             despite=not healthy,

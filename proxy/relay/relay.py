@@ -170,11 +170,12 @@ class Relay:
             total = min(total, question.timeout - exchange.queued)
 
         fallbacks = [name for name in entry.fallbacks if question.may_use(name)]
+        rules = self._rules
 
         def choose(model: str | None, now: float) -> Choice:
             # A fallback goes on to those named after it.
             after = fallbacks[fallbacks.index(model) + 1 :] if model in fallbacks else fallbacks
-            choice = self._pool.choose(model, now, not exchange.attempts, after)
+            choice = self._pool.choose(model, now, not exchange.attempts, after, wait_untold=rules.retries > 0)
             if choice.despite and not exchange.attempts:
                 course.despite = True
             for target, reason in choice.skipped:
@@ -189,7 +190,7 @@ class Relay:
             fallbacks,
             [name for name in entry.context_fallbacks if question.may_use(name)],
             choose,
-            self._rules,
+            rules,
             may_repeat,
             exchange.started + exchange.queued + total,
             self._retry_budget,

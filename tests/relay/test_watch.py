@@ -99,7 +99,7 @@ def test_a_short_limit_of_a_stream_is_looked_at_in_time() -> None:
 
 
 def test_a_sign_of_life_postpones_the_clock_for_the_first_content() -> None:
-    one = watch()
+    one = watch(clocks=Clocks(first_token=10.0, idle=5.0, total=60.0))
     one.progress_at = START + 9.0
     assert overdue(one, 10.0) == ""
     assert one.next_look(START + 10.0, paused=False) == START + 19.0
