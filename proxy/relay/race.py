@@ -9,26 +9,26 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from proxy import clock, tasks
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.peek import with_model, with_usage_asked
-from proxy.providers.breaker import Permit, State
+from proxy.providers.breaker import State
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
+from proxy.relay.blame import blames_the_request, is_of_this_call, judgement
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import OF_A_KEY, Course
+from proxy.relay.course import Course
+from proxy.relay.entrant import Entrant
 from proxy.relay.question import Question, Upload
-from proxy.relay.resume import MISMATCH, Recorder, Splice
+from proxy.relay.resume import Recorder, Splice
 from proxy.relay.step import Try
-from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
-from proxy.relay.watch import STREAM_OVER
+from proxy.relay.verdict import Cut, Failed, Reach, Verdict
 from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
@@ -38,40 +38,6 @@ PARK_REFUSED = 300.0
 """Seconds a key is parked that its provider refused with 401 or 403; then it may prove itself again."""
 PARK_SPENT = 600.0
 """Seconds a key is parked whose money is gone."""
-
-_BLAMELESS = frozenset(
-    ("rate_limit_exceeded", "insufficient_quota", "upstream_auth_error", "context_length_exceeded", "overloaded")
-)
-"""Failures that say nothing about whether the target works (reliability.md B5)."""
-
-
-@dataclass(init=False, slots=True)
-class _Entrant:
-    """What an attempt holds while it runs."""
-
-    step: Try[Target]
-    permit: Permit | None
-    key: int
-    again: bool
-    """Its target refused the usage option, perhaps, and is asked again without it."""
-    total: float
-    """Seconds it has: what its provider is given, or what is left of the call's time."""
-    pump: asyncio.Task[None] | None
-
-    def __init__(
-        self,
-        step: Try[Target],
-        permit: Permit | None,
-        key: int,
-        again: bool,
-        total: float,
-    ) -> None:
-        self.step = step
-        self.permit = permit
-        self.key = key
-        self.again = again
-        self.total = total
-        self.pump = None
 
 
 class Race:
@@ -115,7 +81,7 @@ class Race:
         self._clocks = clocks
         self._rng = rng
         # The mutable state: who runs, who has won, and what the relay waits for.
-        self._running: dict[Attempt, _Entrant] = {}
+        self._running: dict[Attempt, Entrant] = {}
         self._continuing = False
         self._winner: Attempt | None = None
         self._telling: tuple[Target, Verdict] | None = None
@@ -170,7 +136,7 @@ class Race:
         clocks = self._clocks[provider].within(self._course.deadline - now)
         asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
         attempt = Attempt(self, exchange, record, question, self._client, clocks, self._loop, asks_usage, self.recorder)
-        entrant = self._running[attempt] = _Entrant(step, permit, key, again, clocks.total)
+        entrant = self._running[attempt] = Entrant(step, permit, key, again, clocks.total)
         endpoint = self._endpoints[provider]
         headers, body = question.headers, question.body
         if exchange.span_id:
@@ -188,7 +154,7 @@ class Race:
         )
 
     def _start_upload(
-        self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, headers: bytes, body: Upload
+        self, attempt: Attempt, entrant: Entrant, endpoint: Endpoint, headers: bytes, body: Upload
     ) -> None:
         question, model = self._question, entrant.step.target.model
         name = None if body.span is None or model is None or model == question.model else model.encode()
@@ -238,7 +204,7 @@ class Race:
         if entrant.pump is not None:
             entrant.pump.cancel()
         hurried = self._hurried(entrant, attempt, verdict, now)
-        target.end(entrant.permit, Judgement.EXCLUDED if hurried else _judge(verdict), now, self._rng)
+        target.end(entrant.permit, Judgement.EXCLUDED if hurried else judgement(verdict), now, self._rng)
         _log_transitions(target)
         if isinstance(verdict, Failed) and not hurried:
             self._learn(entrant, verdict, now)
@@ -251,7 +217,7 @@ class Race:
             self._winner = None
         elif self._running:
             # Somebody else is still being waited for.
-            if _blames_the_request(verdict):
+            if blames_the_request(verdict):
                 self._telling = target, verdict
             elif isinstance(verdict, Failed):
                 self._course.note(target, verdict)
@@ -285,7 +251,7 @@ class Race:
             entrant.pump.cancel()
         entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
 
-    def _hurried(self, entrant: _Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
+    def _hurried(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
         """
         The call's own time ran out, set by its client or its path, before the target had what it is given to begin:
         that says nothing of the target, and must not take it from others.
@@ -295,7 +261,7 @@ class Race:
         full = self._clocks[entrant.step.target.provider]
         return entrant.total <= now - attempt.record.started < min(full.first_token, full.total)
 
-    def _learn(self, entrant: _Entrant, failed: Failed, now: float) -> None:
+    def _learn(self, entrant: Entrant, failed: Failed, now: float) -> None:
         """What a failure means for the next calls."""
         target = entrant.step.target
         if failed.code == "upstream_auth_error" or failed.code == "insufficient_quota":
@@ -311,7 +277,7 @@ class Race:
         elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):
             target.limited = failed.code == "rate_limit_exceeded"
             target.rest(entrant.key, failed.retry_after, now, self._course.rules.rests)
-        if failed.reach is not Reach.TOO_LONG and not _is_of_this_call(failed):
+        if failed.reach is not Reach.TOO_LONG and not is_of_this_call(failed):
             # A refusal is fast; it must not look like speed.
             target.latency.penalise(now)
 
@@ -321,27 +287,3 @@ def _log_transitions(target: Target) -> None:
     for change in target.breaker.take_transitions():
         level = logging.INFO if change.new is State.CLOSED else logging.WARNING
         _log.log(level, "breaker %s: %s -> %s, %s", target, change.old, change.new, change.detail)
-
-
-def _blames_the_request(verdict: Verdict) -> bool:
-    """Nobody who is asked the same would say anything better."""
-    return isinstance(verdict, Refused) or (isinstance(verdict, Failed) and verdict.reach is Reach.TOO_LONG)
-
-
-def _is_of_this_call(failed: Failed) -> bool:
-    """It was refused for what it asks, which says nothing of how fast the target answers others."""
-    return failed.reach is Reach.ELSEWHERE and failed.code not in OF_A_KEY
-
-
-def _judge(verdict: Verdict) -> Judgement:
-    """What the breaker is told."""
-    if isinstance(verdict, Whole):
-        return Judgement.SUCCESS
-    if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":
-        return Judgement.EXCLUDED
-    if isinstance(verdict, Failed) and verdict.reach is Reach.ELSEWHERE:
-        return Judgement.EXCLUDED
-    if verdict.reason in (MISMATCH, STREAM_OVER):
-        # It answered well, only not in the words another had begun, or for longer than it may.
-        return Judgement.EXCLUDED
-    return Judgement.FAILURE

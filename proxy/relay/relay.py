@@ -5,7 +5,6 @@ What comes next is decided in `course` and done in `race`; what an answer amount
 `whole_answer` and `no_answer`. Here they meet, and the client learns the end of it.
 """
 
-import math
 import random
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +12,6 @@ from functools import partial
 from proxy import clock
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
-from proxy.headers import Header
 from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Choice, Pool
 from proxy.providers.provider import Provider
@@ -26,12 +24,11 @@ from proxy.relay.question import Question, Upload
 from proxy.relay.race import Race
 from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
 from proxy.relay.step import Rules, Try
+from proxy.relay.summary import UNREACHED, answer_headers, refusal_in, sum_up
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import STREAM_OVER
 from proxy.upstream.endpoint import Endpoint
 
-LONGEST_WAIT = 60.0
-"""Seconds; a client told to wait longer is told not to try again by itself (reliability.md R13)."""
 HEDGE_SHARE = 0.05
 """Hedges as a share of all calls (The Tail at Scale: a few percent buy most of the tail)."""
 MARGIN = 0.05
@@ -212,17 +209,17 @@ class Relay:
 
     def _give_up(self, exchange: Exchange, question: Question, client: Client, course: Course[Target]) -> None:
         failures, now = course.failures, clock.now()
-        refusal = _refusal(failures)
+        refusal = refusal_in(failures)
         if refusal is not None:
             self._finish(exchange, question, client, refusal)
             return
         if not failures:
             failures = [self._none_asked(question, now)]
-        elif course.despite and all(failed.code in _UNREACHED for failed in failures):
+        elif course.despite and all(failed.code in UNREACHED for failed in failures):
             failures = [Failed("upstream_unavailable", Reach.NEVER_SENT, "every target is down")]
         # A client that repeats by itself what may have been done already would have it done twice.
         repeatable = all(_may_repeat(failed, question) for failed in course.failures)
-        raise _sum_up(failures, exchange, self._back_in(question, now), repeatable)
+        raise sum_up(failures, exchange, self._back_in(question, now), repeatable)
 
     def _none_asked(self, question: Question, now: float) -> Failed:
         """Why no target could even be asked."""
@@ -239,22 +236,6 @@ class Relay:
         return min((target.back_at(now) for target in targets), default=now) - now
 
 
-_PASSING = frozenset(("rate_limit_exceeded", "upstream_unavailable", "overloaded"))
-"""What may be over after a wait."""
-_UNREACHED = frozenset(("upstream_connect_error", "upstream_connect_timeout", "upstream_truncated"))
-"""Failures of a provider that is not there."""
-
-
-def answer_headers(exchange: Exchange) -> list[Header]:
-    """Which provider answers, and after how many attempts."""
-    if not exchange.attempts:
-        return [(b"X-Hapax-Attempts", b"0")]
-    return [
-        (b"X-Hapax-Provider", exchange.provider.encode("latin-1", "replace")),
-        (b"X-Hapax-Attempts", b"%d" % len(exchange.attempts)),
-    ]
-
-
 def _may_repeat(failed: Failed, question: Question) -> bool:
     """
     Whether another attempt is allowed after this failure. What changes something at the provider is asked again only
@@ -269,38 +250,3 @@ def _may_repeat(failed: Failed, question: Question) -> bool:
     if question.repeatable or failed.reach is Reach.NEVER_SENT or failed.code in OF_A_KEY:
         return True
     return failed.reach is Reach.ELSEWHERE or failed.reach is Reach.TOO_LONG
-
-
-def _refusal(failures: list[Failed]) -> Refused | None:
-    """
-    The most telling answer any target gave; None when none refused the call. That a model is not there is told only
-    when all say so: of two accounts the one that is down may have it.
-    """
-    refusals = [failed.refusal for failed in failures if failed.refusal is not None]
-    unknown = [refusal for refusal in refusals if refusal.status == 404]
-    telling = [refusal for refusal in refusals if refusal.status != 404]
-    if telling:
-        return telling[0]
-    return unknown[0] if unknown and len(unknown) == len(failures) else None
-
-
-def _sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatable: bool) -> ProxyError:
-    """
-    The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else.
-    *back_in*: seconds until a target may be asked again; *repeatable*: another call cannot do anything twice.
-    """
-    chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
-    headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
-    if any(failed.code == "shutting_down" for failed in failures):
-        # Another instance will answer: this is the one failure a client does well to repeat at once.
-        return ProxyError("shutting_down", headers=tuple(headers))
-    wait = None
-    if chosen.code in _PASSING:
-        # A target that may be asked at once has failed a moment ago, or another call has its place.
-        wait = back_in if back_in > 0 and chosen.code == "rate_limit_exceeded" else max(1.0, back_in)
-        headers.append(("Retry-After", str(max(1, math.ceil(wait)))))
-        headers.append(("retry-after-ms", str(max(1, math.ceil(wait * 1000)))))
-    if wait is None or wait > LONGEST_WAIT or not repeatable:
-        # Our own tries are spent: a client that repeats them at once only multiplies the load.
-        headers.append(("x-should-retry", "false"))
-    return ProxyError(chosen.code, headers=tuple(headers))

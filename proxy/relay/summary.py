@@ -1,0 +1,64 @@
+"""
+What a client is told when no target could answer: one error for all failures, and when to come back.
+
+Only judgements; `relay` sends them.
+"""
+
+import math
+
+from proxy.errors import ProxyError
+from proxy.exchange import Exchange
+from proxy.headers import Header
+from proxy.relay.verdict import Failed, Reach, Refused
+
+LONGEST_WAIT = 60.0
+"""Seconds; a client told to wait longer is told not to try again by itself (reliability.md R13)."""
+_PASSING = frozenset(("rate_limit_exceeded", "upstream_unavailable", "overloaded"))
+"""What may be over after a wait."""
+UNREACHED = frozenset(("upstream_connect_error", "upstream_connect_timeout", "upstream_truncated"))
+"""Failures of a provider that is not there."""
+
+
+def answer_headers(exchange: Exchange) -> list[Header]:
+    """Which provider answers, and after how many attempts."""
+    if not exchange.attempts:
+        return [(b"X-Hapax-Attempts", b"0")]
+    return [
+        (b"X-Hapax-Provider", exchange.provider.encode("latin-1", "replace")),
+        (b"X-Hapax-Attempts", b"%d" % len(exchange.attempts)),
+    ]
+
+
+def refusal_in(failures: list[Failed]) -> Refused | None:
+    """
+    The most telling answer any target gave; None when none refused the call. That a model is not there is told only
+    when all say so: of two accounts the one that is down may have it.
+    """
+    refusals = [failed.refusal for failed in failures if failed.refusal is not None]
+    unknown = [refusal for refusal in refusals if refusal.status == 404]
+    telling = [refusal for refusal in refusals if refusal.status != 404]
+    if telling:
+        return telling[0]
+    return unknown[0] if unknown and len(unknown) == len(failures) else None
+
+
+def sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatable: bool) -> ProxyError:
+    """
+    The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else.
+    *back_in*: seconds until a target may be asked again; *repeatable*: another call cannot do anything twice.
+    """
+    chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
+    headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
+    if any(failed.code == "shutting_down" for failed in failures):
+        # Another instance will answer: this is the one failure a client does well to repeat at once.
+        return ProxyError("shutting_down", headers=tuple(headers))
+    wait = None
+    if chosen.code in _PASSING:
+        # A target that may be asked at once has failed a moment ago, or another call has its place.
+        wait = back_in if back_in > 0 and chosen.code == "rate_limit_exceeded" else max(1.0, back_in)
+        headers.append(("Retry-After", str(max(1, math.ceil(wait)))))
+        headers.append(("retry-after-ms", str(max(1, math.ceil(wait * 1000)))))
+    if wait is None or wait > LONGEST_WAIT or not repeatable:
+        # Our own tries are spent: a client that repeats them at once only multiplies the load.
+        headers.append(("x-should-retry", "false"))
+    return ProxyError(chosen.code, headers=tuple(headers))
