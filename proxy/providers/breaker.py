@@ -131,6 +131,7 @@ class Breaker:
         self._quiet = 0.0
         self._failed_at = math.inf
         self._closed_at = -math.inf
+        self._succeeded_at = -math.inf
         # While open or half-open: the wait, doubled and without jitter, its two ends, and the probes of this phase.
         self._wait = timeout
         self._opened_at = 0.0
@@ -233,16 +234,20 @@ class Breaker:
         self._verdicts += 1
         if verdict is Verdict.SUCCESS:
             self._row.clear()
+            self._succeeded_at = max(self._succeeded_at, permit.at)
             return
         self.failures_total += 1
         self._failures += 1
-        # Failures age only while no failing call is under way: five that hang for a minute each, one after the other,
-        # are five in a row, whatever the interval.
-        self._quiet += max(0.0, permit.at - self._failed_at)
-        self._failed_at = now
-        self._row.append(self._quiet)
-        while self._quiet - self._row[0] > self._interval:
-            self._row.popleft()
+        # Where one that began later has succeeded, calls that hung through an outage and fail together when it is over
+        # are no row.
+        if permit.at >= self._succeeded_at:
+            # Failures age only while no failing call is under way: five that hang for a minute each, one after the
+            # other, are five in a row, whatever the interval.
+            self._quiet += max(0.0, permit.at - self._failed_at)
+            self._failed_at = now
+            self._row.append(self._quiet)
+            while self._quiet - self._row[0] > self._interval:
+                self._row.popleft()
         if len(self._row) >= self._threshold:
             self._trip(Cause.IN_A_ROW, now, f"{len(self._row)} failures in a row", rng)
         elif self._verdicts >= MIN_VERDICTS and self._failures > MAX_FAILURE_RATE * self._verdicts:
