@@ -239,7 +239,7 @@ class Relay:
 def _may_repeat(failed: Failed, question: Question) -> bool:
     """
     Whether another attempt is allowed after this failure. What changes something at the provider is asked again only
-    where it cannot have begun: the request was never sent, or whoever guards the door turned it away (RFC 6585 section
+    where it cannot have begun: the request was never sent, or it was turned away at the door (RFC 6585 section
     4 for 429, RFC 9110 section 15.5 for 401 to 404). A 5xx is no such word, a 503 with its `Retry-After` neither: any
     proxy on the way says it of a server that may have been at work (RFC 9110 section 9.2.2).
     """

@@ -29,7 +29,7 @@ async def test_a_fallback_that_begins_anew_is_let_through_behind_the_same_words(
     assert b" three" in played["call"].body
 
 
-async def test_a_caller_who_may_not_use_the_fallback_sees_the_cut_and_nobody_else_is_asked(play: Play) -> None:
+async def test_a_caller_who_may_not_use_the_fallback_sees_the_cut_and_no_other_provider_is_asked(play: Play) -> None:
     configuration = {
         **fallback(resume=True),
         "auth": {"keys": [{"name": "k", "key": "sk-only-big-123456", "models": ["big"]}]},

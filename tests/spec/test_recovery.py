@@ -1,5 +1,5 @@
 """
-After an outage has ended, traffic is back within fifteen seconds, however it looked and whoever takes the calls.
+After an outage has ended, traffic is back within fifteen seconds, however it looked and whatever takes the calls.
 
 The real pool, breakers and balance with the default settings, on a clock that is only a number.
 """
