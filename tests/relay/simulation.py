@@ -664,7 +664,9 @@ class World:
             require(source is not None and source.plot.name.endswith("answer"), f"{caller}: {source} is no answer")
         for asked in caller.asked:
             require(not asked.open, f"{asked} was left running")
-            if asked.told and asked.plot.name == "400" and asked is not source:
+            # (A gateway that stops says so: another instance will answer.)
+            stopped = state == "error shutting_down"
+            if asked.told and asked.plot.name == "400" and asked is not source and not stopped:
                 require(
                     word in ("answer", "cut", "refusal", "cancelled"), f"{caller} ended {state}, though {asked} said"
                 )
