@@ -227,7 +227,7 @@ class Relay:
         resting = [target for target, reason in skipped if reason == "resting"]
         if any(target.limited for target in resting):
             return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests")
-        return Failed("upstream_unavailable", Reach.REFUSED, "no target is available")
+        return Failed("upstream_unavailable", Reach.NEVER_SENT, "no target is available")
 
     def _back_in(self, question: Question, now: float) -> float:
         """Seconds until the first target that could answer *question* may be asked; 0 when one may be asked now."""

@@ -58,7 +58,13 @@ def sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatabl
         wait = back_in if back_in > 0 and chosen.code == "rate_limit_exceeded" else max(1.0, back_in)
         headers.append(("Retry-After", str(max(1, math.ceil(wait)))))
         headers.append(("retry-after-ms", str(max(1, math.ceil(wait * 1000)))))
-    if wait is None or wait > LONGEST_WAIT or not repeatable:
+    # An answer of 503 that named no time has cost a try; where none was made, coming back costs nothing.
+    spent = any(_is_busy(failed) for failed in failures) and chosen.code == "upstream_unavailable"
+    if wait is None or wait > LONGEST_WAIT or not repeatable or spent:
         # Our own tries are spent: a client that repeats them at once only multiplies the load.
         headers.append(("x-should-retry", "false"))
     return ProxyError(chosen.code, headers=tuple(headers))
+
+
+def _is_busy(failed: Failed) -> bool:
+    return failed.code == "upstream_unavailable" and failed.reach is Reach.REFUSED and failed.retry_after is None

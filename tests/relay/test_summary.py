@@ -39,7 +39,21 @@ def test_what_may_be_over_soon_is_told_with_the_time_at_which_a_target_may_be_as
     code, headers = told(failed, back_in=back_in)
     assert code == failed.code
     assert (headers["retry-after"], headers["retry-after-ms"]) == (seconds, milliseconds)
-    assert "x-should-retry" not in headers
+    # A 503 that named no time has cost our own tries: a client that repeats them by itself multiplies the load.
+    assert headers.get("x-should-retry") == ("false" if failed is BUSY else None)
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        Failed("upstream_unavailable", Reach.REFUSED, "status 503", 3.0, 503),
+        Failed("upstream_unavailable", Reach.NEVER_SENT, "no target is available"),
+    ],
+    ids=["it named the time", "none was asked"],
+)
+def test_a_client_may_come_back_by_itself_when_that_is_not_too_early(failed: Failed) -> None:
+    code, headers = told(failed, back_in=3.0)
+    assert (code, headers["retry-after"], headers.get("x-should-retry")) == ("upstream_unavailable", "3", None)
 
 
 def test_a_client_that_would_have_to_wait_for_long_is_told_not_to_come_back_by_itself() -> None:

@@ -23,8 +23,8 @@ SILENCE = Error(504, "upstream_timeout")
 PROTOCOL = Error(502, "upstream_protocol_error")
 TRUNCATED = Error(502, "upstream_truncated")
 FAILED = Error(502, "upstream_error")
-BUSY = Error(503, "upstream_unavailable")
-LIMITED = Error(429, "rate_limit_exceeded")
+BUSY = Error(503, "upstream_unavailable", wait=(1, 10))
+LIMITED = Error(429, "rate_limit_exceeded", wait=(1, 5), final=False)
 SPENT = Error(429, "insufficient_quota")
 
 

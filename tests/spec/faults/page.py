@@ -13,7 +13,7 @@ which plays each row through `hapax serve` and scripted upstreams of literal byt
 of the [simulator](simulator.md). The OpenAI SDKs for Python and JavaScript see the rows that end in an error or a
 broken stream too.
 
-Errors are in OpenAI's shape and carry `x-should-retry: false`, or `Retry-After` where a wait is known. "Only the
+Errors are in OpenAI's shape and carry `x-should-retry: false`, `Retry-After` where a wait is known, or both. "Only the
 second's" means byte for byte: nothing of the first provider reaches the client. An error event ends a stream that has
 begun; the terminating chunk is missing then, and no other target is asked.
 """

@@ -23,7 +23,7 @@ class Error:
     status: int
     code: str
     wait: tuple[int, int] | None = None
-    """The bounds of `Retry-After` in seconds; None when there must be none, and `x-should-retry: false` instead."""
+    """The bounds of `Retry-After` in seconds; None when there must be none."""
     final: bool = True
     """`x-should-retry: false` is there."""
 
