@@ -32,6 +32,8 @@ class Target:
         """Which of the provider's keys goes next, and which of them rest for this model."""
         self.prefills = provider.prefills
         """It continues a trailing assistant message; unlearned by a refusal."""
+        self.answered = False
+        """It has given a whole answer."""
         self._told_until = 0.0
         """The end of the last rest whose length the provider named."""
 
@@ -101,6 +103,8 @@ class Target:
         self.provider.in_flight -= 1
         if verdict is Verdict.FAILURE:
             self.provider.error_count += 1
+        elif verdict is Verdict.SUCCESS:
+            self.answered = True
         if permit is not None:
             self.breaker.record(permit, now, verdict, rng)
 
