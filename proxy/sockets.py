@@ -9,6 +9,9 @@ import socket
 
 from proxy.settings import Settings
 
+RESERVED_FILES = 64
+"""Descriptors kept for logs, probes, listening sockets and operators."""
+
 
 class Unservable(Exception):
     """The gateway must not serve with these settings and keys; the message says why and what to do."""
