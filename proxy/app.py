@@ -19,6 +19,7 @@ from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import Pages
+from proxy.observe.processing import Processing as ProcessingFamilies
 from proxy.observe.push import MetricsPush
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
@@ -136,6 +137,8 @@ class Gateway:
             rng,
         )
         native = Native(relay, admission, pool, settings.processing)
+        done = native.processed
+        self.metrics.registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
         generate = Generate(relay, admission, pool)
         self.sessions = Sessions(pool, behind.endpoints, rng)
         openai = OpenAI(relay, admission, native, WebSockets(self.sessions, admission))
