@@ -33,7 +33,6 @@ from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
 from proxy.relay.session import Sessions
 from proxy.settings import Settings
-from proxy.sockets import affordable_requests
 from proxy.state import State
 from proxy.upstreams import LIST_INTERVAL, Upstreams
 from proxy.web.address import trusting

@@ -9,9 +9,6 @@ import socket
 
 from proxy.settings import Settings
 
-RESERVED_FILES = 64
-"""Descriptors kept for logs, probes, listening sockets and operators."""
-
 
 class Unservable(Exception):
     """The gateway must not serve with these settings and keys; the message says why and what to do."""
@@ -55,13 +52,3 @@ def _open(host: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-def affordable_requests() -> int:
-    """How many calls the file descriptors allow: each takes a client's and a provider's connection."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return 10_000
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (min(allowed, 1_000_000) - RESERVED_FILES) // 2)
