@@ -104,7 +104,7 @@ async def test_a_name_on_one_list_goes_only_there_and_not_to_those_that_take_any
     played = await play(
         {"providers": {"a": of(), "b": of("ollama", "b"), "c": of(name="c")}, "provider_preference": ["a", "b", "c"]},
         {"a": saying("x", "one"), "b": saying("x", "two:latest"), "c": saying("Hello", "three")},
-        [ask(model="three"), ask("/v1/embeddings", step="other", model="three")],
+        [ask(model="three"), ask(step="other", model="three")],
     )
     assert played["call"].status == 200
     assert [len(played.asked(name)) for name in "abc"] == [0, 0, 2]

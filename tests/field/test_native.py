@@ -278,7 +278,7 @@ async def test_templates_and_formats_are_counted(play: Play) -> None:
         "rules": [
             rule(chat("```json\n[1]\n```"), has="fence"),
             rule(chat("far too long"), has="long"),
-            rule(chat("", choices=[]), has="none"),
+            rule(chat("", choices=[{"index": 0, "message": {"content": 7}, "finish_reason": "stop"}]), has="none"),
             rule(said(" pieces "), stream=True),
             rule(chat(" x ")),
         ],
