@@ -14,7 +14,7 @@ import orjson
 from proxy import clock, tasks
 from proxy.providers.breaker import Breaker
 from proxy.providers.chat_model import chat_model
-from proxy.providers.checks import Checks, ProbeFailed
+from proxy.providers.checks import Checks, Listless, ProbeFailed
 from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.relay.clocks import Clocks
@@ -22,6 +22,7 @@ from proxy.settings import Settings
 from proxy.settings.models import is_glob
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import FetchError, fetch
+from proxy.upstream.model_list import NoList, model_list
 from proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -87,32 +88,18 @@ class Upstreams:
             self._going.add(task)
             task.add_done_callback(self._going.discard)
 
-    async def probe(self, name: str) -> list[dict[str, object]] | None:
+    async def probe(self, name: str) -> list[dict[str, object]]:
         """Ask the provider of that name for its models, see `proxy.providers.checks.Probe`."""
         provider, rules = self.pool.provider(name), self._settings.health_check
         endpoint = self.endpoints[provider]
         try:
             if rules.probe == "completion":
                 await self._ask_for_a_token(provider, endpoint, rules.timeout)
-            for key in range(provider.key_count):
-                status, body = await fetch(endpoint, endpoint.models_path, rules.timeout, key)
-                if status not in (401, 403):
-                    # One key that was revoked does not make a provider sick whose other keys are good.
-                    break
+            return await model_list(endpoint, provider.key_count, rules.timeout)
         except FetchError as error:
             raise ProbeFailed(str(error)) from error
-        if status in (404, 405, 429):
-            # It is there, and has no list for us; whether it serves calls is for the calls to show.
-            return None
-        if status != 200:
-            raise ProbeFailed(f"GET /models: status {status}")
-        try:
-            entries = orjson.loads(body)["data"]
-            return [
-                {**entry, "id": entry["id"].removeprefix(endpoint.model_prefix)} for entry in entries if entry["id"]
-            ]
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ProbeFailed("GET /models: not a model list") from error
+        except NoList as error:
+            raise Listless(f"GET /models: {error}") from error
 
     async def _ask_for_a_token(self, provider: Provider, endpoint: Endpoint, timeout: float) -> None:
         """The probe that costs money: one token of a model the provider is known to have, asked for yet or not."""
@@ -195,6 +182,7 @@ class Upstreams:
 
     def _provider(self, name: str) -> Provider:
         provider = self._settings.providers[name]
+        preset = PRESETS[provider.type]
         return Provider(
             name,
             self._declared_models(name),
@@ -205,6 +193,8 @@ class Upstreams:
             prefills=provider.type in PREFILLING if provider.prefill == "auto" else provider.prefill,
             asks_usage=provider.stream_usage is not False,
             asks_usage_strictly=provider.stream_usage is True,
+            takes=preset.takes,
+            implied=preset.implied,
         )
 
     def _declared_models(self, name: str) -> tuple[str, ...] | None:

@@ -53,6 +53,8 @@ class Target:
         """It continues a trailing assistant message; unlearned by a refusal."""
         self.limited = False
         """Its last rest began with a 429, not with another refusal that asked for time."""
+        self.proven = False
+        """It has given a whole answer."""
         self._told_until = 0.0
         """The end of the last rest whose length the provider named."""
         self._guessed_until = 0.0
@@ -139,6 +141,8 @@ class Target:
         self.provider.in_flight -= 1
         if verdict is Verdict.FAILURE:
             self.provider.error_count += 1
+        elif verdict is Verdict.SUCCESS:
+            self.proven = True
         if permit is not None:
             self.breaker.record(permit, now, verdict, rng)
 

@@ -75,7 +75,7 @@ _OPERATIONS = {
 }
 
 _FREE = frozenset(
-    ("assistants", "chat", "containers", "conversations", "files", "responses", "uploads", "vector_stores")
+    ("assistants", "chat", "containers", "conversations", "files", "models", "responses", "uploads", "vector_stores")
 )
 """Families whose calls keep, change or show something and ask no model; of the others nobody knows beforehand."""
 
@@ -93,6 +93,7 @@ _FAMILIES = {
         "fine_tuning",
         "images",
         "messages",
+        "models",
         "responses",
         "threads",
         "uploads",

@@ -144,7 +144,10 @@ class Provider(Section):
     api_keys: tuple[Credential, ...] = Field(
         (), description="Several keys instead of one, rotated; one resting does not stop the others."
     )
-    models: tuple[Text, ...] = Field((), description="Names or globs it serves; omitted: what its GET /models lists.")
+    models: tuple[Text, ...] = Field(
+        (),
+        description="Names or globs it serves, and no others; omitted: what it lists and what else it takes.",
+    )
     weight: int = Field(1, ge=0, le=1000, description="Share under weighted balancing.")
     max_concurrency: int = Field(0, ge=0, description="Attempts at once; 0: no limit.")
     timeouts: Timeouts = section(Timeouts, "The clocks of an attempt.")

@@ -49,7 +49,7 @@ def test_a_provider_whose_list_is_unknown_is_asked_rather_than_passed_over() -> 
     assert targets(pool, "a") == ["known/a"]
     assert targets(pool, "b") == ["fresh/b"]
     fresh.take_list([])
-    assert targets(pool, "b") == []
+    assert targets(pool, "b") == ["fresh/b"], "an empty list tells nothing"
 
 
 def out(pool: Pool, model: str, now: float) -> None:
@@ -330,7 +330,10 @@ def test_a_target_that_was_forgotten_is_not_the_one_that_answers_later() -> None
         (["*-mini"], "gpt-4o-mini", True),
         (["gpt-?"], "gpt-4", True),
         (["gpt-?"], "gpt-40", False),
-        (["gpt-[45]"], "gpt-5", True),
+        (["gpt-[45]"], "gpt-[45]", True),
+        (["gpt-[45]"], "gpt-5", False),
+        (["gpt-[45]*"], "gpt-[45]-mini", True),
+        (["gpt-[45]*"], "gpt-5-mini", False),
         (["gpt.*"], "gptx", False),
         (["a", "b*"], "bc", True),
         ([], "a", False),
