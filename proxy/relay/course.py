@@ -197,7 +197,7 @@ class Course(Generic[T]):
     def note(self, target: T, failed: Failed) -> None:
         """An attempt failed, perhaps while another one still runs: by itself nothing follows from it."""
         self.failures.append(failed)
-        if failed.lasting or failed.reach is Reach.TOO_LONG:
+        if failed.lasting or failed.reach is Reach.TOO_LONG or failed.reach is Reach.ELSEWHERE:
             self._spent |= {target}
 
     def beside(self, now: float) -> Try[T] | None:
@@ -240,6 +240,7 @@ class Course(Generic[T]):
             # It rests or is parked by now, unless it has another key.
             return Try(target, self.model)
         refused = failed.reach is Reach.REFUSED and failed.code != "upstream_unavailable"
+        refused = refused or failed.reach is Reach.ELSEWHERE
         if failed.lasting or refused or self._attempts > self._rules.retries:
             return None
         if self._left and self._tries[target] > 1:

@@ -32,7 +32,7 @@ from proxy.upstream.endpoint import Endpoint
 _log = logging.getLogger("hapax")
 
 PARK_REFUSED = 300.0
-"""Seconds a key is parked that its provider refused with 401 or 403; then it may prove itself again."""
+"""Seconds a key is parked that its provider refused, by a 401 or in words; then it may prove itself again."""
 PARK_SPENT = 600.0
 """Seconds a key is parked whose money is gone."""
 
@@ -166,9 +166,20 @@ class Race:
         exchange.attempts.append(record)
         clocks = self._clocks[provider].within(self._course.deadline - now)
         asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
-        attempt = Attempt(self, exchange, record, question, self._client, clocks, self._loop, asks_usage, self.recorder)
-        entrant = self._running[attempt] = _Entrant(step, permit, key, again, clocks.total)
         endpoint = self._endpoints[provider]
+        attempt = Attempt(
+            self,
+            exchange,
+            record,
+            question,
+            self._client,
+            clocks,
+            self._loop,
+            endpoint.source,
+            asks_usage,
+            self.recorder,
+        )
+        entrant = self._running[attempt] = _Entrant(step, permit, key, again, clocks.total)
         headers, body = question.headers, question.body
         if exchange.span_id:
             record.span_id = new_span_id()
@@ -303,7 +314,7 @@ class Race:
             target.provider.park(entrant.key, now + (PARK_SPENT if spent else PARK_REFUSED))
         elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):
             target.rest(entrant.key, failed.retry_after, now)
-        if failed.reach is not Reach.TOO_LONG:
+        if failed.reach is not Reach.TOO_LONG and failed.reach is not Reach.ELSEWHERE:
             # A refusal is fast; it must not look like speed.
             target.latency.penalise(now)
 
@@ -325,6 +336,8 @@ def _judge(verdict: Verdict) -> Judgement:
     if isinstance(verdict, Whole):
         return Judgement.SUCCESS
     if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":
+        return Judgement.EXCLUDED
+    if isinstance(verdict, Failed) and verdict.reach is Reach.ELSEWHERE:
         return Judgement.EXCLUDED
     if verdict.reason == MISMATCH:
         # It answered well, only not in the words another had begun.

@@ -199,9 +199,8 @@ class Relay:
             client.send(verdict.status, [*answer_headers(exchange), *verdict.headers], verdict.body)
 
     def _give_up(self, exchange: Exchange, question: Question, client: Client, course: Course[Target]) -> None:
-        refusal = next((failed.refusal for failed in course.failures if failed.refusal is not None), None)
+        refusal = _refusal_among(course.failures)
         if refusal is not None:
-            # The most telling answer anybody gave (reliability.md R17).
             self._finish(exchange, question, client, refusal)
             return
         failures = course.failures
@@ -246,9 +245,25 @@ def _may_repeat(failed: Failed, question: Question) -> bool:
     return True
 
 
+def _refusal_among(failures: list[Failed]) -> Refused | None:
+    """
+    The refusal that tells most: that the request is too long for what was asked, else why the targets do not serve it,
+    where every one of them said so. A target that failed otherwise might have served it.
+    """
+    too_long = next((failed.refusal for failed in failures if failed.reach is Reach.TOO_LONG), None)
+    if too_long is not None or not all(failed.reach is Reach.ELSEWHERE for failed in failures):
+        return too_long
+    # That a model is missing says less than why it may not be used.
+    refusals = [failed.refusal for failed in failures if failed.code != "model_not_found"]
+    return next((refusal for refusal in refusals if refusal is not None), failures[0].refusal if failures else None)
+
+
 def _sum_up(failures: list[Failed], exchange: Exchange) -> ProxyError:
     """The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else."""
+    # A target that does not serve the call says nothing of whether those would that failed.
+    failures = [failed for failed in failures if failed.reach is not Reach.ELSEWHERE] or failures
     chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
+    told = next((failed for failed in reversed(failures) if failed.code == chosen.code and failed.words), chosen)
     headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
     if any(failed.code == "shutting_down" for failed in failures):
         # Another instance will answer: this is the one failure a client does well to repeat at once.
@@ -261,4 +276,6 @@ def _sum_up(failures: list[Failed], exchange: Exchange) -> ProxyError:
     if wait is None or wait > LONGEST_WAIT:
         # Our own tries are spent: a client that repeats them at once only multiplies the load.
         headers.append(("x-should-retry", "false"))
-    return ProxyError(chosen.code, headers=tuple(headers))
+    # What a provider cannot do at all is told as such; every other fault of its own is a bad gateway to the client.
+    status = 501 if told.status == 501 else None
+    return ProxyError(chosen.code, told.words or None, status=status, headers=tuple(headers))

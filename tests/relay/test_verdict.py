@@ -15,7 +15,7 @@ from proxy.relay.verdict import (
     MAX_RETRY_AFTER,
     Reach,
     judge_error_event,
-    judge_status,
+    judge,
     object_of,
     retry_after,
 )
