@@ -19,7 +19,8 @@ TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_
 UNTOLD = "The provider refused the request."
 """In the place of a page or of nothing: the status is all that is of use to an SDK."""
 
-_FIELDS = ("type", "param", "code")
+_FIELDS = ("type", "code")
+"""What SDKs read of an error beside its message and need not find elsewhere: some servers leave out `param`."""
 
 
 def render(
