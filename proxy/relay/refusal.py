@@ -4,6 +4,7 @@ A provider's refusal in the shape every SDK reads: OpenAI's error object, with t
 What has that shape already passes byte for byte, unless it shows a part of a key. It decides nothing.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,15 @@ def render(
     if body and _is_complete(value):
         return for_client(headers), mask_bytes(body, keys)
     kept = [header for header in for_client(headers) if header[0] not in (b"Content-Type", b"ETag")]
-    return [JSON, *kept], mask_bytes(orjson.dumps(_shaped(status, value, told, keys, known)), keys)
+    return [JSON, *kept], mask_bytes(_written(_shaped(status, value, told, keys, known)), keys)
+
+
+def _written(value: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # What no UTF-8 and no 64 bits can hold.
+        return json.dumps(value).encode()
 
 
 def _is_complete(value: Any) -> bool:
@@ -62,12 +71,10 @@ def _shaped(status: int, value: Any, told: Told, keys: Sequence[str], known: str
     }
     whole = value if type(value) is dict else {}
     error = whole.get("error")
-    if type(error) is dict and type(error.get("message")) is str and error["message"].strip():
-        # Only what is missing is added.
-        kept = {**whole, "error": {**plain, **error}}
-        try:
-            orjson.dumps(kept)
-        except TypeError:
-            return {"error": plain}
-        return kept
-    return {"error": plain}
+    if error is None and "object" not in whole and whole.get("type") != "error" and "message" in whole:
+        # The object itself, without the envelope.
+        whole, error = {}, whole
+    if type(error) is not dict or type(error.get("message")) is not str or not error["message"].strip():
+        return {"error": plain}
+    # Only what is missing is added.
+    return {**whole, "error": {**plain, **{name: said for name, said in error.items() if said is not None}}}

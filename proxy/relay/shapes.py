@@ -27,8 +27,8 @@ FAILED_FINISHES = frozenset(
 
 def error_in(value: dict[str, Any], holds: str) -> Any:
     """
-    What is wrong with *value*, a 2xx answer whose top level has to hold the list *holds* (empty: unknown): None when
-    nothing is, the error it tells, or a text in our words when it tells none.
+    What is wrong with *value*, a 2xx answer whose top level has to hold the list *holds* (empty or `json`: unknown):
+    None when nothing is, the error it tells, or a text in our words when it tells none.
     """
     error = value.get("error")
     if error is not None and not is_blank(error):
@@ -41,7 +41,7 @@ def error_in(value: dict[str, Any], holds: str) -> Any:
             return {"code": "server_error"}
         good = type(value.get("output")) is list or value.get("object") == "response"
         return None if good else _instead(value, "no response")
-    if holds and type(value.get(holds)) is not list:
+    if holds and holds != "json" and type(value.get(holds)) is not list:
         return _instead(value, f"no {holds}")
     return None
 

@@ -10,7 +10,6 @@ PENDING = frozenset(
         "F06.json",
         "F06.ndjson",
         "F07.surrogates-first",
-        "F07.whole-cut",
         "F08.forbidden-alone",
         "F08.forbidden-beside",
         "F09.ollama-tag",
