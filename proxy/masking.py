@@ -24,7 +24,7 @@ _KEY = re.compile(
     r"|eyJ[\w-]{10,}\.[\w.-]{10,})"
 )
 _BEARER = re.compile(r"(\bBearer\s+)[\w.~+/=*\u2026-]{6,}", re.IGNORECASE)
-_HINT = re.compile(r"[\w-]*(?:[*\u2022]{3,}|(?:\u2026|\\u2026|\.{3,}))(?:[*.\u2022\u2026]*)[\w-]*")
+_HINT = re.compile(r"[\w-]*(?:[*\u2022]{3,}|(?:\u2026|\\u2026|\.{3,}))(?:[*.\u2022\u2026]*(?=[\w-]))?[\w-]*")
 _ENDING = re.compile(
     r"(\b(?:key|token)\b[^.\n]{0,24}?\b(?:ending|ends|starting|starts|beginning|begins)\s+(?:in|with|on)\s+\W{0,2})[\w-]{2,}",
     re.IGNORECASE,

@@ -209,6 +209,7 @@ _CONTEXT = (
     Row(CONTEXT, OPENAI, codes=("context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded")),
     Row(CONTEXT, GITHUB, codes=("tokens_limit_reached", "model_max_prompt_tokens_exceeded")),
     Row(CONTEXT, MINIMAX, codes=("base_resp.1039",)),
+    Row(CONTEXT, MINIMAX, codes=("base_resp.2013",), words=r"context window exceeds limit"),
     Row(CONTEXT, ZAI, codes=("1261",), statuses=(0, 400)),
     Row(CONTEXT, LLAMA, types=("exceed_context_size_error", "context_length_exceeded", "ContextWindowExceededError")),
     Row(CONTEXT, OPENAI, words=r"maximum (?:model|context|prompt|input) length (?:is|of) |exceeds the context window"),
@@ -286,7 +287,7 @@ _REQUEST = (
     Row(REQUEST, RESPONSES, codes=("image_too_large", "image_too_small", "image_parse_error", "invalid_image_mode")),
     Row(REQUEST, RESPONSES, codes=("image_content_policy_violation", "image_file_too_large", "empty_image_file")),
     Row(REQUEST, RESPONSES, codes=("unsupported_image_media_type", "failed_to_download_image", "image_file_not_found")),
-    Row(REQUEST, DASHSCOPE, codes=("DataInspectionFailed", "data_inspection_failed", "InvalidParameter")),
+    Row(REQUEST, DASHSCOPE, codes=("DataInspectionFailed", "data_inspection_failed")),
     Row(REQUEST, MINIMAX, codes=("base_resp.1026", "base_resp.1027", "base_resp.2013")),
 )
 
