@@ -37,7 +37,9 @@ def event(value: Any) -> tuple[Step, ...]:
 def caller(how: str, status: int, body: Any, code: Any, *, stream: tuple[bool, ...] = WHOLE) -> Case:
     """The caller's fault: told in the provider's words, and tried nowhere else."""
     steps = event(body) if stream is STREAM else said(status, body)
-    return Case(how, Refusal(status, code), Refusal(status, code), steps=steps, stream=stream)
+    # Of a code that is a number each SDK makes what it likes.
+    sdk = type(code) is not int
+    return Case(how, Refusal(status, code), Refusal(status, code), steps=steps, stream=stream, sdk=sdk)
 
 
 def elsewhere(how: str, status: int, body: Any, code: Any, fault: str = "upstream_refused") -> Case:
@@ -66,10 +68,19 @@ MEANINGS = (
         "403 that speaks of one prompt",
         "passed through once, no key parked",
         (
-            caller("OpenRouter, flagged input", 403, error("Your input was flagged for violence.", code=403), 403),
+            caller(
+                "OpenRouter, flagged input",
+                403,
+                {"error": {"message": "Your input was flagged.", "code": 403, "metadata": {"reasons": ["x"]}}},
+                403,
+            ),
             caller("xAI, usage guidelines", 403, {"code": "denied", "error": "Content violates guidelines."}, "denied"),
             caller(
-                "the same as the first event", 403, error("Your input was flagged.", code=403), "403", stream=STREAM
+                "the same as the first event",
+                403,
+                error("Your input was flagged.", code=403),
+                403,
+                stream=STREAM,
             ),
         ),
     ),
