@@ -178,6 +178,7 @@ class Upstreams:
             [(header, value.get_secret_value()) for header, value in provider.headers.items()],
             provider.timeouts.connect,
             provider.forward_proxy.get_secret_value(),
+            provider.type,
         )
 
     def _provider(self, name: str) -> Provider:

@@ -28,7 +28,7 @@ HOT = {
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget health keys latency pool provider target",
     "relay/": "attempt blame client clocks counts course cut endpoints entrant event_stream gate no_answer progress"
-    " question race relay resume step summary usage_option verdict watch whole_answer",
+    " question race relay resume shapes step summary usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint wire",
     "web/": "address admission allowance answer auth connection cors front generate guard inbound keyless openai parser"
     " records request trace trails",

@@ -12,6 +12,8 @@ FLOORS = {
     "errors": 1,
     "exchange": 1,
     "headers": 1,
+    "lenient": 1,
+    "masking": 1,
     "peek": 1,
     "sse": 1,
     "clock": 1,

@@ -35,7 +35,7 @@ from proxy.upstream.endpoint import Endpoint
 _log = logging.getLogger("hapax")
 
 PARK_REFUSED = 300.0
-"""Seconds a key is parked that its provider refused with 401 or 403; then it may prove itself again."""
+"""Seconds a key is parked that its provider refused, by a 401 or in words; then it may prove itself again."""
 PARK_SPENT = 600.0
 """Seconds a key is parked whose money is gone."""
 
@@ -135,9 +135,20 @@ class Race:
         exchange.attempts.append(record)
         clocks = self._clocks[provider].within(self._course.deadline - now)
         asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
-        attempt = Attempt(self, exchange, record, question, self._client, clocks, self._loop, asks_usage, self.recorder)
-        entrant = self._running[attempt] = Entrant(step, permit, key, again, clocks.total)
         endpoint = self._endpoints[provider]
+        attempt = Attempt(
+            self,
+            exchange,
+            record,
+            question,
+            self._client,
+            clocks,
+            self._loop,
+            endpoint.source,
+            asks_usage,
+            self.recorder,
+        )
+        entrant = self._running[attempt] = Entrant(step, permit, key, again, clocks.total)
         headers, body = question.headers, question.body
         if exchange.span_id:
             record.span_id = new_span_id()

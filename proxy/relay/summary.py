@@ -31,15 +31,15 @@ def answer_headers(exchange: Exchange) -> list[Header]:
 
 def refusal_in(failures: list[Failed]) -> Refused | None:
     """
-    The most telling answer any target gave; None when none refused the call. That a model is not there is told only
-    when all say so: of two accounts the one that is down may have it.
+    The refusal that tells most: that the request is too long for what was asked, else why the targets do not serve it,
+    where every one of them said so. A target that failed otherwise might have served it.
     """
-    refusals = [failed.refusal for failed in failures if failed.refusal is not None]
-    unknown = [refusal for refusal in refusals if refusal.status == 404]
-    telling = [refusal for refusal in refusals if refusal.status != 404]
-    if telling:
-        return telling[0]
-    return unknown[0] if unknown and len(unknown) == len(failures) else None
+    too_long = next((failed.refusal for failed in failures if failed.reach is Reach.TOO_LONG), None)
+    if too_long is not None or not all(failed.reach is Reach.ELSEWHERE for failed in failures):
+        return too_long
+    # That a model is missing says less than why it may not be used.
+    refusals = [failed.refusal for failed in failures if failed.code != "model_not_found"]
+    return next((refusal for refusal in refusals if refusal is not None), failures[0].refusal if failures else None)
 
 
 def sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatable: bool) -> ProxyError:
@@ -47,7 +47,10 @@ def sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatabl
     The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else.
     *back_in*: seconds until a target may be asked again; *repeatable*: another call cannot do anything twice.
     """
+    # A target that does not serve the call says nothing of whether those would that failed.
+    failures = [failed for failed in failures if failed.reach is not Reach.ELSEWHERE] or failures
     chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
+    told = next((failed for failed in reversed(failures) if failed.code == chosen.code and failed.words), chosen)
     headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
     if any(failed.code == "shutting_down" for failed in failures):
         # Another instance will answer: this is the one failure a client does well to repeat at once.
@@ -63,7 +66,9 @@ def sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatabl
     if wait is None or wait > LONGEST_WAIT or not repeatable or spent:
         # Our own tries are spent: a client that repeats them at once only multiplies the load.
         headers.append(("x-should-retry", "false"))
-    return ProxyError(chosen.code, headers=tuple(headers))
+    # What a provider cannot do at all is told as such; every other fault of its own is a bad gateway to the client.
+    status = 501 if told.status == 501 else None
+    return ProxyError(chosen.code, told.words or None, status=status, headers=tuple(headers))
 
 
 def _is_busy(failed: Failed) -> bool:

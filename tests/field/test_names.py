@@ -110,7 +110,6 @@ async def test_a_name_on_one_list_goes_only_there_and_not_to_those_that_take_any
     assert [len(played.asked(name)) for name in "abc"] == [0, 0, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="a 404 about a model does not move on yet")
 async def test_the_next_provider_is_asked_where_one_does_not_know_the_name(play: Play) -> None:
     played = await play(
         {"providers": {"a": of(), "b": of("ollama", "b")}, "provider_preference": ["a", "b"]},
@@ -122,7 +121,6 @@ async def test_the_next_provider_is_asked_where_one_does_not_know_the_name(play:
     assert models_asked(played, "b") == ["nope", "nope", "two"]
 
 
-@pytest.mark.xfail(strict=True, reason="a 404 about a model does not move on yet")
 async def test_the_404_comes_when_everybody_who_takes_unlisted_names_said_so(play: Play) -> None:
     # github.com/ollama/ollama, openai.NewError: Ollama's words for a model it has not pulled.
     ollama = {"error": {"message": 'model "nope" not found, try pulling it first', "type": "api_error", "code": None}}

@@ -30,6 +30,7 @@ from proxy.relay.endpoints import operation
 from proxy.relay.question import Question
 from proxy.relay.relay import HEDGE_SHARE, Relay
 from proxy.relay.step import Rules
+from proxy.upstream.source import UNKNOWN
 from proxy.upstream.wire import Loss, Sink
 
 UNCONNECTED = ("connection refused", "connect timeout")
@@ -312,6 +313,7 @@ class ScriptedEndpoint:
     world: "World"
     provider: str
     mood: dict[str, int]
+    source = UNKNOWN
 
     def send(
         self,

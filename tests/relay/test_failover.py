@@ -61,8 +61,6 @@ REFUSALS = [
     "status=401",
     "status=403",
     "status=402",
-    "status=408",
-    "status=409",
 ]
 FAILURES = ["status=500", "status=502", "status=504", "status=520", "redirect=/v1/elsewhere", "html"]
 DEATHS = ["fin", "rst", "silence", "head_cut", "junk", "cl_te", "two_cl", "bad_te", "status=000", "status=999"]
@@ -255,7 +253,7 @@ ALL_FAIL = [
     ("status=999", 502, "upstream_protocol_error"),
     ("redirect=/x", 502, "upstream_redirect"),
     ("status=401", 502, "upstream_auth_error"),
-    ("status=403", 502, "upstream_auth_error"),
+    ("status=501", 501, "upstream_error"),
     ("empty", 502, "upstream_protocol_error"),
     ("status=504", 504, "upstream_timeout"),
     ("status=503", 503, "upstream_unavailable"),
