@@ -19,6 +19,7 @@ from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import Pages
+from proxy.observe.processing import Processing as ProcessingFamilies
 from proxy.observe.push import MetricsPush
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
@@ -28,9 +29,9 @@ from proxy.observe.traces import Traces
 from proxy.others import METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
-from proxy.relay.course import Rules
 from proxy.relay.relay import Relay
 from proxy.relay.session import Sessions
+from proxy.relay.step import Rules
 from proxy.settings import Settings
 from proxy.state import State
 from proxy.upstreams import LIST_INTERVAL, Upstreams
@@ -48,6 +49,7 @@ from proxy.web.generate import Generate
 from proxy.web.health import Health
 from proxy.web.keys import KeysAdmin
 from proxy.web.metrics import MetricsPages
+from proxy.web.models import Models
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 from proxy.web.origin import Neighbourhood
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 
 _GET = frozenset(("GET", "HEAD"))
 _POST = frozenset(("POST",))
+_MODEL = frozenset(("DELETE", "GET", "HEAD"))
 _KEYS = frozenset(("GET", "HEAD", "POST"))
 _KEY = frozenset(("DELETE", "GET", "HEAD", "POST"))
 _RELAYED = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
@@ -106,6 +109,7 @@ class Gateway:
         behind, rng = self.upstreams, self._rng
         await behind.start()
         self.pool = pool = behind.pool
+        state.principals.reads_as_class = pool.reads_as_class
         self.relay = relay = Relay(pool, behind.endpoints, behind.clocks, *_retrying(settings), rng)
         self.admission = admission = Admission(
             state.limits, state.policy, state.prices, self._upstream_models, state.queue, state.ledger
@@ -135,10 +139,13 @@ class Gateway:
             rng,
         )
         native = Native(relay, admission, pool, settings.processing)
+        done = native.processed
+        self.metrics.registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
         generate = Generate(relay, admission, pool)
         self.sessions = sessions = Sessions(pool, behind.endpoints, rng)
         websockets = WebSockets(sessions, admission)
-        openai = OpenAI(relay, admission, pool, self.checks, native, websockets, settings.server)
+        openai = OpenAI(relay, admission, native, websockets, settings.server)
+        models = Models(relay, admission, pool, self.checks)
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
         checkup = Checkup(
             vitals.checks_of(settings, state, pool, self.checks, self.lag),
@@ -177,8 +184,8 @@ class Gateway:
             operator = Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
         routes = [
             Route("/", _GET, welcome, Access.PROBE),
-            Route("/v1/models", _GET, openai.models),
-            Route("/v1/models/*", _GET, openai.model),
+            Route("/v1/models", _GET, models.all),
+            Route("/v1/models/*", _MODEL, models.one),
             Route("/v1/completion", _POST, native.handle, error_body=ProxyError.native_body),
             Route("/api/generate", _POST, generate.handle, error_body=ProxyError.generate_body),
             Route("/v1/health", _GET, health.overall, Access.OPEN),
@@ -350,7 +357,7 @@ class Gateway:
         self.records.hand_over()
         return self.metrics.slow(route, seconds)
 
-    async def _probe(self, name: str) -> list[dict[str, object]] | None:
+    async def _probe(self, name: str) -> list[dict[str, object]]:
         """Ask a provider for its models, and take the time."""
         began = clock.now()
         try:

@@ -92,6 +92,7 @@ KINDS: dict[str, Kind] = {
     "upstream_redirect": Kind(502, "server_error", "ProcessingError", "The provider answered with a redirect."),
     "upstream_auth_error": Kind(502, "server_error", "ProcessingError", "The provider refused the gateway's key."),
     "upstream_error": Kind(502, "server_error", "ProcessingError", "The provider failed."),
+    "upstream_refused": Kind(502, "server_error", "ProcessingError", "The provider does not serve this call."),
     "upstream_truncated": Kind(502, "server_error", "ProcessingError", "The provider's answer broke off."),
     "upstream_unavailable": Kind(503, "server_error", "ProcessingError", "No provider can take this request now."),
     "queue_full": Kind(503, "server_error", "InternalError", "Queue is full; try again."),
@@ -116,20 +117,22 @@ class ProxyError(Exception):
         code: str,
         message: str | None = None,
         *,
+        status: int | None = None,
         param: str | None = None,
         details: dict[str, Any] | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         close: bool = False,
     ) -> None:
         """
-        *code* is a key of `KINDS`. *message* replaces its words and must not contain anything the caller sent.
+        *code* is a key of `KINDS`. *message* replaces its words: our own, which must not contain anything the caller
+        sent, or a provider's, for this client alone and in no log. *status* replaces the status of the code.
         *close* ends the connection after the answer: framing can no longer be trusted.
         """
         kind = KINDS[code]
         super().__init__(code)
         self.code = code
         self.kind = kind
-        self.status = kind.status
+        self.status = status or kind.status
         self.message = message or kind.message
         self.param = param
         self.details = details or {}

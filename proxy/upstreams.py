@@ -5,20 +5,24 @@ It builds them from the settings, and a reload replaces what differs. What happe
 """
 
 import asyncio
+import math
 import random
 from typing import TYPE_CHECKING
 
 import orjson
 
-from proxy import tasks
+from proxy import clock, tasks
 from proxy.providers.breaker import Breaker
-from proxy.providers.checks import Checks, ProbeFailed
+from proxy.providers.chat_model import chat_model
+from proxy.providers.checks import Checks, Listless, ProbeFailed
 from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.relay.clocks import Clocks
 from proxy.settings import Settings
+from proxy.settings.models import is_glob
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import FetchError, fetch
+from proxy.upstream.model_list import NoList, model_list
 from proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -84,42 +88,31 @@ class Upstreams:
             self._going.add(task)
             task.add_done_callback(self._going.discard)
 
-    async def probe(self, name: str) -> list[dict[str, object]] | None:
+    async def probe(self, name: str) -> list[dict[str, object]]:
         """Ask the provider of that name for its models, see `proxy.providers.checks.Probe`."""
         provider, rules = self.pool.provider(name), self._settings.health_check
         endpoint = self.endpoints[provider]
         try:
             if rules.probe == "completion":
                 await self._ask_for_a_token(provider, endpoint, rules.timeout)
-            for key in range(provider.key_count):
-                status, body = await fetch(endpoint, endpoint.models_path, rules.timeout, key)
-                if status not in (401, 403):
-                    # One key that was revoked does not make a provider sick whose other keys are good.
-                    break
+            return await model_list(endpoint, provider.key_count, rules.timeout)
         except FetchError as error:
             raise ProbeFailed(str(error)) from error
-        if status in (404, 405, 429):
-            # It is there, and has no list for us; whether it serves calls is for the calls to show.
-            return None
-        if status != 200:
-            raise ProbeFailed(f"GET /models: status {status}")
-        try:
-            entries = orjson.loads(body)["data"]
-            return [
-                {**entry, "id": entry["id"].removeprefix(endpoint.model_prefix)} for entry in entries if entry["id"]
-            ]
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ProbeFailed("GET /models: not a model list") from error
+        except NoList as error:
+            raise Listless(f"GET /models: {error}") from error
 
     async def _ask_for_a_token(self, provider: Provider, endpoint: Endpoint, timeout: float) -> None:
-        """The probe that costs money: one token of the first model the provider is known to have."""
-        target = next(
-            (target for target in self.pool.all_targets if target.provider is provider and target.model), None
-        )
-        if target is None:
+        """The probe that costs money: one token of a model the provider is known to have, asked for yet or not."""
+        targets = [target.model for target in self.pool.all_targets if target.provider is provider and target.model]
+        declared = [name for name in provider.declared or () if not is_glob(name)]
+        listed = [entry["id"] for entry in provider.listed or () if provider.serves(entry["id"])]
+        model = chat_model([*targets, *declared, *listed])
+        if model is None:
             return
-        question = {"model": target.model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
-        status, _ = await fetch(endpoint, "/chat/completions", timeout, body=orjson.dumps(question))
+        now = clock.now()
+        key = next((key for key, until in enumerate(provider.parked_until) if until <= now), 0)
+        question = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
+        status, _ = await fetch(endpoint, "/chat/completions", timeout, key, orjson.dumps(question))
         if status >= 500:
             raise ProbeFailed(f"completion: status {status}")
 
@@ -185,10 +178,12 @@ class Upstreams:
             [(header, value.get_secret_value()) for header, value in provider.headers.items()],
             provider.timeouts.connect,
             provider.forward_proxy.get_secret_value(),
+            provider.type,
         )
 
     def _provider(self, name: str) -> Provider:
         provider = self._settings.providers[name]
+        preset = PRESETS[provider.type]
         return Provider(
             name,
             self._declared_models(name),
@@ -199,6 +194,8 @@ class Upstreams:
             prefills=provider.type in PREFILLING if provider.prefill == "auto" else provider.prefill,
             asks_usage=provider.stream_usage is not False,
             asks_usage_strictly=provider.stream_usage is True,
+            takes=preset.takes,
+            implied=preset.implied,
         )
 
     def _declared_models(self, name: str) -> tuple[str, ...] | None:
@@ -215,8 +212,9 @@ class Upstreams:
             timeouts.first_token,
             timeouts.idle,
             timeouts.total,
-            self._settings.failover.patience,
-            strict="first_token" in timeouts.model_fields_set,
+            self._settings.failover.patience or math.inf,
+            "first_token" in timeouts.model_fields_set,
+            timeouts.stream or math.inf,
         )
 
     def _new_breaker(self) -> Breaker:

@@ -43,13 +43,9 @@ def _initialized(probes: Checks) -> Found:
 
 
 def _models(pool: Pool) -> Found:
-    usable = [provider for provider in pool.providers if provider.health.healthy]
-    if not usable:
-        return Found(False, "no provider is healthy")
-    # One whose list is unknown is asked all the same, see `Provider.serves`.
-    serving = any(provider.declared or provider.listed or provider.listed is None for provider in usable)
-    words = "" if serving else "no healthy provider has a model"
-    return Found(serving, words, {"models": len(pool.listing())})
+    # Which models it lists says nothing: one without a list, or with an empty one, is asked all the same.
+    usable = any(provider.health.healthy for provider in pool.providers)
+    return Found(usable, "" if usable else "no provider is healthy", {"models": len(pool.listing())})
 
 
 def _keys(state: State) -> Found:

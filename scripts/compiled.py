@@ -27,8 +27,8 @@ HOT = {
     "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget health keys latency pool provider target",
-    "relay/": "attempt client clocks counts course cut endpoints event_stream gate no_answer progress question race"
-    " relay resume usage_option verdict watch whole_answer",
+    "relay/": "attempt blame client clocks counts course cut endpoints entrant event_stream gate no_answer progress"
+    " question race relay resume shapes step summary usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint wire",
     "web/": "address admission allowance answer auth connection cors front generate guard inbound keyless meant openai"
     " origin parser records request trace trails",

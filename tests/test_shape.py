@@ -13,6 +13,8 @@ FLOORS = {
     "exchange": 1,
     "headers": 1,
     "json_faults": 1,
+    "lenient": 1,
+    "masking": 1,
     "peek": 1,
     "sse": 1,
     "clock": 1,

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from proxy.settings import SettingsError, most_specific
+from proxy.settings.models import either_way
 from proxy.settings.yamlfile import parse
 from proxy.usage import Tokens
 
@@ -122,7 +123,7 @@ class Prices:
         try:
             return self._found[model]
         except KeyError:
-            pattern = most_specific(model, self._by_pattern)
+            pattern = most_specific(model, self._by_pattern, either_way)
             price = None if pattern is None else self._by_pattern[pattern]
             if len(self._found) >= REMEMBERED:
                 self._found.clear()

@@ -5,13 +5,14 @@ A key is kept as its SHA-256 only, and looked up by it, so that no comparison wa
 and counts nothing; limits and budgets are only carried along.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from proxy import clock
 from proxy.accounts.keys import KeyRecord, digest
 from proxy.settings import Budget, ClientKey, KeyLimits
+from proxy.settings.models import speaks_for
 
 _ALL = ("*",)
 _NO_LIMITS = KeyLimits.model_validate({})
@@ -30,6 +31,8 @@ class Principal:
     """Paths and globs it may call."""
     limits: KeyLimits = _NO_LIMITS
     budget: Budget | None = None
+    as_class: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
+    """Tells of a pattern with brackets among `models` whether they are a glob's; None: they stand for themselves."""
 
     @property
     def restricted(self) -> bool:
@@ -38,11 +41,15 @@ class Principal:
 
     def may_use(self, model: str) -> bool:
         """Whether *model* is among its models."""
-        return _among(model, self.models)
+        models = self.models
+        if "*" in models or model in models:
+            return True
+        return any(speaks_for(pattern, model, self.as_class) for pattern in models)
 
     def may_call(self, path: str) -> bool:
         """Whether *path* is among its routes."""
-        return _among(path, self.routes)
+        routes = self.routes
+        return "*" in routes or path in routes or any(fnmatchcase(path, pattern) for pattern in routes)
 
 
 MOST_HASHED = 10_000
@@ -80,6 +87,8 @@ class Principals:
         """Digests of keys that were sent lately."""
         self._held = False
         """The store has had a key, if only a revoked one."""
+        self.reads_as_class: Callable[[str], bool] | None = None
+        """Tells of a pattern with brackets whether they are a glob's, by the models there are; set when these are."""
         self.open = False
         """Nobody needs a key: none is configured, and the store never had one."""
         self.replace_file_keys(file_keys, admin_key)
@@ -152,7 +161,7 @@ class Principals:
         self._admin = digest(admin_key) if admin_key else None
         self._of_file = {
             digest(key.key.get_secret_value()): Principal(
-                key.name, key.team, key.models, key.routes, key.limits, key.budget
+                key.name, key.team, key.models, key.routes, key.limits, key.budget, self._as_class
             )
             for key in file_keys
         }
@@ -160,7 +169,9 @@ class Principals:
         self._decide()
 
     def _know(self, record: KeyRecord) -> None:
-        principal = Principal(record.name, record.team, record.models, record.routes, record.limits, record.budget)
+        principal = Principal(
+            record.name, record.team, record.models, record.routes, record.limits, record.budget, self._as_class
+        )
         digests = [record.digest]
         end = None if record.expires is None else record.expires.timestamp()
         if end is not None:
@@ -173,6 +184,10 @@ class Principals:
             self._of_store[each] = principal
         self._digests[record.name] = tuple(digests)
 
+    def _as_class(self, pattern: str) -> bool:
+        # Asked each time, since the models are known later than the keys.
+        return self.reads_as_class is not None and self.reads_as_class(pattern)
+
     def _forget(self, name: str) -> None:
         for each in self._digests.pop(name, ()):
             self._of_store.pop(each, None)
@@ -180,7 +195,3 @@ class Principals:
 
     def _decide(self) -> None:
         self.open = self._may_be_open and not (self._of_file or self._store_may_hold_keys or self._held)
-
-
-def _among(name: str, patterns: tuple[str, ...]) -> bool:
-    return "*" in patterns or name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -12,7 +12,7 @@ from proxy.limits.limit import Claim, Limit, What
 from proxy.settings import Budget, KeyLimits
 from proxy.settings.access import Limits as LimitSettings
 from proxy.settings.access import RateLimits
-from proxy.settings.models import most_specific
+from proxy.settings.models import either_way, most_specific
 
 MOST_REMEMBERED = 10_000
 """Combinations of holder, route and model kept; the names of models are whatever clients send."""
@@ -75,7 +75,7 @@ class Policy:
         scopes: list[tuple[str, RateLimits]] = [("", _merged(own, limits.default))]
         if route in limits.routes:
             scopes.append((route, limits.routes[route]))
-        pattern = most_specific(model, limits.models) if model else None
+        pattern = most_specific(model, limits.models, either_way) if model else None
         if pattern is not None:
             # Marked, since a model may be spelled like a path.
             scopes.append((f"model:{pattern}", limits.models[pattern]))

@@ -101,7 +101,7 @@ class Surroundings(Collector):
         yield gauge("hapax_provider_in_flight", "Attempts under way.", by, flying)
         parked = (((each.name,), sum(until > now for until in each.parked_until)) for each in providers)
         yield gauge("hapax_provider_keys_parked", "Keys the provider refused.", by, parked)
-        targets = list(self._pool.all_targets)
+        targets = self._pool.told_targets
         states = (((str(target),), _STATES[target.breaker.state(now)]) for target in targets)
         yield gauge("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", ("name",), states)
         failures = (((str(target),), target.breaker.failures_total) for target in targets)

@@ -5,9 +5,10 @@ It orders what it is given and drops nobody: who is available is asked before, w
 target is chosen by policy; the rest is where the call goes should that one fail.
 """
 
+import math
 import random
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from proxy.providers.latency import PeakEwma
 from proxy.settings.models import Balance as Policy
@@ -28,8 +29,40 @@ class Candidate(Protocol):
     def share(self, now: float) -> float:
         """Part of its usual traffic it should get now, above 0 and at most 1; less than 1 while it recovers."""
 
+    def awaits_probe(self, now: float) -> bool:
+        """It was out, and the next call it gets shows whether it is back."""
+
 
 C = TypeVar("C", bound=Candidate)
+
+
+REMEMBERED = 256
+"""Candidates whose turns are kept; a glob of models has targets for every name a client invents."""
+
+
+class Turns(Generic[C]):
+    """
+    Whose turn it is: each comes as often as its weight says, evenly spread (nginx's smooth weighted round robin). One
+    that was away, or was passed over for its load, does not catch up on what it has missed.
+    """
+
+    __slots__ = ("_credit",)
+
+    def __init__(self) -> None:
+        self._credit: dict[C, int] = {}
+
+    def debts(self, candidates: Sequence[C], weights: Sequence[int]) -> list[int]:
+        """For each of them a number; the least is next."""
+        return [-self._credit.get(c, 0) - weight for c, weight in zip(candidates, weights, strict=True)]
+
+    def take(self, chosen: C, candidates: Sequence[C], weights: Sequence[int]) -> None:
+        """Of *candidates* it was the turn of *chosen*."""
+        credit, whole = self._credit, sum(weights)
+        if len(credit) > REMEMBERED:
+            credit.clear()
+        for candidate, weight in zip(candidates, weights, strict=True):
+            gained = credit.get(candidate, 0) + weight - (whole if candidate is chosen else 0)
+            credit[candidate] = max(-whole, min(whole, gained))
 
 
 class Balance:
@@ -37,7 +70,7 @@ class Balance:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self._turn = 0
+        self._turns: Turns[Any] = Turns()
 
     def __repr__(self) -> str:
         return f"<Balance {self.policy}>"
@@ -52,16 +85,29 @@ class Balance:
         if self.policy == "preference":
             return _pass_over(candidates, now, rng)
         if self.policy == "round_robin":
-            first = self._turn % len(candidates)
-            self._turn += new_call
-            return _pass_over([*candidates[first:], *candidates[:first]], now, rng)
+            weights = [1] * len(candidates)
+            turn = _by(self._turns.debts(candidates, weights), candidates)
+            if new_call:
+                self._turns.take(turn[0], candidates, weights)
+            return _pass_over(turn, now, rng)
         if self.policy == "weighted":
             return _weightless_last(_pass_over(_drawn(candidates, rng), now, rng))
         if self.policy == "least_requests":
-            loads = [_load(c) for c in candidates]
-            return _weightless_last(_pass_over(_better_of_two(candidates, loads, rng), now, rng))
-        scores = [c.latency.score(now, c.in_flight) for c in candidates]
+            weights = [max(1, c.weight) for c in candidates]
+            order = _weightless_last(_pass_over(self._by_load(candidates, weights, rng), now, rng))
+            if new_call:
+                self._turns.take(order[0], candidates, weights)
+            return order
+        # One that may be back is as good as one never heard of: what it did while it was out is no measure of it.
+        scores = [0.0 if c.awaits_probe(now) else c.latency.score(now, c.in_flight) for c in candidates]
         return _pass_over(_better_of_two(candidates, scores, rng), now, rng)
+
+    def _by_load(self, candidates: Sequence[C], weights: Sequence[int], rng: random.Random) -> list[C]:
+        """The better of two by load; where all are loaded alike, as they are while calls come singly, in turn."""
+        loads = [_load(c) for c in candidates]
+        carrying = [load for load in loads if load < math.inf] or loads
+        costs = list(zip(loads, self._turns.debts(candidates, weights), strict=True))
+        return _by(costs, candidates) if min(carrying) == max(carrying) else _better_of_two(candidates, costs, rng)
 
 
 def _drawn(candidates: Sequence[C], rng: random.Random) -> list[C]:
@@ -71,11 +117,14 @@ def _drawn(candidates: Sequence[C], rng: random.Random) -> list[C]:
 
 
 def _load(candidate: Candidate) -> float:
-    # The call to be placed is counted too: idle, a big target is still a better choice than a small one.
-    return (candidate.in_flight + 1) / candidate.weight if candidate.weight else float("inf")
+    return candidate.in_flight / candidate.weight if candidate.weight else math.inf
 
 
-def _better_of_two(candidates: Sequence[C], costs: Sequence[float], rng: random.Random) -> list[C]:
+def _by(keys: Sequence[Any], candidates: Sequence[C]) -> list[C]:
+    return [candidates[i] for i in sorted(range(len(keys)), key=keys.__getitem__)]
+
+
+def _better_of_two(candidates: Sequence[C], costs: Sequence[Any], rng: random.Random) -> list[C]:
     """
     The cheaper of two drawn at random, then the others from cheap to dear. Not the cheapest of all: workers that do
     not know each other would all run to it.

@@ -16,11 +16,19 @@ MIN_VERDICTS = 20
 """Verdicts a window must hold before its failure rate means anything; few enough for the LLM traffic of one user."""
 MAX_FAILURE_RATE = 0.5
 """A higher share of failures opens the breaker."""
-MAX_WAIT = 60.0
-"""Seconds the wait before the next probe grows to, before jitter; a longer configured timeout is kept as it is."""
+MAX_WAIT = 10.0
+"""
+Seconds the wait before the next probe grows to; a longer configured timeout is kept as it is. Together with
+`SLOW_START` it keeps the promise that traffic is back 15 seconds after an outage has ended.
+"""
 JITTER = 0.2
-"""A wait is this share longer or shorter at random, so that workers do not probe in step."""
-SLOW_START = 15.0
+"""A wait is up to this share shorter at random, so that workers do not probe in step."""
+PROBE_TIME = 10.0
+"""
+Seconds a probe holds up the next one. One that was sent into an outage may hang for minutes, and what it says then is
+old: it must not hide that the target is back.
+"""
+SLOW_START = 4.0
 """Seconds until a target that came back has its full share again; until then a trip counts as a failed recovery."""
 FIRST_SHARE = 0.1
 """Share of its traffic a target gets right after closing."""
@@ -97,7 +105,7 @@ class Transition:
 
 
 class Breaker:
-    """Closed: all may pass. Open: none. Half-open: one probe at a time, and its end decides."""
+    """Closed: all may pass. Open: none. Half-open: one probe at a time, unless it hangs, and its end decides."""
 
     def __init__(self, max_requests: int, interval: float, timeout: float, failure_threshold: int) -> None:
         """
@@ -123,6 +131,7 @@ class Breaker:
         self._quiet = 0.0
         self._failed_at = math.inf
         self._closed_at = -math.inf
+        self._succeeded_at = -math.inf
         # While open or half-open: the wait, doubled and without jitter, its two ends, and the probes of this phase.
         self._wait = timeout
         self._opened_at = 0.0
@@ -147,9 +156,19 @@ class Breaker:
 
     def available(self, now: float) -> bool:
         """Whether `allow` would say yes; for choosing among targets, changes nothing."""
+        return self._state is State.CLOSED or now >= self.available_at(now)
+
+    def available_at(self, now: float) -> float:
+        """The moment from which `allow` says yes, as far as is known now; *now* when it does already."""
         if self._state is State.OPEN:
-            return now >= self._open_until
-        return self._state is State.CLOSED or self._probe is None
+            return max(now, self._open_until)
+        if self._state is State.HALF_OPEN and self._probe is not None:
+            return max(now, self._probe.at + PROBE_TIME)
+        return now
+
+    def awaits_probe(self, now: float) -> bool:
+        """It is not closed, and the next call would be the probe that decides."""
+        return self._state is not State.CLOSED and self.available(now)
 
     def share(self, now: float) -> float:
         """
@@ -169,7 +188,9 @@ class Breaker:
         if self._state is State.OPEN:
             self._move(Cause.TIME_UP, now, f"open for {now - self._opened_at:.1f} s")
             self._probes = 0
-        self._probes += 1
+        if self._probe is None:
+            # One in the place of another that hangs is no more.
+            self._probes += 1
         self._probe = Permit(self._generation, True, now)
         return self._probe
 
@@ -178,9 +199,11 @@ class Breaker:
         if permit.generation != self._generation:
             return
         if self._state is State.HALF_OPEN:
-            if permit is self._probe:
+            hung = permit is not self._probe and permit.at < (now if self._probe is None else self._probe.at)
+            # One that hung while another was sent may still come through; if it fails, that says nothing of today.
+            if permit is self._probe or (hung and verdict is Verdict.SUCCESS):
                 self._probe = None
-                self._judge_probe(now, verdict, rng)
+                self._judge_probe(permit, now, verdict, rng)
         elif verdict is not Verdict.EXCLUDED:
             self._judge(permit, now, verdict, rng)
 
@@ -189,7 +212,7 @@ class Breaker:
         taken, self._transitions = self._transitions, []
         return taken
 
-    def _judge_probe(self, now: float, verdict: Verdict, rng: random.Random) -> None:
+    def _judge_probe(self, permit: Permit, now: float, verdict: Verdict, rng: random.Random) -> None:
         if verdict is Verdict.SUCCESS:
             self._move(Cause.PROBE_SUCCEEDED, now, f"probe {self._probes}")
             self._closed_at = now
@@ -198,7 +221,8 @@ class Breaker:
             self._row.clear()
         elif verdict is Verdict.FAILURE:
             self.failures_total += 1
-            self._open(Cause.PROBE_FAILED, now, f"probe {self._probes}", self._doubled(), rng)
+            # From its beginning: what it took to fail has been a wait already.
+            self._open(Cause.PROBE_FAILED, now, f"probe {self._probes}", self._doubled(), rng, permit.at)
         elif self._probes >= self._max_requests:
             # Nothing failed, so the wait does not grow.
             self._open(Cause.PROBES_SPENT, now, f"{self._probes} probes", self._wait, rng)
@@ -210,16 +234,20 @@ class Breaker:
         self._verdicts += 1
         if verdict is Verdict.SUCCESS:
             self._row.clear()
+            self._succeeded_at = max(self._succeeded_at, permit.at)
             return
         self.failures_total += 1
         self._failures += 1
-        # Failures age only while no failing call is under way: five that hang for a minute each, one after the other,
-        # are five in a row, whatever the interval.
-        self._quiet += max(0.0, permit.at - self._failed_at)
-        self._failed_at = now
-        self._row.append(self._quiet)
-        while self._quiet - self._row[0] > self._interval:
-            self._row.popleft()
+        # Where one that began later has succeeded, calls that hung through an outage and fail together when it is over
+        # are no row.
+        if permit.at >= self._succeeded_at:
+            # Failures age only while no failing call is under way: five that hang for a minute each, one after the
+            # other, are five in a row, whatever the interval.
+            self._quiet += max(0.0, permit.at - self._failed_at)
+            self._failed_at = now
+            self._row.append(self._quiet)
+            while self._quiet - self._row[0] > self._interval:
+                self._row.popleft()
         if len(self._row) >= self._threshold:
             self._trip(Cause.IN_A_ROW, now, f"{len(self._row)} failures in a row", rng)
         elif self._verdicts >= MIN_VERDICTS and self._failures > MAX_FAILURE_RATE * self._verdicts:
@@ -230,12 +258,14 @@ class Breaker:
         recovered = now >= self._closed_at + SLOW_START
         self._open(cause, now, detail, self._timeout if recovered else self._doubled(), rng)
 
-    def _open(self, cause: Cause, now: float, detail: str, wait: float, rng: random.Random) -> None:
+    def _open(
+        self, cause: Cause, now: float, detail: str, wait: float, rng: random.Random, since: float = math.inf
+    ) -> None:
         self._wait = wait
-        jittered = wait * rng.uniform(1.0 - JITTER, 1.0 + JITTER)
+        jittered = wait * rng.uniform(1.0 - JITTER, 1.0)
         self._opened_at = now
-        self._open_until = now + jittered
-        self._move(cause, now, f"{detail}, next probe in {jittered:.1f} s")
+        self._open_until = max(now, min(now, since) + jittered)
+        self._move(cause, now, f"{detail}, next probe in {self._open_until - now:.1f} s")
 
     def _move(self, cause: Cause, now: float, detail: str) -> None:
         old, self._state = self._state, MOVES[self._state][cause]

@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy import clock, tasks
 from proxy.providers.provider import Provider
+from proxy.providers.target import UNWELL
 
 _log = logging.getLogger("hapax")
 
@@ -25,14 +26,16 @@ MOST_NAMES = 20
 JITTER = 0.1
 """Part of the interval by which each probe is moved at random, so that providers are not asked in lockstep."""
 
-Probe = Callable[[str], Awaitable[list[dict[str, Any]] | None]]
-"""
-Asks the provider of that name; its model list, or None when it answered but has none to give. Raises `ProbeFailed`.
-"""
+Probe = Callable[[str], Awaitable[list[dict[str, Any]]]]
+"""Asks the provider of that name for its model list. Raises `Listless` or `ProbeFailed`."""
 
 
 class ProbeFailed(Exception):
     """The provider did not show that it works; the text says how, for the log."""
+
+
+class Listless(Exception):
+    """The provider answered, and has no list for us; the text says how. Whether it serves calls, the calls show."""
 
 
 class Checks:
@@ -52,6 +55,8 @@ class Checks:
         self._checked_at: dict[str, str] = {}
         self._loaded: dict[str, frozenset[str]] = {}
         """By provider's name: its models as the log has told them, which outlive a change of its settings."""
+        self._listless: dict[str, str] = {}
+        """By provider's name: why it gave no list, as the log has told."""
         self.known = asyncio.Event()
         """Every provider has been asked once: the lists, or their absence, mean something."""
 
@@ -74,8 +79,11 @@ class Checks:
             self._tasks.pop(provider).cancel()
             self._unknown.discard(provider)
         self._providers = providers
-        for name in self._loaded.keys() - {provider.name for provider in providers}:
+        names = {provider.name for provider in providers}
+        for name in self._loaded.keys() - names:
             _tell("unload", name, self._loaded.pop(name))
+        for name in self._listless.keys() - names:
+            del self._listless[name]
         self.start()
         if not self._unknown:
             self.known.set()
@@ -100,15 +108,17 @@ class Checks:
             self._unknown.discard(provider)
             if not self._unknown:
                 self.known.set()
-            await asyncio.sleep(self._interval * self._rng.uniform(1 - JITTER, 1 + JITTER))
+            await asyncio.sleep(pause(self._interval, provider.health.healthy, self._rng))
 
     async def _ask(self, provider: Provider) -> None:
         started = clock.now()
         failed: ProbeFailed | None = None
         try:
-            entries = await self._probe(provider.name)
-            if entries is not None:
-                provider.take_list(entries)
+            try:
+                provider.take_list(await self._probe(provider.name))
+                self._listless.pop(provider.name, None)
+            except Listless as error:
+                self._note_listless(provider.name, str(error))
             # One without a list has what the settings declare, from its first answer on.
             before, now_there = self._loaded.get(provider.name, frozenset()), provider.models
             self._loaded[provider.name] = now_there
@@ -126,6 +136,24 @@ class Checks:
                 _log.info("provider %s: healthy again", provider.name)
             else:
                 _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, failed)
+
+    def _note_listless(self, provider: str, why: str) -> None:
+        """Once for each reason: being asked for a list is not its job."""
+        if self._listless.get(provider) != why:
+            self._listless[provider] = why
+            if why.endswith("401"):
+                _log.warning(
+                    "provider %s: gives no model list (%s); its key may be bad, calls will show", provider, why
+                )
+            else:
+                _log.info("provider %s: gives no model list (%s), and is asked all the same", provider, why)
+
+
+def pause(interval: float, healthy: bool, rng: random.Random) -> float:
+    """Seconds until the next probe of a provider; one that is unwell is looked at at least every `UNWELL` seconds."""
+    if healthy or interval <= UNWELL:
+        return interval * rng.uniform(1 - JITTER, 1 + JITTER)
+    return UNWELL * rng.uniform(1 - JITTER, 1)
 
 
 def _tell(event: str, provider: str, models: Set[str], seconds: float | None = None) -> None:

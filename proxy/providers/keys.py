@@ -39,6 +39,10 @@ class KeyRing:
         """The provider asked for a pause of this key. Of several pauses the longest counts."""
         self._resting[index] = max(self._resting[index], until)
 
+    def rests(self, index: int, now: float) -> bool:
+        """The provider has asked for a pause of this key that is not over."""
+        return self._resting[index] > now
+
     def available(self, now: float) -> bool:
         """Whether `pick` would find a key; changes nothing."""
         return self.next_at(now) <= now

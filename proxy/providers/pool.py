@@ -14,7 +14,7 @@ from proxy.providers.breaker import Breaker
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.settings.models import Balance as Policy
-from proxy.settings.models import is_glob, most_specific, split_target
+from proxy.settings.models import is_glob, most_specific, reads_as_class, split_target
 
 PANIC = 0.5
 """Below this share of healthy targets the verdicts are not believed and all are used again (Envoy, Finagle)."""
@@ -29,19 +29,26 @@ class Choice:
     available: Sequence[Target]
     """In the order to try them."""
     resting: Sequence[tuple[Target, float]]
-    """Those a provider asked to leave alone until a moment it named."""
+    """
+    Those that may be waited for, and until when: a provider named that moment, or it named none and no fallback could
+    take the call meanwhile.
+    """
     skipped: Sequence[tuple[Target, str]]
     """Those that are not available, and why."""
+    despite: bool
+    """Those that are available are so in spite of what is known of them: none is well."""
 
     def __init__(
         self,
         available: Sequence[Target],
         resting: Sequence[tuple[Target, float]] = (),
         skipped: Sequence[tuple[Target, str]] = (),
+        despite: bool = False,
     ) -> None:
         self.available = available
         self.resting = resting
         self.skipped = skipped
+        self.despite = despite
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,8 @@ class Pool:
         self._targets: dict[tuple[str, str | None], Target] = {}
         self._found: dict[str | None, tuple[Target, ...]] = {}
         """What `targets` answered, while it would answer the same."""
+        self._classes: dict[str, bool] = {}
+        """Of patterns with brackets, whether these are a glob's, while the lists are the same."""
         self.replace(providers, models)
 
     def replace(
@@ -104,15 +113,14 @@ class Pool:
             name: known[name] if name in known and known[name].entry == entry else _Model(entry)
             for name, entry in models.items()
         }
-        self._configured = [name for name in models if not is_glob(name)]
         self._targets = {
             key: target
             for key, target in self._targets.items()
             if keep_breakers and self._by_name.get(target.provider.name) is target.provider
         }
-        self._found.clear()
+        self._lists_changed()
         for provider in providers:
-            provider.on_list = self._found.clear
+            provider.on_list = self._lists_changed
             # Known from the start, so that a dashboard shows its breaker before its first call.
             self._target(provider.name, None)
         for name, entry in models.items():
@@ -130,6 +138,14 @@ class Pool:
         """Every target that has been configured or asked."""
         return self._targets.values()
 
+    @property
+    def told_targets(self) -> list[Target]:
+        """
+        Those that pages and metrics show: configured, listed, or shown to work or fail. A name that a client made up
+        is none of it.
+        """
+        return [target for key, target in self._targets.items() if self._is_told(key, target)]
+
     def provider(self, name: str) -> Provider:
         """The provider of that name; `KeyError` when there is none."""
         return self._by_name[name]
@@ -140,7 +156,17 @@ class Pool:
 
     def pattern(self, model: str) -> str | None:
         """The key of `models` that speaks for a public name; None when none does."""
-        return model if model in self._models else most_specific(model, self._models)
+        return model if model in self._models else most_specific(model, self._models, self.reads_as_class)
+
+    def reads_as_class(self, pattern: str) -> bool:
+        """Whether the brackets of *pattern* are a glob's, by the names that are listed and declared here."""
+        found = self._classes.get(pattern)
+        if found is None:
+            names = frozenset[str]().union(*(provider.models for provider in self.providers))
+            if len(self._classes) >= MAX_TARGETS:
+                self._classes.clear()
+            found = self._classes[pattern] = reads_as_class(pattern, names)
+        return found
 
     def targets(self, model: str | None) -> tuple[Target, ...]:
         """Every target that could answer for *model*; empty when nobody serves it."""
@@ -166,10 +192,18 @@ class Pool:
             for provider in self.providers
         )
 
-    def choose(self, model: str | None, now: float, new_call: bool = True) -> Choice:
+    def choose(
+        self,
+        model: str | None,
+        now: float,
+        new_call: bool = True,
+        fallbacks: Sequence[str] = (),
+        wait_untold: bool = True,
+    ) -> Choice:
         """
         The targets for *model* that may be asked now, in order, and what keeps the others. *new_call*: this is the
-        first question of a call, which takes its turn.
+        first question of a call, which takes its turn. *fallbacks*: the models the call may go on to. *wait_untold*: a
+        rest may be waited for whose end the provider did not name.
         """
         targets = self.targets(model)
         if len(targets) == 1 and targets[0].available(now):
@@ -177,33 +211,43 @@ class Pool:
         available = [target for target in targets if target.available(now)]
         if len(available) == len(targets):
             return Choice(self._model(model).balance.order(available, now, self._rng, new_call))
-        if sum(target.healthy(now) for target in targets) < PANIC * len(targets):
+        stands_in = any(target.available(now) for name in fallbacks for target in self.targets(name))
+        healthy = sum(target.healthy(now) for target in targets)
+        if not stands_in and healthy < PANIC * len(targets):
             # Most are out: more likely our judgement is wrong than all of them are, and a try costs less than a no.
             available = [target for target in targets if not target.full and not target.resting(now)]
-        chosen = set(available)
+        chosen, wait_untold = set(available), wait_untold and not stands_in
         return Choice(
             self._model(model).balance.order(available, now, self._rng, new_call),
             [
                 (target, target.returns_at(now))
                 for target in targets
-                if target not in chosen and target.rests_as_told(now)
+                if target not in chosen and (target.rests_as_told(now) or (wait_untold and target.rests_untold(now)))
             ],
             [(target, target.why_not(now)) for target in targets if target not in chosen],
+            despite=not healthy,
         )
 
     def listing(self) -> list[dict[str, Any]]:
         """Every public model once, as entries of OpenAI's model list; configured names first, then by preference."""
         entries: dict[str, dict[str, Any]] = {}
-        for name in self._configured:
-            entries[name] = _listed(name, "hapax")
+        for name in self._models:
+            if not is_glob(name) and not self.reads_as_class(name):
+                entries[name] = _listed(name, "hapax")
         for provider in self.providers:
             for entry in provider.listed or ():
                 if provider.serves(entry["id"]):
                     entries.setdefault(entry["id"], {**_listed(entry["id"], provider.name), **entry})
             for name in provider.declared or ():
-                if not is_glob(name):
+                if name in provider.named:
                     entries.setdefault(name, _listed(name, provider.name))
         return list(entries.values())
+
+    def found(self, model: str) -> dict[str, Any] | None:
+        """The entry of a name that stands in no list and would be asked for all the same; None when nobody takes it."""
+        for provider, _ in self._names(model):
+            return _listed(model, provider if self.pattern(model) is None else "hapax")
+        return None
 
     def default_model(self) -> str | None:
         """The model of a native call that names none: the first configured one, else the first any provider has."""
@@ -217,14 +261,20 @@ class Pool:
         exact = self._models.get(name)
         if exact is not None:
             return exact
-        pattern = most_specific(name, self._models)
+        pattern = most_specific(name, self._models, self.reads_as_class)
         return self._models[pattern] if pattern is not None else self._unlisted
 
     def _names(self, model: str | None) -> Iterable[tuple[str, str | None]]:
         """Provider and upstream model of each of its targets."""
         if model is not None and (configured := self._model(model).entry.targets):
             return map(split_target, configured)
-        return [(provider.name, model) for provider in self.providers if model is None or provider.serves(model)]
+        if model is None:
+            return [(provider.name, None) for provider in self.providers]
+        serving = [provider for provider in self.providers if provider.serves(model)]
+        if serving:
+            # Where some list holds the name it decides, but for those of which nothing is known.
+            return [(each.name, model) for each in self.providers if each.unknown or each in serving]
+        return [(each.name, model) for each in self.providers if each.may_serve(model)]
 
     def _target(self, provider: str, model: str | None) -> Target:
         key = (provider, model)
@@ -235,13 +285,23 @@ class Pool:
                 self._forget_one()
         return target
 
+    def _is_told(self, key: tuple[str, str | None], target: Target) -> bool:
+        if key in self._kept or target.proven or target.breaker.failures_total:
+            return True
+        return target.model is None or target.model in target.provider.models
+
+    def _lists_changed(self) -> None:
+        self._found.clear()
+        self._classes.clear()
+
     def _forget_one(self) -> None:
-        """Drop the oldest target that no configuration names and nobody is asking."""
-        for key, target in self._targets.items():
-            if key not in self._kept and not target.in_flight:
-                del self._targets[key]
-                self._found.clear()
-                return
+        """Drop the oldest target that no configuration names and nobody is asking; one that never answered first."""
+        for invented in (True, False):
+            for key, target in self._targets.items():
+                if key not in self._kept and not target.in_flight and not (invented and self._is_told(key, target)):
+                    del self._targets[key]
+                    self._found.clear()
+                    return
 
 
 def _listed(name: str, owner: str) -> dict[str, Any]:

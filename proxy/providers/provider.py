@@ -5,21 +5,26 @@ It holds facts and predicates; how its API is reached stands in `upstream`.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fnmatch import translate
 from typing import Any
 
 from proxy.providers.health import ActiveHealth
-from proxy.settings.models import is_glob
+from proxy.settings.models import is_glob, literally, reads_as_class
 
 
 class Patterns:
     """Names and globs, matched with case, as model names are."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Sequence[str], listed: Collection[str] = ()) -> None:
+        """*listed*: the names there are, which tell whether brackets belong to a name or to a glob."""
+        classes = [pattern for pattern in patterns if reads_as_class(pattern, listed)]
+        globs = [translate(literally(pattern)) for pattern in patterns if is_glob(pattern)]
+        globs += [translate(pattern) for pattern in classes]
         self._names = frozenset(pattern for pattern in patterns if not is_glob(pattern))
-        globs = [translate(pattern) for pattern in patterns if is_glob(pattern)]
         self._globs = re.compile("|".join(globs)) if globs else None
+        self.names = self._names.difference(classes)
+        """Those that stand for one model each."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._names or (self._globs is not None and self._globs.match(name) is not None)
@@ -40,11 +45,14 @@ class Provider:
         prefills: bool = False,
         asks_usage: bool = False,
         asks_usage_strictly: bool = False,
+        takes: Sequence[str] = (),
+        implied: str = "",
     ) -> None:
         """
-        *models* are names or globs; None means: what its own list says. *max_concurrency* 0 is no limit.
-        *failure_threshold* is how many probes in a row must fail to make it unhealthy. *asks_usage_strictly*: a
-        refusal of the usage option is not learned from.
+        *models* are names or globs, and it serves no others; None means: what its own list says. *takes*: globs of
+        names it takes although its list does not tell them. *implied*: the end of a name that may be left out.
+        *max_concurrency* 0 is no limit. *failure_threshold* is how many probes in a row must fail to make it
+        unhealthy. *asks_usage_strictly*: a refusal of the usage option is not learned from.
         """
         self.name = name
         self.declared = list(models) if models is not None else None
@@ -70,10 +78,11 @@ class Provider:
         self.parked_until = [0.0] * self.key_count
         """Per key: until when it is not used, because the provider refused it or its money is gone."""
         self._max_concurrency = max_concurrency
-        self._serves = Patterns(models) if models is not None else None
-        self._named = frozenset(model for model in models or () if not is_glob(model))
+        self._serves = Patterns(self.declared) if self.declared is not None else None
+        self._takes = Patterns(takes)
+        self._implied = implied
         self._listed_names: frozenset[str] = frozenset()
-        self.models = self._named
+        self.models = self.named
         """The names it is known to serve: those declared, and of its list those it serves."""
 
     def __repr__(self) -> str:
@@ -100,19 +109,34 @@ class Provider:
             self.asks_usage = False
         return news
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The names among what is declared; the rest are globs."""
+        return self._serves.names if self._serves is not None else frozenset()
+
+    @property
+    def unknown(self) -> bool:
+        """Neither the operator nor its own list says what it serves: it is asked, since it knows better than we do."""
+        return self._serves is None and not self._listed_names
+
     def take_list(self, entries: list[dict[str, Any]]) -> None:
-        """Replace the model list by what the provider just answered."""
+        """Replace the model list by what the provider just answered; an empty one tells nothing."""
         self.listed = entries
         self._listed_names = frozenset(entry["id"] for entry in entries)
-        self.models = self._named.union(name for name in self._listed_names if self.serves(name))
+        if self.declared is not None:
+            self._serves = Patterns(self.declared, self._listed_names)
+        self.models = self.named.union(name for name in self._listed_names if self.serves(name))
         if self.on_list is not None:
             self.on_list()
 
     def serves(self, model: str) -> bool:
-        """
-        Whether to send calls for *model* here. While its list is unknown the provider is asked rather than passed
-        over: it knows better than we do, and a 404 is its to say.
-        """
-        if self._serves is not None:
-            return model in self._serves
-        return self.listed is None or model in self._listed_names
+        """Whether it is known to serve *model*: it is declared, or where nothing is declared, it is listed."""
+        names = self._serves if self._serves is not None else self._listed_names
+        if model in names or not self._implied:
+            return model in names
+        whole = model.removesuffix(self._implied)
+        return (whole if whole != model else model + self._implied) in names
+
+    def may_serve(self, model: str) -> bool:
+        """Whether it can be asked for a *model* that is nowhere listed: a list is knowledge, and not all there is."""
+        return self.unknown or (self._serves is None and model in self._takes)

@@ -11,10 +11,29 @@ from proxy.providers.keys import KeyRing
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 
-REST = 5.0
-"""Seconds a target rests after a 429 that named no time (Linkerd's penalty)."""
 LONGEST_REST = 300.0
 """Seconds a provider may at most ask to be left alone (Linkerd's clamp)."""
+UNWELL = 5.0
+"""Seconds until an unhealthy provider may be well again, by a guess: how often the probes look then."""
+
+
+class Rests:
+    """How long a target rests after a 429 that named no time: each time longer, until it has answered. Seconds."""
+
+    __slots__ = ("first", "longest", "multiplier")
+
+    def __init__(self, first: float = 0.5, multiplier: float = 2.0, longest: float = 5.0) -> None:
+        self.first = first
+        self.multiplier = multiplier
+        self.longest = longest
+
+    def after(self, refusals: int) -> float:
+        """The rest after so many of them in a row."""
+        # (A power of that many would not be a number any more.)
+        return float(min(self.first * self.multiplier ** min(refusals - 1, 30), self.longest))
+
+
+_RESTS = Rests()
 
 
 class Target:
@@ -32,8 +51,16 @@ class Target:
         """Which of the provider's keys goes next, and which of them rest for this model."""
         self.prefills = provider.prefills
         """It continues a trailing assistant message; unlearned by a refusal."""
+        self.limited = False
+        """Its last rest began with a 429, not with another refusal that asked for time."""
+        self.proven = False
+        """It has given a whole answer."""
         self._told_until = 0.0
         """The end of the last rest whose length the provider named."""
+        self._guessed_until = 0.0
+        """The end of the last rest whose length it did not name."""
+        self._refused = 0
+        """429s in a row that named no time, those during a rest not counted."""
 
     def __repr__(self) -> str:
         return f"<Target {self} [{self.in_flight} in flight, {self.breaker!r}]>"
@@ -49,6 +76,10 @@ class Target:
     def share(self, now: float) -> float:
         """How much of its usual traffic it may take: less than 1 for a while after its breaker closed."""
         return self.breaker.share(now)
+
+    def awaits_probe(self, now: float) -> bool:
+        """Its breaker is open, and the next call would show whether it is back."""
+        return self.breaker.awaits_probe(now)
 
     @property
     def full(self) -> bool:
@@ -81,9 +112,18 @@ class Target:
         """It rests because its provider asked for it, and for how long is known: it may be waited for."""
         return now < self.returns_at(now) <= self._told_until
 
+    def rests_untold(self, now: float) -> bool:
+        """It rests because its provider refused a call without saying for how long."""
+        return now < self.returns_at(now) <= self._guessed_until
+
     def returns_at(self, now: float) -> float:
         """When it stops resting; *now* when it does not rest."""
         return self.keys.next_at(now)
+
+    def back_at(self, now: float) -> float:
+        """When it may be asked again, as far as is known now; *now* when it may be asked already."""
+        unwell = 0.0 if self.provider.health.healthy else now + UNWELL
+        return max(self.keys.next_at(now), self.breaker.available_at(now), unwell)
 
     def begin(self, now: float) -> tuple[Permit | None, int]:
         """
@@ -101,12 +141,24 @@ class Target:
         self.provider.in_flight -= 1
         if verdict is Verdict.FAILURE:
             self.provider.error_count += 1
+        elif verdict is Verdict.SUCCESS:
+            self.proven = True
         if permit is not None:
             self.breaker.record(permit, now, verdict, rng)
 
-    def rest(self, key: int, seconds: float | None, now: float) -> None:
-        """Leave *key* alone for as long as the provider said, or for a little while when it did not say."""
-        until = now + min(REST if seconds is None else seconds, LONGEST_REST)
-        if seconds is not None:
+    def answered(self) -> None:
+        """It has given an answer: what it refused before is over."""
+        self._refused = 0
+
+    def rest(self, key: int, seconds: float | None, now: float, rests: Rests = _RESTS) -> None:
+        """Leave *key* alone for as long as the provider said, or when it did not say for a while that grows."""
+        if seconds is None:
+            if self.keys.rests(key, now):
+                # Calls that were under way together and are refused together are one refusal.
+                return
+            self._refused += 1
+            until = self._guessed_until = now + rests.after(self._refused)
+        else:
+            until = now + min(seconds, LONGEST_REST)
             self._told_until = max(self._told_until, until)
         self.keys.rest(key, until)

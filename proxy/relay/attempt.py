@@ -25,6 +25,7 @@ from proxy.relay.watch import Watch
 from proxy.relay.whole_answer import WholeAnswer
 from proxy.sse import Scanner
 from proxy.upstream.decoding import Decoder, DecodingError
+from proxy.upstream.source import Source
 from proxy.upstream.wire import Call, Loss
 from proxy.usage import Tokens
 
@@ -65,6 +66,7 @@ class Attempt:
         "_question",
         "_recorder",
         "_scanner",
+        "_source",
         "_timer",
         "_watch",
         "call",
@@ -81,12 +83,13 @@ class Attempt:
         client: Client,
         clocks: Clocks,
         loop: asyncio.AbstractEventLoop,
+        source: Source,
         hide_usage: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
         """
-        *hide_usage*: the provider was asked for usage the client did not ask for. *recorder* is told what passes, so
-        that it can be continued.
+        *source* is who answers. *hide_usage*: the provider was asked for usage the client did not ask for. *recorder*
+        is told what passes, so that it can be continued.
         """
         self._loop = loop
         self.call: Call | None = None
@@ -98,6 +101,7 @@ class Attempt:
         self._exchange = exchange
         self._question = question
         self._client = client
+        self._source = source
         self._hide_usage = hide_usage
         self._recorder = recorder
         self._headers: list[Header] = []
@@ -142,15 +146,20 @@ class Attempt:
                 self.broke("upstream_protocol_error", str(error))
                 return
         if status >= 300:
-            self._body = ErrorAnswer(self, status, headers, self._exchange.id)
+            self._body = ErrorAnswer(self, status, headers, self._source)
         elif (value_of(headers, b"content-type") or b"")[:17].lower() == b"text/event-stream":
             dialect = self._question.operation.dialect
-            self._body = stream = EventStream(self, dialect, self._recorder is not None, self._hide_usage)
+            self._body = stream = EventStream(self, dialect, self._recorder is not None, self._hide_usage, self._source)
             self._scanner = stream.scanner
         elif self._question.stream:
-            self._body = InsteadOfStream(self)
+            self._body = InsteadOfStream(self, self._source)
         else:
-            self._body = WholeAnswer(self, headers, wanted=self._question.operation.generates)
+            question = self._question
+            answers = question.operation.answers if question.method == "POST" else ""
+            if answers and question.value.get("deferred"):
+                # xAI answers with an id under which the completion will be found.
+                answers = "json"
+            self._body = WholeAnswer(self, headers, question.operation.generates, answers, self._source)
 
     def data(self, chunk: bytes) -> None:
         if self._over or self._body is None:

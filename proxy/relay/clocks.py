@@ -13,28 +13,37 @@ class Clocks:
     """Seconds each phase may take."""
 
     first_token: float
-    """From the request to the first content of a stream."""
+    """Before the first content of a stream: from the request, or from the last sign of life since."""
     idle: float
-    """Without progress once the answer has begun: an event with data in a stream, any byte elsewhere."""
+    """Without a sign of life once the answer has begun."""
     total: float
     """From the request to the end of an answer that is not streamed, or to the first content of one that is."""
     patience: float
-    """Silence after which another target is asked beside this one, if there is one."""
+    """Time without content after which another target is asked beside this one, if there is one; `inf`: never."""
     strict: bool
     """`first_token` holds even for the last target there is; otherwise that one may take as long as `total`."""
+    stream: float
+    """From the first content of a stream to its end, however lively it is; `inf`: no limit."""
 
     def __init__(
-        self, first_token: float, idle: float, total: float, patience: float = math.inf, strict: bool = False
+        self,
+        first_token: float,
+        idle: float,
+        total: float,
+        patience: float = math.inf,
+        strict: bool = False,
+        stream: float = math.inf,
     ) -> None:
         self.first_token = first_token
         self.idle = idle
         self.total = total
         self.patience = patience
         self.strict = strict
+        self.stream = stream
 
     def within(self, left: float) -> "Clocks":
         """The same with no more than *left* seconds in all."""
         # The moment that has passed since the exchange began is no reason to make new ones.
         if left >= self.total - 0.01:
             return self
-        return Clocks(self.first_token, self.idle, max(0.0, left), self.patience, self.strict)
+        return Clocks(self.first_token, self.idle, max(0.0, left), self.patience, self.strict, self.stream)

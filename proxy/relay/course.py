@@ -7,9 +7,9 @@ interleavings can be played in a second; `race` does what it says.
 
 import random
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
+from proxy.relay.step import Budget, Choice, Rules, Try
 from proxy.relay.verdict import Failed, Reach
 
 SHORT_WAIT = 5.0
@@ -23,58 +23,6 @@ SILENCE = Failed("upstream_timeout", Reach.UNANSWERED, "no content in time")
 """What an attempt fails with that is given up for being slow."""
 
 T = TypeVar("T", bound=Hashable)
-T_co = TypeVar("T_co", bound=Hashable, covariant=True)
-
-
-class Budget(Protocol):
-    """Limits what is done beyond one attempt per call."""
-
-    def withdraw(self, now: float) -> bool:
-        """Whether one more is granted now."""
-
-    def tokens(self, now: float) -> float:
-        """How many would be granted now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How often and how fast to try again; delays in seconds."""
-
-    retries: int
-    initial_delay: float
-    max_delay: float
-    multiplier: float
-
-
-class Choice(Protocol[T_co]):
-    """What a model's targets look like at one moment."""
-
-    @property
-    def available(self) -> Sequence[T_co]:
-        """In the order to try them."""
-
-    @property
-    def resting(self) -> Sequence[tuple[T_co, float]]:
-        """Those a provider asked to leave alone until a moment it named."""
-
-
-class Try(Generic[T]):
-    """Ask *target* for *model* after *delay* seconds. (Every call makes one; a named tuple's is made by Python.)"""
-
-    __slots__ = ("delay", "model", "target")
-
-    def __init__(self, target: T, model: str | None, delay: float = 0.0) -> None:
-        self.target = target
-        self.model = model
-        self.delay = delay
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Try):
-            return NotImplemented
-        return (self.target, self.model, self.delay) == (other.target, other.model, other.delay)
-
-    def __repr__(self) -> str:
-        return f"Try({self.target!r}, {self.model!r}, {self.delay!r})"
 
 
 class Course(Generic[T]):
@@ -84,6 +32,7 @@ class Course(Generic[T]):
         "_attempts",
         "_choose",
         "_context_fallbacks",
+        "_continues",
         "_fallbacks",
         "_hedge_budget",
         "_left",
@@ -91,13 +40,14 @@ class Course(Generic[T]):
         "_models",
         "_retry_budget",
         "_rng",
-        "_rules",
         "_spent",
         "_tries",
         "_waited",
         "deadline",
+        "despite",
         "failures",
         "model",
+        "rules",
     )
 
     def __init__(
@@ -123,7 +73,7 @@ class Course(Generic[T]):
         self._fallbacks = fallbacks
         self._context_fallbacks = context_fallbacks
         self._choose = choose
-        self._rules = rules
+        self.rules = rules
         self._may_repeat = may_repeat
         self.deadline = deadline
         """Nothing is started after this moment."""
@@ -137,6 +87,10 @@ class Course(Generic[T]):
         self._spent: frozenset[T] = frozenset()
         """Targets that would answer this call no better the next time."""
         self._models: set[str] = set()
+        self.despite = False
+        """Its targets were asked first though all of them were known to be down."""
+        self._continues = False
+        """An answer that has begun is being continued."""
         self._left: list[str] = []
 
     def first(self, now: float) -> Try[T] | None:
@@ -162,7 +116,7 @@ class Course(Generic[T]):
             choice = self._choose(self.model, now)
             step = None
             # The last try there is belongs to somebody who has not failed yet, if there is anybody.
-            room = self._rules.retries - self._attempts + (0 if self._fresh(choice) else 1)
+            room = self.rules.retries - self._attempts + (0 if self._fresh(choice) else 1)
             if failed.status == 500 and self._tries[target] == 1 and room > 0:
                 step = self._again(target, choice, now)
             step = step or self._next(choice, now, target, failed)
@@ -171,10 +125,9 @@ class Course(Generic[T]):
         return self._take(step)
 
     def go_on(self, deadline: float) -> None:
-        """An answer that has begun is to be continued until *deadline*, by the same model."""
+        """An answer that has begun is to be continued until *deadline*."""
         self.deadline = deadline
-        self._fallbacks = self._context_fallbacks = ()
-        self._left.clear()
+        self._continues = True
 
     def still(self, step: Try[T], now: float) -> Try[T] | None:
         """
@@ -197,8 +150,12 @@ class Course(Generic[T]):
     def note(self, target: T, failed: Failed) -> None:
         """An attempt failed, perhaps while another one still runs: by itself nothing follows from it."""
         self.failures.append(failed)
-        if failed.lasting or failed.reach is Reach.TOO_LONG:
+        elsewhere = failed.reach is Reach.ELSEWHERE and failed.code not in OF_A_KEY
+        if failed.lasting or failed.reach is Reach.TOO_LONG or elsewhere:
             self._spent |= {target}
+        if failed.code == "rate_limit_exceeded" and failed.retry_after is None:
+            # Its rest was a guess, and may have been too short: it is waited for once more, and longer.
+            self._waited -= {target}
 
     def beside(self, now: float) -> Try[T] | None:
         """A target to ask beside one that has not produced anything for a while, within the hedge budget."""
@@ -230,19 +187,20 @@ class Course(Generic[T]):
         return step or self._wait(choice, now) or self._enter_next_model(now)
 
     def _fresh(self, choice: Choice[T]) -> list[T]:
-        if self._attempts > self._rules.retries:
+        if self._attempts > self.rules.retries:
             return []
         return [target for target in choice.available if target not in self._tries]
 
     def _same_again(self, target: T, failed: Failed, choice: Choice[T], now: float) -> Try[T] | None:
         """The only target once more, if it failed fast; before a fallback once, otherwise as often as retries go."""
-        if failed.code in OF_A_KEY and self._attempts <= self._rules.retries and target in choice.available:
+        if failed.code in OF_A_KEY and self._attempts <= self.rules.retries and target in choice.available:
             # It rests or is parked by now, unless it has another key.
             return Try(target, self.model)
         refused = failed.reach is Reach.REFUSED and failed.code != "upstream_unavailable"
-        if failed.lasting or refused or self._attempts > self._rules.retries:
+        if failed.lasting or refused or failed.reach is Reach.ELSEWHERE or self._attempts > self.rules.retries:
             return None
-        if self._left and self._tries[target] > 1:
+        # What broke off goes on elsewhere, as it does where the model has other targets.
+        if self._left and (self._tries[target] > 1 or self._continues):
             return None
         return self._again(target, choice, now)
 
@@ -250,13 +208,13 @@ class Course(Generic[T]):
         if target not in choice.available:
             return None
         # Full jitter: clients that failed together must not come back together.
-        ceiling = self._rules.initial_delay * self._rules.multiplier ** (self._tries[target] - 1)
-        delay = self._rng.uniform(0.0, min(ceiling, self._rules.max_delay))
+        ceiling = self.rules.initial_delay * self.rules.multiplier ** (self._tries[target] - 1)
+        delay = self._rng.uniform(0.0, min(ceiling, self.rules.max_delay))
         return Try(target, self.model, delay) if now + delay < self.deadline else None
 
     def _wait(self, choice: Choice[T], now: float) -> Try[T] | None:
         """The resting target that returns first, each waited for once and as an attempt like the others."""
-        if self._attempts > self._rules.retries:
+        if self._attempts > self.rules.retries:
             return None
         spent = self._waited | self._spent
         waiting = [(until, target) for target, until in choice.resting if target not in spent]

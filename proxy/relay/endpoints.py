@@ -25,6 +25,11 @@ class Operation:
     methods: frozenset[str] = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
     json_only: bool = False
     """Takes nothing but a JSON body."""
+    answers: str = ""
+    """
+    What a whole answer to a POST is: a JSON object that holds a list of this name, `json` of any shape, or anything at
+    all (empty).
+    """
     free: bool = False
     """
     No model is asked: its answers use no tokens, unless they say so, and a form goes on without waiting for a model.
@@ -48,34 +53,34 @@ _TAKE_FORMS = frozenset(("/audio/transcriptions", "/audio/translations", "/image
 """What generates and takes a form with a file (OpenAI's API reference, audio and images)."""
 
 
-def _generation(path: str, dialect: Dialect = Dialect.OTHER, needs_model: bool = False) -> Operation:
-    return Operation(f"/v1{path}", dialect, True, needs_model, _POST, json_only=path not in _TAKE_FORMS)
+def _generation(path: str, dialect: Dialect = Dialect.OTHER, needs_model: bool = False, answers: str = "") -> Operation:
+    return Operation(f"/v1{path}", dialect, True, needs_model, _POST, path not in _TAKE_FORMS, answers)
 
 
 _OPERATIONS = {
     # GET lists the completions a provider was asked to store.
     "/chat/completions": Operation(
-        "/v1/chat/completions", Dialect.CHAT, True, True, frozenset(("GET", "POST")), json_only=True
+        "/v1/chat/completions", Dialect.CHAT, True, True, frozenset(("GET", "POST")), True, "choices"
     ),
-    "/completions": _generation("/completions", Dialect.COMPLETIONS, needs_model=True),
-    "/responses": _generation("/responses", Dialect.RESPONSES),
-    "/messages": _generation("/messages", Dialect.MESSAGES, needs_model=True),
+    "/completions": _generation("/completions", Dialect.COMPLETIONS, True, "choices"),
+    "/responses": _generation("/responses", Dialect.RESPONSES, answers="output"),
+    "/messages": _generation("/messages", Dialect.MESSAGES, True, "content"),
     "/messages/count_tokens": Operation(
-        "/v1/messages/count_tokens", generates=True, methods=_POST, json_only=True, free=True
+        "/v1/messages/count_tokens", generates=True, methods=_POST, json_only=True, answers="json", free=True
     ),
-    "/embeddings": _generation("/embeddings", needs_model=True),
-    "/moderations": _generation("/moderations"),
-    "/rerank": _generation("/rerank"),
-    "/images/edits": _generation("/images/edits"),
-    "/images/generations": _generation("/images/generations"),
-    "/images/variations": _generation("/images/variations"),
+    "/embeddings": _generation("/embeddings", needs_model=True, answers="data"),
+    "/moderations": _generation("/moderations", answers="results"),
+    "/rerank": _generation("/rerank", answers="json"),
+    "/images/edits": _generation("/images/edits", answers="json"),
+    "/images/generations": _generation("/images/generations", answers="json"),
+    "/images/variations": _generation("/images/variations", answers="json"),
     "/audio/speech": _generation("/audio/speech"),
     "/audio/transcriptions": _generation("/audio/transcriptions"),
     "/audio/translations": _generation("/audio/translations"),
 }
 
 _FREE = frozenset(
-    ("assistants", "chat", "containers", "conversations", "files", "responses", "uploads", "vector_stores")
+    ("assistants", "chat", "containers", "conversations", "files", "models", "responses", "uploads", "vector_stores")
 )
 """Families whose calls keep, change or show something and ask no model; of the others nobody knows beforehand."""
 
@@ -93,6 +98,7 @@ _FAMILIES = {
         "fine_tuning",
         "images",
         "messages",
+        "models",
         "responses",
         "threads",
         "uploads",

@@ -4,11 +4,13 @@ An event stream on its way to the client: held until its first content, whole at
 It takes bytes as they come and tells its attempt what they amount to. It knows no targets and no clocks.
 """
 
+from proxy.masking import mask_bytes
 from proxy.relay.gate import BOUNDARIES, Gate
 from proxy.relay.progress import Progress
 from proxy.relay.usage_option import UsageFilter
 from proxy.relay.verdict import told_in_200
 from proxy.sse import Dialect, EventTooLarge, Scanner
+from proxy.upstream.source import UNKNOWN, Source
 
 
 class EventStream:
@@ -18,13 +20,21 @@ class EventStream:
         "_committed",
         "_filter",
         "_progress",
+        "_source",
         "_withhold_errors",
         "announced",
         "gate",
         "scanner",
     )
 
-    def __init__(self, progress: Progress, dialect: Dialect, withhold_errors: bool, hide_usage: bool) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        dialect: Dialect,
+        withhold_errors: bool,
+        hide_usage: bool,
+        source: Source = UNKNOWN,
+    ) -> None:
         """
         *withhold_errors*: an error event is not for the client, because somebody else may continue the answer.
         *hide_usage*: the client did not ask for the usage that will come.
@@ -36,6 +46,7 @@ class EventStream:
         self.gate = Gate(self.scanner)
         self._filter = UsageFilter(self.scanner) if hide_usage else None
         self._progress = progress
+        self._source = source
         self._committed = False
 
     @property
@@ -52,7 +63,7 @@ class EventStream:
             return
         if not self._committed:
             if scanner.error is not None and not scanner.content:
-                progress.refuse_or_fail(told_in_200(scanner.error))
+                progress.refuse_or_fail(told_in_200(scanner.error, self._source))
                 return
             if scanner.malformed and not scanner.content:
                 progress.broke("upstream_protocol_error", "malformed event before any content")
@@ -68,6 +79,9 @@ class EventStream:
                 progress.broke("upstream_error", "error event")
                 return
             self.announced = True
+            start = _start_of_error(ready)
+            # Even its last words may show a part of the key.
+            ready = ready[:start] + mask_bytes(ready[start:], self._source.keys)
         self._pass_on(ready)
         if scanner.done and scanner.whole and not scanner.within_newline:
             progress.finished_early()

@@ -9,66 +9,35 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from proxy import clock, tasks
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.peek import with_model, with_usage_asked
-from proxy.providers.breaker import Permit, State
+from proxy.providers.breaker import State
 from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
+from proxy.relay.blame import blames_the_request, is_of_this_call, judgement
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Course, Try
+from proxy.relay.course import Course
+from proxy.relay.entrant import Entrant
 from proxy.relay.question import Question, Upload
-from proxy.relay.resume import MISMATCH, Recorder, Splice
-from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.resume import Recorder, Splice
+from proxy.relay.step import Try
+from proxy.relay.verdict import Cut, Failed, Reach, Verdict
 from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
 _log = logging.getLogger("hapax")
 
 PARK_REFUSED = 300.0
-"""Seconds a key is parked that its provider refused with 401 or 403; then it may prove itself again."""
+"""Seconds a key is parked that its provider refused, by a 401 or in words; then it may prove itself again."""
 PARK_SPENT = 600.0
 """Seconds a key is parked whose money is gone."""
-
-_BLAMELESS = frozenset(
-    ("rate_limit_exceeded", "insufficient_quota", "upstream_auth_error", "context_length_exceeded", "overloaded")
-)
-"""Failures that say nothing about whether the target works (reliability.md B5)."""
-
-
-@dataclass(init=False, slots=True)
-class _Entrant:
-    """What an attempt holds while it runs."""
-
-    step: Try[Target]
-    permit: Permit | None
-    key: int
-    again: bool
-    """Its target refused the usage option, perhaps, and is asked again without it."""
-    total: float
-    """Seconds it has: what its provider is given, or what is left of the call's time."""
-    pump: asyncio.Task[None] | None
-
-    def __init__(
-        self,
-        step: Try[Target],
-        permit: Permit | None,
-        key: int,
-        again: bool,
-        total: float,
-    ) -> None:
-        self.step = step
-        self.permit = permit
-        self.key = key
-        self.again = again
-        self.total = total
-        self.pump = None
 
 
 class Race:
@@ -112,7 +81,7 @@ class Race:
         self._clocks = clocks
         self._rng = rng
         # The mutable state: who runs, who has won, and what the relay waits for.
-        self._running: dict[Attempt, _Entrant] = {}
+        self._running: dict[Attempt, Entrant] = {}
         self._continuing = False
         self._winner: Attempt | None = None
         self._telling: tuple[Target, Verdict] | None = None
@@ -166,9 +135,20 @@ class Race:
         exchange.attempts.append(record)
         clocks = self._clocks[provider].within(self._course.deadline - now)
         asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
-        attempt = Attempt(self, exchange, record, question, self._client, clocks, self._loop, asks_usage, self.recorder)
-        entrant = self._running[attempt] = _Entrant(step, permit, key, again, clocks.total)
         endpoint = self._endpoints[provider]
+        attempt = Attempt(
+            self,
+            exchange,
+            record,
+            question,
+            self._client,
+            clocks,
+            self._loop,
+            endpoint.source,
+            asks_usage,
+            self.recorder,
+        )
+        entrant = self._running[attempt] = Entrant(step, permit, key, again, clocks.total)
         headers, body = question.headers, question.body
         if exchange.span_id:
             record.span_id = new_span_id()
@@ -185,7 +165,7 @@ class Race:
         )
 
     def _start_upload(
-        self, attempt: Attempt, entrant: _Entrant, endpoint: Endpoint, headers: bytes, body: Upload
+        self, attempt: Attempt, entrant: Entrant, endpoint: Endpoint, headers: bytes, body: Upload
     ) -> None:
         question, model = self._question, entrant.step.target.model
         name = body.model_for(model, question.model)
@@ -216,6 +196,10 @@ class Race:
         now = clock.now()
         self._exchange.answered_model = entrant.step.model or ""
         target = entrant.step.target
+        target.answered()
+        if entrant.permit is not None and entrant.permit.probe:
+            # How slow it was while it was out is no measure of what it is now.
+            target.latency = PeakEwma()
         target.latency.observe(now - attempt.record.started, now)
         if entrant.again and target.provider.unlearn_usage():
             _log.info("provider %s: refuses stream_options, is not asked for usage any more", target.provider.name)
@@ -231,7 +215,7 @@ class Race:
         if entrant.pump is not None:
             entrant.pump.cancel()
         hurried = self._hurried(entrant, attempt, verdict, now)
-        target.end(entrant.permit, Judgement.EXCLUDED if hurried else _judge(verdict), now, self._rng)
+        target.end(entrant.permit, Judgement.EXCLUDED if hurried else judgement(verdict), now, self._rng)
         _log_transitions(target)
         if isinstance(verdict, Failed) and not hurried:
             self._learn(entrant, verdict, now)
@@ -244,7 +228,7 @@ class Race:
             self._winner = None
         elif self._running:
             # Somebody else is still being waited for.
-            if _blames_the_request(verdict):
+            if blames_the_request(verdict):
                 self._telling = target, verdict
             elif isinstance(verdict, Failed):
                 self._course.note(target, verdict)
@@ -278,7 +262,7 @@ class Race:
             entrant.pump.cancel()
         entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
 
-    def _hurried(self, entrant: _Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
+    def _hurried(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
         """
         The call's own time ran out, set by its client or its path, before the target had what it is given to begin:
         that says nothing of the target, and must not take it from others.
@@ -288,7 +272,7 @@ class Race:
         full = self._clocks[entrant.step.target.provider]
         return entrant.total <= now - attempt.record.started < min(full.first_token, full.total)
 
-    def _learn(self, entrant: _Entrant, failed: Failed, now: float) -> None:
+    def _learn(self, entrant: Entrant, failed: Failed, now: float) -> None:
         """What a failure means for the next calls."""
         target = entrant.step.target
         if failed.code == "upstream_auth_error" or failed.code == "insufficient_quota":
@@ -302,8 +286,9 @@ class Race:
                 )
             target.provider.park(entrant.key, now + (PARK_SPENT if spent else PARK_REFUSED))
         elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):
-            target.rest(entrant.key, failed.retry_after, now)
-        if failed.reach is not Reach.TOO_LONG:
+            target.limited = failed.code == "rate_limit_exceeded"
+            target.rest(entrant.key, failed.retry_after, now, self._course.rules.rests)
+        if failed.reach is not Reach.TOO_LONG and not is_of_this_call(failed):
             # A refusal is fast; it must not look like speed.
             target.latency.penalise(now)
 
@@ -313,20 +298,3 @@ def _log_transitions(target: Target) -> None:
     for change in target.breaker.take_transitions():
         level = logging.INFO if change.new is State.CLOSED else logging.WARNING
         _log.log(level, "breaker %s: %s -> %s, %s", target, change.old, change.new, change.detail)
-
-
-def _blames_the_request(verdict: Verdict) -> bool:
-    """Nobody who is asked the same would say anything better."""
-    return isinstance(verdict, Refused) or (isinstance(verdict, Failed) and verdict.reach is Reach.TOO_LONG)
-
-
-def _judge(verdict: Verdict) -> Judgement:
-    """What the breaker is told."""
-    if isinstance(verdict, Whole):
-        return Judgement.SUCCESS
-    if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":
-        return Judgement.EXCLUDED
-    if verdict.reason == MISMATCH:
-        # It answered well, only not in the words another had begun.
-        return Judgement.EXCLUDED
-    return Judgement.FAILURE

@@ -5,7 +5,6 @@ What comes next is decided in `course` and done in `race`; what an answer amount
 `whole_answer` and `no_answer`. Here they meet, and the client learns the end of it.
 """
 
-import math
 import random
 from collections.abc import Mapping
 from functools import partial
@@ -13,23 +12,23 @@ from functools import partial
 from proxy import clock
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
-from proxy.headers import Header
 from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Choice, Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Course, Rules, Try
+from proxy.relay.course import OF_A_KEY, Course
 from proxy.relay.cut import end_cut
 from proxy.relay.question import Question, Upload
 from proxy.relay.race import Race
 from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
+from proxy.relay.step import Rules, Try
+from proxy.relay.summary import UNREACHED, answer_headers, refusal_in, sum_up
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.watch import STREAM_OVER
 from proxy.upstream.endpoint import Endpoint
 
-LONGEST_WAIT = 60.0
-"""Seconds; a client told to wait longer is told not to try again by itself (reliability.md R13)."""
 HEDGE_SHARE = 0.05
 """Hedges as a share of all calls (The Tail at Scale: a few percent buy most of the tail)."""
 MARGIN = 0.05
@@ -109,7 +108,7 @@ class Relay:
         """Try to continue the answer that was cut; returns how it ended after all."""
         assert race.recorder is not None
         told = race.recorder.transcript()
-        if told is None or cut.split or cut.code == "shutting_down":
+        if told is None or cut.split or cut.code == "shutting_down" or cut.reason == STREAM_OVER:
             return cut
         race.recorder = Recorder()
         # What was cut had its time; what continues it gets its own.
@@ -141,6 +140,8 @@ class Relay:
             if isinstance(verdict, Cut):
                 if splice.mismatched:
                     return cut
+                if verdict.reason == STREAM_OVER:
+                    return verdict
                 resumes += 1
                 exchange.resumed += 1
                 verdict = Failed(verdict.code, Reach.UNANSWERED, verdict.reason)
@@ -165,8 +166,15 @@ class Relay:
         if question.timeout is not None:
             total = min(total, question.timeout - exchange.queued)
 
+        fallbacks = [name for name in entry.fallbacks if question.may_use(name)]
+        rules = self._rules
+
         def choose(model: str | None, now: float) -> Choice:
-            choice = self._pool.choose(model, now, new_call=not exchange.attempts)
+            # A fallback goes on to those named after it.
+            after = fallbacks[fallbacks.index(model) + 1 :] if model in fallbacks else fallbacks
+            choice = self._pool.choose(model, now, not exchange.attempts, after, wait_untold=rules.retries > 0)
+            if choice.despite and not exchange.attempts:
+                course.despite = True
             for target, reason in choice.skipped:
                 exchange.skipped[str(target)] = reason
             return choice
@@ -174,18 +182,19 @@ class Relay:
         def may_repeat(failed: Failed) -> bool:
             return _may_repeat(failed, question)
 
-        return Course(
+        course: Course[Target] = Course(
             question.model,
-            [name for name in entry.fallbacks if question.may_use(name)],
+            fallbacks,
             [name for name in entry.context_fallbacks if question.may_use(name)],
             choose,
-            self._rules,
+            rules,
             may_repeat,
             exchange.started + exchange.queued + total,
             self._retry_budget,
             self._hedge_budget,
             self._rng,
         )
+        return course
 
     def _finish(self, exchange: Exchange, question: Question, client: Client, verdict: Verdict) -> None:
         if isinstance(verdict, Cut):
@@ -199,66 +208,45 @@ class Relay:
             client.send(verdict.status, [*answer_headers(exchange), *verdict.headers], verdict.body)
 
     def _give_up(self, exchange: Exchange, question: Question, client: Client, course: Course[Target]) -> None:
-        refusal = next((failed.refusal for failed in course.failures if failed.refusal is not None), None)
+        failures, now = course.failures, clock.now()
+        refusal = refusal_in(failures)
         if refusal is not None:
-            # The most telling answer anybody gave (reliability.md R17).
             self._finish(exchange, question, client, refusal)
             return
-        failures = course.failures
         if not failures:
-            failures = [self._nobody(question, clock.now())]
-        raise _sum_up(failures, exchange)
+            failures = [self._none_asked(question, now)]
+        elif course.despite and all(failed.code in UNREACHED for failed in failures):
+            failures = [Failed("upstream_unavailable", Reach.NEVER_SENT, "every target is down")]
+        # A client that repeats by itself what may have been done already would have it done twice.
+        repeatable = all(_may_repeat(failed, question) for failed in course.failures)
+        raise sum_up(failures, exchange, self._back_in(question, now), repeatable)
 
-    def _nobody(self, question: Question, now: float) -> Failed:
+    def _none_asked(self, question: Question, now: float) -> Failed:
         """Why no target could even be asked."""
-        skipped = self._pool.choose(question.model, now).skipped
-        returns = [target.returns_at(now) for target, reason in skipped if reason == "resting"]
-        if returns:
-            return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests", min(returns) - now)
-        if skipped and all(reason == "parked" for _, reason in skipped):
-            returns = [target.returns_at(now) for target, _ in skipped]
-            return Failed("upstream_unavailable", Reach.REFUSED, "every key is parked", min(returns) - now)
-        return Failed("upstream_unavailable", Reach.REFUSED, "no target is available", 1.0)
+        skipped = self._pool.choose(question.model, now, new_call=False).skipped
+        resting = [target for target, reason in skipped if reason == "resting"]
+        if any(target.limited for target in resting):
+            return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests")
+        return Failed("upstream_unavailable", Reach.NEVER_SENT, "no target is available")
 
-
-_PASSING = frozenset(("rate_limit_exceeded", "upstream_unavailable", "overloaded"))
-"""What may be over after a wait."""
-
-
-def answer_headers(exchange: Exchange) -> list[Header]:
-    """Which provider answers, and after how many attempts."""
-    if not exchange.attempts:
-        return [(b"X-Hapax-Attempts", b"0")]
-    return [
-        (b"X-Hapax-Provider", exchange.provider.encode("latin-1", "replace")),
-        (b"X-Hapax-Attempts", b"%d" % len(exchange.attempts)),
-    ]
+    def _back_in(self, question: Question, now: float) -> float:
+        """Seconds until the first target that could answer *question* may be asked; 0 when one may be asked now."""
+        names = [name for name in self._pool.entry(question.model).fallbacks if question.may_use(name)]
+        targets = [target for name in (question.model, *names) for target in self._pool.targets(name)]
+        return min((target.back_at(now) for target in targets), default=now) - now
 
 
 def _may_repeat(failed: Failed, question: Question) -> bool:
-    """Whether another attempt is allowed after this failure."""
+    """
+    Whether another attempt is allowed after this failure. What changes something at the provider is asked again only
+    where it cannot have begun: the request was never sent, or it was turned away at the door (RFC 6585 section
+    4 for 429, RFC 9110 section 15.5 for 401 to 404). A 5xx is no such word, a 503 with its `Retry-After` neither: any
+    proxy on the way says it of a server that may have been at work (RFC 9110 section 9.2.2).
+    """
     if failed.code == "shutting_down":
         return False
     if isinstance(question.body, Upload) and question.body.begun:
         return False
-    if failed.reach is Reach.UNANSWERED:
-        return question.repeatable
-    return True
-
-
-def _sum_up(failures: list[Failed], exchange: Exchange) -> ProxyError:
-    """The one error for the client: the first that is not a rate limit, or the rate limit if there is nothing else."""
-    chosen = next((failed for failed in failures if failed.reach is not Reach.REFUSED), failures[0])
-    headers = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
-    if any(failed.code == "shutting_down" for failed in failures):
-        # Another instance will answer: this is the one failure a client does well to repeat at once.
-        return ProxyError("shutting_down", headers=tuple(headers))
-    waits = [failed.retry_after for failed in failures if failed.retry_after is not None]
-    wait = min(waits) if waits and chosen.code in _PASSING else None
-    if wait is not None:
-        headers.append(("Retry-After", str(max(1, math.ceil(wait)))))
-        headers.append(("retry-after-ms", str(max(1, math.ceil(wait * 1000)))))
-    if wait is None or wait > LONGEST_WAIT:
-        # Our own tries are spent: a client that repeats them at once only multiplies the load.
-        headers.append(("x-should-retry", "false"))
-    return ProxyError(chosen.code, headers=tuple(headers))
+    if question.repeatable or failed.reach is Reach.NEVER_SENT or failed.code in OF_A_KEY:
+        return True
+    return failed.reach is Reach.ELSEWHERE or failed.reach is Reach.TOO_LONG

@@ -1,11 +1,13 @@
 """
 How an attempt ended, and what may follow from it.
 
-Only judgements: a status, a body or a loss goes in, a verdict comes out. Nothing is sent or awaited here.
+Only judgements: a status, a body or a loss goes in, a verdict comes out. What vendors say and mean by it stands in
+`faults`, the form it is passed on in stands in `refusal`. Nothing is sent or awaited here.
 """
 
 import email.utils
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,18 +17,19 @@ from typing import Any
 import orjson
 
 from proxy.headers import Header, value_of
+from proxy.lenient import lenient
+from proxy.masking import mask
+from proxy.relay import refusal
+from proxy.relay.faults import ROWS
+from proxy.relay.meaning import Meaning, find
+from proxy.relay.told import Told, read, read_text
+from proxy.upstream.source import UNKNOWN, Source
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds; a provider that asks for more is asked again after this long."""
 
-SPENT = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached")
-"""Codes that mean money is gone, not that the pace was too high."""
-
 LASTING = frozenset((501, 505, 508))
 """Statuses above 499 that another try at the same target does not change: what it cannot do, and a loop."""
-
-
-JSON: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
 
 
 class Reach(Enum):
@@ -36,6 +39,7 @@ class Reach(Enum):
     UNANSWERED = "sent, nothing usable received"
     REFUSED = "refused before any work"
     TOO_LONG = "refused: the context is too long for this model"
+    ELSEWHERE = "refused: this account does not serve it, another one may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Refused:
     headers: Sequence[Header]
     body: bytes
     code: str = ""
-    """The provider's own error code."""
+    """The provider's own error code, unless it is a sentence; or what is known of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,17 @@ class Failed:
     status: int = 0
     """The provider's status; 0 when none came."""
     refusal: Refused | None = None
-    """What to tell the client if nobody else can help."""
+    """What to tell the client if no other target can help."""
+    words: str = ""
+    """Why it failed in the provider's own words, without any key; empty where they are not for the client."""
 
     @property
     def lasting(self) -> bool:
         """The target did not answer in time, or said what it would say the next time as well."""
-        return self.code in ("upstream_timeout", "upstream_redirect") or self.status in LASTING
+        if self.code in ("upstream_timeout", "upstream_redirect") or self.status in LASTING:
+            return True
+        # A firewall that blocks this call blocks it the next time too.
+        return self.code == "upstream_unavailable" and 400 <= self.status < 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,49 +101,107 @@ class Cut:
 Verdict = Failed | Refused | Whole | Cut
 
 
-def judge_status(status: int, headers: Sequence[Header], body: bytes) -> Failed | None:
-    """What a whole error answer means; None when it is the client's own fault and is passed on as it is."""
+def judge(status: int, headers: Sequence[Header], body: bytes, source: Source = UNKNOWN) -> Failed | Refused:
+    """What a whole answer with a status above 299 means."""
     if status < 400:
         return Failed("upstream_redirect", Reach.UNANSWERED, f"redirect {status}", status=status)
-    if status in (401, 403):
-        # Our key, not the client's: never shown as a 401, and never with the provider's words, which quote the key.
-        return Failed("upstream_auth_error", Reach.REFUSED, f"status {status}", status=status)
-    if status == 504:
-        return Failed("upstream_timeout", Reach.UNANSWERED, "status 504", status=status)
-    if status in (408, 409, 425, 503, 529):
-        code, reach = "upstream_unavailable", Reach.REFUSED
-    elif status in (402, 429):
-        error = error_of(body)
-        spent = status == 402 or (error.get("code") or error.get("type")) in SPENT
-        code, reach = "insufficient_quota" if spent else "rate_limit_exceeded", Reach.REFUSED
-    elif status >= 500:
-        code, reach = "upstream_error", Reach.UNANSWERED
-    else:
-        return None
-    return Failed(code, reach, f"status {status}", retry_after(headers), status)
+    value = value_in(body)
+    told = read(value) if value is not None else read_text(body)
+    page = value is None and body.strip()[:1] not in (b"", b"{", b"[")
+    meaning = meaning_of(told, status, source.type, page)
+    return _verdict(meaning, status, f"status {status}", told, value, body, headers, source)
 
 
-def judge_error_event(error: dict[str, Any]) -> Failed | None:
-    """What an error told inside a 200 means; None when it is the client's own fault, as with `judge_status`."""
-    words = f"{error.get('type')} {error.get('code')}".lower()
-    if "invalid_request" in words or "context_length" in words:
-        return None
-    if "insufficient_quota" in words:
-        return Failed("insufficient_quota", Reach.REFUSED, "error event: quota")
-    if "rate_limit" in words or "429" in words:
-        return Failed("rate_limit_exceeded", Reach.REFUSED, "error event: rate limit")
-    if "overloaded" in words or "unavailable" in words or "503" in words:
-        return Failed("upstream_unavailable", Reach.REFUSED, "error event: overloaded")
-    if "authentication" in words or "permission" in words or "invalid_api_key" in words:
-        return Failed("upstream_auth_error", Reach.REFUSED, "error event: authentication")
-    return Failed("upstream_error", Reach.UNANSWERED, "error event")
+def told_in_200(error: Any, source: Source = UNKNOWN) -> Failed | Refused:
+    """
+    An error told inside a 200, before any content: it is judged as the same error with the HTTP status it names, or
+    that its type has. *error* is the error object, or a vendor's whole answer around it.
+    """
+    told = read(error)
+    meaning = meaning_of(told, told.status, source.type) if told.says else Meaning.FAILED
+    return _verdict(meaning, told.status, "error event", told, error, b"", (), source)
 
 
-def judge_refusal(refusal: Refused) -> Failed | Refused:
-    """A refusal as it stands, or the one kind that another model can mend: a context that is too long."""
-    if refusal.code != "context_length_exceeded":
-        return refusal
-    return Failed(refusal.code, Reach.TOO_LONG, "context too long", status=refusal.status, refusal=refusal)
+def meaning_of(told: Told, status: int, provider: str, page: bool = False) -> Meaning:
+    """
+    What an error means: by the table, and where no row knows it by its status (0: it tells none). *page*: it is no
+    answer of an API but some text or page.
+    """
+    row = find(told, status, provider, ROWS)
+    if row is not None and not (status == 429 and row.meaning in _SOFTER_THAN_429):
+        return row.meaning
+    if page and status in (403, 404):
+        return Meaning.UNREACHABLE
+    if status == 404 and told.param == "model":
+        return Meaning.MODEL_NOT_FOUND
+    return _BY_STATUS.get(status, Meaning.REQUEST if 400 <= status < 500 else Meaning.FAILED)
+
+
+_BY_STATUS = {
+    401: Meaning.KEY,
+    402: Meaning.MONEY,
+    429: Meaning.RATE,
+    503: Meaning.OVERLOADED,
+    504: Meaning.TIMEOUT,
+    529: Meaning.OVERLOADED,
+}
+"""What a status means by itself. Any other 4xx is the caller's, a 403 as well: it refuses this call and no more."""
+
+_SOFTER_THAN_429 = (Meaning.OVERLOADED, Meaning.TIMEOUT, Meaning.REQUEST)
+"""What a 429 is a 429 beside: the target rests all the same."""
+
+_FAILURES: dict[Meaning, tuple[str, Reach]] = {
+    # The gateway's key, not the client's: never shown as a 401, and never with the provider's words, which quote it.
+    Meaning.KEY: ("upstream_auth_error", Reach.REFUSED),
+    Meaning.MONEY: ("insufficient_quota", Reach.REFUSED),
+    Meaning.RATE: ("rate_limit_exceeded", Reach.REFUSED),
+    Meaning.OVERLOADED: ("upstream_unavailable", Reach.REFUSED),
+    Meaning.UNREACHABLE: ("upstream_unavailable", Reach.REFUSED),
+    Meaning.TIMEOUT: ("upstream_timeout", Reach.UNANSWERED),
+    Meaning.FAILED: ("upstream_error", Reach.UNANSWERED),
+    Meaning.CONTEXT: ("context_length_exceeded", Reach.TOO_LONG),
+    Meaning.ELSEWHERE: ("upstream_refused", Reach.ELSEWHERE),
+    Meaning.MODEL_NOT_FOUND: ("model_not_found", Reach.ELSEWHERE),
+}
+_TELLING = (Meaning.RATE, Meaning.OVERLOADED, Meaning.TIMEOUT, Meaning.FAILED)
+"""Failures that the client may read of in the provider's words."""
+_NAME = re.compile(r"[\w.-]{1,64}")
+"""A code as logs and metrics take it."""
+_REFUSALS = (Meaning.REQUEST, Meaning.CONTEXT, Meaning.ELSEWHERE, Meaning.MODEL_NOT_FOUND)
+
+
+def _verdict(
+    meaning: Meaning,
+    status: int,
+    reason: str,
+    told: Told,
+    value: Any,
+    body: bytes,
+    headers: Sequence[Header],
+    source: Source,
+) -> Failed | Refused:
+    refused = None
+    if meaning in _REFUSALS:
+        public = _public_status(meaning, status)
+        known = _FAILURES[meaning][0] if meaning in (Meaning.CONTEXT, Meaning.MODEL_NOT_FOUND) else ""
+        shown = refusal.render(public, headers, body, value, told, source.keys, known)
+        refused = Refused(public, *shown, known or (told.code if _NAME.fullmatch(told.code) else ""))
+        if meaning is Meaning.REQUEST:
+            return refused
+    code, reach = _FAILURES[meaning]
+    words = mask(told.message, source.keys) if meaning in _TELLING and value is not None else ""
+    if meaning is Meaning.UNREACHABLE:
+        reason += ", a page or a firewall"
+    # A failure that was told in a 200 came after work: unlike a 500 it is no reason to ask the same target at once.
+    status = 0 if not body and status == 500 else status
+    return Failed(code, reach, reason, retry_after(headers), status, refused, words)
+
+
+def _public_status(meaning: Meaning, status: int) -> int:
+    """The status a refusal has for the client: the provider's, unless the client would take it for another thing."""
+    if 400 <= status < 500 and status not in (401, 429):
+        return status
+    return {Meaning.ELSEWHERE: 403, Meaning.MODEL_NOT_FOUND: 404}.get(meaning, 400)
 
 
 def retry_after(headers: Iterable[Header]) -> float | None:
@@ -166,36 +233,17 @@ def _seconds_until(date: bytes) -> float:
 
 def object_of(body: bytes) -> dict[str, Any] | None:
     """The JSON object *body* is, or None when it is not a whole one."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
+    value = value_in(body)
     return value if type(value) is dict else None
 
 
-def is_json(body: bytes) -> bool:
-    """Whether *body* is one whole JSON value."""
+def value_in(body: bytes) -> Any:
+    """The JSON value *body* is, read as leniently as SDKs read it; None when it is none, or null."""
     try:
-        orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-def error_of(body: bytes) -> dict[str, Any]:
-    """The `error` object in *body*; empty when there is none."""
-    error = (object_of(body) or {}).get("error")
-    return error if type(error) is dict else {}
-
-
-def is_only_an_error(answer: dict[str, Any]) -> bool:
-    """A 200 that is an error all the same. (A failed response of the Responses API names its `object`.)"""
-    return type(answer.get("error")) is dict and "object" not in answer and "choices" not in answer
-
-
-def told_in_200(error: dict[str, object]) -> Failed | Refused:
-    """An error told inside a 200, before any content: it gets the status it should have had."""
-    failed = judge_error_event(error)
-    if failed is not None:
-        return failed
-    return judge_refusal(Refused(400, JSON, orjson.dumps({"error": error}), str(error.get("code") or "")))
+        pass
+    try:
+        return lenient(body)
+    except ValueError:
+        return None

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from proxy.relay.clocks import Clocks
 
-STREAM_LIFE = 1800.0
-"""Seconds a stream may last after its first content, however lively it is (reliability.md T5)."""
+STREAM_OVER = "the stream has lasted as long as it may"
+"""Why a stream is ended that went on well: the operator's limit (`timeouts.stream`), not the provider's fault."""
 
 
 class Watch:
@@ -26,13 +26,16 @@ class Watch:
         self._first_content_at = 0.0
         self._is_stream = False
         self.progress_at = started
-        """When the answer last came a step further."""
+        """
+        The provider's last sign of life: its head, an event, a comment that says it is at work. It postpones
+        `first_token` and `idle`, never `total`, `stream` or patience.
+        """
 
     def begin_answer(self, now: float, is_stream: bool) -> float:
         """The client's answer has begun; when to look for the first time whether it goes on."""
         self._first_content_at = now
         self._is_stream = is_stream
-        return now + self._clocks.idle
+        return now + (min(self._clocks.idle, self._clocks.stream) if is_stream else self._clocks.idle)
 
     def overdue(self, now: float, paused: bool, has_alternative: Callable[[], bool]) -> str:
         """
@@ -40,12 +43,14 @@ class Watch:
         *has_alternative*: whether the call would not be lost with it.
         """
         if self._first_content_at:
+            if self._is_stream and now >= self._first_content_at + self._clocks.stream:
+                return STREAM_OVER
             return "stalled" if now >= self._deadline(now, paused) else ""
-        elapsed = now - self._started
         clocks = self._clocks
-        # Without content for `first_token`, unless this is the last target and may take its time.
-        late = self._streamed and elapsed >= clocks.first_token and (clocks.strict or has_alternative())
-        return "no content in time" if elapsed >= clocks.total or late else ""
+        # Silent for `first_token`, unless this is the last target and may take its time.
+        silent = self._streamed and now - self.progress_at >= clocks.first_token
+        late = silent and (clocks.strict or has_alternative())
+        return "no content in time" if now - self._started >= clocks.total or late else ""
 
     def loses_patience(self, now: float) -> bool:
         """Whether another target should be asked beside this one; true once."""
@@ -59,14 +64,12 @@ class Watch:
         if self._first_content_at:
             return self._deadline(now, paused)
         clocks = self._clocks
-        moments = [clocks.total]
+        look = self._started + clocks.total
         if self._streamed:
             # The last target is looked at again now and then: an alternative may have come back.
-            elapsed = now - self._started
-            moments.append(clocks.first_token if elapsed < clocks.first_token else elapsed + clocks.first_token)
-        if self._patient:
-            moments.append(self._hedge_after)
-        return self._started + min(moments)
+            silent = now - self.progress_at >= clocks.first_token
+            look = min(look, (now if silent else self.progress_at) + clocks.first_token)
+        return min(look, self._started + self._hedge_after) if self._patient else look
 
     @property
     def _hedge_after(self) -> float:
@@ -76,5 +79,7 @@ class Watch:
     def _deadline(self, now: float, paused: bool) -> float:
         """When an answer that has begun is given up."""
         # A client that does not read is the write timeout's business, not the provider's fault.
-        deadline = min(self._first_content_at + STREAM_LIFE, (now if paused else self.progress_at) + self._clocks.idle)
-        return deadline if self._is_stream else min(deadline, self._started + self._clocks.total)
+        idle = (now if paused else self.progress_at) + self._clocks.idle
+        if self._is_stream:
+            return min(self._first_content_at + self._clocks.stream, idle)
+        return min(self._started + self._clocks.total, idle)

@@ -4,7 +4,7 @@ The `models` section: public model names and where they lead, and which entry sp
 Whether the targets name real providers and the fallbacks end is asked in checks.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
@@ -20,16 +20,55 @@ def split_target(target: str) -> tuple[str, str]:
 
 
 def is_glob(name: str) -> bool:
-    return any(letter in name for letter in "*?[")
+    """Whether *name* stands for many: only `*` and `?` say so, since names of models hold brackets (`...[1m]`)."""
+    return "*" in name or "?" in name
 
 
-def most_specific(name: str, patterns: Iterable[str]) -> str | None:
-    """The pattern that speaks for a name: itself, else the matching glob with the most literal letters."""
+def literally(pattern: str) -> str:
+    """*pattern* for `fnmatch`, with brackets that stand for themselves."""
+    return pattern.replace("[", "[[]")
+
+
+def reads_as_class(pattern: str, listed: Collection[str]) -> bool:
+    """
+    Whether the brackets of *pattern* are meant as a glob's: read so it matches one of the names *listed*, and none
+    of them as it is written.
+    """
+    return (
+        "[" in pattern
+        and any(fnmatchcase(name, pattern) for name in listed)
+        and not any(fnmatchcase(name, literally(pattern)) for name in listed)
+    )
+
+
+def speaks_for(pattern: str, name: str, as_class: Callable[[str], bool] | None = None) -> bool:
+    """
+    Whether *pattern* matches *name*. *as_class* tells of a pattern with brackets whether they are a glob's; without it
+    they stand for themselves.
+    """
+    if fnmatchcase(name, literally(pattern)):
+        return True
+    return as_class is not None and "[" in pattern and fnmatchcase(name, pattern) and as_class(pattern)
+
+
+def either_way(pattern: str) -> bool:
+    """
+    For `speaks_for`: brackets are themselves and a glob's as well, where a pattern that matches nothing would be the
+    greater harm (a limit that is not kept, a price that is not found).
+    """
+    return True
+
+
+def most_specific(name: str, patterns: Iterable[str], as_class: Callable[[str], bool] | None = None) -> str | None:
+    """
+    The pattern that speaks for a name: itself, else the matching glob with the most literal letters; *as_class* as in
+    `speaks_for`.
+    """
     best: str | None = None
     for pattern in patterns:
         if pattern == name:
             return pattern
-        if fnmatchcase(name, pattern) and (best is None or _literals(pattern) > _literals(best)):
+        if speaks_for(pattern, name, as_class) and (best is None or _literals(pattern) > _literals(best)):
             best = pattern
     return best
 

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from proxy.settings.values import (
     Credential,
     Duration,
+    DurationOrZero,
     HeaderName,
     HeaderValue,
     SecretUrl,
@@ -117,12 +118,17 @@ AutoOrBoolean = Annotated[Literal["auto", True, False], BeforeValidator(_written
 
 
 class Timeouts(Section):
-    """The four clocks of an attempt."""
+    """The clocks of an attempt."""
 
     connect: Duration = duration("5s", "To connect, TLS included.")
-    first_token: Duration = duration("30s", "From sending the request to the first content of a stream.")
-    idle: Duration = duration("60s", "Between two pieces of an answer; comments in a stream do not count.")
+    first_token: Duration = duration(
+        "120s", "Silence before the first content of a stream; a comment is a sign of life and begins it anew."
+    )
+    idle: Duration = duration(
+        "120s", "Silence between two pieces of an answer; a comment in a stream is a sign of life too."
+    )
     total: Duration = duration("600s", "Over all attempts, to the end of an answer or the first content of a stream.")
+    stream: DurationOrZero = duration("0s", "Life of a stream after its first content; 0s: as long as it goes on.")
 
 
 class Provider(Section):
@@ -138,10 +144,13 @@ class Provider(Section):
     api_keys: tuple[Credential, ...] = Field(
         (), description="Several keys instead of one, rotated; one resting does not stop the others."
     )
-    models: tuple[Text, ...] = Field((), description="Names or globs it serves; omitted: what its GET /models lists.")
+    models: tuple[Text, ...] = Field(
+        (),
+        description="Names or globs it serves, and no others; omitted: what it lists and what else it takes.",
+    )
     weight: int = Field(1, ge=0, le=1000, description="Share under weighted balancing.")
     max_concurrency: int = Field(0, ge=0, description="Attempts at once; 0: no limit.")
-    timeouts: Timeouts = section(Timeouts, "The four clocks of an attempt.")
+    timeouts: Timeouts = section(Timeouts, "The clocks of an attempt.")
     headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict, description="Extra headers to send; their values are kept secret."
     )

@@ -19,8 +19,10 @@ class Failover(Section):
     max_delay: DurationOrZero = duration("5s", "Longest such pause.")
     multiplier: float = Field(2.0, ge=1, allow_inf_nan=False, description="Growth of the pause.")
     budget: float = Field(0.2, ge=0, le=1, description="Retries as a share of all requests.")
-    patience: Duration = duration(
-        "10s", "A target without content for this long gets another one started beside it, if there is one."
+    patience: DurationOrZero = duration(
+        "0s",
+        "A target without content for this long gets another one started beside it, if there is one; both may bill. "
+        "0s: never.",
     )
 
 

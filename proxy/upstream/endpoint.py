@@ -12,6 +12,7 @@ from proxy import __version__
 from proxy.headers import PSEUDONYM, TO_PROVIDER
 from proxy.upstream.connections import Connections, HttpCall
 from proxy.upstream.presets import OPENAI_PATHS, Preset
+from proxy.upstream.source import Source
 from proxy.upstream.tunnel import ForwardProxy
 from proxy.upstream.wire import Sink
 
@@ -31,11 +32,15 @@ class Endpoint:
         extra_headers: Sequence[tuple[str, str]],
         connect_timeout: float,
         forward_proxy: str = "",
+        kind: str = "",
     ) -> None:
         """
         Of *keys* the caller says by index which goes on a request. *extra_headers* go on every request and win over
-        ours and the client's. *forward_proxy*: the URL of what leads to the provider; empty: nothing does.
+        ours and the client's. *forward_proxy*: the URL of what leads to the provider; empty: nothing does. *kind*: the
+        provider's type.
         """
+        self.source = Source(kind, tuple(keys))
+        """The author of what comes from here."""
         base_url = base_url.rstrip("/")
         if preset.path_suffix and not base_url.endswith(preset.path_suffix):
             base_url += preset.path_suffix

@@ -17,6 +17,10 @@ class FetchError(Exception):
     """No whole answer came; the text says why, for the log."""
 
 
+class TooLarge(FetchError):
+    """It is there, and says more than is read."""
+
+
 class Gathered:
     """A sink that keeps an answer until its end."""
 
@@ -52,7 +56,7 @@ class Gathered:
             if self._enough:
                 self._done.set_result(bytes(self._body[: self._most]))
             else:
-                self._done.set_exception(FetchError("the answer is too large"))
+                self._done.set_exception(TooLarge("the answer is too large"))
 
     def ended(self, delimited: bool) -> None:
         if not self._done.done():

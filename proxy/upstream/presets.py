@@ -43,17 +43,51 @@ class Preset:
     """Stands before every id in its model list, but not in requests."""
     path_suffix: str = ""
     """Must end the base URL; added when the operator left it out."""
+    takes: tuple[str, ...] = ()
+    """Globs of the names it takes although its model list does not tell them."""
+    implied: str = ""
+    """The end of a name that may be left out, and means the same there."""
 
+
+ANYTHING = ("*",)
 
 PRESETS: dict[str, Preset] = {
-    "openai": Preset(),
-    "anthropic": Preset(auth=anthropic_key, models_query="?limit=1000"),
-    "gemini": Preset(model_prefix="models/"),
-    "openrouter": Preset(),
-    "deepseek": Preset(),
-    "xai": Preset(),
-    "ollama": Preset(),
-    "azure": Preset(auth=azure_key, path_suffix="/openai/v1"),
-    "compatible": Preset(),
+    # The list holds the models a key may see, tuned ones included (platform.openai.com/docs/api-reference/models), but
+    # no checkpoints of tuning, which are called by name as well (.../fine-tuning/checkpoint-object), and nothing that
+    # came after it was asked for. So names of its families are its to judge.
+    "openai": Preset(
+        takes=(
+            *("gpt-*", "chatgpt-*", "ft:*", "o1*", "o3*", "o4*", "codex-*", "computer-use-*", "davinci-*", "babbage-*"),
+            *("text-embedding-*", "text-moderation-*", "omni-moderation-*", "whisper-*", "tts-*", "dall-e-*", "sora-*"),
+        )
+    ),
+    # Dated ids are listed; their shorter aliases are not (platform.claude.com/docs/en/about-claude/models/
+    # model-ids-and-versions).
+    "anthropic": Preset(auth=anthropic_key, models_query="?limit=1000", takes=("claude-*",)),
+    # Aliases such as gemini-flash-latest come and go (ai.google.dev/gemini-api/docs/models, "Model version name
+    # patterns"); a name may be written as models/... or tunedModels/... (ai.google.dev/api/models).
+    "gemini": Preset(
+        model_prefix="models/",
+        takes=(
+            *("gemini-*", "gemma-*", "models/*", "tunedModels/*", "learnlm-*", "imagen-*", "veo-*", "lyria-*"),
+            *("text-embedding-*", "embedding-*", "aqa"),
+        ),
+    ),
+    # "It is not an exhaustive list of every model string a request can use": suffixes such as :nitro go behind any
+    # name (openrouter.ai/docs/guides/routing/model-variants/overview), presets are called @preset/...
+    # (openrouter.ai/docs/features/presets), and models that embed have a list of their own.
+    "openrouter": Preset(takes=("*/*", "@preset/*", "*:*", "*@preset/*")),
+    # Older names are taken and stand in no list (api-docs.deepseek.com, "Your First API Call").
+    "deepseek": Preset(takes=("deepseek-*",)),
+    # <name>, <name>-latest and <name>-<date> (docs.x.ai/docs/models, "Model aliases").
+    "xai": Preset(takes=("grok-*",)),
+    # [host/][namespace/]model[:tag], where the tag is `latest` by default (docs.ollama.com/api, "Model names"); names
+    # are compared without case, and models of its cloud are not listed until they are pulled.
+    "ollama": Preset(takes=ANYTHING, implied=":latest"),
+    # The list holds base models; a call names a deployment, which is called as its maker likes
+    # (learn.microsoft.com/azure/ai-foundry/openai/how-to/working-with-models; .../rest/api/azureopenai/models/list).
+    "azure": Preset(auth=azure_key, path_suffix="/openai/v1", takes=ANYTHING),
+    # Nothing is known of it: relays with wildcards, servers that take any name, lists that are a sample.
+    "compatible": Preset(takes=ANYTHING),
     "simulator": Preset(),
 }

@@ -94,7 +94,7 @@ class Admin:
                     "breaker": target.breaker.state(now).value,
                     "in_flight": target.in_flight,
                 }
-                for target in self._pool.all_targets
+                for target in self._pool.told_targets
                 if target.provider is provider
             }
         return {"pid": os.getpid(), "providers": facts}

@@ -4,17 +4,19 @@ An answer kept instead of sent: how endpoints with a shape of their own ask the 
 The question goes the way of every call: limits, queue, ledger, failover. What is made of the answer is theirs.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
+from proxy import peek
 from proxy.errors import ProxyError
 from proxy.headers import Header
 from proxy.relay.endpoints import operation
 from proxy.relay.question import Question
 from proxy.relay.relay import Relay
-from proxy.usage import estimate, most_completion
+from proxy.usage import expected_prompt, most_completion
 from proxy.web.admission import Admission
 from proxy.web.inbound import Inbound
 
@@ -52,13 +54,35 @@ class Captured:
         """The header lines that say who answered."""
         return [pair for pair in self.headers if pair[0].startswith(b"X-Hapax-")]
 
+    @property
+    def value(self) -> dict[str, Any]:
+        """The JSON object that came; empty when none did."""
+        value = loads(self.body)
+        return value if type(value) is dict else {}
+
     def text(self) -> str | None:
         """The first choice's text of a chat answer, or None when it is not one."""
-        try:
-            content = orjson.loads(self.body)["choices"][0]["message"]["content"]
-        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
-            return None
+        message = first_choice(self.value).get("message")
+        content = message.get("content") if type(message) is dict else None
         return content if type(content) is str else None
+
+
+def loads(body: bytes) -> Any:
+    """The JSON in *body*, with half a character or a number that is none in it as well; None where there is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+
+
+def first_choice(value: dict[str, Any]) -> dict[str, Any]:
+    """The first choice of a chat answer or of one of its events; empty when there is none."""
+    choices = value.get("choices")
+    choice = choices[0] if type(choices) is list and choices else None
+    return choice if type(choice) is dict else {}
 
 
 async def chat_once(relay: Relay, admission: Admission, inbound: Inbound, asked: dict[str, Any]) -> Captured:
@@ -66,34 +90,55 @@ async def chat_once(relay: Relay, admission: Admission, inbound: Inbound, asked:
     The whole answer of status 200 to the chat question *asked*; `ProxyError` for anything else. Whether the caller may
     use its model has been asked before.
     """
+    captured = Captured()
+    await relay.relay(inbound.exchange, await admitted(admission, inbound, asked), captured)
+    if not captured.whole:
+        raise ProxyError("upstream_truncated")
+    if captured.status >= 400:
+        raise refused(captured.status, captured.body, asked)
+    return captured
+
+
+async def admitted(admission: Admission, inbound: Inbound, asked: dict[str, Any]) -> Question:
+    """The chat question *asked* once its caller's limits allow it."""
     exchange = inbound.exchange
     exchange.model = asked["model"]
+    exchange.stream = stream = asked.get("stream") is True
     body = orjson.dumps(asked)
     chat = operation("/chat/completions")
-    prompt = estimate(len(body))
+    prompt = expected_prompt(body, asked)
     await admission.admit(inbound, chat, prompt, most_completion(asked))
-    captured = Captured()
-    question = Question(
+    return Question(
         "POST",
         "/chat/completions",
         chat,
         b"content-type: application/json\r\n",
         body,
-        {},
+        peek.outline(asked) if len(body) >= peek.LONG else asked,
         exchange.model,
-        stream=False,
-        repeatable=True,
+        stream=stream,
+        # What a provider is asked to keep must not be kept twice.
+        repeatable=asked.get("store") is not True,
         patience=None,
         timeout=inbound.timeout,
         may_use=inbound.principal.may_use,
         prompt_tokens=prompt,
     )
-    await relay.relay(exchange, question, captured)
-    if not captured.whole:
-        raise ProxyError("upstream_truncated")
-    if captured.status >= 400:
-        # The relay hands on only what the request itself is to blame for; the words may quote the prompt.
-        if captured.status == 404:
-            raise ProxyError("model_not_found", param="model")
-        raise ProxyError("bad_request", "The provider refused the request.")
-    return captured
+
+
+def refused(status: int, body: bytes, asked: dict[str, Any]) -> ProxyError:
+    """
+    What a refusal by the provider becomes. The relay hands on only what the request itself is to blame for; the words
+    may quote the prompt, so of these no more is told than which of the options in *asked* they are about.
+    """
+    if status == 404:
+        return ProxyError("model_not_found", param="model")
+    error = (loads(body) or {}).get("error") if body[:1] == b"{" else None
+    param = error.get("param") if type(error) is dict else None
+    known = type(param) is str and param in asked
+    return ProxyError(
+        "bad_request",
+        "The provider refused the request.",
+        param=param if known else None,
+        details={"param": param} if known else None,
+    )

@@ -7,6 +7,7 @@ Closes what the parser leaves open (reliability.md 1.3). It reads heads only and
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from proxy.errors import ProxyError
 from proxy.headers import PSEUDONYM
@@ -20,6 +21,8 @@ _ABSOLUTE = re.compile(
     r"https?://((?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?)((?:[/?].*)?)", re.IGNORECASE | re.DOTALL
 )
 """A request target that is a whole URL, as clients of proxies write it: its authority, and the rest."""
+_MODEL_PATH = re.compile(r"/v1/models(?:/[^/\\%;?#]+)+/?")
+"""What the path of a model may be once it is unescaped: names hold colons, brackets, spaces, slashes."""
 _DOTS = re.compile(r"/\.\.?(?:/|$)")
 _QUERY = re.compile(r"[A-Za-z0-9_.~:@+,=$!*'()\[\]/?%&;-]*")
 
@@ -144,12 +147,24 @@ def _locate(target: str, host: str | None) -> Location:
             path, deployment = spelled
             query = query_of(query, path)
     if path.startswith("/v1/models/"):
-        # A model's name may hold slashes, and SDKs escape them; this path is answered here and goes no further.
-        path = re.sub("%2[fF]", "/", path)
-    if not _PATH.fullmatch(path) or _DOTS.search(path):
+        # SDKs escape what a model's name may hold. What is passed on of this path is passed on as it came.
+        path = _unescaped(path)
+    elif not _PATH.fullmatch(path) or _DOTS.search(path):
         raise unknown_url(path)
     if not query:
         return Location(path, "", host, deployment)
     if not _QUERY.fullmatch(query):
         raise ProxyError("bad_request", "The query holds characters that must be escaped.")
     return Location(path, f"?{query}", host, deployment)
+
+
+def _unescaped(path: str) -> str:
+    """The path of a model with its name as it is spelled in bodies; `ProxyError` where two readers could differ."""
+    try:
+        plain = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise ProxyError("unknown_url") from None
+    # Escaped twice, a name still holds a percent sign.
+    if not path.isascii() or not plain.isprintable() or not _MODEL_PATH.fullmatch(plain) or _DOTS.search(plain):
+        raise ProxyError("unknown_url")
+    return plain

@@ -133,7 +133,7 @@ class Health:
         facts = self._checks.facts()
         for each in facts.values():
             each["targets"] = {}
-        for target in self._pool.all_targets:
+        for target in self._pool.told_targets:
             facts[target.provider.name]["targets"][str(target)] = str(target.breaker.state(now))
         return facts
 

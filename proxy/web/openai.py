@@ -1,7 +1,7 @@
 """
 OpenAI's endpoints: what a client asks becomes a question for the relay, and nothing of it is rewritten.
 
-Reads `model` and `stream` and no more. `GET /v1/models` is answered here, for the caller's own eyes.
+Reads `model` and `stream` and no more.
 """
 
 import math
@@ -10,8 +10,6 @@ from typing import Any
 from proxy import peek
 from proxy.errors import ProxyError
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
-from proxy.providers.checks import Checks
-from proxy.providers.pool import Pool
 from proxy.relay.endpoints import Operation, operation
 from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
@@ -35,19 +33,10 @@ class OpenAI:
     """The handlers below `/v1`."""
 
     def __init__(
-        self,
-        relay: Relay,
-        admission: Admission,
-        pool: Pool,
-        checks: Checks,
-        native: Native,
-        websockets: WebSockets,
-        server: Server,
+        self, relay: Relay, admission: Admission, native: Native, websockets: WebSockets, server: Server
     ) -> None:
         self._relay = relay
         self._admission = admission
-        self._pool = pool
-        self._checks = checks
         self._native = native
         self._websockets = websockets
         self._server = server
@@ -146,24 +135,6 @@ class OpenAI:
             ),
             inbound.answer,
         )
-
-    async def models(self, inbound: Inbound) -> None:
-        """The models this caller may use."""
-        inbound.send_json({"object": "list", "data": await self._visible(inbound)})
-
-    async def model(self, inbound: Inbound) -> None:
-        """One of them."""
-        wanted = inbound.location.path.removeprefix("/v1/models/")
-        for entry in await self._visible(inbound):
-            if entry["id"] == wanted:
-                inbound.send_json(entry)
-                return
-        raise ProxyError("model_not_found", param="model")
-
-    async def _visible(self, inbound: Inbound) -> list[dict[str, Any]]:
-        # Only the first moments of a process wait here: a client that asks just once must not see an empty list.
-        await self._checks.known.wait()
-        return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
 
 
 def _judge(inbound: Inbound, models: list[str]) -> None:

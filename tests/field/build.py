@@ -111,3 +111,13 @@ def ask(path: str = "/v1/chat/completions", step: str = "call", **fields: Any) -
         if path.endswith("messages"):
             body["max_tokens"] = 64
     return {"step": step, "request": f"POST {path}", "body": {**body, **fields}}
+
+
+def of(type: str = "compatible", name: str = "a", **more: Any) -> dict[str, Any]:
+    """The settings of the provider *name*, its models left to its list."""
+    return {"type": type, "base_url": f"{{{name}}}/v1", "api_key": KEY_A, **more}
+
+
+def saying(text: str, *models: str) -> dict[str, Any]:
+    """A provider that lists these models and answers *text* to every call."""
+    return {"models": list(models), "rules": [rule(chat(text), method="POST")]}

@@ -171,6 +171,9 @@ class Provider:
 
     def _rule(self, asked: Asked) -> Rule:
         if asked.method == "GET" and asked.path.endswith("/models"):
+            for query, page in self.script.get("pages", {}).items():
+                if query in asked.target:
+                    return {"answer": page}
             if "model_list" in self.script:
                 return {"answer": self.script["model_list"]}
             listed = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.providers.checks import JITTER, Checks, ProbeFailed
+from proxy.providers.checks import JITTER, Checks, Listless, ProbeFailed
 from proxy.providers.provider import Provider
 
 TINY = 0.001
@@ -31,7 +31,7 @@ class Script:
         self._answers = answers
         self._news = asyncio.Condition()
 
-    async def __call__(self, name: str) -> list[dict[str, Any]] | None:
+    async def __call__(self, name: str) -> list[dict[str, Any]]:
         number = self.asked[name]
         self.asked[name] += 1
         self.moments.append(asyncio.get_running_loop().time())
@@ -42,7 +42,9 @@ class Script:
         answer = self._answers[name][number]
         if isinstance(answer, ProbeFailed):
             raise answer
-        return None if answer is None else [{"id": model} for model in answer]
+        if answer is None:
+            raise Listless("GET /models: status 404")
+        return [{"id": model} for model in answer]
 
     async def through(self, **times: int) -> None:
         """Until each of those providers has been asked once more than *times*: what came before is digested."""
@@ -107,6 +109,7 @@ async def test_one_good_probe_brings_it_back_and_each_change_is_one_line(
     assert provider.health.healthy
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "provider p: unhealthy after 2 probes: status 500"),
+        ("INFO", "provider p: gives no model list (GET /models: status 404), and is asked all the same"),
         ("INFO", "provider p: healthy again"),
     ]
 
@@ -180,7 +183,8 @@ async def test_a_provider_without_a_list_is_healthy_all_the_same(start: Start) -
     (provider,) = await start(script)
     await script.through(p=3)
     assert (provider.health.healthy, provider.listed) == (True, None)
-    assert provider.serves("anything")
+    assert provider.unknown
+    assert provider.may_serve("anything")
 
 
 async def test_a_provider_that_falls_silent_keeps_the_list_it_gave_last(start: Start) -> None:

@@ -49,7 +49,7 @@ def test_a_provider_whose_list_is_unknown_is_asked_rather_than_passed_over() -> 
     assert targets(pool, "a") == ["known/a"]
     assert targets(pool, "b") == ["fresh/b"]
     fresh.take_list([])
-    assert targets(pool, "b") == []
+    assert targets(pool, "b") == ["fresh/b"], "an empty list tells nothing"
 
 
 def out(pool: Pool, model: str, now: float) -> None:
@@ -205,10 +205,43 @@ def test_who_cannot_take_a_call_is_passed_over_with_a_reason() -> None:
     assert chosen(pool)[2] == {"a/m": "breaker open", "b/m": "resting", "c/m": "parked"}
 
 
-def test_a_rest_of_which_the_provider_named_no_end_is_not_waited_for() -> None:
+def test_a_rest_of_which_the_provider_named_no_end_is_short_and_may_be_waited_for() -> None:
     pool, (first, _, _) = three()
     first.rest(0, None, 100.0)
-    assert chosen(pool) == (["b/m", "c/m"], [], {"a/m": "resting"})
+    assert chosen(pool) == (["b/m", "c/m"], ["a/m 100.5"], {"a/m": "resting"})
+
+
+def with_fallback() -> tuple[Pool, Target, Target]:
+    """A pool in which `big` has one target and `small`, its fallback, another."""
+    pool = pool_of(provider("a", "*"), provider("b", "*"), models={"big": ["a/m"], "small": ["b/s"]})
+    return pool, pool.targets("big")[0], pool.targets("small")[0]
+
+
+def test_a_breaker_holds_while_a_fallback_can_take_the_call_as_it_does_beside_another_target() -> None:
+    pool, big, small = with_fallback()
+    trip(big, 100.0)
+    choice = pool.choose("big", 100.0, fallbacks=["small"])
+    assert (list(choice.available), [str(target) for target, _ in choice.skipped]) == ([], ["a/m"])
+    # A caller who may not use the fallback has nowhere else to go.
+    assert list(pool.choose("big", 100.0).available) == [big]
+    # And neither has any when the fallback is out as well.
+    trip(small, 100.0)
+    choice = pool.choose("big", 100.0, fallbacks=["small"])
+    assert (list(choice.available), choice.despite) == ([big], True)
+    # Once its time is up, the next call is its probe.
+    assert list(pool.choose("big", 111.0, fallbacks=["small"]).available) == [big]
+
+
+def test_a_fallback_with_an_available_target_is_gone_to_instead_of_an_untold_rest_and_after_a_told_one() -> None:
+    pool, big, small = with_fallback()
+    big.rest(0, None, 100.0)
+    assert pool.choose("big", 100.0, fallbacks=["small"]).resting == []
+    assert pool.choose("big", 100.0).resting == [(big, 100.5)]
+    small.rest(0, None, 100.0)
+    assert pool.choose("big", 100.0, fallbacks=["small"]).resting == [(big, 100.5)]
+    big.rest(0, 3.0, 100.0)
+    small.answered()
+    assert pool.choose("big", 101.0, fallbacks=["small"]).resting == [(big, 103.0)]
 
 
 def test_where_most_are_out_the_verdicts_are_not_believed() -> None:
@@ -297,7 +330,10 @@ def test_a_target_that_was_forgotten_is_not_the_one_that_answers_later() -> None
         (["*-mini"], "gpt-4o-mini", True),
         (["gpt-?"], "gpt-4", True),
         (["gpt-?"], "gpt-40", False),
-        (["gpt-[45]"], "gpt-5", True),
+        (["gpt-[45]"], "gpt-[45]", True),
+        (["gpt-[45]"], "gpt-5", False),
+        (["gpt-[45]*"], "gpt-[45]-mini", True),
+        (["gpt-[45]*"], "gpt-5-mini", False),
         (["gpt.*"], "gptx", False),
         (["a", "b*"], "bc", True),
         ([], "a", False),

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.providers.breaker import Breaker, State, Verdict
 from proxy.providers.provider import Provider
-from proxy.providers.target import LONGEST_REST, REST, Target
+from proxy.providers.target import LONGEST_REST, Rests, Target
 
 RNG = random.Random(1)
 NOW = 100.0
@@ -141,7 +141,7 @@ def test_one_resting_key_does_not_stop_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "rests", "told"), [(7.0, 7.0, True), (None, REST, False), (3600.0, LONGEST_REST, True), (0.0, 0.0, False)]
+    ("asked", "rests", "told"), [(7.0, 7.0, True), (None, 0.5, False), (3600.0, LONGEST_REST, True), (0.0, 0.0, False)]
 )
 def test_it_rests_as_long_as_the_provider_asked_within_reason(asked: float | None, rests: float, told: bool) -> None:
     target = target_of()
@@ -152,6 +152,63 @@ def test_it_rests_as_long_as_the_provider_asked_within_reason(asked: float | Non
         assert target.why_not(NOW) == "resting"
         assert not target.available(NOW + rests - 0.01)
     assert target.available(NOW + rests)
+
+
+def refused(target: Target, times: int, now: float = NOW, rests: Rests | None = None) -> list[float]:
+    """The rests after so many 429s that named no time, each told when the one before is over."""
+    lengths = []
+    for _ in range(times):
+        target.rest(0, None, now, *([rests] if rests else []))
+        lengths.append(round(target.returns_at(now) - now, 6))
+        now = target.returns_at(now)
+    return lengths
+
+
+def test_rests_of_no_told_length_grow_until_it_has_answered() -> None:
+    target = target_of()
+    assert refused(target, 6) == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    target.answered()
+    assert refused(target, 2, NOW + 100.0) == [0.5, 1.0]
+    assert refused(target_of(), 3, rests=Rests(2.0, 3.0, 10.0)) == [2.0, 6.0, 10.0]
+    assert refused(target_of(), 2000)[-1] == 5.0
+
+
+def test_calls_that_are_refused_together_are_one_refusal() -> None:
+    target = target_of()
+    for _ in range(50):
+        target.rest(0, None, NOW)
+    assert target.returns_at(NOW) == NOW + 0.5
+    target.rest(0, None, NOW + 0.4)
+    assert target.returns_at(NOW) == NOW + 0.5
+    # What the provider says is believed at once.
+    target.rest(0, 7.0, NOW + 0.4)
+    assert target.returns_at(NOW) == NOW + 7.4
+
+
+def test_a_rest_of_no_told_length_may_be_waited_for_and_a_parked_key_may_not() -> None:
+    target = target_of()
+    assert not target.rests_untold(NOW)
+    target.rest(0, None, NOW)
+    assert target.rests_untold(NOW)
+    assert not target.rests_untold(NOW + 0.5)
+    target.provider.park(0, NOW + 300.0)
+    assert not target.rests_untold(NOW)
+
+
+def test_it_is_back_when_its_rest_its_breaker_and_its_health_all_allow_it() -> None:
+    target = target_of()
+    assert target.back_at(NOW) == NOW
+    target.rest(0, 3.0, NOW)
+    assert target.back_at(NOW) == NOW + 3.0
+    for _ in range(2):
+        attempt(target, Verdict.FAILURE)
+    opens = target.breaker.available_at(NOW)
+    assert NOW + 8.0 <= opens <= NOW + 10.0
+    assert target.back_at(NOW) == opens
+    assert target.back_at(NOW + 20.0) == NOW + 20.0
+    for _ in range(2):
+        target.provider.health.record(False, NOW, 0.0)
+    assert target.back_at(NOW + 20.0) == NOW + 25.0
 
 
 def test_a_rest_is_that_models_alone_and_a_parked_key_all_models() -> None:

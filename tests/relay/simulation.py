@@ -26,10 +26,11 @@ from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Rules
 from proxy.relay.endpoints import operation
 from proxy.relay.question import Question
 from proxy.relay.relay import HEDGE_SHARE, Relay
+from proxy.relay.step import Rules
+from proxy.upstream.source import UNKNOWN
 from proxy.upstream.wire import Loss, Sink
 
 UNCONNECTED = ("connection refused", "connect timeout")
@@ -41,7 +42,8 @@ SLACK = 0.01
 LONG = 10_000.0
 """Seconds after which nothing is still waiting for its time."""
 HEDGE_RESERVE, HEDGE_TRICKLE = 5.0, 0.2
-RESTS_UNTOLD, LONGEST_REST = 5.0, 300.0
+SHORTEST_UNTOLD, LONGEST_UNTOLD, LONGEST_REST = 0.5, 5.0, 300.0
+"""A rest whose length the provider did not name lasts at least and at most so many seconds."""
 PARKED_REFUSED, PARKED_SPENT = 300.0, 600.0
 
 
@@ -311,6 +313,7 @@ class ScriptedEndpoint:
     world: "World"
     provider: str
     mood: dict[str, int]
+    source = UNKNOWN
 
     def send(
         self,
@@ -389,7 +392,7 @@ class Caller:
             total = min(total, self.question.patience - min(1.0, 0.05 * self.question.patience))
         self.deadline = loop.time() + total
         world.trace(f"{self} comes, deadline {self.deadline:.3f}")
-        alone = world.only_target(self.question.model)
+        alone = world.only_target(self.question)
         entitled = alone is not None and world.may_be_asked(alone)
         world.began += 1
         work = loop.create_task(world.relay.relay(exchange, self.question, self))
@@ -424,6 +427,8 @@ class World:
         self.stopped_at = math.inf
         # What the rules say about who may be asked, kept apart from what the product believes.
         self._rests: dict[tuple[str, str, int], float] = defaultdict(float)
+        self._untold: dict[tuple[str, str, int], float] = defaultdict(float)
+        """Until when a key may rest that was refused without a word about for how long."""
         self._parked: dict[tuple[str, int], float] = defaultdict(float)
         self._open: Counter[str] = Counter()
         self._hedges = 0
@@ -513,10 +518,11 @@ class World:
         if not holds:
             raise Broken(f"seed {self.seed}: {rule}\n" + "\n".join(self.events))
 
-    def only_target(self, model: str | None) -> tuple[str, str] | None:
-        """The target of a model that has only one."""
-        targets = self.models[model or ""].targets
-        if len(targets) > 1:
+    def only_target(self, question: Question) -> tuple[str, str] | None:
+        """The target of a model that has only one, and no fallback that could stand in for it."""
+        entry = self.models[question.model or ""]
+        targets = entry.targets
+        if len(targets) > 1 or any(question.may_use(name) for name in entry.fallbacks):
             return None
         name, _, upstream = targets[0].partition("/")
         return name, upstream
@@ -528,7 +534,8 @@ class World:
         if limit and self._in_flight(name) >= limit:
             return False
         return any(
-            self._rests[(*target, key)] <= now and self._parked[(name, key)] <= now for key in range(self.keys[name])
+            max(self._rests[(*target, key)], self._untold[(*target, key)]) <= now and self._parked[(name, key)] <= now
+            for key in range(self.keys[name])
         )
 
     def _in_flight(self, name: str) -> int:
@@ -539,8 +546,11 @@ class World:
         now, plot = self.loop.time(), asked.plot
         if plot.rests:
             key = (*asked.target, asked.key)
-            wait = RESTS_UNTOLD if plot.retry_after is None else plot.retry_after
-            self._rests[key] = max(self._rests[key], now + min(wait, LONGEST_REST))
+            if plot.retry_after is None:
+                self._untold[key] = now + LONGEST_UNTOLD
+            if plot.retry_after is not None or self._rests[key] <= now:
+                wait = SHORTEST_UNTOLD if plot.retry_after is None else plot.retry_after
+                self._rests[key] = max(self._rests[key], now + min(wait, LONGEST_REST))
         if plot.parks:
             self._parked[(asked.provider, asked.key)] = now + plot.parks
 
@@ -656,7 +666,9 @@ class World:
             require(source is not None and source.plot.name.endswith("answer"), f"{caller}: {source} is no answer")
         for asked in caller.asked:
             require(not asked.open, f"{asked} was left running")
-            if asked.told and asked.plot.name == "400" and asked is not source:
+            # (A gateway that stops says so: another instance will answer.)
+            stopped = state == "error shutting_down"
+            if asked.told and asked.plot.name == "400" and asked is not source and not stopped:
                 require(
                     word in ("answer", "cut", "refusal", "cancelled"), f"{caller} ended {state}, though {asked} said"
                 )

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.providers.budget import RetryBudget
-from proxy.relay.course import LONGEST_WAIT, SHORT_WAIT, Course, Rules, Try
+from proxy.relay.course import LONGEST_WAIT, SHORT_WAIT, Course
+from proxy.relay.step import Rules, Try
 from proxy.relay.verdict import Failed, Reach, Refused
 
 NOW = 1000.0
@@ -568,3 +569,94 @@ def test_every_course_ends_and_asks_no_model_more_often_than_it_may(
         step = planned.after(step.target, failed, now)
     assert step is None
     assert all(asked.count(model) <= 1 + retries for model in asked)
+
+
+# A refusal that another account or target may not share.
+
+FLAGGED = Failed("content_policy", Reach.ELSEWHERE, "status 403", status=403, refusal=Refused(403, (), b"{}"))
+
+
+def test_what_another_target_may_answer_goes_to_each_of_them_once_and_then_to_the_fallbacks() -> None:
+    assert steps(course(big("a")), FLAGGED) == "a -"
+    assert steps(course(big("a", "b")), FLAGGED, FLAGGED) == "a b -"
+    town = big("a", "b", small=["s"])
+    assert steps(course(town), FLAGGED, FLAGGED, FLAGGED) == "a b s -"
+
+
+def test_it_is_not_asked_of_the_same_target_again_even_when_that_has_another_key_or_comes_back_from_a_rest() -> None:
+    town = big("a", "b")
+    planned = course(town)
+    planned.first(NOW)
+    assert planned.after("a", FLAGGED, NOW) == Try("b", "big")
+    town.rests = {"a": NOW + 1, "b": NOW + 2}
+    step = planned.after("b", LIMITED, NOW)
+    assert step is not None
+    assert step.target == "b"
+
+
+def test_a_key_that_is_refused_leaves_its_target_to_its_other_keys() -> None:
+    refused = Failed("upstream_auth_error", Reach.ELSEWHERE, "status 401", status=401)
+    assert steps(course(big("a")), refused, refused) == "a a a"
+
+
+# A 429 that names no time.
+
+UNTOLD = Failed("rate_limit_exceeded", Reach.REFUSED, "status 429", None, 429)
+
+
+def test_a_rest_that_was_a_guess_is_waited_for_again_as_often_as_retries_go() -> None:
+    town = big("a")
+    planned = course(town)
+    step = planned.first(NOW)
+    assert step == Try("a", "big")
+    for rest in (0.5, 1.0):
+        town.rests = {"a": NOW + rest}
+        step = planned.after("a", UNTOLD, NOW)
+        assert step is not None
+        assert step.delay == pytest.approx(1.1 * rest)
+        town.rests = {}
+        assert planned.still(step, NOW + step.delay) == Try("a", "big")
+    town.rests = {"a": NOW + 2.0}
+    assert planned.after("a", UNTOLD, NOW) is None
+
+
+def test_a_rest_that_was_told_and_told_again_is_waited_for_once() -> None:
+    town = big("a")
+    planned = course(town)
+    planned.first(NOW)
+    town.rests = {"a": NOW + 0.5}
+    step = planned.after("a", LIMITED, NOW)
+    assert step is not None
+    assert planned.after("a", LIMITED, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "rests"),
+    [
+        (Rules(2, 0.1, 5.0, 2.0), [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]),
+        (Rules(2, 1.0, 10.0, 3.0), [1.0, 3.0, 9.0, 10.0]),
+        (Rules(2, 0.001, 0.002, 2.0), [0.5, 0.5]),
+    ],
+)
+def test_rests_follow_the_rules_of_failover_from_half_a_second_on(rules: Rules, rests: list[float]) -> None:
+    assert [rules.rests.after(times + 1) for times in range(len(rests))] == rests
+
+
+# Continuing an answer that has begun.
+
+
+def test_what_broke_off_goes_on_with_the_next_target_and_then_with_the_fallbacks() -> None:
+    planned = course(big("a", "b", small=["s", "t"]))
+    planned.first(NOW)
+    planned.go_on(NOW + 50.0)
+    assert planned.after("a", LOST, NOW) == Try("b", "big")
+    assert planned.after("b", LOST, NOW) == Try("s", "small")
+    assert planned.after("s", LOST, NOW) == Try("t", "small")
+
+
+def test_what_broke_off_at_the_only_target_goes_to_the_fallback_at_once_and_without_one_to_the_same_again() -> None:
+    for town, step in ((big("a", small=["s"]), Try("s", "small")), (big("a"), Try("a", "big", 0.1))):
+        planned = course(town)
+        planned.first(NOW)
+        planned.go_on(NOW + 50.0)
+        assert planned.after("a", LOST, NOW) == step

@@ -1,11 +1,14 @@
 """The watch over an attempt: what is due when, by clocks that are only numbers."""
 
 import math
+import random
 
 import pytest
 
 from proxy.relay.clocks import Clocks
-from proxy.relay.watch import STREAM_LIFE, Watch
+from proxy.relay.watch import STREAM_OVER, Watch
+from proxy.settings import Settings
+from proxy.upstreams import Upstreams
 
 START = 1000.0
 CLOCKS = Clocks(first_token=10.0, idle=5.0, total=60.0, patience=3.0)
@@ -69,10 +72,73 @@ def test_nothing_can_come_while_the_client_does_not_read() -> None:
     assert one.next_look(START + 100.0, paused=True) == START + 105.0
 
 
-@pytest.mark.parametrize(("is_stream", "ends"), [(True, 8.0 + STREAM_LIFE), (False, 60.0)])
-def test_no_answer_goes_on_for_ever(is_stream: bool, ends: float) -> None:
-    one = watch(streamed=is_stream)
+@pytest.mark.parametrize(("is_stream", "ends", "why"), [(True, 28.0, STREAM_OVER), (False, 60.0, "stalled")])
+def test_an_answer_ends_at_the_limit_it_has(is_stream: bool, ends: float, why: str) -> None:
+    one = watch(is_stream, Clocks(first_token=10.0, idle=5.0, total=60.0, stream=20.0))
     one.begin_answer(START + 8.0, is_stream)
     one.progress_at = math.inf
     assert overdue(one, ends - 0.1) == ""
-    assert overdue(one, ends) == "stalled"
+    assert overdue(one, ends) == why
+    assert one.next_look(START + 9.0, paused=False) == START + ends
+
+
+def test_a_stream_without_a_limit_goes_on_for_as_long_as_it_is_alive() -> None:
+    one = watch()
+    one.begin_answer(START + 8.0, is_stream=True)
+    one.progress_at = START + 1_000_000.0
+    assert overdue(one, 1_000_004.9) == ""
+    assert overdue(one, 1_000_005.0) == "stalled"
+
+
+def test_a_short_limit_of_a_stream_is_looked_at_in_time() -> None:
+    one = watch(clocks=Clocks(first_token=10.0, idle=5.0, total=60.0, stream=2.0))
+    assert one.begin_answer(START + 8.0, is_stream=True) == START + 10.0
+
+
+# Signs of life: the head, an event without content, a comment.
+
+
+def test_a_sign_of_life_postpones_the_clock_for_the_first_content() -> None:
+    one = watch(clocks=Clocks(first_token=10.0, idle=5.0, total=60.0))
+    one.progress_at = START + 9.0
+    assert overdue(one, 10.0) == ""
+    assert one.next_look(START + 10.0, paused=False) == START + 19.0
+    assert overdue(one, 18.9) == ""
+    assert overdue(one, 19.0) == "no content in time"
+
+
+def test_no_sign_of_life_leads_beyond_the_total() -> None:
+    one = watch()
+    for second in range(1, 60):
+        one.progress_at = START + second
+        assert overdue(one, second + 0.5) == ""
+        assert one.next_look(START + second, paused=False) <= START + 60.0
+    one.progress_at = START + 60.0
+    assert overdue(one, 60.0) == "no content in time"
+
+
+def test_no_sign_of_life_postpones_the_second_target_of_those_who_want_one() -> None:
+    one = watch()
+    one.progress_at = START + 2.9
+    assert one.next_look(START + 2.9, paused=False) == START + 3.0
+    assert one.loses_patience(START + 3.0)
+
+
+def test_a_sign_of_life_does_not_make_up_for_content_that_is_owed_without_a_stream() -> None:
+    one = watch(streamed=False)
+    one.progress_at = START + 59.0
+    assert overdue(one, 60.0) == "no content in time"
+
+
+def test_by_default_a_target_may_think_for_two_minutes_and_for_longer_while_it_says_that_it_is_alive() -> None:
+    settings = Settings.model_validate({"providers": {"a": {"type": "compatible", "base_url": "http://a/v1"}}})
+    one = watch(clocks=Upstreams(settings, random.Random(1))._clocks("a"))
+    assert not one.loses_patience(START + 1e9)
+    for second in range(5, 50, 5):
+        assert overdue(one, second) == ""
+    assert overdue(one, 119.9) == ""
+    assert overdue(one, 120.0) == "no content in time"
+    for second in range(5, 600, 5):
+        one.progress_at = START + second
+        assert overdue(one, second + 4.9) == ""
+    assert overdue(one, 600.0, alternative=False) == "no content in time"

@@ -175,7 +175,7 @@ async def test_a_target_that_came_back_gets_its_share_bit_by_bit(
         print(f"\n{time.monotonic() - closed:.1f} s after closing: {shares[-1]:.0%} of the calls")
         await asyncio.sleep(1.0)
     assert shares[0] < 0.3
-    assert max(shares) < 0.6
+    assert shares[0] < shares[-1]
     assert state(running) == 0
 
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from proxy.relay import watch
 from proxy.simulator import Drip, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 
@@ -199,15 +198,16 @@ async def test_a_client_that_says_how_long_it_waits_is_told_before_that(
     assert not calls(backup), "an attempt was begun that could not finish"
 
 
-async def test_no_stream_lives_for_ever(
-    simulator: Simulator, gateway: GatewayFactory, monkeypatch: pytest.MonkeyPatch
+async def test_a_stream_lives_no_longer_than_it_may_and_its_target_is_not_to_blame(
+    simulator: Simulator, gateway: GatewayFactory
 ) -> None:
-    monkeypatch.setattr(watch, "STREAM_LIFE", 0.6)
-    running = await gateway(one(simulator, idle="200ms"))
+    running = await gateway(one(simulator, idle="200ms", stream="600ms"))
     async with connect(running.port) as wire:
         wire.send(chat("sim-1:forever,pace=20ms", stream=True))
         await wire.until(b"content")
         assert CUT in await on_time("life of a stream", cut_after(wire), 0.6)
+    await running.listener.gateway.front.idle.wait()
+    assert running.metric("circuit_breaker_failures_total", name="first/sim-1:forever,pace=20ms") == 0
 
 
 async def drip(wire: Wire, data: bytes, every: float, until: Awaitable[T]) -> T:

@@ -11,6 +11,7 @@ from openai import AsyncOpenAI
 from proxy.errors import KINDS, ProxyError
 from proxy.observe.lines import Json, RecordFormatter, Text
 from proxy.simulator import Simulator
+from proxy.web.models import Models
 from proxy.web.openai import OpenAI
 from tests.conftest import GatewayFactory
 
@@ -146,11 +147,11 @@ async def test_p13_a_bug_of_ours_is_a_500_without_the_words_of_the_exception(
 ) -> None:
     """The log says where it happened, not what it said: that may quote the request."""
 
-    async def broken(self: OpenAI, inbound: object) -> None:
+    async def broken(self: object, inbound: object) -> None:
         raise RuntimeError(f"cannot handle {CANARY}")
 
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(OpenAI, route, broken)
+    monkeypatch.setattr(*((OpenAI, "relay") if route == "relay" else (Models, "all")), broken)
     running = await gateway()
     answer = await ask(running.port, chat(user=CANARY) if route == "relay" else get("/v1/models", head=LINE))
     check(answer, 500, "internal_error")

@@ -221,7 +221,7 @@ async def test_a_refusal_that_stays_without_the_option_reaches_the_client_and_te
     simulator: Simulator, gateway: GatewayFactory, status: int, kind: str
 ) -> None:
     running = await gateway(ONCE)
-    words = b'{"error":{"message":"no stream_options and no stream","code":"x"}}'
+    words = b'{"error":{"message":"no stream_options and no stream","type":"invalid_request_error","code":"x"}}'
     head = f"HTTP/1.1 {status} No\r\nContent-Type: {kind}\r\nContent-Length: {len(words)}\r\n\r\n".encode()
     simulator.script([Send(head + words)], match="/v1/chat/*", times=2)
     answer = await ask(running.port, chat(stream=True))

@@ -1,13 +1,14 @@
 """
-The table: F1 to F68, how each is brought about here, and what must come of it.
+The table: F1 to F68 and M1 to M12, how each is brought about here, and what must come of it.
 
-The numbers and the words are those of the reliability requirements (section 3). Simulator directives are explained in
-docs/simulator.md.
+The numbers and the words are those of the reliability requirements (section 3); what begins with M stands in
+`meanings`. Simulator directives are explained in docs/simulator.md.
 """
 
 from proxy.simulator.script import Delay, Drip, Fin, Hold, Repeat, Send, Step
 
 from . import checks, client_checks
+from .meanings import MEANINGS
 from .words import FIRST, Case, Check, Cut, Error, Fault, Refusal
 
 STREAM, WHOLE = (True,), (False,)
@@ -23,8 +24,8 @@ SILENCE = Error(504, "upstream_timeout")
 PROTOCOL = Error(502, "upstream_protocol_error")
 TRUNCATED = Error(502, "upstream_truncated")
 FAILED = Error(502, "upstream_error")
-BUSY = Error(503, "upstream_unavailable")
-LIMITED = Error(429, "rate_limit_exceeded")
+BUSY = Error(503, "upstream_unavailable", wait=(1, 10))
+LIMITED = Error(429, "rate_limit_exceeded", wait=(1, 5), final=False)
 SPENT = Error(429, "insufficient_quota")
 
 
@@ -291,17 +292,28 @@ HEAD = (
     Fault(
         "F22",
         "401, 403",
-        "the key is parked, the next target; final 502 `upstream_auth_error`",
+        "401: the key is parked, the next target, final 502 `upstream_auth_error`; 403: it refuses this call alone",
         (
-            *each(Error(502, "upstream_auth_error"), "status=401", "status=403", blameless=True),
+            *each(Error(502, "upstream_auth_error"), "status=401", blameless=True),
+            Case(
+                "`status=403`",
+                Refusal(403, "unsupported_country_region_territory"),
+                directives="status=403",
+                blameless=True,
+                fault="upstream_refused",
+            ),
             Check("`status=401`, then the next call", "the key is parked and not used again", checks.parked_key),
         ),
     ),
     Fault(
         "F23",
         "408, 409, 425",
-        "the next target once; final 503",
-        each(BUSY, "status=408", "status=409", "status=425"),
+        "the caller's: passed through once, nobody else asked, breaker unchanged",
+        tuple(
+            Case(f"`status={status}`", answer, answer, directives=f"status={status},code=some_code")
+            for status in (408, 409, 425)
+            for answer in [Refusal(status, "some_code")]
+        ),
     ),
     Fault(
         "F24",
@@ -840,4 +852,4 @@ CLIENT = (
     ),
 )
 
-FAULTS = (*CONNECTION, *HEAD, *BODY, *CLIENT)
+FAULTS = (*CONNECTION, *HEAD, *BODY, *CLIENT, *MEANINGS)

@@ -342,7 +342,7 @@ async def spent_once(world: World) -> None:
 async def surplus(world: World) -> None:
     name = world.spare("")
     del world.upstream.aliases[name]
-    body = b'{"id":"FIRST","choices":[]}'
+    body = b'{"id":"FIRST","choices":[{}]}'
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
     foreign = head + b'11\r\n\r\n{"a":"evil"'
     world.upstream.book[name] = program([Send(head + b"%d\r\n\r\n" % len(body) + body + foreign)])

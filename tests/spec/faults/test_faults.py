@@ -6,6 +6,7 @@ import pytest
 
 from .catalogue import FAULTS
 from .conftest import ALL_AT_ONCE, Stage
+from .page import table_of_words
 from .play import blamed, play
 from .words import Check, Fault, Trial, trials
 from .world import World
@@ -38,10 +39,16 @@ def test_those_are_blamed_that_should_be(stage: Stage, made: World) -> None:
 
 
 def test_every_number_is_in_the_catalogue() -> None:
-    assert [fault.id for fault in FAULTS] == [f"F{number}" for number in range(1, 69)]
+    said = [f"M{number}" for number in range(1, 13)]
+    assert [fault.id for fault in FAULTS] == [*(f"F{number}" for number in range(1, 69)), *said]
     assert all(fault.cases for fault in FAULTS)
 
 
 def test_every_fault_has_its_row_in_the_document() -> None:
-    rows = [line.split(" | ")[0].removeprefix("| ") for line in PAGE.read_text().splitlines() if line.startswith("| F")]
+    lines = PAGE.read_text().splitlines()
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith(("| F", "| M"))]
     assert rows == [fault.id for fault in FAULTS]
+
+
+def test_the_table_of_what_providers_say_is_in_the_document_as_it_is_in_the_code() -> None:
+    assert PAGE.read_text().endswith(table_of_words())

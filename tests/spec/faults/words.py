@@ -6,7 +6,7 @@ Data only; `play` does what it says.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.simulator.script import Step
 
@@ -23,7 +23,7 @@ class Error:
     status: int
     code: str
     wait: tuple[int, int] | None = None
-    """The bounds of `Retry-After` in seconds; None when there must be none, and `x-should-retry: false` instead."""
+    """The bounds of `Retry-After` in seconds; None when there must be none."""
     final: bool = True
     """`x-should-retry: false` is there."""
 
@@ -36,7 +36,7 @@ class Refusal:
     """The provider's own words about the request reach the client, once."""
 
     status: int
-    code: str
+    code: Any
 
     def __str__(self) -> str:
         return f"{self.status}, the provider's words"

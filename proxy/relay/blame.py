@@ -1,0 +1,40 @@
+"""
+What the end of an attempt says of its target, of the call, or of neither.
+
+Only judgements; `race` acts on them.
+"""
+
+from proxy.providers.breaker import Verdict as Judgement
+from proxy.relay.course import OF_A_KEY
+from proxy.relay.resume import MISMATCH
+from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.watch import STREAM_OVER
+
+_BLAMELESS = frozenset(
+    ("rate_limit_exceeded", "insufficient_quota", "upstream_auth_error", "context_length_exceeded", "overloaded")
+)
+"""Failures that say nothing about whether the target works (reliability.md B5)."""
+
+
+def blames_the_request(verdict: Verdict) -> bool:
+    """Nobody who is asked the same would say anything better."""
+    return isinstance(verdict, Refused) or (isinstance(verdict, Failed) and verdict.reach is Reach.TOO_LONG)
+
+
+def is_of_this_call(failed: Failed) -> bool:
+    """It was refused for what it asks, which says nothing of how fast the target answers others."""
+    return failed.reach is Reach.ELSEWHERE and failed.code not in OF_A_KEY
+
+
+def judgement(verdict: Verdict) -> Judgement:
+    """What the breaker is told."""
+    if isinstance(verdict, Whole):
+        return Judgement.SUCCESS
+    if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":
+        return Judgement.EXCLUDED
+    if isinstance(verdict, Failed) and verdict.reach is Reach.ELSEWHERE:
+        return Judgement.EXCLUDED
+    if verdict.reason in (MISMATCH, STREAM_OVER):
+        # It answered well, only not in the words another had begun, or for longer than it may.
+        return Judgement.EXCLUDED
+    return Judgement.FAILURE

@@ -1,0 +1,295 @@
+"""
+What providers say when they refuse or fail, and what it means: one row for each thing that is known.
+
+Data only, to be read and extended; docs/faults.md shows it. Rows are found in `meaning`. An error that no row knows is
+judged by its HTTP status alone, in `verdict`, on the safe side: the call is refused and no key is parked.
+"""
+
+from proxy.relay.meaning import Meaning, Row
+
+REQUEST, ELSEWHERE, NOT_FOUND = Meaning.REQUEST, Meaning.ELSEWHERE, Meaning.MODEL_NOT_FOUND
+CONTEXT, KEY, MONEY, RATE = Meaning.CONTEXT, Meaning.KEY, Meaning.MONEY, Meaning.RATE
+OVERLOADED, TIMEOUT, UNREACHABLE = Meaning.OVERLOADED, Meaning.TIMEOUT, Meaning.UNREACHABLE
+
+BELOW_500 = range(500)
+"""A 4xx, or an error in a 200 that tells no status: a provider that failed has not looked at keys and money."""
+OPENAI = "https://platform.openai.com/docs/guides/error-codes"
+ANTHROPIC = "https://docs.anthropic.com/en/api/errors"
+GEMINI = "https://ai.google.dev/gemini-api/docs/troubleshooting"
+GOOGLE = "https://cloud.google.com/apis/design/errors#error_info"
+AZURE = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/quota"
+BEDROCK = "https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html"
+OPENROUTER = "https://openrouter.ai/docs/api-reference/errors"
+XAI = "https://docs.x.ai/docs/key-information/debugging"
+DEEPSEEK = "https://api-docs.deepseek.com/quick_start/error_codes"
+MISTRAL = "https://docs.mistral.ai/api/"
+GROQ = "https://console.groq.com/docs/errors"
+GROQ_MODELS = "https://console.groq.com/docs/model-permissions"
+DASHSCOPE = "https://www.alibabacloud.com/help/en/model-studio/error-code"
+MOONSHOT = "https://platform.moonshot.ai/docs/api/chat#error-description"
+MINIMAX = "https://platform.minimax.io/docs/api-reference/errorcode"
+ZAI = "https://docs.z.ai/api-reference/api-code"
+ARK = "https://www.volcengine.com/docs/82379/1299023"
+FIREWORKS = "https://docs.fireworks.ai/guides/inference-error-codes"
+TOGETHER = "https://docs.together.ai/docs/error-codes"
+COHERE = "https://docs.cohere.com/reference/errors"
+CEREBRAS = "https://inference-docs.cerebras.ai/support/error"
+GITHUB = "https://docs.github.com/github-models/use-github-models/prototyping-with-ai-models#rate-limits"
+NEW_API = "https://github.com/QuantumNous/new-api/blob/main/types/error.go"
+VLLM = "https://github.com/vllm-project/vllm/blob/main/vllm/entrypoints/openai/serving_engine.py"
+SGLANG = "https://github.com/sgl-project/sglang/blob/main/python/sglang/srt/managers/tokenizer_manager.py"
+LLAMA = "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server.cpp"
+OLLAMA = "https://github.com/ollama/ollama/blob/main/server/routes.go"
+LM_STUDIO = "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/237"
+TGI = "https://github.com/huggingface/text-generation-inference/blob/main/router/src/validation.rs"
+RESPONSES = "https://platform.openai.com/docs/api-reference/responses/object#responses-object-error"
+
+_KEYS = (
+    Row(KEY, OPENAI, codes=("invalid_api_key", "account_deactivated", "invalid_organization", "project_archived")),
+    Row(KEY, OPENAI, codes=("api_key_expired", "expired_api_key", "api_key_revoked", "api_key_disabled")),
+    Row(KEY, GOOGLE, codes=("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_IP_ADDRESS_BLOCKED")),
+    Row(KEY, GOOGLE, codes=("API_KEY_HTTP_REFERRER_BLOCKED", "CONSUMER_INVALID", "CONSUMER_SUSPENDED")),
+    Row(KEY, GOOGLE, codes=("SERVICE_DISABLED", "ACCESS_TOKEN_EXPIRED", "ACCOUNT_STATE_INVALID")),
+    Row(KEY, GROQ, codes=("organization_restricted", "organization_disabled", "account_disabled", "account_suspended")),
+    Row(KEY, NEW_API, codes=("invalid_token", "token_expired", "token_disabled")),
+    Row(KEY, MINIMAX, codes=("base_resp.1004", "base_resp.2049")),
+    Row(KEY, ANTHROPIC, types=("authentication_error", "AuthenticationError", "UNAUTHENTICATED"), statuses=BELOW_500),
+    Row(KEY, MOONSHOT, types=("invalid_authentication_error", "incorrect_api_key_error"), statuses=BELOW_500),
+    Row(KEY, BEDROCK, types=("UnrecognizedClientException", "ExpiredTokenException", "InvalidSignatureException")),
+    Row(
+        KEY,
+        XAI,
+        words=r"(?:incorrect|invalid|wrong|unknown|expired|malformed|missing) (?:api[ _-]?key|access token)\b",
+        statuses=BELOW_500,
+    ),
+    Row(
+        KEY,
+        GEMINI,
+        words=r"(?:the |your |this )?(?:provided )?(?:api[ _-]?key|api token|access token)(?: provided)?"
+        r"(?: you provided)?(?: (?:is|was|has|has been|is currently))? (?:not valid|invalid|incorrect|not found|expired"
+        r"|disabled|blocked|revoked|deactivated|suspended|deleted|reported as leaked)\b",
+        statuses=BELOW_500,
+    ),
+    Row(
+        KEY,
+        "https://github.com/continuedev/continue/issues/10513",
+        words=r"permission denied: consumer .{0,40}has been suspended|your project has been denied access",
+        statuses=BELOW_500,
+    ),
+    Row(
+        KEY,
+        ANTHROPIC,
+        words=r"(?:(?:this|your|the) )?(?:organization|account|project|workspace|team)\b.{0,80}?"
+        r"(?:has been|is|was) (?:currently )?(?:disabled|deactivated|archived|restricted|locked|banned|terminated)\b",
+        statuses=BELOW_500,
+    ),
+    Row(
+        KEY,
+        "https://github.com/nat/openplayground/issues/143",
+        words=r"(?:the|your) openai account .{0,40}has been deactivated|your account is (?:locked|inactive)",
+        statuses=BELOW_500,
+    ),
+    Row(KEY, OPENROUTER, words=r"no auth credentials found|user not found\.?$", statuses=(0, 400, 401, 403)),
+)
+
+_MONEY = (
+    Row(MONEY, OPENAI, codes=("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")),
+    Row(MONEY, OPENAI, codes=("credit_balance_exhausted", "billing_limit_user_error"), statuses=BELOW_500),
+    Row(MONEY, GOOGLE, codes=("BILLING_DISABLED",)),
+    Row(MONEY, NEW_API, codes=("insufficient_user_quota", "pre_consume_token_quota_failed")),
+    Row(MONEY, DASHSCOPE, codes=("Arrearage",)),
+    Row(MONEY, ARK, codes=("AccountOverdueError",)),
+    Row(MONEY, TOGETHER, codes=("credit_limit", "insufficient_credits", "insufficient_balance", "insufficient_funds")),
+    Row(MONEY, MINIMAX, codes=("base_resp.1008",)),
+    Row(MONEY, ZAI, codes=("1113",), statuses=(0, 400, 429)),
+    Row(MONEY, OPENAI, types=("insufficient_quota", "billing_not_active", "billing_limit_user_error")),
+    Row(MONEY, ANTHROPIC, types=("billing_error", "credit_balance_exhausted"), statuses=BELOW_500),
+    Row(MONEY, MOONSHOT, types=("exceeded_current_quota_error",), statuses=BELOW_500),
+    Row(
+        MONEY,
+        ANTHROPIC,
+        words=r"your credit balance is too low|you have reached your specified (?:workspace )?api usage limits",
+        statuses=BELOW_500,
+    ),
+    Row(MONEY, OPENAI, words=r"billing hard limit|your account is not active, please check your billing"),
+    Row(
+        MONEY,
+        DEEPSEEK,
+        words=r"(?:your account has )?(?:insufficient|not enough) (?:account )?(?:balance|credits?|funds|quota)\b",
+        statuses=BELOW_500,
+    ),
+    Row(
+        MONEY,
+        "https://github.com/continuedev/continue/issues/10373",
+        words=r"your (?:newly created )?team\b.{0,80}?(?:doesn't have any credits|used all available credits"
+        r"|reached its monthly spending limit)",
+        statuses=BELOW_500,
+    ),
+    Row(MONEY, OPENROUTER, words=r"key limit exceeded|your account or api key has insufficient", statuses=BELOW_500),
+    Row(
+        MONEY,
+        FIREWORKS,
+        words=r"(?:your )?account\b.{0,80}?(?:is|has been) suspended|you have (?:exceeded|depleted) your monthly",
+        statuses=BELOW_500,
+    ),
+    Row(MONEY, DASHSCOPE, words=r"access denied, ple\w+ make sure your account is in good standing"),
+    Row(MONEY, ZAI, words=r".{0,12}(?:余额不足|账户已?欠费|额度不足|额度已用尽)", statuses=BELOW_500),
+)
+
+_ELSEWHERE = (
+    Row(ELSEWHERE, OPENAI, codes=("missing_scope", "insufficient_permissions", "unsupported_country_region_territory")),
+    Row(ELSEWHERE, GROQ_MODELS, codes=("model_permission_blocked_org", "model_permission_blocked_project")),
+    Row(ELSEWHERE, DASHSCOPE, codes=("Model.AccessDenied", "AccessDenied.Unpurchased", "AllocationQuota.FreeTierOnly")),
+    Row(ELSEWHERE, GEMINI, codes=("USER_LOCATION_NOT_SUPPORTED", "LOCATION_POLICY_VIOLATED")),
+    Row(ELSEWHERE, MINIMAX, codes=("base_resp.2061",)),
+    Row(ELSEWHERE, BEDROCK, types=("AccessDeniedException",), statuses=BELOW_500),
+    Row(
+        ELSEWHERE,
+        GROQ,
+        codes=("rate_limit_exceeded",),
+        words=r"^request too large for .{0,200}tokens per (?:min|day)",
+    ),
+    Row(ELSEWHERE, OPENAI, words=r"insufficient permissions for this operation|missing scopes?:", statuses=BELOW_500),
+    Row(
+        ELSEWHERE,
+        OPENAI,
+        words=r"does not have access to (?:the )?model|organization must be verified|don't have access to the model",
+        statuses=BELOW_500,
+    ),
+    Row(
+        ELSEWHERE,
+        GEMINI,
+        words=r"^(?:user location is not supported|country, region, or territory not supported)"
+        r"|not available in your (?:region|country|location)",
+        statuses=BELOW_500,
+    ),
+    Row(
+        ELSEWHERE,
+        "https://github.com/can1357/oh-my-pi/issues/9569",
+        words=r"more credits, or fewer max_tokens|^prompt tokens limit exceeded|^more credits are required to run",
+        statuses=BELOW_500,
+    ),
+    Row(
+        ELSEWHERE,
+        OPENROUTER,
+        words=r"^no (?:endpoints|allowed providers|providers)\b.{0,40}?\b(?:found|available)",
+        statuses=BELOW_500,
+    ),
+    Row(ELSEWHERE, ANTHROPIC, words=r"^the long context beta is not yet available for this subscription"),
+    Row(
+        UNREACHABLE,
+        AZURE,
+        words=r"^(?:access denied due to virtual network|public access is disabled)",
+        statuses=(403,),
+    ),
+)
+
+_MODELS = (
+    Row(NOT_FOUND, OPENAI, codes=("model_not_found", "model_not_available", "model_not_exist", "unknown_model")),
+    Row(NOT_FOUND, AZURE, codes=("DeploymentNotFound", "ModelNotFound")),
+    Row(NOT_FOUND, GROQ, codes=("model_decommissioned", "model_deprecated", "model_not_supported")),
+    Row(NOT_FOUND, MISTRAL, types=("invalid_model", "model_not_found_error", "ModelNotFoundError")),
+    Row(NOT_FOUND, ANTHROPIC, types=("not_found_error",), words=r"^model: "),
+    Row(NOT_FOUND, BEDROCK, words=r"^the provided model identifier is invalid"),
+    Row(
+        NOT_FOUND,
+        OLLAMA,
+        words=r"^(?:the |this |requested )*model\b.{0,200}?\b(?:does not exist|not found|not exist|not available)",
+        statuses=BELOW_500,
+    ),
+    Row(
+        NOT_FOUND,
+        OPENROUTER,
+        words=r"^\S+ is not a valid model id\b|^(?:unknown|invalid) model\b|^models/\S+ is not found|^no such model\b",
+        statuses=BELOW_500,
+    ),
+)
+
+_CONTEXT = (
+    Row(CONTEXT, OPENAI, codes=("context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded")),
+    Row(CONTEXT, GITHUB, codes=("tokens_limit_reached", "model_max_prompt_tokens_exceeded")),
+    Row(CONTEXT, MINIMAX, codes=("base_resp.1039",)),
+    Row(CONTEXT, MINIMAX, codes=("base_resp.2013",), words=r"context window exceeds limit"),
+    Row(CONTEXT, ZAI, codes=("1261",), statuses=(0, 400)),
+    Row(CONTEXT, LLAMA, types=("exceed_context_size_error", "context_length_exceeded", "ContextWindowExceededError")),
+    Row(CONTEXT, OPENAI, words=r"maximum (?:model|context|prompt|input) length (?:is|of) |exceeds the context window"),
+    Row(CONTEXT, ANTHROPIC, words=r"^prompt is too long|prompt is too long: \d+|\bexceeds? (?:the )?context limit\b"),
+    Row(
+        CONTEXT,
+        GEMINI,
+        words=r"input token count (?:\(\d+\) |is \d+ )?(?:exceeds the maximum|but the model only supports)",
+    ),
+    Row(CONTEXT, VLLM, words=r"is longer than the maximum model length|max_tokens must be at least 1, got -"),
+    Row(
+        CONTEXT,
+        SGLANG,
+        words=r"longer than the model's context length|exceeds? (?:the )?model's (?:maximum )?context length"
+        r"|input length .{0,40}exceeds the maximum allowed (?:input )?length",
+    ),
+    Row(
+        CONTEXT,
+        LLAMA,
+        words=r"available context size|^input.{0,20} is too large to process|^context size has been exceeded",
+    ),
+    Row(CONTEXT, OLLAMA, words=r"input length exceeds (?:the |maximum )*context length|exceeded max context length"),
+    Row(
+        CONTEXT,
+        LM_STUDIO,
+        words=r"context length of only \d|greater than the context length|with n_keep .{0,20}>= n_ctx",
+    ),
+    Row(CONTEXT, TGI, words=r"`inputs` (?:tokens \+ `max_new_tokens` must be|must have less than)"),
+    Row(CONTEXT, MISTRAL, words=r"too large for model with \d+ maximum context length"),
+    Row(CONTEXT, GROQ, words=r"^please reduce the length of the (?:messages|prompt|input)"),
+    Row(CONTEXT, BEDROCK, words=r"input is too long for (?:the )?requested model|^too many input tokens"),
+    Row(CONTEXT, COHERE, words=r"^too many tokens: (?:total number|size limit)"),
+    Row(CONTEXT, FIREWORKS, words=r"prompt is too long: \d+, model maximum context length"),
+    Row(CONTEXT, DASHSCOPE, words=r"range of input length should be \["),
+    Row(CONTEXT, MOONSHOT, words=r"exceeded model token limit"),
+    Row(CONTEXT, MINIMAX, words=r"context window exceeds limit"),
+    Row(CONTEXT, ZAI, words=r"^prompt exceeds max length"),
+    Row(CONTEXT, GITHUB, words=r"prompt token count of \d+ exceeds the limit|^request body too large for \S+ model"),
+)
+
+_PACE = (
+    Row(RATE, OPENAI, codes=("rate_limit_exceeded", "rate_limit_error", "too_many_requests", "requests_per_minute")),
+    Row(RATE, GOOGLE, codes=("RESOURCE_EXHAUSTED",), providers=("gemini",)),
+    Row(RATE, DASHSCOPE, codes=("Throttling", "Throttling.RateQuota", "Throttling.AllocationQuota", "LimitRequests")),
+    Row(RATE, MINIMAX, codes=("base_resp.1002",)),
+    Row(
+        RATE, ANTHROPIC, types=("rate_limit_error", "rate_limit_reached_error", "ThrottlingException", "RateLimitError")
+    ),
+    Row(RATE, CEREBRAS, types=("too_many_requests_error", "too_many_tokens_error", "rate_limit_exceeded")),
+    Row(RATE, MOONSHOT, words=r"exceeded your current rate limit|^rate limit (?:reached|exceeded)", statuses=(0, 449)),
+)
+
+_PROVIDER = (
+    Row(OVERLOADED, OPENAI, codes=("server_is_overloaded", "overloaded", "service_unavailable", "slow_down")),
+    Row(OVERLOADED, MOONSHOT, codes=("engine_overloaded", "engine_overloaded_error", "capacity_exceeded")),
+    Row(OVERLOADED, ANTHROPIC, types=("overloaded_error", "engine_overloaded_error", "service_unavailable_error")),
+    Row(OVERLOADED, BEDROCK, types=("ServiceUnavailableException", "ModelNotReadyException", "unavailable_error")),
+    Row(
+        OVERLOADED, GEMINI, words=r"\boverloaded\b|^service (?:temporarily )?unavailable\b|at capacity\b", statuses=(0,)
+    ),
+    Row(
+        TIMEOUT,
+        ANTHROPIC,
+        types=("timeout_error", "ModelTimeoutException", "DEADLINE_EXCEEDED"),
+        statuses=(0, *range(500, 600)),
+    ),
+    Row(TIMEOUT, MINIMAX, codes=("base_resp.1001",)),
+)
+
+_REQUEST = (
+    Row(REQUEST, OPENAI, codes=("content_policy_violation", "content_filter", "invalid_prompt", "moderation_blocked")),
+    Row(
+        REQUEST, RESPONSES, codes=("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url")
+    ),
+    Row(REQUEST, RESPONSES, codes=("image_too_large", "image_too_small", "image_parse_error", "invalid_image_mode")),
+    Row(REQUEST, RESPONSES, codes=("image_content_policy_violation", "image_file_too_large", "empty_image_file")),
+    Row(REQUEST, RESPONSES, codes=("unsupported_image_media_type", "failed_to_download_image", "image_file_not_found")),
+    Row(REQUEST, DASHSCOPE, codes=("DataInspectionFailed", "data_inspection_failed")),
+    Row(REQUEST, MINIMAX, codes=("base_resp.1026", "base_resp.1027", "base_resp.2013")),
+)
+
+ROWS: tuple[Row, ...] = (*_KEYS, *_MONEY, *_ELSEWHERE, *_MODELS, *_CONTEXT, *_PACE, *_PROVIDER, *_REQUEST)
+"""Among rows of the same rank, see `meaning`, the first that fits decides."""
