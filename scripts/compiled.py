@@ -22,14 +22,15 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "proxy"
 HOT = {
-    "": "clock errors exchange headers peek sse traceparent usage",
+    "": "clock dialect error_events errors exchange finishes headers lenient peek progress_events said sse stream_facts"
+    " traceparent usage",
     "accounts/": "ledger prices principals rows tables",
     "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget health keys latency pool provider target",
-    "relay/": "attempt blame client clocks counts course cut endpoints entrant event_stream gate no_answer progress"
-    " question race relay resume shapes step summary usage_option verdict watch whole_answer",
-    "upstream/": "connection connections decoding endpoint wire",
+    "relay/": "arrival attempt blame client clocks counts course cut endpoints entrant event_stream first_bytes gate"
+    " no_answer progress question race relay resume shapes step summary usage_option verdict watch whole_answer",
+    "upstream/": "connection connections decoding endpoint lengths wire",
     "web/": "address admission allowance answer auth connection cors front generate guard inbound keyless meant openai"
     " origin parser records request trace trails",
 }

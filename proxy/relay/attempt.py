@@ -3,7 +3,7 @@ One try of one target: send the request, watch the clocks, and once there is an 
 
 Until the first content reaches the client everything is held and a failure leaves no trace; from then on the answer
 belongs to this target. It does not choose targets, does not try again, and leaves it to its owner to end an answer that
-broke off. What an answer amounts to is judged in `event_stream`, `whole_answer` and `no_answer`.
+broke off. What an answer amounts to is judged by its kind, which `arrival` chooses.
 """
 
 import asyncio
@@ -13,17 +13,16 @@ from proxy import clock
 from proxy.exchange import AttemptRecord, Exchange
 from proxy.headers import Header, for_client, value_of
 from proxy.relay import counts
+from proxy.relay.arrival import NOTHING, SAID, Arrival
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.event_stream import EventStream
-from proxy.relay.no_answer import ErrorAnswer, InsteadOfStream
 from proxy.relay.question import Question
 from proxy.relay.resume import Recorder, Splice
 from proxy.relay.usage_option import is_named
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import Watch
 from proxy.relay.whole_answer import WholeAnswer
-from proxy.sse import Scanner
 from proxy.upstream.decoding import Decoder, DecodingError
 from proxy.upstream.source import Source
 from proxy.upstream.wire import Call, Loss
@@ -53,7 +52,7 @@ class Attempt:
     """The sink of one request to one provider."""
 
     __slots__ = (
-        "_body",
+        "_arrival",
         "_client",
         "_committed",
         "_decoder",
@@ -65,7 +64,6 @@ class Attempt:
         "_owner",
         "_question",
         "_recorder",
-        "_scanner",
         "_source",
         "_timer",
         "_watch",
@@ -105,10 +103,9 @@ class Attempt:
         self._hide_usage = hide_usage
         self._recorder = recorder
         self._headers: list[Header] = []
-        self._body: EventStream | WholeAnswer | InsteadOfStream | ErrorAnswer | None = None
+        self._arrival: Arrival | None = None
+        """The answer, once its head has come."""
         self._decoder: Decoder | None = None
-        self._scanner: Scanner | None = None
-        """Counts the events of a stream."""
         self._committed = False
         self._over = False
         self._watch = Watch(clocks, record.started, question.stream)
@@ -122,7 +119,11 @@ class Attempt:
             self._stop()
             self.record.ended = clock.now()
             self.record.tokens = self._tokens()
-            self._body = None
+            self._arrival = None
+
+    @property
+    def _stream(self) -> EventStream | None:
+        return self._arrival.stream if self._arrival is not None else None
 
     # What the wire pushes.
 
@@ -145,53 +146,44 @@ class Attempt:
             except DecodingError as error:
                 self.broke("upstream_protocol_error", str(error))
                 return
-        if status >= 300:
-            self._body = ErrorAnswer(self, status, headers, self._source)
-        elif (value_of(headers, b"content-type") or b"")[:17].lower() == b"text/event-stream":
-            dialect = self._question.operation.dialect
-            self._body = stream = EventStream(self, dialect, self._recorder is not None, self._hide_usage, self._source)
-            self._scanner = stream.scanner
-        elif self._question.stream:
-            self._body = InsteadOfStream(self, self._source)
-        else:
-            question = self._question
-            answers = question.operation.answers if question.method == "POST" else ""
-            if answers and question.value.get("deferred"):
-                # xAI answers with an id under which the completion will be found.
-                answers = "json"
-            self._body = WholeAnswer(self, headers, question.operation.generates, answers, self._source)
+        withhold_errors, started = self._recorder is not None, self.record.started
+        self._arrival = arrival = Arrival(
+            self, self._question, status, headers, self._source, started, withhold_errors, self._hide_usage
+        )
+        arrival.begin()
 
     def data(self, chunk: bytes) -> None:
-        if self._over or self._body is None:
+        arrival = self._arrival
+        if self._over or arrival is None:
             return
-        scanner = self._scanner
-        events = -1 if scanner is None else scanner.events
         if self._decoder is not None:
             try:
                 chunk = self._decoder.feed(chunk)
             except DecodingError as error:
                 self.broke("upstream_protocol_error", str(error))
                 return
-        if chunk:
-            self._body.data(chunk)
-        if scanner is None or scanner.events != events:
-            # Comments and half events keep a connection open, but they are no progress (reliability.md T4, T5).
-            self._watch.progress_at = clock.now()
+        now = clock.now()
+        # What a coding holds back is progress of an answer that counts bytes, and none of one that counts events.
+        step = arrival.data(chunk, now) if chunk else NOTHING if arrival.body is None else SAID
+        if step != NOTHING:
+            self._watch.progress_at = now
+        if step == SAID:
+            self._watch.said_at = now
 
     def ended(self, delimited: bool) -> None:
         if self._over:
             self._stop_timer()
         elif self._decoder is not None and not self._decoder.whole:
             self.broke("upstream_truncated", "content coding broke off")
-        elif self._body is not None:
-            self._body.ended(delimited)
+        elif self._arrival is not None:
+            self._arrival.ended(delimited, clock.now())
 
     def lost(self, loss: Loss) -> None:
         if self._over:
             self._stop_timer()
-        elif isinstance(self._body, EventStream) and self._body.saved():
+        elif (stream := self._stream) is not None and stream.saved():
             # Its own last word had been said; only the goodbye is missing.
-            self._body.ended(delimited=False)
+            stream.ended(delimited=False)
         elif self._committed:
             self.broke(loss.code, loss.reason)
         else:
@@ -206,7 +198,7 @@ class Attempt:
             return False
         self._committed = True
         self.record.first_content_at = now = clock.now()
-        streamed = isinstance(self._body, EventStream)
+        streamed = self._stream is not None
         self._stop_timer()
         self._look_again(self._watch.begin_answer(now, streamed) - now)
         length = None
@@ -223,7 +215,7 @@ class Attempt:
 
     def _client_reads_on(self) -> None:
         # While nobody read from it, the provider could make no progress.
-        self._watch.progress_at = clock.now()
+        self._watch.progress_at = self._watch.said_at = clock.now()
         if self.call is not None:
             self.call.resume()
 
@@ -277,7 +269,7 @@ class Attempt:
         if not self._committed:
             self._settle(Failed(code, Reach.UNANSWERED if self.record.sent_at else Reach.NEVER_SENT, reason))
             return
-        stream = self._body if isinstance(self._body, EventStream) else None
+        stream = self._stream
         self._settle(
             Cut(
                 code,
@@ -289,11 +281,14 @@ class Attempt:
         )
 
     def _answer_headers(self) -> list[Header]:
-        return [
+        headers = [
             (b"X-Hapax-Provider", self.record.provider.encode("latin-1", "replace")),
             (b"X-Hapax-Attempts", b"%d" % len(self._exchange.attempts)),
             *for_client(self._headers),
         ]
+        if self._stream is not None and value_of(self._headers, b"content-type") is None:
+            headers.append((b"Content-Type", b"text/event-stream"))
+        return headers
 
     # The end.
 
@@ -309,10 +304,10 @@ class Attempt:
             self._client.on_pause = self._client.on_resume = None
         if self._committed:
             self.record.tokens = self._tokens()
-            if isinstance(self._body, EventStream):
-                self._exchange.events += self._body.events
+            if self._stream is not None:
+                self._exchange.events += self._stream.events
         # It points back here; without this only the garbage collector could free the two, and what they hold.
-        self._body = None
+        self._arrival = None
         self._owner.ended(self, verdict)
 
     def _stop(self) -> None:
@@ -326,11 +321,12 @@ class Attempt:
         """What the answer used of which something has reached the client."""
         if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
             return None
-        question, body = self._question, self._body
-        if question.method != "POST":
+        question, arrival = self._question, self._arrival
+        if question.method != "POST" or arrival is None:
             return None
-        if isinstance(body, EventStream):
-            return counts.of_stream(body.scanner, question.prompt_tokens, question.uses_tokens)
+        if arrival.stream is not None:
+            return counts.of_stream(arrival.stream.scanner, question.prompt_tokens, question.uses_tokens)
+        body = arrival.body
         if not isinstance(body, WholeAnswer):
             return None
         told = {"usage": body.usage}

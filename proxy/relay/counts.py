@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from proxy.sse import Dialect, Scanner, size_of
+from proxy.said import size_of
+from proxy.sse import Dialect, Scanner
 from proxy.usage import Tokens, estimate, read_usage
 
 TAIL = 4 * 1024

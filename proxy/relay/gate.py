@@ -21,6 +21,7 @@ class Gate:
         "_edge",
         "_held",
         "_scanner",
+        "_signs",
         "open",
         "split",
     )
@@ -30,24 +31,30 @@ class Gate:
         self._held = b""
         self._edge = b""
         """The last two bytes of a part of an event that has passed: the blank line that ends it may come in two."""
+        self._signs = 0
+        """How many signs of life have been held."""
         self.open = False
         """The first content has come, or more than can be held."""
         self.split = False
         """Part of an event has passed without its rest."""
 
-    def feed(self, chunk: bytes) -> bytes:
-        """Scan *chunk* and return what may pass now, perhaps nothing; raises `sse.EventTooLarge`."""
+    def feed(self, chunk: bytes, at_work: bool = False) -> bytes:
+        """
+        Scan *chunk* and return what may pass now, perhaps nothing; raises `sse.EventTooLarge`. *at_work*: the provider
+        has been busy for so long that a sign of life opens the gate as content does.
+        """
         scanner = self._scanner
         scanner.feed(chunk)
         ready = self._held + chunk if self._held else chunk
         if not self.open:
-            if not scanner.content and len(ready) <= MAX_HELD:
+            signs, self._signs = self._signs, scanner.signs
+            if not scanner.content and not (at_work and scanner.signs != signs) and not self._overflows(len(ready)):
                 self._held = ready
                 return b""
             self.open = True
-        if scanner.between_events:
+        if scanner.stopped or scanner.between_events:
             self._held = b""
-            self.split = False
+            self.split = self.split and scanner.stopped and scanner.stop_start < scanner.fed - len(ready)
             return ready
         last = last_boundary(ready)
         if self.split and not last:
@@ -65,6 +72,11 @@ class Gate:
         """What is still held, at a good end: trailing bytes belong to the answer too."""
         held, self._held = self._held, b""
         return held
+
+    def _overflows(self, held: int) -> bool:
+        # Had they come one by one, all but the last of an event's bytes would have been held before it was read.
+        scanner = self._scanner
+        return (scanner.stop_end - 1 if scanner.stopped else held) > MAX_HELD
 
 
 def last_boundary(data: bytes) -> int:

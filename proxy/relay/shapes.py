@@ -6,23 +6,8 @@ A look at a parsed object, on every answer's way; it judges no error and knows n
 
 from typing import Any
 
+from proxy.error_events import failure_in
 from proxy.relay.told import is_blank, read
-
-FAILED_FINISHES = frozenset(
-    (
-        # OpenRouter, https://openrouter.ai/docs/api-reference/errors ; watsonx.ai and Mistral have it too.
-        "error",
-        # z.ai, https://docs.z.ai/api-reference/llm/chat-completion
-        "network_error",
-        # DeepSeek, https://api-docs.deepseek.com/api/create-chat-completion
-        "insufficient_system_resource",
-        # one-api and new-api relays, https://github.com/songquanpeng/one-api/issues
-        "server_error",
-        # vLLM and SGLang: the request was thrown out by the server, vllm/v1/request.py FinishReason
-        "abort",
-    )
-)
-"""A `finish_reason` with which a provider says that it failed. A filter, a length or a stop is a good end."""
 
 
 def error_in(value: dict[str, Any], holds: str) -> Any:
@@ -56,11 +41,9 @@ def _in_choices(choices: list[Any]) -> Any:
         if type(choice) is not dict:
             return "a choice that is none"
         error = choice.get("error")
-        if error is not None and not is_blank(error):
-            return error if type(error) is dict else {"message": str(error)}
-        finish = choice.get("finish_reason")
-        if type(finish) is str and finish in FAILED_FINISHES:
-            return {"code": "server_error"}
+        failed = None if error is not None and is_blank(error) else failure_in(choice)
+        if failed is not None:
+            return failed
     return None
 
 

@@ -8,8 +8,7 @@ decided in `race`; what the counts are worth, in `counts`.
 import re
 from collections.abc import Iterator
 
-import orjson
-
+from proxy.lenient import loads
 from proxy.peek import span_with_comma
 from proxy.relay.question import Question
 from proxy.sse import Dialect, Scanner
@@ -46,8 +45,9 @@ def is_named(words: bytes) -> bool:
 
 class UsageFilter:
     """
-    Takes out of a stream what a provider adds when asked for usage: the chunk without choices that tells it, and a
-    null `usage` in every other. All other bytes pass as they are.
+    Takes out of a stream what a provider adds when asked for usage: the chunk that tells it and has no choices
+    (an empty list at OpenAI, null at MiniMax, none at others), and the `usage`, null or told, in every other. All other
+    bytes pass as they are.
     """
 
     __slots__ = ("_edge", "_midway", "_nulls", "_scanner", "_swallow", "_tail", "removed")
@@ -128,16 +128,19 @@ class UsageFilter:
             values = _values_of(event)
             data = b"\n".join([event[start:end] for start, end in values])
         try:
-            value = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            value = loads(data)
+        except ValueError:
             return event
-        if type(value) is not dict or "usage" not in value:
+        if type(value) is not dict or "usage" not in value or value.get("error"):
             return event
-        if value["usage"] is None:
-            return _without_null(event, values, data)
-        if type(value["usage"]) is not dict or value.get("choices") != []:
-            # It comes with content, so it would have come unasked.
+        usage = value["usage"]
+        if usage is None:
+            return _without_usage(event, values, data)
+        if type(usage) is not dict:
             return event
+        if value.get("choices"):
+            # Beside a finish: the chunk would have come unasked, and without it.
+            return _without_usage(event, values, data)
         self.removed += 1
         self._swallow = event.endswith(b"\r")
         lines = [line.group() for line in _LINE.finditer(event)]
@@ -182,7 +185,7 @@ def _values_of(event: bytes) -> list[tuple[int, int]]:
     return values
 
 
-def _without_null(event: bytes, values: list[tuple[int, int]], data: bytes) -> bytes:
+def _without_usage(event: bytes, values: list[tuple[int, int]], data: bytes) -> bytes:
     """*event* without the top-level `usage` of its *data*, whose lines stand at *values*."""
     first, last = span_with_comma(data, "usage")
     start, end = _place(values, first), _place(values, last)

@@ -15,7 +15,16 @@ STREAM_OVER = "the stream has lasted as long as it may"
 class Watch:
     """What the clocks say of one attempt. Moments are monotonic seconds."""
 
-    __slots__ = ("_clocks", "_first_content_at", "_is_stream", "_patient", "_started", "_streamed", "progress_at")
+    __slots__ = (
+        "_clocks",
+        "_first_content_at",
+        "_is_stream",
+        "_patient",
+        "_started",
+        "_streamed",
+        "progress_at",
+        "said_at",
+    )
 
     def __init__(self, clocks: Clocks, started: float, streamed: bool) -> None:
         """*streamed*: a stream was asked for."""
@@ -30,6 +39,8 @@ class Watch:
         The provider's last sign of life: its head, an event, a comment that says it is at work. It postpones
         `first_token` and `idle`, never `total`, `stream` or patience.
         """
+        self.said_at = started
+        """When it last said something: comments and empty events keep it alive no longer than `total` after that."""
 
     def begin_answer(self, now: float, is_stream: bool) -> float:
         """The client's answer has begun; when to look for the first time whether it goes on."""
@@ -79,7 +90,9 @@ class Watch:
     def _deadline(self, now: float, paused: bool) -> float:
         """When an answer that has begun is given up."""
         # A client that does not read is the write timeout's business, not the provider's fault.
-        idle = (now if paused else self.progress_at) + self._clocks.idle
-        if self._is_stream:
-            return min(self._first_content_at + self._clocks.stream, idle)
-        return min(self._started + self._clocks.total, idle)
+        alive = now if paused else self.progress_at
+        if not self._is_stream:
+            return min(self._started + self._clocks.total, alive + self._clocks.idle)
+        if not paused:
+            alive = min(alive, self.said_at + max(0.0, self._clocks.total - self._clocks.idle))
+        return min(self._first_content_at + self._clocks.stream, alive + self._clocks.idle)

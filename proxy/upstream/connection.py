@@ -12,6 +12,7 @@ from typing import cast
 import httptools
 
 from proxy.headers import Header
+from proxy.upstream.lengths import are_told_twice, told_once
 from proxy.upstream.wire import Loss, Sink
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -32,6 +33,8 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_interim",
         "_keep_alive",
+        "_kept",
+        "_mended",
         "_parser",
         "_read_paused",
         "_received",
@@ -48,7 +51,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, released: Callable[["Connection", bool], None]) -> None:
         """*released* is called with the connection and whether it may serve another request."""
         self._released = released
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = self._make_parser()
         self._sink: Sink | None = None
         self._write_paused: asyncio.Future[None] | None = None
         self._read_paused = False
@@ -76,6 +79,16 @@ class Connection(asyncio.Protocol):
         self._keep_alive = False
         self._request_sent = False
         self._fault = ""
+        self._kept = b""
+        """The head so far, where it comes in more than one read."""
+        self._mended = False
+        """The head could not be read as it was: no promise that the next one can."""
+
+    def _make_parser(self) -> httptools.HttpResponseParser:
+        parser = httptools.HttpResponseParser(self)
+        # Some servers write chunk sizes into fields of a fixed width; httpx and curl skip the spaces.
+        parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+        return parser
 
     @property
     def usable(self) -> bool:
@@ -166,11 +179,13 @@ class Connection(asyncio.Protocol):
             # A bug of ours below a callback, not the provider's fault: let the event loop report it.
             raise
         except httptools.HttpParserError as error:
-            if not self._complete:
-                self._fault = self._fault or f"unparseable: {type(error).__name__}"
+            if not self._complete and not self._fault and not (in_head and self._mend(data)):
+                self._fault = f"unparseable: {type(error).__name__}"
             # After a complete answer, junk only costs the connection.
             self._keep_alive = False
         if in_head and not self._complete:
+            if not self._head_done:
+                self._kept += data
             self._head_bytes += len(data)
             if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
                 self._fault = self._fault or "head too large"
@@ -178,6 +193,28 @@ class Connection(asyncio.Protocol):
             self._fail(self._fault)
         elif self._complete:
             self._end()
+
+    def _mend(self, data: bytes) -> bool:
+        """
+        Whether the head that ends with *data*, which the parser has refused, can be read all the same, or may be when
+        the rest of it has come. The parser refuses all that follows, so each further read comes here as well.
+        """
+        head = self._kept + data
+        if self._head_done or not are_told_twice(head):
+            return False
+        mended = told_once(head)
+        if not mended:
+            return mended is not None
+        self._headers = []
+        self._header_bytes = 0
+        self._interim = False
+        self._mended = True
+        self._parser = self._make_parser()
+        try:
+            self._parser.feed_data(mended)
+        except httptools.HttpParserError:
+            return self._complete
+        return True
 
     def _fail(self, reason: str) -> None:
         sink = self._sink
@@ -254,4 +291,4 @@ class Connection(asyncio.Protocol):
             self._interim = False
             return
         self._complete = True
-        self._keep_alive = self._parser.should_keep_alive()
+        self._keep_alive = self._parser.should_keep_alive() and not self._mended

@@ -66,7 +66,7 @@ FAILURES = ["status=500", "status=502", "status=504", "status=520", "redirect=/v
 DEATHS = ["fin", "rst", "silence", "head_cut", "junk", "cl_te", "two_cl", "bad_te", "status=000", "status=999"]
 BODIES = ["badjson", "list", "empty", "badlength=+5", "gzip_cut", "gzip_corrupt", "coding=br", "fin@9", "rst@9"]
 PREAMBLES = ["error@0", "error@1", "fin@1", "rst@1", "end@0", "end@1", "stall@0", "stall@1", "badchunk@1", "empty"]
-DISGUISES = ["json_for_stream", "error_for_stream", "html,status=200", "comments_forever@0,pace=5ms"]
+DISGUISES = ["json_for_stream", "error_for_stream", "html,status=200"]
 
 
 @pytest.mark.parametrize("fault", [*REFUSALS, *FAILURES, *sorted({*DEATHS} - {"silence"}), *BODIES])

@@ -13,7 +13,8 @@ CRASH = Failed("upstream_error", Reach.UNANSWERED, "status 500", status=500)
 
 
 def refused(status: int) -> Failed:
-    return Failed("model_not_found", Reach.ELSEWHERE, "refused", status=status, refusal=Refused(status, (), b"{}"))
+    code = "model_not_found" if status == 404 else "upstream_refused"
+    return Failed(code, Reach.ELSEWHERE, "refused", status=status, refusal=Refused(status, (), b"{}"))
 
 
 def told(*failures: Failed, back_in: float = 0.0, repeatable: bool = True) -> tuple[str, dict[str, str]]:
@@ -71,10 +72,15 @@ def test_a_crash_tells_no_time() -> None:
     assert (code, headers.get("retry-after"), headers["x-should-retry"]) == ("upstream_error", None, "false")
 
 
-def test_the_client_reads_the_refusal_of_the_first_that_refused_it() -> None:
+def test_the_client_reads_the_first_refusal_where_every_target_refused() -> None:
     flagged = refused(403)
-    assert refusal_in([CRASH, flagged, refused(400)]) is flagged.refusal
+    assert refusal_in([flagged, refused(400)]) is flagged.refusal
     assert refusal_in([CRASH, BUSY]) is None
+
+
+def test_a_refusal_is_not_told_where_a_target_that_failed_might_have_served_the_call() -> None:
+    assert refusal_in([refused(403), CRASH]) is None
+    assert told(refused(403), BUSY, back_in=2.0)[0] == "upstream_unavailable"
 
 
 def test_that_a_model_is_not_there_is_told_only_when_all_say_so() -> None:

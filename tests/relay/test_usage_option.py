@@ -64,6 +64,10 @@ chunks = st.sampled_from(
             b'id: 7\ndata: {"choices":[],"obfuscation":"xy"}\n\n',
         ),
         (CHUNK, b""),
+        (CHUNK.replace(b"[]", b"null"), b""),
+        (b'data: {"id":"x","usage":' + USAGE + b"}\n\n", b""),
+        (CONTENT % (b',"usage":' + USAGE), CONTENT % b""),
+        (b'data: {"choices":[{"logprobs":[NaN]}],"usage": {}}\n\n', b'data: {"choices":[{"logprobs":[NaN]}]}\n\n'),
         (b"id: 7\nevent: message\n" + CHUNK, b""),
         (b": keep-alive\n" + CHUNK, b": keep-alive\n"),
         (b'data: {"usage": {"total_tokens": 1},\ndata: "choices": [ ]}\n\n', b""),
@@ -72,20 +76,17 @@ chunks = st.sampled_from(
 alike = st.sampled_from(
     [
         CONTENT % b"",
-        CONTENT % (b',"usage":' + USAGE),
         b'data: {"choices":[{"delta":{"content":"\\"usage\\":null,"}}]}\n\n',
         b'data: {"choices":[{"delta":{"content":",","usage":null}}]}\n\n',
         b'data: {"choices":[],"usage":[]}\n\n',
-        b'data: {"usage":' + USAGE + b"}\n\n",
+        b'data: {"choices":[{"delta":{},"usage":' + USAGE + b"}]}\n\n",
         b'data: {"choices":[],"x":{"usage":null},"y":[{"usage":{}}]}\n\n',
         b'data: {"broken,"usage":null}\n\n',
         b'data: [1,"usage"]\n\n',
-        b'data: {"error":{"usage":null},"usage":null}\n\n'.replace(b',"usage":null}', b"}"),
         b': "usage":null\n\n',
         b": ping\n",
         b"retry: 5\n\n",
         b"\n",
-        b"data: [DONE]\n\n",
     ]
 ).map(lambda event: (event, event))
 

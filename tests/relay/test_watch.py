@@ -76,7 +76,7 @@ def test_nothing_can_come_while_the_client_does_not_read() -> None:
 def test_an_answer_ends_at_the_limit_it_has(is_stream: bool, ends: float, why: str) -> None:
     one = watch(is_stream, Clocks(first_token=10.0, idle=5.0, total=60.0, stream=20.0))
     one.begin_answer(START + 8.0, is_stream)
-    one.progress_at = math.inf
+    one.progress_at = one.said_at = math.inf
     assert overdue(one, ends - 0.1) == ""
     assert overdue(one, ends) == why
     assert one.next_look(START + 9.0, paused=False) == START + ends
@@ -85,7 +85,7 @@ def test_an_answer_ends_at_the_limit_it_has(is_stream: bool, ends: float, why: s
 def test_a_stream_without_a_limit_goes_on_for_as_long_as_it_is_alive() -> None:
     one = watch()
     one.begin_answer(START + 8.0, is_stream=True)
-    one.progress_at = START + 1_000_000.0
+    one.progress_at = one.said_at = START + 1_000_000.0
     assert overdue(one, 1_000_004.9) == ""
     assert overdue(one, 1_000_005.0) == "stalled"
 

@@ -146,7 +146,19 @@ async def cut_after(wire: Wire) -> bytes:
     return rest
 
 
-@pytest.mark.parametrize("fault", ["stall@3", "comments_forever@3,pace=20ms", "stall@3,comments"])
+async def test_comments_alone_keep_a_stream_alive_no_longer_than_the_total(
+    simulator: Simulator, gateway: GatewayFactory
+) -> None:
+    running = await gateway(one(simulator, idle="100ms", total="400ms"))
+    async with connect(running.port) as wire:
+        wire.send(chat("sim-fast:comments_forever@3,pace=20ms", stream=True))
+        await wire.until(b"content")
+        rest = await on_time("total, comments", cut_after(wire), 0.4)
+    assert rest.count(b"\n:") > 5
+    assert CUT in rest
+
+
+@pytest.mark.parametrize("fault", ["stall@3", "stall@3,comments"])
 async def test_without_another_event_a_stream_that_has_begun_is_cut(
     fault: str, simulator: Simulator, gateway: GatewayFactory
 ) -> None:

@@ -30,8 +30,8 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 FIRST_CONTENT = {
     "/v1/chat/completions": b'"content":"',
-    "/v1/responses": b"response.output_text.delta",
-    "/v1/messages": b"content_block_delta",
+    "/v1/responses": b"event: response.output_item.added",
+    "/v1/messages": b"event: ping",
 }
 TERMINAL = {
     "/v1/chat/completions": b'"finish_reason":"stop"',

@@ -140,8 +140,11 @@ MALFORMED: dict[str, bytes] = {
     "length and chunked": FRAMED + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "chunked and length": CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "two lengths": FRAMED + b"Content-Length: 6\r\n\r\nhello!",
-    "the same length twice": FRAMED + b"Content-Length: 5\r\n\r\nhello",
-    "a list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello",
+    "three lengths": FRAMED + b"Content-Length: 5\r\nX: y\r\nContent-Length: 6\r\n\r\nhello!",
+    "a list of two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello!",
+    "a list without a length": b"HTTP/1.1 200 OK\r\nContent-Length: 5,\r\n\r\nhello",
+    "one length twice and chunked": FRAMED + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "signed lengths": b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\nContent-Length: +5\r\n\r\nhello",
     "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
     "length with a plus": b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
     "length in hex": b"HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\nhello",
@@ -167,6 +170,43 @@ async def test_a_malformed_head_is_the_providers_fault(
     assert await simulator.ledger[-1].closed() in ("client", "reset")
     answered(simulator, OK)
     assert await ask(connections).answer() == KEPT
+
+
+LENIENT: dict[str, bytes] = {
+    "sizes padded with spaces": CHUNKED + b"5  \r\nhello\r\n0  \r\n\r\n",
+    "a size padded with tabs": CHUNKED + b"5\t\t\r\nhello\r\n0\r\n\r\n",
+    "a padded size with an extension": CHUNKED + b"5  ;a=b\r\nhello\r\n0\r\n\r\n",
+    "an extension in quotes": CHUNKED + b'5;a="b; c"\r\nhello\r\n0\r\n\r\n',
+    "zeros before the size": CHUNKED + b"00000005\r\nhello\r\n000\r\n\r\n",
+    "a trailer": CHUNKED + b"5\r\nhello\r\n0\r\nX-Sum: abc\r\n\r\n",
+    "the coding twice": CHUNKED[:-2] + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "the same length twice": FRAMED + b"Content-Length: 5\r\n\r\nhello",
+    "the same length three times": FRAMED + b"X: y\r\ncontent-length:5 \r\nZ: y\r\nCONTENT-LENGTH: 5\r\n\r\nhello",
+    "a list of equal lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello",
+    "the same length twice behind early hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    + FRAMED
+    + b"Content-Length: 5\r\n\r\nhello",
+    "zeros before the length": b"HTTP/1.1 200 OK\r\nContent-Length: 0005\r\n\r\nhello",
+    "HTTP/1.0 and no reason": b"HTTP/1.0 200\r\nContent-Length: 5\r\n\r\nhello",
+    "blank lines before the answer": b"\r\n\r\n" + FRAMED + b"\r\nhello",
+}
+
+
+@pytest.mark.parametrize("segments", ["one write", "byte by byte"])
+@pytest.mark.parametrize("wire", LENIENT.values(), ids=LENIENT.keys())
+async def test_framing_that_sdks_accept_is_accepted(
+    simulator: Simulator, connections: Connections, wire: bytes, segments: str
+) -> None:
+    answered(simulator, wire if segments == "one write" else Drip(wire, 1, 0), Hold())
+    sink = ask(connections)
+    assert (await sink.answer())[:2] == (200, b"hello")
+    assert [value for name, value in sink.headers if name == b"content-length"] in ([], [b"5"], [b"0005"])
+
+
+async def test_a_head_that_had_to_be_mended_ends_its_connection(simulator: Simulator, connections: Connections) -> None:
+    answered(simulator, FRAMED + b"Content-Length: 5\r\n\r\nhello", Hold())
+    await ask(connections).answer()
+    assert await simulator.ledger[-1].closed() in ("client", "reset")
 
 
 @pytest.mark.parametrize(
