@@ -10,6 +10,8 @@ from tests.conftest import GatewayFactory
 
 from .wire import QUESTION, Wire, ask, calls, chat, connect, get, only_answer, parse_head, target
 
+ONE = b'{"choices":[{}]}'
+"""The least there is in an answer to a chat."""
 ODD = [
     "Accept-Charset: utf-8",
     "Accept-Encoding: gzip, br",
@@ -148,10 +150,10 @@ async def test_p5_headers_named_by_the_providers_connection_stay_here(
         "Upgrade: h2c",
     )
     head = "".join(f"{line}\r\n" for line in lines).encode()
-    answer_bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n%b\r\n{}" % head
+    answer_bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n%b\r\n%b" % (head, ONE)
     simulator.script([Send(answer_bytes)], match="/v1/chat/completions")
     answer = await ask(running.port, chat())
-    assert (answer.status, answer.body) == (200, b"{}")
+    assert (answer.status, answer.body) == (200, ONE)
     assert answer.header("openai-processing-ms") == "42"
     ours = {"connection", "x-foo", "openai-version", "keep-alive", "proxy-connection", "proxy-authenticate"}
     assert not answer.names & (ours | {"te", "trailer", "upgrade"})

@@ -134,11 +134,11 @@ async def test_p11_junk_behind_a_whole_answer_costs_only_the_connection(
 ) -> None:
     """It must not become the beginning of the next answer."""
     running = await gateway()
-    whole = JSON + b'Content-Length: 8\r\n\r\n{"a": 1}'
-    smuggled = JSON + b'Content-Length: 8\r\n\r\n{"b": 2}'
+    whole = JSON + b'Content-Length: 16\r\n\r\n{"choices":[{}]}'
+    smuggled = JSON + b'Content-Length: 16\r\n\r\n{"choices":[[]]}'
     simulator.script([Send(whole + smuggled)], match="/v1/chat/completions")
     first, second = [await ask(running.port, chat("sim-fast:id=next")) for _ in range(2)]
-    assert (first.status, first.json) == (200, {"a": 1})
+    assert (first.status, first.json) == (200, {"choices": [{}]})
     assert (second.status, second.json["id"]) == (200, "chatcmpl-next")
     one, two = calls(simulator)
     assert one.connection is not two.connection
