@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli import show
+from proxy.cli import ground, show
 from proxy.cli.check import Config
 from proxy.cli.ollama import ollama_answers
 from proxy.settings import Loaded, SettingsError, load, without_effect
+from proxy.settings.reload import accepted
 
 
 def serve(
@@ -28,14 +29,20 @@ def serve(
     given = {"server.host": host, "server.port": port, "server.workers": workers}
     overrides = {path: value for path, value in given.items() if value is not None}
 
-    def load_again() -> Loaded:
-        return load(config, overrides=overrides, ollama_answers=ollama_answers)
+    def read() -> Loaded:
+        return ground.firm(load(config, overrides=overrides, ollama_answers=ollama_answers))
 
     try:
-        loaded = load_again()
+        loaded = in_force = read()
     except SettingsError as error:
         show.problems(show.err(), error)
         raise typer.Exit(2) from None
+
+    def load_again() -> Loaded:
+        nonlocal in_force
+        in_force = accepted(in_force, read())
+        return in_force
+
     unused = without_effect(loaded.settings)
     if loaded.warnings or unused:
         err = show.err()
