@@ -5,6 +5,7 @@ What providers list is not known here: where one of them has no `models`, a name
 """
 
 import difflib
+import re
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
@@ -77,9 +78,17 @@ def _matches(pattern: str, settings: Settings) -> bool:
     """Whether a name or glob can mean any model that is served."""
     if any(not provider.models for provider in settings.providers.values()):
         return True
+    if not is_glob(pattern):
+        return pattern in settings.models or _served(pattern, settings)
     return any(
-        known == pattern or is_glob(known) or fnmatchcase(known, pattern) for known in _names(settings)
-    ) or _served(pattern, settings)
+        fnmatchcase(known, pattern) or (is_glob(known) and _may_meet(known, pattern)) for known in _names(settings)
+    )
+
+
+def _may_meet(one: str, other: str) -> bool:
+    """Whether two globs can match the same name, by what stands before their first wildcard."""
+    beginnings = sorted((re.split(r"[*?\[]", each)[0] for each in (one, other)), key=len)
+    return beginnings[1].startswith(beginnings[0])
 
 
 def _among(name: str, patterns: Collection[str]) -> bool:

@@ -17,13 +17,5 @@ PENDING: frozenset[str] = frozenset(
         "F28.host-v1",
         "F28.host-admin",
         "F28.origin",
-        "F90.empty",
-        "F90.bare-providers",
-        "F90.database-folder",
-        "F90.variable",
-        "F90.chat-path",
-        "F90.fallback",
-        "F90.comments",
-        "F90.reload-empty",
     )
 )
