@@ -174,6 +174,8 @@ def show(found: Suite) -> None:
     """On standard output."""
     print(f"\n{found.name}: {found.passed} pass, {found.lists} lists end\n\n{table(found.rows)}")
     different = [each for row in found.rows for each in row.different]
+    # All of them, to be mended from.
+    (HERE / f"differences-{found.name.split()[0]}.txt").write_text("".join(f"{line}\n" for line in different))
     for title, lines in (
         ("different", different),
         ("fails with the gateway", found.failed),

@@ -11,13 +11,18 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 NEXT = "/__next"
 """Where the SDK's process says what to answer."""
 TEST = "/__test"
 """Where one that does not know it says what it calls next."""
-LISTED = ("gpt-4o-mini", "model", "model_id", "ft:gpt-4o-mini:acemeco:suffix:abc123")
-"""The models that the gateway is told of: those that the SDKs' tests ask for by name."""
+
+MODEL = {
+    # As OpenAI's and Anthropic's lists have it, both at once.
+    **{"object": "model", "created": 1, "owned_by": "mock"},
+    **{"type": "model", "display_name": "M", "created_at": "2026-01-01T00:00:00Z", "lifecycle": "active"},
+}
 
 
 @dataclass
@@ -46,6 +51,8 @@ class Answer:
 class Known:
     """Answers by method and path, learned from one suite for another that tells none."""
 
+    models: set[str] = field(default_factory=lambda: {"model"})
+    """Those that were asked for by name, which the gateway is told of when it asks for the list."""
     answers: dict[tuple[str, int], list[tuple[list[str], Answer]]] = field(default_factory=dict)
 
     def learn(self, method: str, path: str, answer: Answer) -> None:
@@ -111,10 +118,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer())
             return
         if self.headers.get("X-Request-ID") == "control-plane":
-            data = [{"id": name, "object": "model", "created": 1, "owned_by": "mock"} for name in LISTED]
+            data = [{"id": name, **MODEL} for name in sorted(self.server.known.models)]
             self._send(Answer(body=json.dumps({"object": "list", "data": data}).encode()))
             return
         path = self.path.partition("?")[0]
+        if path.startswith("/v1/models/"):
+            self.server.known.models.add(unquote(path.removeprefix("/v1/models/")))
         answer, self.server.answer = self.server.answer, None
         if answer is None:
             answer = self.server.known.find(self.command, path)
