@@ -20,8 +20,13 @@ TEST = "/__test"
 
 MODEL = {
     # As OpenAI's and Anthropic's lists have it, both at once.
-    **{"object": "model", "created": 1, "owned_by": "mock"},
-    **{"type": "model", "display_name": "M", "created_at": "2026-01-01T00:00:00Z", "lifecycle": "active"},
+    "object": "model",
+    "created": 1,
+    "owned_by": "mock",
+    "type": "model",
+    "display_name": "M",
+    "created_at": "2026-01-01T00:00:00Z",
+    "lifecycle": "active",
 }
 
 
