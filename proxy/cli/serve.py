@@ -4,6 +4,7 @@
 What it prints is about the configuration; everything after that is the server's.
 """
 
+import logging
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ from proxy.cli.check import Config
 from proxy.cli.ollama import ollama_answers
 from proxy.settings import Loaded, SettingsError, load, without_effect
 from proxy.settings.reload import accepted
+
+_log = logging.getLogger("hapax")
 
 
 def serve(
@@ -41,6 +44,9 @@ def serve(
     def load_again() -> Loaded:
         nonlocal in_force
         in_force = accepted(in_force, read())
+        if in_force.warnings:
+            # At the start they are printed; after it the log is where an operator looks.
+            _log.warning("the new configuration has warnings", extra={"fields": {"warnings": in_force.warnings}})
         return in_force
 
     unused = without_effect(loaded.settings)

@@ -38,11 +38,9 @@ OTHERS = frozenset(
         "HAPAX_COMPILED",
         "HAPAX_SOAK",
         "HAPAX_SOAK_REPEATS",
-        "HAPAX_STORE_URL",
-        "HAPAX_STATE_URL",
     )
 )
-"""Variables that are read elsewhere, or that our deployments hand to a file as ${VAR}."""
+"""Variables that are read elsewhere."""
 KUBERNETES = re.compile(
     r"HAPAX_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )

@@ -71,7 +71,12 @@ def test_a_file_that_is_no_configuration_is_told_with_what_to_do(content: bytes,
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_a_folder_and_a_missing_file_are_no_configuration(command: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for name, words in (("folder", "it is a folder"), ("missing.yaml", "does not exist")):
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    for name, words in (
+        ("folder", "it is a folder"),
+        ("missing.yaml", "does not exist"),
+        ("empty.yaml", "is empty, or has comments alone"),
+    ):
         result = CliRunner().invoke(app, [command, "--config", name], prog_name="hapax")
         assert result.exit_code == 2
         assert words in result.stderr
