@@ -57,6 +57,9 @@ def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> It
         ):
             for words in addresses.doubtful(provider.type, provider.base_url, bool(provider.keys)):
                 yield f"providers.{name}.base_url: {words}"
+            address = urlsplit(provider.base_url)
+            if settings.server.port and address.port == settings.server.port and loopback(address.hostname or ""):
+                yield f"providers.{name}.base_url: is the gateway's own address, so calls would go in a circle"
         if not provider.keys and not PRESETS[provider.type].needs_key:
             for variable in empty.get(("providers", name, "api_key"), ()):
                 yield f"providers.{name}.api_key: {variable} is empty, so calls are sent without a key"

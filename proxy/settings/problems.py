@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from proxy.settings.foreign import called_here
 from proxy.settings.shape import Place, paths_named, section_at
 from proxy.settings.values import Section
+from proxy.settings.yamlwords import LOOKALIKES
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def _translated(detail: ErrorDetails, root: type[Section]) -> tuple[Place, str]:
     kind, context = detail["type"], detail.get("ctx", {})
     place: Place = tuple(step for step in detail["loc"] if step != "[key]")
     if kind == "extra_forbidden":
+        if LOOKALIKES.search(str(place[-1])):
+            return place, "is not a setting: it holds a no-break space or a curly quote of a web page; type it anew"
         return place, f"is not a setting{_nearest(place, root)}"
     if kind == "value_error":
         return place, str(context["error"])

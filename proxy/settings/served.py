@@ -13,6 +13,9 @@ from proxy.settings.models import is_glob, most_specific, split_target
 from proxy.settings.problems import Problem
 from proxy.settings.whole import Settings
 
+_SLASHED = ("openrouter", "compatible", "simulator")
+"""Types of providers whose models are often called vendor/model: https://openrouter.ai/docs/overview/models."""
+
 
 def problems(settings: Settings, providers: Collection[str]) -> Iterator[Problem]:
     """*providers* are the names as written, of which a broken one may be missing from the settings."""
@@ -41,7 +44,12 @@ def warnings(settings: Settings, providers: Collection[str]) -> Iterator[str]:
             yield f"models.{name}: has no targets and is in no provider's models; give it targets: [provider/model]"
         for setting, wanted_names in (("fallbacks", model.fallbacks), ("context_fallbacks", model.context_fallbacks)):
             for i, fallback in enumerate(wanted_names):
-                if not broken and not _served(fallback, settings):
+                if _like_a_target(fallback, settings):
+                    yield (
+                        f"models.{name}.{setting}[{i}]: is written like a target; a fallback is the name of a model as "
+                        "clients write it, or of an entry under models with that target"
+                    )
+                elif not broken and not _served(fallback, settings):
                     yield f"models.{name}.{setting}[{i}]: {_nobody(fallback, settings)}"
     for i, key in enumerate(settings.auth.keys):
         for j, pattern in enumerate(key.models):
@@ -50,6 +58,16 @@ def warnings(settings: Settings, providers: Collection[str]) -> Iterator[str]:
     for name in settings.limits.models:
         if not broken and not _matches(name, settings):
             yield f"limits.models.{name}: {_nobody(name, settings)}"
+
+
+def _like_a_target(name: str, settings: Settings) -> bool:
+    """Whether *name* is `provider/model` of a provider here, and no name that a provider with such names may list."""
+    provider, model = split_target(name)
+    if not model or provider not in settings.providers or most_specific(name, settings.models) is not None:
+        return False
+    return not any(
+        _among(name, each.models) or (not each.models and each.type in _SLASHED) for each in settings.providers.values()
+    )
 
 
 def _nobody(name: str, settings: Settings) -> str:

@@ -13,7 +13,7 @@ import yaml
 
 from proxy.settings.problems import Problem, SettingsError, path_text
 from proxy.settings.shape import Place
-from proxy.settings.yamlwords import explained, surprising
+from proxy.settings.yamlwords import LOOKALIKES, explained, surprising
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def document(content: bytes | str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = explained(" ".join(filter(None, (error.context, error.problem))) or "cannot be read")
-        raise SettingsError([Problem(_where(mark) if mark else "", f"is not valid YAML: {words}")]) from None
+        where = _where(mark) if mark else ""
+        raise SettingsError([Problem(where, f"is not valid YAML: {words}{_of_web_pages(content)}")]) from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise SettingsError([Problem("", _not_text(content))]) from None
     except (ValueError, OverflowError):
@@ -85,13 +86,24 @@ def document(content: bytes | str) -> Document:
         kind = (
             "a list" if isinstance(value, list) else "one piece of text" if isinstance(value, str) else "a single value"
         )
-        message = f"must be a mapping: lines of `section:` with settings below, and it is {kind}"
+        message = (
+            f"must be a mapping: lines of `section:` with settings below, and it is {kind}{_of_web_pages(content)}"
+        )
         raise SettingsError([Problem("line 1, column 1", message)])
     return Document(value, read.lines)
 
 
 def _where(mark: Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _of_web_pages(content: bytes | str) -> str:
+    """That letters were copied along which only look like spaces and quotes, with the first line that has one."""
+    text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
+    for number, line in enumerate(text.splitlines(), 1):
+        if LOOKALIKES.search(line):
+            return f"; line {number} holds a no-break space or a curly quote, as web pages have them: type it anew"
+    return ""
 
 
 def _not_text(content: bytes | str) -> str:

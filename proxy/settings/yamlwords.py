@@ -64,6 +64,9 @@ OCTAL = re.compile(r"[-+]?0[0-7_]+")
 BASE_60 = re.compile(r"[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 """A number that YAML 1.1 reads by sixties (https://yaml.org/type/int.html, .../float.html)."""
 
+LOOKALIKES = re.compile("[\\u00a0\\u200b\\u2009\\u202f\\u3000\\u201c\\u201d\\u2018\\u2019]")
+"""Spaces and quotes of web pages, which YAML takes for letters."""
+
 
 def explained(error: str) -> str:
     """What to do about what the parser says, its context included."""

@@ -47,6 +47,8 @@ FILES = [
     pytest.param(b"server:\n  port:8080\n  host: x\n", "lacks a space behind its colon", id="no space behind a colon"),
     pytest.param(b"server:\n  port: 1\n host: x\n", "line it up", id="a line that is indented by one space less"),
     pytest.param(b'logging: {dir: "C:\\logs\\x"}\n', "single quotes", id="a Windows path in double quotes"),
+    pytest.param("server:\u00a0{port: 1}\n".encode(), "it holds a no-break space", id="a no-break space"),
+    pytest.param("a: \u201cx\nb: [\n".encode(), "line 1 holds a no-break space or a curly quote", id="curly quotes"),
     pytest.param(b"server: {port: 1\n", "close it", id="a brace that is not closed"),
     pytest.param(
         b"server: {port: 1}\nserver: {port: 2}\n", "given twice, on lines 1 and 2", id="a section given twice"

@@ -15,6 +15,7 @@ NAMES = [
     ("models: {m: {fallbacks: [nn]}}", "models.m.fallbacks[0]: no provider serves `nn`"),
     ("models: {m: {context_fallbacks: [bigger]}}", "models.m.context_fallbacks[0]: no provider serves `bigger`"),
     ("models: {m: {targets: [a/other]}}", "models.m.targets[0]: `other` is not in providers.a.models"),
+    ("models: {m: {fallbacks: [a/m]}}", "models.m.fallbacks[0]: is written like a target"),
     ("models: {m: {targets: []}}", "models.m.targets: is empty"),
     ("models: {fast: {balance: round_robin}}", "models.fast: has no targets and is in no provider's models"),
     ("models: {m: {targets: [b/m]}}", "models.m.targets[0]: there is no provider `b`; configured: a"),

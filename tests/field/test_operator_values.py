@@ -42,6 +42,12 @@ def test_a_variable_in_another_tools_form_is_no_key(written: str, meant: str, wh
     assert "providers.p.headers.Authorization: is taken as it stands, which is the form of " in said
 
 
+def test_a_key_is_written_without_the_word_before_it() -> None:
+    code, said = checked(f"providers: {{openai: {{api_key: Bearer {REAL_LOOK}}}}}{NO_STORE}")
+    assert code == 2
+    assert "providers.openai.api_key: must be the key alone" in said
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [
@@ -151,6 +157,7 @@ ADDRESSES = [
     ("compatible", "http://127.0.0.1:9/v1/audio/transcriptions", "leave off `/audio/transcriptions`"),
     ("compatible", "http://127.0.0.1:9/x/responses", "leave off `/responses`"),
     ("compatible", "http://127.0.0.1:8000", "end in /v1"),
+    ("compatible", "http://localhost:8080/v1", "the gateway's own address"),
     ("compatible", "https://api.groq.com/v1", "write https://api.groq.com/openai/v1"),
     ("compatible", "https://api.mistral.ai", "write https://api.mistral.ai/v1"),
     ("compatible", "https://api.fireworks.ai/v1", "write https://api.fireworks.ai/inference/v1"),
