@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test ready compiled test-compiled soak bench peers profile perf faults lint format lock generated clean
+.PHONY: demo test ready compiled test-compiled soak bench peers profile perf faults suites lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -55,6 +55,12 @@ peers: ready
 	scripts/setup-peers.sh
 	$(BIN)/python -m bench --peers $(ARGS)
 
+# The SDKs' own tests and methods, without and with the gateway between them and a mock: some minutes.
+# ARGS=--write puts the tables into docs/clients.md.
+suites: ready
+	scripts/setup-suites.sh $(BIN)/python
+	$(BIN)/python -m tests.suites $(ARGS)
+
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: ready
 	$(BIN)/python -m tests.spec.faults
@@ -89,4 +95,4 @@ $(VENV)/installed-for-tests: $(VENV)/installed requirements/test.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) .compiled .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules
+	rm -rf $(VENV) .compiled .peers .suites .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/node_modules

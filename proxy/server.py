@@ -194,11 +194,12 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
         await listener.gateway.stop()
         return 2
     calm_the_collector()
-    print(banner(loaded, listener), flush=True)
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    # The banner says that we serve, so from here on signals must find us: an unhandled one would end the process.
+    print(banner(loaded, listener), flush=True)
     while (first := await signals.get()) is signal.SIGHUP:
         logs.reopen()
         await _reload(listener, load_again)

@@ -1,7 +1,7 @@
 """
 `hapax check`: every problem of a configuration in one table, without starting anything.
 
-It prints and decides the exit code; the rules are those of the settings.
+It prints and decides the exit code; the rules are those of the settings, and of `ground` for what lies outside them.
 """
 
 from pathlib import Path
@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli import show
+from proxy.cli import ground, show
 from proxy.cli.ollama import ollama_answers
-from proxy.settings import Problem, SettingsError, load, without_effect
+from proxy.settings import SettingsError, load, without_effect
 
 Config = Annotated[
     Path | None,
@@ -27,19 +27,11 @@ def check(config: Config = None) -> None:
     """
     out, err = show.out(), show.err()
     try:
-        loaded = load(config, ollama_answers=ollama_answers)
+        loaded = ground.firm(load(config, ollama_answers=ollama_answers))
     except SettingsError as error:
         show.problems(err, error)
         raise typer.Exit(2) from None
-    # Imported here: only this command needs the price list.
-    from proxy.accounts.prices import Prices
-
-    try:
-        Prices.load(loaded.settings.store.prices or None)
-    except ValueError as error:
-        show.problems(err, SettingsError([Problem("store.prices", str(error))], loaded.warnings))
-        raise typer.Exit(2) from None
-    show.warnings(err, loaded.warnings)
+    show.warnings(err, [*loaded.warnings, *ground.warnings(loaded.settings)])
     show.idle(out, without_effect(loaded.settings))
     show.line(out, f"Configuration is valid ({loaded.source})")
     raise typer.Exit(0)

@@ -4,14 +4,18 @@
 What it prints is about the configuration; everything after that is the server's.
 """
 
+import logging
 from typing import Annotated
 
 import typer
 
-from proxy.cli import show
+from proxy.cli import ground, show
 from proxy.cli.check import Config
 from proxy.cli.ollama import ollama_answers
 from proxy.settings import Loaded, SettingsError, load, without_effect
+from proxy.settings.reload import accepted
+
+_log = logging.getLogger("hapax")
 
 
 def serve(
@@ -28,14 +32,23 @@ def serve(
     given = {"server.host": host, "server.port": port, "server.workers": workers}
     overrides = {path: value for path, value in given.items() if value is not None}
 
-    def load_again() -> Loaded:
-        return load(config, overrides=overrides, ollama_answers=ollama_answers)
+    def read() -> Loaded:
+        return ground.firm(load(config, overrides=overrides, ollama_answers=ollama_answers))
 
     try:
-        loaded = load_again()
+        loaded = in_force = read()
     except SettingsError as error:
         show.problems(show.err(), error)
         raise typer.Exit(2) from None
+
+    def load_again() -> Loaded:
+        nonlocal in_force
+        in_force = accepted(in_force, read())
+        if in_force.warnings:
+            # At the start they are printed; after it the log is where an operator looks.
+            _log.warning("the new configuration has warnings", extra={"fields": {"warnings": in_force.warnings}})
+        return in_force
+
     unused = without_effect(loaded.settings)
     if loaded.warnings or unused:
         err = show.err()

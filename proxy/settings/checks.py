@@ -10,12 +10,14 @@ import os
 import ssl
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from proxy.settings.models import is_glob, most_specific, split_target
+from proxy.settings import addresses, paths, served
+from proxy.settings.placeholders import owner, placeholder
 from proxy.settings.problems import Problem
-from proxy.settings.providers import PRESETS
+from proxy.settings.providers import PRESETS, Provider
 from proxy.settings.secrets import weakness
 from proxy.settings.shape import Place
 from proxy.settings.whole import Settings
@@ -32,8 +34,8 @@ Empty = Mapping[Place, tuple[str, ...]]
 def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> Iterator[Problem]:
     """`providers` are the names as written, of which a broken one may be missing from the settings."""
     yield from _provider_accounts(settings, empty)
-    yield from _targets(settings, providers)
-    yield from _cycles(settings)
+    yield from _base_urls(settings)
+    yield from served.problems(settings, providers)
     yield from _client_keys(settings)
     yield from _open_door(settings)
     yield from _routes(settings)
@@ -49,11 +51,20 @@ def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> It
             if name not in providers:
                 yield f"provider_preference: there is no provider `{name}`; it is skipped"
     for name, provider in settings.providers.items():
-        if any(_placeholder(key) for key in provider.keys):
-            yield f"providers.{name}.api_key: looks like a placeholder; the provider will refuse it"
+        yield from _provider_keys(name, provider)
+        if provider.base_url != PRESETS[provider.type].base_url and not any(
+            addresses.certain(provider.type, provider.base_url)
+        ):
+            for words in addresses.doubtful(provider.type, provider.base_url, bool(provider.keys)):
+                yield f"providers.{name}.base_url: {words}"
+            address = urlsplit(provider.base_url)
+            if settings.server.port and address.port == settings.server.port and loopback(address.hostname or ""):
+                yield f"providers.{name}.base_url: is the gateway's own address, so calls would go in a circle"
         if not provider.keys and not PRESETS[provider.type].needs_key:
             for variable in empty.get(("providers", name, "api_key"), ()):
                 yield f"providers.{name}.api_key: {variable} is empty, so calls are sent without a key"
+    yield from served.warnings(settings, providers)
+    yield from paths.warnings(settings)
     if _door_of_the_store(settings):
         yield (
             f"auth.keys: is empty while server.host ({settings.server.host}) is reachable from other machines, so the "
@@ -91,46 +102,34 @@ def _provider_accounts(settings: Settings, empty: Empty) -> Iterator[Problem]:
             )
 
 
+def _base_urls(settings: Settings) -> Iterator[Problem]:
+    for name, provider in settings.providers.items():
+        if provider.base_url:
+            for words in addresses.certain(provider.type, provider.base_url):
+                yield Problem(f"providers.{name}.base_url", words)
+
+
+def _provider_keys(name: str, provider: Provider) -> Iterator[str]:
+    """Keys that are none, or another vendor's."""
+    preset = PRESETS[provider.type]
+    host = urlsplit(provider.base_url).hostname or ""
+    for i, secret in enumerate(provider.keys):
+        path = f"providers.{name}.api_keys[{i}]" if provider.api_keys else f"providers.{name}.api_key"
+        key = secret.get_secret_value()
+        # A server of one's own often wants some word and looks at none.
+        reason = placeholder(key) if preset.needs_key or addresses.public(host) else None
+        whose = owner(key)
+        if reason is not None:
+            yield f"{path}: looks like a placeholder ({reason}); the provider will refuse it"
+        elif whose is not None and whose != provider.type and preset.base_url and provider.base_url == preset.base_url:
+            yield f"{path}: begins like a key of {whose}, and this provider is of type {provider.type}; exchange it"
+
+
 def _is_empty(variables: tuple[str, ...]) -> str:
     """What to do about a value that vanished with its variables, or nothing."""
     if not variables:
         return ""
     return f"is empty because {' and '.join(variables)} is not set; set it in the environment"
-
-
-def _targets(settings: Settings, providers: Collection[str]) -> Iterator[Problem]:
-    for name, model in settings.models.items():
-        for i, target in enumerate(model.targets):
-            provider, _ = split_target(target)
-            if provider not in providers:
-                known = ", ".join(providers) or "none"
-                yield Problem(f"models.{name}.targets[{i}]", f"there is no provider `{provider}`; configured: {known}")
-
-
-def _cycles(settings: Settings) -> Iterator[Problem]:
-    """Fallbacks that come back to where they began, whichever entries they pass through."""
-    done: set[str] = set()
-
-    def follow(name: str, path: tuple[str, ...]) -> Iterator[Problem]:
-        if name in path:
-            ring = (*path[path.index(name) :], name)
-            entry = most_specific(name, settings.models) or name
-            setting = "fallbacks" if ring[1] in settings.models[entry].fallbacks else "context_fallbacks"
-            yield Problem(f"models.{entry}.{setting}", f"come back to where they began: {' -> '.join(ring)}")
-            return
-        if name in done:
-            return
-        key = most_specific(name, settings.models)
-        if key is not None:
-            model = settings.models[key]
-            for fallback in dict.fromkeys((*model.fallbacks, *model.context_fallbacks)):
-                # A glob's fallback usually matches the glob; for that one name it simply has no effect.
-                if not (fallback == name and is_glob(key)):
-                    yield from follow(fallback, (*path, name))
-        done.add(name)
-
-    for name in settings.models:
-        yield from follow(name, ())
 
 
 def _client_keys(settings: Settings) -> Iterator[Problem]:
@@ -159,11 +158,6 @@ def _client_secrets(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
         yield f"auth.keys[{i}].key", key.key
     if settings.auth.admin_key is not None:
         yield "auth.admin_key", settings.auth.admin_key
-
-
-def _placeholder(secret: SecretStr) -> bool:
-    value = secret.get_secret_value().lower()
-    return value.startswith("test_") or any(word in value for word in ("placeholder", "changeme", "example"))
 
 
 def _open_door(settings: Settings) -> Iterator[Problem]:

@@ -5,7 +5,8 @@ It makes raw layers for load.py to merge; ${VAR} inside the file is expansion.py
 """
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, get_origin
 
 import yaml
@@ -15,7 +16,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from proxy.settings.problems import Problem, SettingsError
 from proxy.settings.providers import PRESETS
-from proxy.settings.shape import Place, bare
+from proxy.settings.shape import Place, bare, every_field
 from proxy.settings.whole import Settings
 
 PREFIX = "HAPAX_"
@@ -26,6 +27,39 @@ OLDER_NAMES: Mapping[str, Place] = {
     "HAPAX_PORT": ("server", "port"),
     "LOG_LEVEL": ("logging", "level"),
     "LOG_FORMAT": ("logging", "format"),
+}
+
+OTHERS = frozenset(
+    (
+        "HAPAX_ENV",
+        "HAPAX_ADMIN_KEY",
+        "HAPAX_URL",
+        "HAPAX_LOGS",
+        "HAPAX_COMPILED",
+        "HAPAX_SOAK",
+        "HAPAX_SOAK_REPEATS",
+    )
+)
+"""Variables that are read elsewhere."""
+KUBERNETES = re.compile(
+    r"HAPAX_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""
+What a pod is given for each Service whose name begins with hapax:
+https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+"""
+
+_MEANT = {
+    "config": "the file is named by CONFIG_PATH",
+    "config_path": "the file is named by CONFIG_PATH",
+    "config_file": "the file is named by CONFIG_PATH",
+    "api_key": "keys of clients stand in the file under `auth.keys`, or in the store: `hapax keys create NAME`",
+    "key": "keys of clients stand in the file under `auth.keys`, or in the store: `hapax keys create NAME`",
+    "workers": "did you mean HAPAX_SERVER__WORKERS?",
+    "log_level": "did you mean HAPAX_LOGGING__LEVEL, or LOG_LEVEL?",
+    "log_format": "did you mean HAPAX_LOGGING__FORMAT, or LOG_FORMAT?",
+    "database_url": "did you mean HAPAX_STORE__URL?",
+    "redis_url": "did you mean HAPAX_STATE__URL?",
 }
 
 
@@ -88,16 +122,39 @@ def origins(environ: Mapping[str, str]) -> dict[str, Place]:
     return found
 
 
-def misspelt(environ: Mapping[str, str]) -> list[str]:
-    """Warnings about HAPAX_X__Y variables that name no section."""
+def misspelt(environ: Mapping[str, str], mentioned: Collection[str] = ()) -> list[str]:
+    """Warnings about HAPAX_ variables that name no setting; *mentioned* are those a file refers to as ${VAR}."""
     warnings = []
-    for name in environ:
-        section, separator, _ = name.removeprefix(PREFIX).lower().partition(SEPARATOR)
-        if name.startswith(PREFIX) and separator and section not in Settings.model_fields:
-            close = difflib.get_close_matches(section, list(Settings.model_fields), n=1)
-            hint = f"; did you mean {PREFIX}{close[0].upper()}{SEPARATOR}...?" if close else ""
-            warnings.append(f"{name} names no setting and is ignored{hint}")
+    for name, value in environ.items():
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or name in mentioned or upper in OLDER_NAMES or upper in OTHERS:
+            continue
+        if KUBERNETES.fullmatch(upper) or value.startswith("tcp://"):
+            continue
+        section = upper[len(PREFIX) :].lower().partition(SEPARATOR)[0]
+        if section not in Settings.model_fields:
+            warnings.append(f"{name} names no setting and is ignored{_meant(upper[len(PREFIX) :].lower())}")
     return warnings
+
+
+def _meant(rest: str) -> str:
+    """`; did you mean ...?` for what follows the prefix."""
+    if rest in _MEANT:
+        return f"; {_MEANT[rest]}"
+    section, separator, below = rest.partition(SEPARATOR)
+    if separator:
+        close = difflib.get_close_matches(section, list(Settings.model_fields), n=1)
+        known = f"{close[0].upper()}{SEPARATOR}{below.upper() or '...'}" if close else ""
+        return f"; did you mean {PREFIX}{known}?" if known else ""
+    # One underscore where two belong is the usual slip; a provider's name may hold some itself.
+    plain = {path.replace(".", "_"): path for path, _ in every_field(Settings) if "<" not in path and "[" not in path}
+    close = [rest] if rest in plain else difflib.get_close_matches(rest, list(plain), n=1, cutoff=0.8)
+    if close:
+        return f"; did you mean {PREFIX}{plain[close[0]].replace('.', SEPARATOR).upper()}?"
+    first = rest.partition("_")[0]
+    if first in Settings.model_fields:
+        return f"; below a section come two underscores, as in {PREFIX}{first.upper()}{SEPARATOR}..."
+    return ""
 
 
 def key_variable(provider_type: str, environ: Mapping[str, str]) -> str | None:

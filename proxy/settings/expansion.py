@@ -43,6 +43,15 @@ def expand_tree(raw: Any, environ: Mapping[str, str]) -> Expanded:
     return result
 
 
+def names_in(raw: Any) -> frozenset[str]:
+    """Every variable that a text value below *raw* refers to, as far as it is written plainly."""
+    if isinstance(raw, dict):
+        return frozenset().union(*map(names_in, raw.values()))
+    if isinstance(raw, list):
+        return frozenset().union(*map(names_in, raw))
+    return frozenset(re.findall(r"\$\{(\w+)", raw)) if isinstance(raw, str) else frozenset()
+
+
 def _tree(raw: Any, environ: Mapping[str, str], place: Place, result: Expanded) -> Any:
     if isinstance(raw, dict):
         filled = {key: _tree(value, environ, (*place, str(key)), result) for key, value in raw.items()}
@@ -85,7 +94,9 @@ def _reference(
     body = text[start + 2 : end]
     match = _NAME.match(body)
     if match is None or not (match.end() == len(body) or body.startswith(":-", match.end())):
-        raise ExpansionError("has a ${...} that is neither ${NAME} nor ${NAME:-default}")
+        raise ExpansionError(
+            "has a ${...} that is neither ${NAME} nor ${NAME:-default}; NAME is letters, digits and underscores"
+        )
     name = match[0]
     if name in within:
         raise ExpansionError(f"refers to the variable {name}, whose content refers to itself")

@@ -7,20 +7,29 @@ whether a local Ollama answers is asked by whoever hands in the question.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from proxy.settings import checks, environment, yamlfile
-from proxy.settings.expansion import expand_tree
+from proxy.settings import checks, environment, legacy, numbers, variables, yamlfile
+from proxy.settings.expansion import expand_tree, names_in
+from proxy.settings.layers import holds, lay, nested, without
 from proxy.settings.problems import Problem, SettingsError, path_text, translated
 from proxy.settings.providers import PRESETS
 from proxy.settings.shape import Place, normalised
 from proxy.settings.whole import Settings
 
 DEFAULT_FILE = "hapax.yaml"
+
+Origin = Literal["settings", "environment", "ollama", "simulator"]
+
+
+_NO_PROVIDER = (
+    "has nothing below it; name one, such as `openai: {}` or `simulator: {}`, or leave the line out to use what the "
+    "environment holds"
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class Loaded:
     path: Path | None
     """The file that was read, to be watched for changes."""
     warnings: list[str]
+    providers_from: Origin = "settings"
+    """Who named the providers; `settings` for the file and HAPAX_ variables."""
 
 
 @dataclass
@@ -43,6 +54,12 @@ class _Findings:
     warnings: list[str] = field(default_factory=list)
     empty: dict[Place, tuple[str, ...]] = field(default_factory=dict)
     origins: dict[str, Place] = field(default_factory=dict)
+    lines: dict[str, str] = field(default_factory=dict)
+    """Where in the file each path stands."""
+    mentioned: frozenset[str] = frozenset()
+    """Variables the file refers to."""
+    unnamed: bool = False
+    """There is a `providers` in the file with nothing in it."""
 
 
 def load(
@@ -59,19 +76,21 @@ def load(
     path = _locate(config, environ)
     findings = _Findings()
     raw = _merged_layers(path, environ, overrides or {}, findings)
-    source = _with_providers(raw, path, environ, ollama_answers)
+    source, origin = _with_providers(raw, path, environ, ollama_answers, findings)
     _with_environment_keys(raw, environ, findings.empty)
     named = list(raw["providers"]) if isinstance(raw["providers"], dict) else []
     settings, leftover = _validated(raw, findings)
-    problems = [Problem(path_text(place), _explained(place, message, findings)) for place, message in findings.problems]
+    problems = [_problem(place, message, findings) for place, message in findings.problems]
     if settings is not None:
         # What follows from a problem already told is not told again, nor anything about a list that lost an entry.
         known = [problem.path.partition("[")[0] for problem in problems]
         known += [path.removesuffix("s") for path in known if path.endswith(".api_keys")]
         for problem in checks.problems(settings, findings.empty, named):
             if not any(_overlap(problem.path, path) for path in known):
-                problems.append(problem)
-        findings.warnings += checks.warnings(settings, findings.empty, named)
+                problems.append(replace(problem, where=findings.lines.get(problem.path, "")))
+        told = tuple(f"{problem.path}:" for problem in problems if problem.path)
+        warnings = checks.warnings(settings, findings.empty, named)
+        findings.warnings += [warning for warning in warnings if not warning.startswith(told)]
     if problems or settings is None or leftover:
         raise SettingsError(list(dict.fromkeys(problems)), findings.warnings)
     if any(route.limits is not None for route in settings.routes):
@@ -84,7 +103,7 @@ def load(
         # A filtered default is still a default.
         if "provider_preference" not in chosen:
             settings.model_fields_set.discard("provider_preference")
-    return Loaded(settings, source, path, findings.warnings)
+    return Loaded(settings, source, path, findings.warnings, origin)
 
 
 def _locate(config: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -103,18 +122,50 @@ def _merged_layers(
 ) -> dict[str, Any]:
     raw: dict[str, Any] = {}
     if path is not None:
-        expanded = expand_tree(_canonical(yamlfile.read(path), findings), environ)
-        findings.problems += expanded.problems
+        document = _written(path, environ, findings)
+        expanded = expand_tree(_canonical(document, findings), environ)
+        told = {place for place, _ in findings.problems}
+        findings.problems += [(place, words) for place, words in expanded.problems if place not in told]
         findings.empty = expanded.empty
-        _lay(raw, expanded.value)
+        lay(raw, expanded.value)
     findings.origins = environment.origins(environ)
-    _lay(raw, environment.from_older_names(environ))
-    _lay(raw, _canonical(environment.from_variables(environ), findings))
-    findings.warnings += environment.misspelt(environ)
-    nested = _nested(overrides)
-    _lay(raw, _canonical(nested, findings))
-    findings.origins = {name: place for name, place in findings.origins.items() if not _holds(nested, place)}
+    lay(raw, environment.from_older_names(environ))
+    variable_layer = _canonical(environment.from_variables(environ), findings)
+    findings.problems += variables.unexpanded(variable_layer)
+    lay(raw, variable_layer)
+    findings.warnings += environment.misspelt(environ, findings.mentioned)
+    above = nested(overrides)
+    lay(raw, _canonical(above, findings))
+    findings.origins = {name: place for name, place in findings.origins.items() if not holds(above, place)}
     return raw
+
+
+def _written(path: Path, environ: Mapping[str, str], findings: _Findings) -> dict[Any, Any]:
+    """What the file says, in today's words, and what is odd about how it says it."""
+    document = yamlfile.read(path)
+    if document.empty:
+        found = "has sections with nothing below them" if document.value else "is empty, or has comments alone"
+        raise SettingsError(
+            [
+                Problem(
+                    "",
+                    f"{path} {found}, which is no configuration; write at least one setting, such as `providers:` and "
+                    "below it `openai: {}`, or start without a file to use what the environment holds",
+                )
+            ]
+        )
+    findings.lines = document.lines
+    written, moved = legacy.translated(document.value)
+    findings.warnings += moved
+    findings.unnamed = "providers" in written and not written["providers"]
+    for place, words, certain in variables.found(written, environ):
+        if certain:
+            findings.problems.append((place, words))
+        else:
+            findings.warnings.append(f"{path_text(place)}: {words}")
+    findings.warnings += numbers.warnings(written, Settings)
+    findings.mentioned = names_in(written)
+    return written
 
 
 def _canonical(layer: dict[Any, Any], findings: _Findings) -> dict[str, Any]:
@@ -125,60 +176,28 @@ def _canonical(layer: dict[Any, Any], findings: _Findings) -> dict[str, Any]:
     return result.value
 
 
-def _lay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    """Merge mappings key by key; anything else, lists too, replaces what was below."""
-    for key, value in above.items():
-        # Variables cannot carry dashes and lose their case: HAPAX_PROVIDERS__LOCAL_LLAMA__... means local-llama.
-        name = key if key in below else next((known for known in below if _folded(known) == _folded(key)), key)
-        if isinstance(value, Mapping) and isinstance(below.get(name), dict):
-            _lay(below[name], value)
-        elif isinstance(value, Mapping):
-            below[name] = {}
-            _lay(below[name], value)
-        else:
-            below[name] = value
-
-
-def _folded(name: str) -> str:
-    return str(name).lower().replace("-", "_")
-
-
-def _nested(overrides: Mapping[str, object]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for path, value in overrides.items():
-        layer: Any = value
-        for step in reversed(path.split(".")):
-            layer = {step: layer}
-        _lay(result, layer)
-    return result
-
-
-def _holds(layer: Any, place: Place) -> bool:
-    for step in place:
-        if not isinstance(layer, dict) or step not in layer:
-            return False
-        layer = layer[step]
-    return True
-
-
 def _with_providers(
     raw: dict[str, Any],
     path: Path | None,
     environ: Mapping[str, str],
     ollama_answers: Callable[[], bool] | None,
-) -> str:
+    findings: _Findings,
+) -> tuple[str, Origin]:
     """Providers from the environment when none are named; returns where everything came from."""
     if raw.get("providers"):
-        return str(path) if path is not None else "the environment"
-    entries, variables = environment.providers_by_key(environ)
+        return str(path) if path is not None else "the environment", "settings"
+    origin: Origin
+    entries, names = environment.providers_by_key(environ)
     if entries:
-        found = f"the environment ({', '.join(variables)})"
-    elif ollama_answers is not None and ollama_answers():
-        entries, found = {"ollama": {"type": "ollama"}}, "the local Ollama"
+        origin, found = "environment", f"the environment ({', '.join(names)})"
+    elif not findings.unnamed and ollama_answers is not None and ollama_answers():
+        entries, origin, found = {"ollama": {"type": "ollama"}}, "ollama", "the local Ollama"
     else:
-        entries, found = {"simulator": {"type": "simulator"}}, "the embedded simulator"
+        entries, origin, found = {"simulator": {"type": "simulator"}}, "simulator", "the embedded simulator"
+    if findings.unnamed:
+        findings.problems.append((("providers",), _NO_PROVIDER))
     raw["providers"] = entries
-    return f"{path} and {found}" if path is not None else found
+    return f"{path} and {found}" if path is not None else found, origin
 
 
 def _with_environment_keys(raw: dict[str, Any], environ: Mapping[str, str], empty: Mapping[Place, Any]) -> None:
@@ -211,31 +230,20 @@ def _validated(raw: dict[str, Any], findings: _Findings) -> tuple[Settings | Non
         pruned = True
         # Backwards, so that an entry taken out of a list does not move those still to go.
         for place, _ in reversed(found):
-            raw = _without(raw, place) if place else {}
+            raw = without(raw, place) if place else {}
             if not raw:
                 return None, True
 
 
-def _without(value: Any, place: Place) -> Any:
-    """A copy without what stands at the place, or without the closest thing above it that can go."""
-    step, rest = place[0], place[1:]
-    if isinstance(value, list) and isinstance(step, int) and step < len(value):
-        inner = _without(value[step], rest) if rest else None
-        return [*value[:step], *([inner] if inner is not None else []), *value[step + 1 :]]
-    if not isinstance(value, dict) or step not in value:
-        return None
-    inner = _without(value[step], rest) if rest else None
-    if inner is not None:
-        return {**value, step: inner}
-    return {key: entry for key, entry in value.items() if key != step}
-
-
-def _explained(place: Place, message: str, findings: _Findings) -> str:
+def _problem(place: Place, message: str, findings: _Findings) -> Problem:
     """The message with what the user cannot see in the file: an empty variable, or a value from the environment."""
-    if variables := findings.empty.get(place):
-        message += f" ({' and '.join(variables)} is empty or not set)"
+    path = path_text(place)
+    if names := findings.empty.get(place):
+        message += f" ({' and '.join(names)} is empty or not set)"
     source = next((name for name, origin in findings.origins.items() if place[: len(origin)] == origin), None)
-    return f"{message} (set by {source})" if source is not None else message
+    if source is not None:
+        return Problem(path, f"{message} (set by {source})")
+    return Problem(path, message, findings.lines.get(path, ""))
 
 
 def _overlap(path: str, known: str) -> bool:

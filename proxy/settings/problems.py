@@ -13,8 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from proxy.settings.foreign import called_here
 from proxy.settings.shape import Place, paths_named, section_at
 from proxy.settings.values import Section
+from proxy.settings.yamlwords import LOOKALIKES
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,12 @@ class Problem:
     path: str
     """Such as `providers.openai.timeouts.idle` or `line 3, column 7`; empty: the configuration as a whole."""
     message: str
+    where: str = ""
+    """Its place in the file, `line 3, column 7`, where that is not the path itself; empty: not known."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        told = f"{self.path}: {self.message}" if self.path else self.message
+        return f"{told} ({self.where})" if self.where else told
 
 
 class SettingsError(Exception):
@@ -86,12 +91,16 @@ def _translated(detail: ErrorDetails, root: type[Section]) -> tuple[Place, str]:
     kind, context = detail["type"], detail.get("ctx", {})
     place: Place = tuple(step for step in detail["loc"] if step != "[key]")
     if kind == "extra_forbidden":
+        if LOOKALIKES.search(str(place[-1])):
+            return place, "is not a setting: it holds a no-break space or a curly quote of a web page; type it anew"
         return place, f"is not a setting{_nearest(place, root)}"
     if kind == "value_error":
         return place, str(context["error"])
     message = _WORDS.get(kind, detail["msg"]).format_map(_Shown(context))
     if kind in _RANGES and isinstance(detail["input"], int | float):
         message += f", not {detail['input']}"
+    if kind == "literal_error" and isinstance(detail["input"], bool):
+        message += "; on, off, yes and no are true and false in YAML, so put the word in quotes"
     if kind == "missing" and place and place[-1] == "type":
         message = "is required: one of openai, anthropic, gemini, openrouter, deepseek, xai, ollama, azure, compatible"
     return place, message
@@ -105,8 +114,8 @@ class _Shown(dict[str, Any]):
 def _nearest(place: Place, root: type[Section]) -> str:
     """`; did you mean ...?`, from the neighbours first and the whole tree next."""
     name = str(place[-1])
-    if place == ("llm",):
-        return "; name the provider under `providers`, its model under `models`"
+    if (here := called_here(place)) is not None:
+        return here
     section = section_at(place[:-1], root)
     neighbours = list(section.model_fields) if section is not None else []
     if close := difflib.get_close_matches(name, neighbours, n=1):

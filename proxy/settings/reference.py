@@ -31,7 +31,9 @@ simulator. `hapax check` reports every problem of a configuration at once.
 - **Durations** are written `250ms`, `15s`, `1m30s`, `24h`, or as a number of seconds. **Sizes** are written `64KiB`,
   `10MiB` (1024s), `10MB` (1000s), or as a number of bytes.
 - **Secrets** never appear in messages, logs or the admin API.
-- A name that is not a setting is an error. camelCase names (`circuitBreaker`) are accepted with a warning.
+- A name that is not a setting is an error, which says what settings of other gateways are called here. camelCase names
+  (`circuitBreaker`) and the `llm` section of earlier releases are accepted with a warning.
+- A file that sets nothing is an error, and so is `providers:` with nothing below it.
 
 `<name>` stands for a name you choose, `[]` for each entry of a list. Settings marked with * are accepted and
 checked, and have no effect in this release; `hapax check` lists those you use.

@@ -6,6 +6,8 @@ It judges by the look only, and its words never repeat the secret. It makes none
 
 import re
 
+from proxy.settings.placeholders import placeholder
+
 SHORTEST = 16
 """Characters a secret needs at least."""
 FEWEST = 8
@@ -55,6 +57,8 @@ def weakness(secret: str) -> str | None:
     first_word = re.split(r"[^a-z]", lowered, maxsplit=1)[0]
     if first_word in _WORDS or any(word in lowered for word in _PLACEHOLDERS) or _BRACKETED.fullmatch(secret):
         return "looks like a placeholder"
+    if (reason := placeholder(secret)) is not None:
+        return f"looks like a placeholder ({reason})"
     if len(secret) < SHORTEST:
         return f"has fewer than {SHORTEST} characters"
     if len(set(secret)) < FEWEST or _REPEATED.fullmatch(secret):

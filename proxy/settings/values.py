@@ -117,6 +117,8 @@ def _credential(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value()
     if not value:
         raise ValueError("must not be empty")
+    if value.lower().startswith(("bearer ", "basic ", "token ")):
+        raise ValueError("must be the key alone; the word in front of it is added when it is sent")
     if not all(33 <= ord(letter) <= 126 for letter in value):
         raise ValueError("must be printable ASCII without spaces; look for a line break or quotes copied along")
     return secret

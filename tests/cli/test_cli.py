@@ -79,7 +79,7 @@ def test_every_problem_is_printed_to_standard_error(hapax, arguments) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "The configuration has 3 problems:" in result.stderr
-    assert "  server.port: must be at least 0, not -1\n" in result.stderr
+    assert "  server.port: must be at least 0, not -1 (line 1, column 10)\n" in result.stderr
     assert "  auth.keys[0].key: is required\n" in result.stderr
     assert "Warning: circuitBreaker" in result.stderr
     assert "sk-hidden" not in result.stderr

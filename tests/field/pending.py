@@ -9,13 +9,5 @@ PENDING: frozenset[str] = frozenset(
         "F11.assistant",
         "F11.owner-ill",
         "F11.upload-parts",
-        "F90.empty",
-        "F90.bare-providers",
-        "F90.database-folder",
-        "F90.variable",
-        "F90.chat-path",
-        "F90.fallback",
-        "F90.comments",
-        "F90.reload-empty",
     )
 )

@@ -1,4 +1,4 @@
-"""A configuration written as text, loaded in an empty directory with a chosen environment."""
+"""A configuration written as text, or none, loaded in an empty directory with a chosen environment."""
 
 import textwrap
 from collections.abc import Callable, Mapping
@@ -22,6 +22,8 @@ def configured(tmp_path: Path) -> Configured:
     def write_and_load(
         text: str = "", environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None
     ) -> Loaded:
+        if not text:
+            return load(None, environ or {}, overrides)
         file = tmp_path / "given.yaml"
         file.write_text(textwrap.dedent(text), encoding="utf-8")
         return load(file, environ or {}, overrides)

@@ -60,11 +60,6 @@ def test_a_file_without_providers_takes_them_from_the_environment(configured) ->
     assert loaded.source.endswith("given.yaml and the environment (OPENAI_API_KEY)")
 
 
-def test_an_empty_file_is_a_configuration(configured) -> None:
-    assert configured("").source.endswith("given.yaml and the embedded simulator")
-    assert configured("# nothing\nserver:\nauth:\n").settings.server.port == 8080
-
-
 def test_the_file_is_the_given_one_else_the_variable_else_the_default_name(tmp_path: Path) -> None:
     for port, name in ((1, "given.yaml"), (2, "variable.yaml"), (3, "hapax.yaml")):
         (tmp_path / name).write_text(f"server: {{port: {port}}}")
@@ -171,14 +166,14 @@ def test_an_unreadable_variable_is_a_problem_without_its_value() -> None:
 
 
 def test_a_variable_for_the_admin_key_is_no_section() -> None:
-    loaded = load(environ={"HAPAX_ADMIN_KEY": "a", "HAPAX_SOMETHING": "b"})
+    loaded = load(environ={"HAPAX_ADMIN_KEY": "a", "HAPAX_ENV": "b"})
     assert loaded.warnings == []
     assert loaded.settings.auth.admin_key is None
 
 
 def test_a_misspelt_section_in_a_variable_is_warned_about() -> None:
     assert load(environ={"HAPAX_SEVER__PORT": "1"}).warnings == [
-        "HAPAX_SEVER__PORT names no setting and is ignored; did you mean HAPAX_SERVER__...?"
+        "HAPAX_SEVER__PORT names no setting and is ignored; did you mean HAPAX_SERVER__PORT?"
     ]
 
 
@@ -245,8 +240,9 @@ def test_a_server_that_needs_no_key_may_have_none(configured) -> None:
 
 @pytest.mark.parametrize("key", ["changeme", "my-PLACEHOLDER-key", "sk-example", "test_123"])
 def test_a_placeholder_for_a_providers_key_is_warned_about(configured, key: str) -> None:
-    warnings = configured(f"providers: {{openai: {{api_key: {key}}}}}").warnings
-    assert warnings == ["providers.openai.api_key: looks like a placeholder; the provider will refuse it"]
+    [warning] = configured(f"providers: {{openai: {{api_key: {key}}}}}").warnings
+    assert warning.startswith("providers.openai.api_key: looks like a placeholder (")
+    assert warning.endswith("); the provider will refuse it")
 
 
 def test_an_address_others_reach_may_get_its_keys_from_the_store(configured) -> None:
