@@ -2,13 +2,6 @@
 
 PENDING: frozenset[str] = frozenset(
     (
-        "F11.previous-response",
-        "F11.files-two-keys",
-        "F11.batch",
-        "F11.stored-response",
-        "F11.assistant",
-        "F11.owner-ill",
-        "F11.upload-parts",
         "F90.empty",
         "F90.bare-providers",
         "F90.database-folder",
