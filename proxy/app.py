@@ -29,6 +29,7 @@ from proxy.observe.traces import Traces
 from proxy.others import METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
+from proxy.relay.owners import Owners
 from proxy.relay.relay import Relay
 from proxy.relay.session import Sessions
 from proxy.relay.step import Rules
@@ -127,7 +128,7 @@ class Gateway:
                 state.watch,
                 state.ledger,
                 state.queue,
-                state.queue_file,
+                *(state.queue_file, state.objects),
             )
         )
         health_check = settings.health_check
@@ -143,8 +144,8 @@ class Gateway:
         self.metrics.registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
         generate = Generate(relay, admission, pool)
         self.sessions = sessions = Sessions(pool, behind.endpoints, rng)
-        websockets = WebSockets(sessions, admission)
-        openai = OpenAI(relay, admission, native, websockets, settings.server)
+        websockets, owners = WebSockets(sessions, admission), Owners(state.objects, pool)
+        openai = OpenAI(relay, admission, native, websockets, settings.server, owners)
         models = Models(relay, admission, pool, self.checks)
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
         checkup = Checkup(

@@ -65,6 +65,7 @@ KINDS: dict[str, Kind] = {
     ),
     "model_not_found": Kind(404, _INVALID, _VALIDATION, "No provider serves that model; GET /v1/models lists them."),
     "unknown_url": Kind(404, _INVALID, _VALIDATION, "There is nothing at this path."),
+    "object_not_found": Kind(404, _INVALID, _VALIDATION, "No such object."),
     "method_not_allowed": Kind(405, _INVALID, _VALIDATION, "Method not allowed."),
     "key_not_found": Kind(404, _INVALID, _VALIDATION, "There is no key of that name."),
     "key_exists": Kind(409, _INVALID, _VALIDATION, "There is a key of that name already."),
@@ -95,6 +96,9 @@ KINDS: dict[str, Kind] = {
     "upstream_refused": Kind(502, "server_error", "ProcessingError", "The provider does not serve this call."),
     "upstream_truncated": Kind(502, "server_error", "ProcessingError", "The provider's answer broke off."),
     "upstream_unavailable": Kind(503, "server_error", "ProcessingError", "No provider can take this request now."),
+    "object_owner_unavailable": Kind(
+        503, "server_error", "ProcessingError", "The provider that holds this object cannot be asked now."
+    ),
     "queue_full": Kind(503, "server_error", "InternalError", "Queue is full; try again."),
     "queue_timeout": Kind(503, "server_error", "InternalError", "The request waited in the queue for too long."),
     "store_unavailable": Kind(

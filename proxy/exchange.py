@@ -35,6 +35,8 @@ class AttemptRecord:
     model: str
     started: float
     """Monotonic seconds, like every other moment here."""
+    account: str = ""
+    """Which of the provider's keys it went with, see `Provider.accounts`; never the key."""
     status: int = 0
     """The provider's status; 0 while none has arrived."""
     failure: str = ""
@@ -87,6 +89,8 @@ class Exchange:
     attempts: list[AttemptRecord]
     skipped: dict[str, str]
     """Targets that were passed over, and why."""
+    kept_to: str = ""
+    """The provider it was kept to, because what it names lives there; empty for a call that any target could take."""
     resumed: int = 0
     """How often the answer was continued by another target after it had broken off."""
     hedged: bool = False
@@ -147,6 +151,14 @@ class Exchange:
             if attempt.first_content_at:
                 return attempt.provider
         return self.attempts[-1].provider if self.attempts else ""
+
+    @property
+    def answered_by(self) -> AttemptRecord | None:
+        """The attempt whose content the client has; None when it has none."""
+        for attempt in reversed(self.attempts):
+            if attempt.first_content_at:
+                return attempt
+        return None
 
     @property
     def upstream_model(self) -> str:

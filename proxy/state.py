@@ -11,6 +11,7 @@ from datetime import datetime
 
 from proxy.accounts.keys import Keys
 from proxy.accounts.ledger import Ledger
+from proxy.accounts.objects import Objects
 from proxy.accounts.prices import Prices
 from proxy.accounts.principals import Principal, Principals
 from proxy.accounts.retention import Retention
@@ -51,8 +52,10 @@ class State:
         self.watch = KeyWatch(self.keys, self.principals) if self.keys is not None else None
         self.ledger = Ledger(self.store) if self.store is not None else None
         self._retention = None
-        if self.store is not None and settings.store.retention:
-            self._retention = Retention(self.store, settings.store.retention)
+        if self.store is not None and (settings.store.retention or settings.store.objects):
+            self._retention = Retention(self.store, settings.store.retention, settings.store.objects)
+        of_a_file = self.store is not None and self.store.dialect == "sqlite"
+        self.objects = Objects(self.store, alone=of_a_file and settings.server.workers == 1)
         try:
             self.prices = Prices.load(settings.store.prices or None)
         except ValueError as error:
@@ -73,6 +76,7 @@ class State:
             await self.watch.start()
         if self.ledger is not None:
             await self.ledger.start()
+        await self.objects.start()
         if self._retention is not None:
             await self._retention.start()
         await self.limits.start()
@@ -88,6 +92,7 @@ class State:
         await self.limits.stop()
         if self._retention is not None:
             await self._retention.stop()
+        await self.objects.stop()
         if self.ledger is not None:
             await self.ledger.stop()
         if self.watch is not None:

@@ -5,6 +5,7 @@ It builds them from the settings, and a reload replaces what differs. What happe
 """
 
 import asyncio
+import hashlib
 import math
 import random
 from typing import TYPE_CHECKING
@@ -196,6 +197,7 @@ class Upstreams:
             asks_usage_strictly=provider.stream_usage is True,
             takes=preset.takes,
             implied=preset.implied,
+            accounts=[hashlib.sha256(key.get_secret_value().encode()).hexdigest()[:16] for key in provider.keys],
         )
 
     def _declared_models(self, name: str) -> tuple[str, ...] | None:

@@ -28,8 +28,9 @@ HOT = {
     "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget health keys latency pool provider target",
-    "relay/": "arrival attempt blame client clocks counts course cut endpoints entrant event_stream first_bytes gate"
-    " no_answer progress question race relay resume shapes step summary usage_option verdict watch whole_answer",
+    "relay/": "absence arrival attempt blame candidates client clocks counts course cut endpoints entrant event_stream"
+    " first_bytes gate ids kept learner no_answer owners progress question race relay resume shapes step summary"
+    " usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint lengths wire",
     "web/": "address admission allowance answer auth connection cors front generate guard inbound keyless meant openai"
     " origin parser records request trace trails",

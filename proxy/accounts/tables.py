@@ -70,3 +70,17 @@ usage = Table(
     Index("usage_started", "started"),
 )
 """The ledger: one row for each call that was admitted."""
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("account", Text, primary_key=True),  # of the provider's keys, a part of its SHA-256; empty: it has none
+    Column("principal", Text, primary_key=True),  # who made it; empty where nobody knows
+    Column("team", Text, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Index("objects_used", "used"),
+)
+"""Where what accounts at providers keep lives: files, batches, responses and the like, by their ids."""

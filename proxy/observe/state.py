@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy.accounts.ledger import Ledger
+from proxy.accounts.objects import Objects
 from proxy.accounts.principals import Principals
 from proxy.accounts.watch import KeyWatch
 from proxy.limits.limit import Limits
@@ -30,6 +31,7 @@ class StateCollector(Collector):
         ledger: Ledger | None,
         queue: Queue | None,
         queue_file: QueueFile | None,
+        objects: Objects,
     ) -> None:
         """*hits*: calls refused by a limit, by principal."""
         self._hits = hits
@@ -39,6 +41,7 @@ class StateCollector(Collector):
         self._ledger = ledger
         self._queue = queue
         self._queue_file = queue_file
+        self._objects = objects
 
     def collect(self) -> Iterator[Metric]:
         """What there is to tell now."""
@@ -66,7 +69,7 @@ class StateCollector(Collector):
         if self._watch is None or self._ledger is None:
             return
         ledger = self._ledger
-        reachable = self._watch.reachable and ledger.available
+        reachable = self._watch.reachable and ledger.available and self._objects.available
         yield GaugeMetricFamily("hapax_store_available", "1 while the store can be read and written.", value=reachable)
         yield GaugeMetricFamily("hapax_ledger_buffered", "Rows of usage not written yet.", value=ledger.buffered)
         yield CounterMetricFamily("hapax_ledger_rows", "Rows of usage written.", value=ledger.rows_total)
@@ -75,6 +78,9 @@ class StateCollector(Collector):
         yield GaugeMetricFamily(
             "hapax_ledger_flush_seconds", "Seconds the last write took.", value=ledger.last_flush_seconds
         )
+        objects = self._objects
+        yield GaugeMetricFamily("hapax_objects_waiting", "Owners of objects not written yet.", value=objects.waiting)
+        yield CounterMetricFamily("hapax_objects_dropped", "Owners of objects lost.", value=objects.dropped_total)
 
     def _waiting(self) -> Iterator[Metric]:
         queue, file = self._queue, self._queue_file

@@ -30,8 +30,15 @@ class KeyRing:
         """The key whose turn it is, passing over those that may not be used; None when that is all of them."""
         for step in range(self._count):
             index = (self._next + step) % self._count
-            if self._free_at(index) <= now:
+            if self.free_at(index) <= now:
                 self._next = (index + 1) % self._count
+                return index
+        return None
+
+    def first(self, now: float) -> int | None:
+        """The first key that may be used, whosever turn it is; None when that is none. Changes nothing."""
+        for index in range(self._count):
+            if self.free_at(index) <= now:
                 return index
         return None
 
@@ -49,7 +56,8 @@ class KeyRing:
 
     def next_at(self, now: float) -> float:
         """When the first key may be used: *now* if one may already, `inf` if all are parked until a reload."""
-        return max(now, min(self._free_at(index) for index in range(self._count)))
+        return max(now, min(self.free_at(index) for index in range(self._count)))
 
-    def _free_at(self, index: int) -> float:
+    def free_at(self, index: int) -> float:
+        """From when on the key at *index* may be used."""
         return max(self._resting[index], self._parked[index])

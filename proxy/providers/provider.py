@@ -47,12 +47,14 @@ class Provider:
         asks_usage_strictly: bool = False,
         takes: Sequence[str] = (),
         implied: str = "",
+        accounts: Sequence[str] = (),
     ) -> None:
         """
         *models* are names or globs, and it serves no others; None means: what its own list says. *takes*: globs of
         names it takes although its list does not tell them. *implied*: the end of a name that may be left out.
         *max_concurrency* 0 is no limit. *failure_threshold* is how many probes in a row must fail to make it
-        unhealthy. *asks_usage_strictly*: a refusal of the usage option is not learned from.
+        unhealthy. *asks_usage_strictly*: a refusal of the usage option is not learned from. *accounts*: what tells
+        its keys apart, see `accounts`.
         """
         self.name = name
         self.declared = list(models) if models is not None else None
@@ -63,6 +65,8 @@ class Provider:
         """It may be asked for the token counts of streams; unlearned by a refusal."""
         self._asks_usage_strictly = asks_usage_strictly
         self.key_count = max(1, key_count)
+        self.accounts = tuple(accounts) or ("",) * self.key_count
+        """Per key: a name for the account it opens that outlasts another order of keys and tells nothing of them."""
         self.listed: list[dict[str, Any]] | None = None
         """Its own model list, entries as it sent them; None until it has answered once."""
         self.on_list: Callable[[], object] | None = None

@@ -125,15 +125,16 @@ class Target:
         unwell = 0.0 if self.provider.health.healthy else now + UNWELL
         return max(self.keys.next_at(now), self.breaker.available_at(now), unwell)
 
-    def begin(self, now: float) -> tuple[Permit | None, int]:
+    def begin(self, now: float, key: int | None = None) -> tuple[Permit | None, int]:
         """
         Take part in one more attempt: the breaker's permit (None when it is asked against its breaker's advice,
-        because nobody else is left) and the index of the key to use. Every call is matched by one of `end`.
+        because nobody else is left) and the index of the key to use: *key*, unless any will do. Every call is matched
+        by one of `end`.
         """
         self.in_flight += 1
         self.provider.in_flight += 1
         self.provider.request_count += 1
-        return self.breaker.allow(now), self.keys.pick(now) or 0
+        return self.breaker.allow(now), (self.keys.pick(now) or 0) if key is None else key
 
     def end(self, permit: Permit | None, verdict: Verdict, now: float, rng: random.Random) -> None:
         """The attempt is over."""

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.relay.endpoints import Operation
+from proxy.relay.owners import Pin
 from proxy.upstream.wire import Call
+
+MARGIN = 0.05
+"""Part of the time a client says it will wait that is kept for telling it the outcome; at most a second."""
 
 AT_ONCE = 256 * 1024
 """Bytes that are read together of what was kept."""
@@ -123,6 +127,10 @@ class Question:
     """Seconds its path allows, a stream until its first content; None: as many as its provider is given."""
     prompt_tokens: int
     """What its prompt is estimated at, for when nobody counts it."""
+    pin: Pin | None
+    """What it is kept to, because it names what an account keeps; None for a call any target can take."""
+    lists: bool
+    """It lists what an account keeps: every page has to come from the same one."""
 
     def __init__(
         self,
@@ -139,6 +147,8 @@ class Question:
         may_use: Callable[[str], bool],
         timeout: float | None = None,
         prompt_tokens: int = 0,
+        pin: Pin | None = None,
+        lists: bool = False,
     ) -> None:
         self.method = method
         self.path = path
@@ -153,8 +163,19 @@ class Question:
         self.may_use = may_use
         self.timeout = timeout
         self.prompt_tokens = prompt_tokens
+        self.pin = pin
+        self.lists = lists
 
     @property
     def uses_tokens(self) -> bool:
         """An answer to it used tokens, whether or not its provider says how many."""
         return self.operation.uses_tokens and self.method == "POST"
+
+    def allowed(self, total: float, queued: float) -> float:
+        """Seconds it may take after *queued* seconds of waiting for a place; *total*: what its provider is given."""
+        if self.patience is not None:
+            # The client's clock runs while its call waits for a place; the provider's does not.
+            total = min(total, self.patience - min(1.0, self.patience * MARGIN) - queued)
+        if self.timeout is not None:
+            total = min(total, self.timeout - queued)
+        return total

@@ -58,6 +58,8 @@ class Race:
         "_running",
         "_telling",
         "_winner",
+        "first_key",
+        "key",
         "recorder",
     )
 
@@ -86,6 +88,10 @@ class Race:
         self._winner: Attempt | None = None
         self._telling: tuple[Target, Verdict] | None = None
         """What one of two said while the other was still being waited for, if that blames the request."""
+        self.key: int | None = None
+        """The key every attempt goes with; None: whichever's turn it is."""
+        self.first_key = False
+        """Every attempt goes with the first of its provider's keys that may be used, whosever turn it is."""
         self.recorder: Recorder | None = None
         """Remembers what the client is told, where that may be continued elsewhere."""
         self._news: asyncio.Future[tuple[Target, Verdict]] | None = None
@@ -129,8 +135,9 @@ class Race:
         now = clock.now()
         target, question, exchange = step.target, self._question, self._exchange
         provider = target.provider
-        permit, key = target.begin(now)
+        permit, key = target.begin(now, target.keys.first(now) if self.first_key else self.key)
         record = AttemptRecord(provider.name, target.model or "", now)
+        record.account = provider.accounts[key]
         record.began_beside = bool(self._running)
         exchange.attempts.append(record)
         clocks = self._clocks[provider].within(self._course.deadline - now)

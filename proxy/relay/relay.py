@@ -6,7 +6,7 @@ What comes next is decided in `course` and done in `race`; what an answer amount
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from proxy import clock
@@ -16,10 +16,12 @@ from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Choice, Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
+from proxy.relay.candidates import Account, accounts_for
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.course import OF_A_KEY, Course
 from proxy.relay.cut import end_cut
+from proxy.relay.kept import Kept
 from proxy.relay.question import Question, Upload
 from proxy.relay.race import Race
 from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
@@ -31,8 +33,6 @@ from proxy.upstream.endpoint import Endpoint
 
 HEDGE_SHARE = 0.05
 """Hedges as a share of all calls (The Tail at Scale: a few percent buy most of the tail)."""
-MARGIN = 0.05
-"""Part of the time a client says it will wait that is kept for telling it the outcome; at most a second."""
 
 
 class Relay:
@@ -63,6 +63,11 @@ class Relay:
         answer that was visibly cut. Raises `ProxyError` when there was none, with the client untouched.
         """
         now = clock.now()
+        if question.pin is not None:
+            accounts = accounts_for(self._pool, question, question.pin)
+            if len(accounts) > 1 or question.pin.provider:
+                await self._keep(exchange, question, client, accounts)
+                return
         targets = self._pool.targets(question.model)
         if not targets:
             raise ProxyError("model_not_found" if question.model else "upstream_unavailable", param="model")
@@ -70,6 +75,7 @@ class Relay:
         self._hedge_budget.note_request(now)
         course = self._course(exchange, question, self._clocks[targets[0].provider].total)
         race = Race(exchange, question, client, course, self._endpoints, self._clocks, self._rng)
+        race.first_key = question.lists
         if self._pool.entry(question.model).resume and is_resumable(question):
             race.recorder = Recorder()
         self._races[race] = None
@@ -94,6 +100,34 @@ class Relay:
         finally:
             del self._races[race]
         self._give_up(exchange, question, client, course)
+
+    async def _keep(self, exchange: Exchange, question: Question, client: Client, accounts: Sequence[Account]) -> None:
+        """Put the call to *accounts* and no other."""
+        assert question.pin is not None
+        now, total = clock.now(), self._clocks[accounts[0].target.provider].total
+        self._retry_budget.note_request(now)
+        self._hedge_budget.note_request(now)
+        kept = Kept(
+            exchange,
+            question,
+            client,
+            self._pool,
+            self._endpoints,
+            self._clocks,
+            self._rules,
+            (self._retry_budget, self._hedge_budget),
+            self._races,
+            lambda failed: _may_repeat(failed, question),
+            exchange.started + exchange.queued + question.allowed(total, exchange.queued),
+            self._rng,
+        )
+        try:
+            verdict = await kept.ask(accounts, question.pin)
+        except ProxyError as error:
+            about = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
+            error.headers = (*error.headers, *about)
+            raise
+        self._finish(exchange, question, client, verdict)
 
     async def _resume(
         self,
@@ -159,12 +193,6 @@ class Relay:
 
     def _course(self, exchange: Exchange, question: Question, total: float) -> Course[Target]:
         entry = self._pool.entry(question.model)
-        if question.patience is not None:
-            # The client's clock runs while its call waits for a place; the provider's does not.
-            total = min(total, question.patience - min(1.0, question.patience * MARGIN) - exchange.queued)
-
-        if question.timeout is not None:
-            total = min(total, question.timeout - exchange.queued)
 
         fallbacks = [name for name in entry.fallbacks if question.may_use(name)]
         rules = self._rules
@@ -189,7 +217,7 @@ class Relay:
             choose,
             rules,
             may_repeat,
-            exchange.started + exchange.queued + total,
+            exchange.started + exchange.queued + question.allowed(total, exchange.queued),
             self._retry_budget,
             self._hedge_budget,
             self._rng,

@@ -99,6 +99,11 @@ class Store(Section):
         description="sqlite:///file or postgresql://user:pass@host/db; empty: no ledger, and only the keys above.",
     )
     retention: DurationOrZero = duration("0s", "Rows of the ledger older than this are deleted; 0s: none are.")
+    objects: DurationOrZero = duration(
+        "90d",
+        "How long is remembered which account made a file, batch, response and the like, counted from its last use; "
+        "0s: for ever.",
+    )
     prices: str = Field("", description="A price file laid over the built-in one; see config/prices.yaml.")
 
 

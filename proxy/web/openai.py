@@ -5,12 +5,17 @@ Reads `model` and `stream` and no more.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 from proxy import peek
+from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.relay.endpoints import Operation, operation
+from proxy.relay.ids import Tells, named_by, tells
+from proxy.relay.learner import Learner
+from proxy.relay.owners import Owners
 from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
 from proxy.settings.server import Server
@@ -33,9 +38,16 @@ class OpenAI:
     """The handlers below `/v1`."""
 
     def __init__(
-        self, relay: Relay, admission: Admission, native: Native, websockets: WebSockets, server: Server
+        self,
+        relay: Relay,
+        admission: Admission,
+        native: Native,
+        websockets: WebSockets,
+        server: Server,
+        owners: Owners,
     ) -> None:
         self._relay = relay
+        self._owners = owners
         self._admission = admission
         self._native = native
         self._websockets = websockets
@@ -113,9 +125,22 @@ class OpenAI:
         exchange.stream = found.stream
         prompt = expected_prompt(body, value) if type(body) is bytes else 0
         most = most_completion(value)
+        named = named_by(request.method, path, inbound.location.query, value)
+        told = tells(request.method, path, value)
         if type(body) is bytes and len(body) >= peek.LONG:
             value = peek.outline(value)
         await self._admission.admit(inbound, asked, prompt, most)
+        who = "" if inbound.principal is ANYONE else inbound.principal.name
+        team = inbound.principal.team
+        pin = await self._owners.pin(named, who, team) if named is not None else None
+        learner: Learner | None = None
+        if told is not Tells.NOTHING:
+            learner = Learner(
+                inbound.answer,
+                told,
+                partial(self._owners.made, exchange, named, pin, who, team),
+                holds=not asked.generates,
+            )
         await self._relay.relay(
             exchange,
             Question(
@@ -132,9 +157,17 @@ class OpenAI:
                 inbound.principal.may_use,
                 inbound.timeout,
                 prompt,
+                pin,
+                named is not None and named.lists,
             ),
-            inbound.answer,
+            inbound.answer if learner is None else learner,
         )
+        if named is not None and (exchange.status < 300 or (learner is not None and learner.holds)):
+            self._owners.answered(exchange, named, pin)
+        if learner is not None and learner.holds:
+            # Its reader may name what it tells at once, and to another process.
+            await self._owners.settled()
+            learner.hand_over()
 
 
 def _judge(inbound: Inbound, models: list[str]) -> None:

@@ -67,7 +67,7 @@ async def test_the_migrations_make_what_a_new_database_begins_with(store: Store)
 
     async with store.writing() as connection:
         new = await connection.run_sync(described)
-        assert new.keys() == {"alembic_version", "keys", "usage", "versions"}
+        assert new.keys() == {"alembic_version", "keys", "objects", "usage", "versions"}
         await connection.run_sync(begun_anew)
         assert await connection.run_sync(described) == new
 
@@ -105,7 +105,7 @@ async def test_eight_who_open_a_new_database_at_once_all_find_it_ready(store_url
     stores = [Store(store_url) for _ in range(8)]
     await asyncio.gather(*(store.open() for store in stores))
     for store in stores:
-        assert {"keys", "usage", "versions"} <= await names(store)
+        assert {"keys", "objects", "usage", "versions"} <= await names(store)
     async with stores[0].reading() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM versions"))).scalar_one() == 1
     await asyncio.gather(*(store.close() for store in stores))
@@ -140,7 +140,7 @@ async def test_a_migration_killed_in_the_middle_never_happened(store_url: str, a
         # Below what opens it: nobody may have migrated since.
         assert await connection.run_sync(lambda bound: inspect(bound).get_table_names()) == []
     await store.open()
-    assert {"keys", "usage", "versions"} <= await names(store)
+    assert {"keys", "objects", "usage", "versions"} <= await names(store)
     await store.close()
 
 

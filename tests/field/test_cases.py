@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.field.pending import PENDING
 from tests.field.play import Play, exchange, filled, request_bytes
 from tests.field.provider import scripted
 from tests.field.rights import body_of, check
@@ -26,8 +25,7 @@ SCALED = {"F21.configured": 0.1, "F21.short": 0.1}
 
 
 def sentences(ids: list[str]) -> list[Any]:
-    marks = {id: [pytest.mark.xfail(reason="not yet", strict=True)] if id in PENDING else [] for id in ids}
-    return [pytest.param(CASES[id], id=f"{id}: {CASES[id]['title']}", marks=marks[id]) for id in ids]
+    return [pytest.param(CASES[id], id=f"{id}: {CASES[id]['title']}") for id in ids]
 
 
 PLAYED = [id for id in CASES if not id.startswith("F90") and id != LITERAL_ONLY]

@@ -9,6 +9,7 @@ from tests.conftest import GatewayFactory
 ADDED = {
     "hapax_http_active_requests",
     "hapax_ledger_buffered",
+    "hapax_objects_waiting",
     "hapax_provider_in_flight",
     "hapax_queue_running",
     "hapax_queue_size",

@@ -1,0 +1,170 @@
+"""
+The client of a call whose answer may tell of a new object: everything passes, and the ids are noticed on the way.
+
+A whole answer can be held back until what it told is remembered. It remembers nothing itself.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from proxy.headers import Header
+from proxy.relay.client import Client
+from proxy.relay.ids import Tells, told_by
+
+MOST_READ = 1024 * 1024
+"""Bytes of an event that is looked at."""
+FIRST_EVENTS = 16
+"""Events of a stream in which objects are looked for: a thread, its run, the run's first step."""
+_HEAD = 512
+"""Bytes at the beginning of an object in which its id stands, if it is the first member."""
+_RESPONSE = re.compile(rb'"response"\s*:\s*\{\s*"id"\s*:\s*"([^"\\]{1,256})"')
+"""The beginning of a response within an event, as OpenAI and vLLM write it."""
+
+
+class Learner:
+    """Stands before a client."""
+
+    __slots__ = ("_client", "_events", "_held", "_holds", "_learn", "_made", "_rest", "_streamed", "_tells")
+
+    def __init__(self, client: Client, tells: Tells, learn: Callable[[list[str]], object], holds: bool) -> None:
+        """*tells*: what of the answer is to be noticed, for *learn*. *holds*: a whole answer waits for `hand_over`."""
+        self._client = client
+        self._tells = tells
+        self._learn = learn
+        self._holds = holds
+        self._made: list[str] = []
+        self._held: tuple[int, list[Header], bytes] | None = None
+        self._streamed = False
+        self._rest = b""
+        self._events = 0
+
+    @property
+    def paused(self) -> bool:
+        return self._client.paused
+
+    @property
+    def on_pause(self) -> Callable[[], object] | None:
+        return self._client.on_pause
+
+    @on_pause.setter
+    def on_pause(self, call: Callable[[], object] | None) -> None:
+        self._client.on_pause = call
+
+    @property
+    def on_resume(self) -> Callable[[], object] | None:
+        return self._client.on_resume
+
+    @on_resume.setter
+    def on_resume(self, call: Callable[[], object] | None) -> None:
+        self._client.on_resume = call
+
+    def send(self, status: int, headers: list[Header], body: bytes) -> None:
+        if status < 300:
+            self._notice(body)
+            if self._holds and self._made:
+                self._held = status, headers, body
+                return
+        self._client.send(status, headers, body)
+
+    @property
+    def holds(self) -> bool:
+        """An answer is held back."""
+        return self._held is not None
+
+    def hand_over(self) -> None:
+        """Send it."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._client.send(held[0], held[1], held[2])
+
+    def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
+        if status >= 300:
+            self._tells = Tells.NOTHING
+        self._streamed = streamed
+        self._client.start(status, headers, length, streamed)
+
+    def write(self, chunk: bytes) -> None:
+        if self._tells is not Tells.NOTHING:
+            self._look(chunk)
+        self._client.write(chunk)
+
+    def finish(self) -> None:
+        self._client.finish()
+
+    def cut(self) -> None:
+        self._client.cut()
+
+    def _look(self, chunk: bytes) -> None:
+        """Search an answer that passes in pieces: its beginning, or all of it where the last event may tell."""
+        tells = self._tells
+        self._rest += chunk
+        if not self._streamed:
+            first = _first_id(self._rest) if tells is Tells.MADE else ""
+            self._tell([first] if first else [])
+            over = bool(first) or len(self._rest) >= _HEAD
+        else:
+            text = self._rest
+            end = text.rfind(b"\n") + 1
+            self._rest = text[end:]
+            over = len(self._rest) > MOST_READ
+            if tells is Tells.MADE or b'"container"' in text:
+                for line in text[:end].splitlines():
+                    if line.startswith(b"data:"):
+                        over = self._notice_event(line[5:].strip()) or over
+        if over:
+            self._tells = Tells.NOTHING
+            self._rest = b""
+
+    def _notice_event(self, data: bytes) -> bool:
+        """One event of a stream: an object, a response that is begun, or how a message ends. Whether that was all."""
+        self._events += 1
+        begun = _RESPONSE.search(data[:_HEAD])
+        if begun is not None and self._tells is Tells.MADE:
+            # What follows repeats the whole question.
+            self._tell([begun.group(1).decode("utf-8", "replace")])
+            return True
+        value = _object(data)
+        if value is not None:
+            for name in ("response", "message", "delta", "data"):
+                inner = value.get(name)
+                if type(inner) is dict and ("id" in inner or "container" in inner):
+                    value = inner
+                    break
+            self._tell(told_by(self._tells, value))
+        return self._tells is Tells.MADE and self._events >= FIRST_EVENTS
+
+    def _notice(self, body: bytes) -> None:
+        if self._tells is not Tells.NOTHING:
+            value = _object(body)
+            if value is not None:
+                self._tell(told_by(self._tells, value))
+
+    def _tell(self, ids: list[str]) -> None:
+        new = [each for each in ids if each not in self._made]
+        if new:
+            self._made += new
+            self._learn(new)
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return value if type(value) is dict else None
+
+
+def _first_id(text: bytes) -> str:
+    """The first member's value of a JSON object that begins with its id, as those of OpenAI do; else empty."""
+    compact = text[:_HEAD].lstrip()
+    if not compact.startswith(b"{"):
+        return ""
+    name, _, rest = compact[1:].lstrip().partition(b":")
+    rest = rest.lstrip()
+    if name.strip() != b'"id"' or not rest.startswith(b'"'):
+        return ""
+    value, quote, _ = rest[1:].partition(b'"')
+    return value.decode("utf-8", "replace") if quote and b"\\" not in value else ""
