@@ -58,8 +58,8 @@ KEY = Error(502, "upstream_auth_error")
 MONEY = Error(429, "insufficient_quota")
 PROTOCOL = Error(502, "upstream_protocol_error")
 FAILED = Error(502, "upstream_error")
-BUSY = Error(503, "upstream_unavailable")
-LIMITED = Error(429, "rate_limit_exceeded")
+BUSY = Error(503, "upstream_unavailable", wait=(1, 10))
+LIMITED = Error(429, "rate_limit_exceeded", wait=(1, 5), final=False)
 PAGE = b"<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head><body>blocked</body></html>"
 
 MEANINGS = (
