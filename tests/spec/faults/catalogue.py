@@ -537,7 +537,7 @@ BODY = (
         "comments for ever, no events",
         "the progress timer",
         (
-            *each(SILENCE, "comments_forever@1,pace=20ms", stream=STREAM, timed=True, gone=True),
+            *each(SILENCE, "comments_forever@1,pace=20ms", pair=None, stream=STREAM, timed=True, gone=True),
             Check(
                 "`comments_forever@5,pace=20ms`",
                 "the comments pass; at the total error event `upstream_timeout`, the provider closed",
