@@ -103,13 +103,15 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
             return min(max(value, 0), MOST) if type(value) is int else 0
         return value
 
-    # The total last, since every form but that of the Messages API has one.
     chat = "prompt_tokens" in usage or "completion_tokens" in usage
     if chat:
         told, made = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
         prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
         if not prompt and not completion:
             prompt = count(usage.get("total_tokens"))
+        if len(usage) == 3 and not estimated and usage.get("total_tokens") == prompt + completion:
+            # Nothing but three counts that agree, which is what most providers tell.
+            return Tokens(prompt, completion)
     elif "input_tokens" in usage or "output_tokens" in usage:
         # Transcriptions and realtime sessions call them details of the token.
         told = _details(usage, "input_tokens_details") or _details(usage, "input_token_details")

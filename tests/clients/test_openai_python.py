@@ -170,14 +170,15 @@ async def test_a_response_answers_and_streams_its_typed_events(client: AsyncOpen
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
-async def test_models_are_listed_and_found(client: AsyncOpenAI, base_url: str) -> None:
-    await models_known(base_url)
-    listed = [model.id async for model in client.models.list()]
-    assert MODEL in listed
-    assert (await client.models.retrieve(MODEL)).id == MODEL
-    with pytest.raises(openai.NotFoundError) as missing:
-        await client.models.retrieve("no-such-model")
-    assert missing.value.code == "model_not_found"
+async def test_models_are_listed_and_found(gateway: Any, simulator: Simulator) -> None:
+    provider = {"type": "compatible", "base_url": simulator.base_url, "api_key": PROVIDER_KEY, "models": ["sim-*"]}
+    running = await gateway(settings(simulator.base_url, providers={"upstream": provider}))
+    async with AsyncOpenAI(base_url=await models_known(running.base_url), api_key=KEY, max_retries=0) as client:
+        assert MODEL in [model.id async for model in client.models.list()]
+        assert (await client.models.retrieve(MODEL)).id == MODEL
+        with pytest.raises(openai.NotFoundError) as missing:
+            await client.models.retrieve("no-such-model")
+        assert missing.value.code == "model_not_found"
 
 
 async def test_a_moderation_answers(client: AsyncOpenAI) -> None:
