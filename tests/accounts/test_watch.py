@@ -160,7 +160,8 @@ async def test_ten_thousand_bogus_keys_in_a_second_cause_eleven_reads_at_most(pr
     assert len(waiting) == 10_000
     assert all(task.result() for task in waiting)
     reads = sum("versions" in statement for statement in executed)
-    assert 1 <= reads <= took / 0.1 + 1
+    # One at the beginning, and one that falls between the last look and the end of the second.
+    assert 1 <= reads <= took / 0.1 + 2
 
 
 async def test_a_key_made_while_bogus_ones_storm_is_found_at_once(process: Process, store_url: str) -> None:
