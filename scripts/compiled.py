@@ -27,7 +27,7 @@ HOT = {
     "accounts/": "ledger prices principals rows tables",
     "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
-    "providers/": "balance breaker budget health keys latency pool provider target",
+    "providers/": "balance breaker budget choice health keys latency pool provider target",
     "relay/": "absence arrival attempt blame candidates client clocks counts course cut endpoints entrant event_stream"
     " first_bytes gate ids kept learner no_answer owners progress question race relay resume shapes step summary"
     " usage_option verdict watch whole_answer",

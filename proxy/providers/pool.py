@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.providers.balance import Balance
 from proxy.providers.breaker import Breaker
+from proxy.providers.choice import Choice
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.settings.models import Balance as Policy
@@ -20,35 +21,6 @@ PANIC = 0.5
 """Below this share of healthy targets the verdicts are not believed and all are used again (Envoy, Finagle)."""
 MAX_TARGETS = 4096
 """Targets remembered; a model name invented by a client must not cost memory for ever."""
-
-
-@dataclass(init=False, slots=True)
-class Choice:
-    """A model's targets at one moment."""
-
-    available: Sequence[Target]
-    """In the order to try them."""
-    resting: Sequence[tuple[Target, float]]
-    """
-    Those that may be waited for, and until when: a provider named that moment, or it named none and no fallback could
-    take the call meanwhile.
-    """
-    skipped: Sequence[tuple[Target, str]]
-    """Those that are not available, and why."""
-    despite: bool
-    """Those that are available are so in spite of what is known of them: none is well."""
-
-    def __init__(
-        self,
-        available: Sequence[Target],
-        resting: Sequence[tuple[Target, float]] = (),
-        skipped: Sequence[tuple[Target, str]] = (),
-        despite: bool = False,
-    ) -> None:
-        self.available = available
-        self.resting = resting
-        self.skipped = skipped
-        self.despite = despite
 
 
 @dataclass(frozen=True, slots=True)

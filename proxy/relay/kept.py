@@ -12,7 +12,8 @@ from proxy import clock
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange
 from proxy.providers.budget import RetryBudget
-from proxy.providers.pool import Choice, Pool
+from proxy.providers.choice import Choice
+from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay.absence import (

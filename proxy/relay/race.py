@@ -20,7 +20,7 @@ from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
-from proxy.relay.blame import blames_the_request, is_of_this_call, judgement
+from proxy.relay.blame import PARK_REFUSED, PARK_SPENT, blames_the_request, is_of_this_call, judgement
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.course import Course
@@ -33,11 +33,6 @@ from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
 _log = logging.getLogger("hapax")
-
-PARK_REFUSED = 300.0
-"""Seconds a key is parked that its provider refused, by a 401 or in words; then it may prove itself again."""
-PARK_SPENT = 600.0
-"""Seconds a key is parked whose money is gone."""
 
 
 class Race:
@@ -301,7 +296,7 @@ class Race:
 
 
 def _log_transitions(target: Target) -> None:
-    """One line for each change of a breaker, however many calls it then refuses (reliability.md B13)."""
+    """One line for each change of a breaker, however many calls it then refuses."""
     for change in target.breaker.take_transitions():
         level = logging.INFO if change.new is State.CLOSED else logging.WARNING
         _log.log(level, "breaker %s: %s -> %s, %s", target, change.old, change.new, change.detail)

@@ -8,7 +8,7 @@ a session costs, is decided elsewhere. Messages pass unchanged; what is read of 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -20,6 +20,8 @@ from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
+from proxy.relay.blame import PARK_REFUSED
+from proxy.relay.side import Side, Socket, close
 from proxy.upstream.endpoint import Endpoint
 from proxy.usage import Tokens, read_usage
 
@@ -30,27 +32,8 @@ OPENING = 20.0
 """Seconds a provider has to open a session; it is a handshake, no model is asked yet."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A message longer than this ends the session; OpenAI takes 15 MiB of audio at once (Realtime API)."""
-PARKED = 300.0
-"""Seconds a key is parked that its provider refused with 401."""
 ENDING = ("response.done", "response.completed", "response.incomplete")
 """Events that tell what a response used (Realtime API: response.done; Responses API: the others)."""
-NO_SOCKET = "No provider of this model opens a WebSocket at this path; use HTTP."
-
-
-class Socket(Protocol):
-    """Either side of a session, as aiohttp has them."""
-
-    async def receive(self) -> "aiohttp.WSMessage":
-        """The next message."""
-
-    async def send_str(self, data: str) -> None:
-        """Send a text."""
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send bytes."""
-
-    async def close(self, *, code: int = 1000) -> bool:
-        """End it."""
 
 
 class Opened:
@@ -130,7 +113,7 @@ class Sessions:
         client: it returns the text to send on, or None for one that has been answered already.
         """
         record, target = opened.record, opened.target
-        up, down = _Reading(client), _Reading(opened.socket)
+        up, down = Side(client), Side(opened.socket)
         stopping = asyncio.Event()
         self._under_way.add(stopping)
 
@@ -160,17 +143,17 @@ class Sessions:
             await asyncio.wait({*sides, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.is_set():
                 exchange.outcome, exchange.error_code = Outcome.CUT, "shutting_down"
-                await asyncio.gather(_close(client, 1012), _close(opened.socket, 1001))
+                await asyncio.gather(close(client, 1012), close(opened.socket, 1001))
             elif down.over and down.code is None and not up.over:
                 exchange.outcome, exchange.error_code = Outcome.CUT, "upstream_truncated"
                 record.failure, judgement = "upstream_truncated", Judgement.FAILURE
-                await _close(client, 1011)
+                await close(client, 1011)
             elif down.over:
-                await _close(client, down.code)
+                await close(client, down.code)
             else:
                 if up.code is None:
                     exchange.outcome = Outcome.CLIENT_GONE
-                await _close(opened.socket, up.code)
+                await close(opened.socket, up.code)
         finally:
             # What must not be missed stands before what may be cancelled.
             self._under_way.discard(stopping)
@@ -225,7 +208,7 @@ class Sessions:
         record.failure = failed.code
         now = clock.now()
         if failed.code == "upstream_auth_error":
-            target.provider.park(key, now + PARKED)
+            target.provider.park(key, now + PARK_REFUSED)
         elif failed.code == "rate_limit_exceeded":
             target.rest(key, None, now)
         elif failed.code != "upgrade_not_supported":
@@ -242,7 +225,11 @@ def _refusal(status: int) -> ProxyError:
     if status >= 500 and status != 501:
         return ProxyError("upstream_error")
     # It is there and speaks HTTP: clients that know both go on with that when they are told so (RFC 9110 15.5.22).
-    return ProxyError("upgrade_not_supported", NO_SOCKET, headers=(("Upgrade", "HTTP/1.1"),))
+    return ProxyError(
+        "upgrade_not_supported",
+        "No provider of this model opens a WebSocket at this path; use HTTP.",
+        headers=(("Upgrade", "HTTP/1.1"),),
+    )
 
 
 def _without_redirects() -> "aiohttp.TraceConfig":
@@ -255,35 +242,6 @@ def _without_redirects() -> "aiohttp.TraceConfig":
     config = aiohttp.TraceConfig()
     config.on_request_redirect.append(refuse)
     return config
-
-
-class _Reading:
-    """One side's messages, and how it ended."""
-
-    def __init__(self, socket: Socket) -> None:
-        self.socket = socket
-        self.over = False
-        self.code: int | None = None
-        """The code it was closed with; None while it was not, and for a connection that was lost."""
-
-    async def next(self) -> tuple[bool, bytes] | None:
-        """The next message: whether it is text, and its bytes; None when this side has ended."""
-        import aiohttp
-
-        message = await self.socket.receive()
-        if message.type is aiohttp.WSMsgType.TEXT:
-            return True, message.data.encode()
-        if message.type is aiohttp.WSMsgType.BINARY:
-            return False, message.data
-        self.over = True
-        if message.type is aiohttp.WSMsgType.CLOSE:
-            self.code = int(message.data)
-        return None
-
-
-async def _close(side: Socket, code: int | None) -> None:
-    # Codes that only stand for what did not come may not be sent (RFC 6455 section 7.4.1).
-    await side.close(code=1000 if code in (None, 0, 1004, 1005, 1006, 1015) else code)
 
 
 def _used(data: bytes) -> Tokens | None:

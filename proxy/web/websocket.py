@@ -15,7 +15,8 @@ from proxy.exchange import Exchange, Outcome
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.peek import with_model
 from proxy.relay.endpoints import Operation
-from proxy.relay.session import MAX_MESSAGE_BYTES, Opened, Sessions, Socket
+from proxy.relay.session import MAX_MESSAGE_BYTES, Opened, Sessions
+from proxy.relay.side import Socket
 from proxy.sse import Dialect
 from proxy.web.admission import Admission
 from proxy.web.auth import IN_PROTOCOL
