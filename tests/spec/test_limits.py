@@ -231,7 +231,7 @@ async def test_a_key_with_a_budget_may_not_start_what_has_no_price(gateway: Gate
     refused = await ask(running.port, request(path, {"model": "sim-fast"}, head=bearing(WEB)))
     assert (refused.status, refused.code) == (403, "price_unknown")
     other = await ask(running.port, request(path, {"model": "sim-fast"}, head=bearing(APP)))
-    assert other.code != "price_unknown"
+    assert other.status == 200
 
 
 async def test_a_fallback_without_a_price_is_no_way_around_a_budget_in_dollars(

@@ -241,8 +241,9 @@ async def test_a_new_configuration_that_no_worker_can_serve_changes_nothing(
         old = workers(process)
         file = tmp_path / "hapax.yaml"
         written = yaml.safe_load(file.read_text())
-        (tmp_path / "prices.yaml").write_text("no: prices")
-        file.write_text(yaml.safe_dump({**written, "store": {"url": "", "prices": "prices.yaml"}}))
+        # What only a worker finds, as it opens its log.
+        unwritable = {"logging": {**written["logging"], "dir": "/proc/hapax"}}
+        file.write_text(yaml.safe_dump({**written, **unwritable}))
         process.signal(signal.SIGHUP)
         await until(lambda: len(workers(process)) == 3)
         await until(lambda: workers(process) == old)
