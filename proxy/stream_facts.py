@@ -12,13 +12,18 @@ import orjson
 from proxy.dialect import Dialect
 from proxy.error_events import ErrorEvent, error_in, failure_in
 from proxy.lenient import lenient, loads
-from proxy.progress_events import PREAMBLE, begins_work
+from proxy.progress_events import PREAMBLE, begins_work, is_last
 from proxy.said import said_in, size_of
 
 ERROR_LINE = b"error:"
 """The name of an event that is a line which begins with `error:`."""
 _ERROR_NAMES = (b"error", ERROR_LINE)
 _ERROR_KINDS = ("error", "response.error")
+_LAST_OF_A_RESPONSE = ("response.completed", "response.incomplete", "response.done", "response.failed")
+"""
+`response.done` is how xAI, OpenRouter's beta and the backend of Codex call the last event, after that of realtime
+sessions (openrouter.ai/docs/api/reference/responses/basic-usage, "Streaming").
+"""
 
 
 class StreamFacts:
@@ -91,6 +96,11 @@ class StreamFacts:
             return True
         return self._terminal or (bool(self._choices) and all(self._choices.values()))
 
+    @property
+    def said_last(self) -> bool:
+        """The last event is one by which such streams end; without it, an end that no framing marks is a cut."""
+        return self._terminal or self.dialect is not Dialect.OTHER
+
     def _read(self, event: bytes, data: bytes) -> None:
         dialect = self.dialect
         if dialect is Dialect.OTHER:
@@ -146,7 +156,7 @@ class StreamFacts:
             raises = event == b"error"
         else:
             raises = bool(value.get("error")) and event != ERROR_LINE
-        passes = raises or self.dialect is Dialect.RESPONSES
+        passes = raises or self.dialect is Dialect.RESPONSES or self.dialect is Dialect.OTHER
         self._stop_at(ErrorEvent(error_in(value) or value, raises, passes))
 
     def _stop_at(self, error: ErrorEvent) -> None:
@@ -160,7 +170,7 @@ class StreamFacts:
                 continue
             index = choice.get("index", 0)
             if type(index) is not int:
-                index = 0
+                index = int(index) if type(index) is str and index.isdecimal() and len(index) < 9 else 0
             finish = choice.get("finish_reason")
             if finish or "error" in choice:
                 error = failure_in(choice)
@@ -232,17 +242,21 @@ class StreamFacts:
 
     def _read_response(self, value: dict[str, Any], kind: str) -> None:
         """An event of the Responses API: whatever follows its preamble is a step of the work."""
-        if kind in ("response.completed", "response.incomplete"):
-            self._terminal = self.content = True
+        if kind in _LAST_OF_A_RESPONSE:
             response = value.get("response")
-            if type(response) is dict and type(usage := response.get("usage")) is dict:
+            told: dict[str, Any] = response if type(response) is dict else {}
+            failed = kind == "response.failed"
+            if failed or told.get("status") == "failed":
+                error = told.get("error")
+                # `response.failed` is the last word of its dialect, for which clients look; by the other names SDKs
+                # end in peace.
+                known = error if type(error) is dict else {"code": "server_error"}
+                self._stop_at(ErrorEvent(known, raises=failed, passes=failed))
+                return
+            self._terminal = self.content = True
+            if type(usage := told.get("usage")) is dict:
                 self.usage = usage
                 self.counted = True
-        elif kind == "response.failed":
-            response = value.get("response")
-            error = response.get("error") if type(response) is dict else None
-            # It is the last word of its dialect, for which its clients look.
-            self._stop_at(ErrorEvent(error if type(error) is dict else {"code": "server_error"}, raises=True))
         elif kind.startswith("response."):
             self.content = self.content or kind not in PREAMBLE
             # Sound has no text; its transcript is an event of its own.
@@ -280,3 +294,4 @@ class StreamFacts:
                     self.usage = usage
                     self.counted = True
         self.content = True
+        self._terminal = is_last(event, data)

@@ -23,7 +23,7 @@ from proxy.relay.usage_option import is_named
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import Watch
 from proxy.relay.whole_answer import WholeAnswer
-from proxy.upstream.decoding import Decoder, DecodingError
+from proxy.upstream.decoding import Decoder, DecodingError, coding_of
 from proxy.upstream.source import Source
 from proxy.upstream.wire import Call, Loss
 from proxy.usage import Tokens
@@ -139,8 +139,8 @@ class Attempt:
         upstream_id = value_of(headers, b"x-request-id") or value_of(headers, b"request-id")
         if upstream_id is not None:
             self._exchange.upstream_request_id = upstream_id.decode("latin-1")
-        coding = (value_of(headers, b"content-encoding") or b"identity").strip().lower()
-        if coding != b"identity":
+        coding = coding_of(value_of(headers, b"content-encoding"))
+        if coding:
             try:
                 self._decoder = Decoder(coding)
             except DecodingError as error:
