@@ -31,6 +31,9 @@ from proxy.usage import Tokens
 DRAIN_AFTER_DONE = 1.0
 """Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again (S14)."""
 
+_ABOUT_THE_ACCOUNT = (401, 402, 429)
+"""Statuses that speak of no field, whatever is named beside."""
+
 
 class Owner(Protocol):
     """Who runs the attempt, perhaps beside others."""
@@ -258,8 +261,10 @@ class Attempt:
             self._settle(Whole())
 
     def refuse_or_fail(self, verdict: Failed | Refused, words: bytes = b"") -> None:
-        if self._hide_usage and isinstance(verdict, Refused) and verdict.status in (400, 422):
-            self.option_refused = is_named(words or verdict.body)
+        if self._hide_usage and verdict.status not in _ABOUT_THE_ACCOUNT:
+            # Old servers answer 500 where they do not know a field, and relays 404 where no provider takes it.
+            told = verdict.body if isinstance(verdict, Refused) else verdict.words.encode("utf-8", "replace")
+            self.option_refused = is_named(words or told)
         self._settle(verdict)
 
     def broke(self, code: str, reason: str) -> None:
