@@ -46,7 +46,7 @@ class EventStream:
         source: Source = UNKNOWN,
     ) -> None:
         """
-        *withhold_errors*: an error event is not for the client, because somebody else may continue the answer.
+        *withhold_errors*: an error event is not for the client, because another target may continue the answer.
         *hide_usage*: the client did not ask for the usage that will come. *started*: when the request was sent, in
         monotonic seconds. *source* is who sends it.
         """
