@@ -20,10 +20,7 @@ ERROR_LINE = b"error:"
 _ERROR_NAMES = (b"error", ERROR_LINE)
 _ERROR_KINDS = ("error", "response.error")
 _LAST_OF_A_RESPONSE = ("response.completed", "response.incomplete", "response.done", "response.failed")
-"""
-`response.done` is how xAI, OpenRouter's beta and the backend of Codex call the last event, after that of realtime
-sessions (openrouter.ai/docs/api/reference/responses/basic-usage, "Streaming").
-"""
+# `response.done`: xAI, OpenRouter's beta (openrouter.ai/docs/api/reference/responses/basic-usage), Codex's backend.
 
 
 class StreamFacts:
@@ -54,7 +51,7 @@ class StreamFacts:
         self.events = 0
         """Events with data that were complete."""
         self.beats = 0
-        """Those whose data is empty."""
+        """Those that only say that the provider is alive: without data, pings, chunks without choices or usage."""
         self.signs = 0
         """Comments and events without data: all they say is that the provider is alive."""
         self.content = False
@@ -133,6 +130,8 @@ class StreamFacts:
                 self._read_choices(value, choices)
             elif (error := error_in(value)) is not None:
                 self._stop_at(ErrorEvent(error, raises=False, passes=False))
+            elif type(usage) is not dict:
+                self.beats += 1
         else:
             self._read_typed(value, value.get("type") or event.decode("latin-1"))
 
@@ -235,7 +234,7 @@ class StreamFacts:
                 self.counted = True
         elif kind == "content_block_start":
             self.content = self.content or begins_work(value.get("content_block"))
-        elif kind == "content_block_stop" or (kind == "ping" and self._begun):
+        elif kind == "content_block_stop":
             self.content = True
         else:
             self._read_unnamed(value, kind)
@@ -271,7 +270,11 @@ class StreamFacts:
         if error is not None:
             self._stop_at(ErrorEvent(error, raises=False, passes=False))
         else:
+            self.beats += 1
             self.signs += 1
+            if self._begun and kind == "ping":
+                # Behind the start of its message Anthropic's ping is a sign of work.
+                self.content = True
 
     def _count(self, text: Any) -> None:
         if type(text) is str and text:
