@@ -44,7 +44,7 @@ FAILURES: dict[str, int] = {
 def failure(reason: Any) -> int:
     """
     The HTTP status that *reason*, a `finish_reason`, amounts to where it says that the answer failed; 0 where the
-    answer finished. A reason nobody listed is a failure if it calls itself an error.
+    answer finished. A reason that stands nowhere here is a failure if it calls itself an error.
     """
     if type(reason) is dict:
         # SGLang's own form, {"type": "abort", "message": ...}.

@@ -1,10 +1,12 @@
 """
-Events by which a model says nothing yet: which typed events of a stream are preamble, and which are work.
+What typed events of a stream say of its progress: which are preamble, which are work, and which are the last.
 
 A table and pure functions over one event. Whether work has reached a client is decided elsewhere.
 """
 
 from typing import Any
+
+import orjson
 
 PREAMBLE = frozenset(
     (
@@ -26,3 +28,38 @@ def begins_work(block: Any) -> bool:
     if type(block) is not dict:
         return False
     return block.get("type") not in _EMPTY_BLOCKS or bool(block.get("text") or block.get("thinking"))
+
+
+_LAST = frozenset(
+    (
+        # developers.openai.com/api/reference: audio/speech and audio/transcriptions, images, assistants-streaming,
+        # and stored responses, which GET streams again.
+        "speech.audio.done",
+        "transcript.text.done",
+        "image_generation.completed",
+        "image_edit.completed",
+        "done",
+        "response.completed",
+        "response.incomplete",
+        "response.failed",
+        "response.done",
+    )
+)
+"""Types of events after which streams that are no chat end."""
+_MAX_LAST = 1024 * 1024
+"""Bytes of data that are read for the type of an event without a name; pictures, which are longer, have one."""
+
+
+def is_last(event: bytes, data: bytes) -> bool:
+    """Whether an event called *event*, with *data*, is one after which streams of an unknown kind end."""
+    if data.startswith(b"[DONE]"):
+        return True
+    if event:
+        return event.decode("latin-1") in _LAST
+    if len(data) > _MAX_LAST or (b'.done"' not in data and b'.completed"' not in data):
+        return False
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return type(value) is dict and type(kind := value.get("type")) is str and kind in _LAST

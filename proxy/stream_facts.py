@@ -12,13 +12,15 @@ import orjson
 from proxy.dialect import Dialect
 from proxy.error_events import ErrorEvent, error_in, failure_in
 from proxy.lenient import lenient, loads
-from proxy.progress_events import PREAMBLE, begins_work
+from proxy.progress_events import PREAMBLE, begins_work, is_last
 from proxy.said import said_in, size_of
 
 ERROR_LINE = b"error:"
 """The name of an event that is a line which begins with `error:`."""
 _ERROR_NAMES = (b"error", ERROR_LINE)
 _ERROR_KINDS = ("error", "response.error")
+_LAST_OF_A_RESPONSE = ("response.completed", "response.incomplete", "response.done", "response.failed")
+# `response.done`: xAI, OpenRouter's beta (openrouter.ai/docs/api/reference/responses/basic-usage), Codex's backend.
 
 
 class StreamFacts:
@@ -49,7 +51,7 @@ class StreamFacts:
         self.events = 0
         """Events with data that were complete."""
         self.beats = 0
-        """Those whose data is empty."""
+        """Those that only say that the provider is alive: without data, pings, chunks without choices or usage."""
         self.signs = 0
         """Comments and events without data: all they say is that the provider is alive."""
         self.content = False
@@ -91,6 +93,11 @@ class StreamFacts:
             return True
         return self._terminal or (bool(self._choices) and all(self._choices.values()))
 
+    @property
+    def said_last(self) -> bool:
+        """The last event is one by which such streams end; without it, an end that no framing marks is a cut."""
+        return self._terminal or self.dialect is not Dialect.OTHER
+
     def _read(self, event: bytes, data: bytes) -> None:
         dialect = self.dialect
         if dialect is Dialect.OTHER:
@@ -123,6 +130,8 @@ class StreamFacts:
                 self._read_choices(value, choices)
             elif (error := error_in(value)) is not None:
                 self._stop_at(ErrorEvent(error, raises=False, passes=False))
+            elif type(usage) is not dict:
+                self.beats += 1
         else:
             self._read_typed(value, value.get("type") or event.decode("latin-1"))
 
@@ -146,7 +155,7 @@ class StreamFacts:
             raises = event == b"error"
         else:
             raises = bool(value.get("error")) and event != ERROR_LINE
-        passes = raises or self.dialect is Dialect.RESPONSES
+        passes = raises or self.dialect is Dialect.RESPONSES or self.dialect is Dialect.OTHER
         self._stop_at(ErrorEvent(error_in(value) or value, raises, passes))
 
     def _stop_at(self, error: ErrorEvent) -> None:
@@ -160,7 +169,7 @@ class StreamFacts:
                 continue
             index = choice.get("index", 0)
             if type(index) is not int:
-                index = 0
+                index = int(index) if type(index) is str and index.isdecimal() and len(index) < 9 else 0
             finish = choice.get("finish_reason")
             if finish or "error" in choice:
                 error = failure_in(choice)
@@ -225,24 +234,28 @@ class StreamFacts:
                 self.counted = True
         elif kind == "content_block_start":
             self.content = self.content or begins_work(value.get("content_block"))
-        elif kind == "content_block_stop" or (kind == "ping" and self._begun):
+        elif kind == "content_block_stop":
             self.content = True
         else:
             self._read_unnamed(value, kind)
 
     def _read_response(self, value: dict[str, Any], kind: str) -> None:
         """An event of the Responses API: whatever follows its preamble is a step of the work."""
-        if kind in ("response.completed", "response.incomplete"):
-            self._terminal = self.content = True
+        if kind in _LAST_OF_A_RESPONSE:
             response = value.get("response")
-            if type(response) is dict and type(usage := response.get("usage")) is dict:
+            told: dict[str, Any] = response if type(response) is dict else {}
+            failed = kind == "response.failed"
+            if failed or told.get("status") == "failed":
+                error = told.get("error")
+                # `response.failed` is the last word of its dialect, for which clients look; by the other names SDKs
+                # end in peace.
+                known = error if type(error) is dict else {"code": "server_error"}
+                self._stop_at(ErrorEvent(known, raises=failed, passes=failed))
+                return
+            self._terminal = self.content = True
+            if type(usage := told.get("usage")) is dict:
                 self.usage = usage
                 self.counted = True
-        elif kind == "response.failed":
-            response = value.get("response")
-            error = response.get("error") if type(response) is dict else None
-            # It is the last word of its dialect, for which its clients look.
-            self._stop_at(ErrorEvent(error if type(error) is dict else {"code": "server_error"}, raises=True))
         elif kind.startswith("response."):
             self.content = self.content or kind not in PREAMBLE
             # Sound has no text; its transcript is an event of its own.
@@ -257,7 +270,11 @@ class StreamFacts:
         if error is not None:
             self._stop_at(ErrorEvent(error, raises=False, passes=False))
         else:
+            self.beats += 1
             self.signs += 1
+            if self._begun and kind == "ping":
+                # Behind the start of its message Anthropic's ping is a sign of work.
+                self.content = True
 
     def _count(self, text: Any) -> None:
         if type(text) is str and text:
@@ -280,3 +297,4 @@ class StreamFacts:
                     self.usage = usage
                     self.counted = True
         self.content = True
+        self._terminal = is_last(event, data)

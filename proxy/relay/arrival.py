@@ -71,10 +71,12 @@ class Arrival:
             self.body = ErrorAnswer(progress, status, headers, source)
         elif question.stream:
             self._first = FirstBytes(labelled)
-        elif labelled:
+        elif not labelled or self._must_be_json():
+            self._become_whole()
+        elif question.method == "GET":
             self._become_stream()
         else:
-            self._become_whole()
+            self._first = FirstBytes(labelled)
 
     def begin(self) -> None:
         """Begin the client's answer with the head alone, where an event stream is read that may be silent for long."""
@@ -125,6 +127,12 @@ class Arrival:
             # Some endpoints and models answer whole whatever was asked: a transcription by `whisper-1`.
             self._become_whole()
         return held
+
+    def _must_be_json(self) -> bool:
+        """Whether a client that asked for no stream could read nothing but JSON, whatever the label says."""
+        operation = self._question.operation
+        # A form may ask for a stream too, which is not read.
+        return self._question.method == "POST" and operation.json_only and bool(operation.answers)
 
     def _become_stream(self) -> None:
         dialect = self._question.operation.dialect

@@ -23,13 +23,16 @@ from proxy.relay.usage_option import is_named
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import Watch
 from proxy.relay.whole_answer import WholeAnswer
-from proxy.upstream.decoding import Decoder, DecodingError
+from proxy.upstream.decoding import Decoder, DecodingError, coding_of
 from proxy.upstream.source import Source
 from proxy.upstream.wire import Call, Loss
 from proxy.usage import Tokens
 
 DRAIN_AFTER_DONE = 1.0
 """Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again (S14)."""
+
+_ABOUT_THE_ACCOUNT = (401, 402, 429)
+"""Statuses that speak of no field, whatever is named beside."""
 
 
 class Owner(Protocol):
@@ -139,8 +142,8 @@ class Attempt:
         upstream_id = value_of(headers, b"x-request-id") or value_of(headers, b"request-id")
         if upstream_id is not None:
             self._exchange.upstream_request_id = upstream_id.decode("latin-1")
-        coding = (value_of(headers, b"content-encoding") or b"identity").strip().lower()
-        if coding != b"identity":
+        coding = coding_of(value_of(headers, b"content-encoding"))
+        if coding:
             try:
                 self._decoder = Decoder(coding)
             except DecodingError as error:
@@ -258,8 +261,10 @@ class Attempt:
             self._settle(Whole())
 
     def refuse_or_fail(self, verdict: Failed | Refused, words: bytes = b"") -> None:
-        if self._hide_usage and isinstance(verdict, Refused) and verdict.status in (400, 422):
-            self.option_refused = is_named(words or verdict.body)
+        if self._hide_usage and verdict.status not in _ABOUT_THE_ACCOUNT:
+            # Old servers answer 500 where they do not know a field, and relays 404 where no provider takes it.
+            told = verdict.body if isinstance(verdict, Refused) else verdict.words.encode("utf-8", "replace")
+            self.option_refused = is_named(words or told)
         self._settle(verdict)
 
     def broke(self, code: str, reason: str) -> None:

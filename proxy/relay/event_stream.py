@@ -46,7 +46,7 @@ class EventStream:
         source: Source = UNKNOWN,
     ) -> None:
         """
-        *withhold_errors*: an error event is not for the client, because somebody else may continue the answer.
+        *withhold_errors*: an error event is not for the client, because another target may continue the answer.
         *hide_usage*: the client did not ask for the usage that will come. *started*: when the request was sent, in
         monotonic seconds. *source* is who sends it.
         """
@@ -110,8 +110,8 @@ class EventStream:
         if scanner.error_event is not None:
             progress.broke("upstream_error", "error event")
             return
-        # Without any mark of its end, a stream whose events we do not know cannot be called whole.
-        marked = delimited or (scanner.dialect is not Dialect.OTHER and scanner.between_events)
+        # Without any mark of its end, a stream cannot be called whole.
+        marked = delimited or (scanner.said_last and scanner.between_events)
         if scanner.whole and marked:
             rest = self.gate.rest()
             if self._filter is not None:

@@ -42,7 +42,7 @@ class _NoAnswer(ABC):
 
 
 class InsteadOfStream(_NoAnswer):
-    """A 2xx that is no stream where one was asked: SDKs would show it as an empty success (reliability.md 1.1)."""
+    """A 2xx that is no stream where one was asked: SDKs would show it as an empty success."""
 
     def _judge(self, body: bytes) -> None:
         value = value_in(body)

@@ -216,10 +216,11 @@ class Race:
         target, now = entrant.step.target, clock.now()
         if entrant.pump is not None:
             entrant.pump.cancel()
-        hurried = self._hurried(entrant, attempt, verdict, now)
-        target.end(entrant.permit, Judgement.EXCLUDED if hurried else judgement(verdict), now, self._rng)
+        # Neither says anything of the target: the time was another's, the question partly our own.
+        excused = attempt.option_refused or self._hurried(entrant, attempt, verdict, now)
+        target.end(entrant.permit, Judgement.EXCLUDED if excused else judgement(verdict), now, self._rng)
         _log_transitions(target)
-        if isinstance(verdict, Failed) and not hurried:
+        if isinstance(verdict, Failed) and not excused:
             self._learn(entrant, verdict, now)
         if attempt.option_refused:
             # Perhaps it was only what we added: the client's own question decides, and this one never happened.

@@ -39,8 +39,9 @@ def is_missing(question: Question) -> bool:
 
 
 def is_named(words: bytes) -> bool:
-    """Whether a refusal in these *words* may be about the option."""
-    return b"stream_options" in words or b"include_usage" in words
+    """Whether a refusal in these *words* may be about the option, however they spell it (`streamOptions`)."""
+    plain = words.lower().translate(None, b"_- ")
+    return b"streamoptions" in plain or b"includeusage" in plain
 
 
 class UsageFilter:

@@ -111,7 +111,7 @@ UNCHANGED = [
     # Kind 5 and 15: vendors' own fields pass with the rest.
     pytest.param(CHAT, chunk({"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}) + STOP + DONE, id="Mistral: content in parts"),
     pytest.param(CHAT, chunk({"content": "", "executed_tools": [{"index": 0, "type": "search", "output": "x"}]}) + HELLO + STOP + DONE, id="Groq: executed tools"),
-    pytest.param(CHAT, chunk({"odd_field": "an answer nobody knows"}) + STOP + DONE, id="a vendor that answers under a name of its own"),
+    pytest.param(CHAT, chunk({"odd_field": "an answer in a field of its own"}) + STOP + DONE, id="a vendor that answers under a name of its own"),
     pytest.param(MESSAGES, MESSAGE + BLOCK + event("ping", {"type": "ping"}) + DELTA + MESSAGE_STOP, id="Anthropic's ping"),
 ]  # fmt: skip
 
@@ -157,7 +157,7 @@ async def test_a_stream_is_one_whatever_its_label_says(play: Play, kind: str | N
         pytest.param(CHAT, [ROLE, chunk({"content": "so far"}, "error")], id="a first text with finish_reason error"),
         pytest.param(CHAT, [ROLE, chunk({}, "insufficient_system_resource"), DONE], id="DeepSeek: no resources"),
         pytest.param(CHAT, [ROLE, chunk({}, "abort"), DONE], id="vLLM, SGLang: abort"),
-        pytest.param(CHAT, [ROLE, chunk({}, "server_error"), DONE], id="a reason nobody listed that ends in error"),
+        pytest.param(CHAT, [ROLE, chunk({}, "server_error"), DONE], id="an unknown reason that ends in error"),
         pytest.param(CHAT, [ROLE, chunk({}, "ERROR"), DONE], id="Cohere: ERROR"),
         pytest.param(CHAT, [ROLE, chunk({}, "TIMEOUT"), DONE], id="Cohere: TIMEOUT"),
         pytest.param(CHAT, [ROLE, chunk({}, "cancelled"), DONE], id="watsonx: cancelled"),

@@ -159,6 +159,30 @@ def test_a_sign_of_life_is_a_step(sign: bytes) -> None:
     assert stream.steps == steps
 
 
+@pytest.mark.parametrize(
+    ("dialect", "event", "says"),
+    [
+        *((Dialect.CHAT, sign, False) for sign in SIGNS),
+        (Dialect.CHAT, b'event: ping\ndata: {"type":"ping"}\n\n', False),
+        (Dialect.CHAT, b'data: {"choices":[]}\n\n', False),
+        (Dialect.CHAT, b'data: {"choices":[],"usage":null}\n\n', False),
+        (Dialect.CHAT, b'data: {"choices":[],"usage":{"total_tokens":3}}\n\n', True),
+        (Dialect.CHAT, ROLE, True),
+        (Dialect.MESSAGES, typed("ping"), False),
+        (Dialect.MESSAGES, START, True),
+        (Dialect.RESPONSES, typed("keepalive", b',"sequence_number":3'), False),
+        (Dialect.RESPONSES, typed("response.in_progress"), True),
+        (Dialect.OTHER, b"data: anything\n\n", True),
+    ],
+)
+def test_a_ping_keeps_alive_and_says_nothing_as_a_comment_does(dialect: Dialect, event: bytes, says: bool) -> None:
+    """Comments and pings alone carry a stream no further than `total`."""
+    stream = EventStream(Told(), dialect, withhold_errors=False, hide_usage=False)
+    stream.data(event, 0.0)
+    assert stream.steps > 0
+    assert (stream.said > 0) is says
+
+
 def test_done_waits_for_nothing_once_every_choice_has_finished() -> None:
     told = play(ROLE + WORD + STOP, DONE, ends=False)
     assert (told.end, told.passed) == ("whole", ROLE + WORD + STOP + DONE)

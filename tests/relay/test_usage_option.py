@@ -208,6 +208,8 @@ def test_only_streams_that_know_the_option_are_asked() -> None:
         (b'{"error":{"message":"Unrecognized request argument supplied: stream_options"}}', True),
         (b'{"detail":[{"loc":["body","stream_options"],"msg":"extra fields not permitted"}]}', True),
         (b"unknown field include_usage", True),
+        (b'Unknown name "streamOptions"', True),
+        (b"Stream options are not supported", True),
         (b'{"error":{"message":"messages must be a list"}}', False),
         (b"", False),
     ],
