@@ -56,6 +56,7 @@ class Race:
         "first_key",
         "key",
         "recorder",
+        "searching",
     )
 
     def __init__(
@@ -87,6 +88,8 @@ class Race:
         """The key every attempt goes with; None: whichever's turn it is."""
         self.first_key = False
         """Every attempt goes with the first of its provider's keys that may be used, whosever turn it is."""
+        self.searching = False
+        """The call looks for an object of which it is not known whose it is."""
         self.recorder: Recorder | None = None
         """Remembers what the client is told, where that may be continued elsewhere."""
         self._news: asyncio.Future[tuple[Target, Verdict]] | None = None
@@ -217,7 +220,9 @@ class Race:
         if entrant.pump is not None:
             entrant.pump.cancel()
         hurried = self._hurried(entrant, attempt, verdict, now)
-        target.end(entrant.permit, Judgement.EXCLUDED if hurried else judgement(verdict), now, self._rng)
+        target.end(
+            entrant.permit, Judgement.EXCLUDED if hurried else judgement(verdict, self.searching), now, self._rng
+        )
         _log_transitions(target)
         if isinstance(verdict, Failed) and not hurried:
             self._learn(entrant, verdict, now)
