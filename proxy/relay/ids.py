@@ -84,7 +84,7 @@ PLAIN_TEXT = frozenset(("auto", "none"))
 
 OPAQUE = frozenset(
     (
-        *("metadata", "parameters", "input_schema", "json_schema", "schema", "arguments", "inputs", "variables"),
+        *("metadata", "parameters", "input_schema", "json_schema", "schema", "arguments", "inputs"),
         # Of a vector store's files, and of the rows of an eval: https://platform.openai.com/docs/api-reference
         *("attributes", "item", "item_schema"),
     )
@@ -210,6 +210,9 @@ def _of_body(value: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
             kind = part.get("type")
             if kind in KEPT_ITEMS and not part.get("encrypted_content"):
                 items.extend(texts(part.get("id")))
+            elif kind == "file_id":
+                # Where an eval's rows come from.
+                ids.extend(texts(part.get("id")))
             if kind == "anthropic" or kind in TOOL_CALLS:
                 # Skills of the provider's own, and what a model wrote.
                 continue
@@ -218,10 +221,18 @@ def _of_body(value: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
                     ids.extend(texts(member))
                 elif name in OBJECTS and type(member) is dict:
                     items.extend(texts(member))
-                if name not in OPAQUE and (type(member) is dict or type(member) is list):
+                if name == "variables" and type(member) is dict:
+                    # A prompt's: texts, and parts as in a message.
+                    below.extend([each for each in member.values() if type(each) is dict and _is_part(each)])
+                elif name not in OPAQUE and (type(member) is dict or type(member) is list):
                     below.append(member)
         level = below[: max(0, left)]
     return tuple(unique(ids)), tuple(unique(items))
+
+
+def _is_part(value: dict[str, Any]) -> bool:
+    """Whether *value* is a part of what a model reads: `input_file`, `input_image`."""
+    return str(value.get("type")).startswith("input_")
 
 
 def texts(member: Any) -> Iterator[str]:

@@ -140,6 +140,18 @@ IN_BODIES = [
         },
         id="an eval of a file",
     ),
+    pytest.param(
+        "files",
+        "evals/eval_bb1/runs",
+        {"data_source": {"type": "jsonl", "source": {"type": "file_id", "id": FILE}}},
+        id="a run of an eval over the rows of a file",
+    ),
+    pytest.param(
+        "files",
+        "responses",
+        {"model": "m", "prompt": {"id": "pmpt_1", "variables": {"report": {"type": "input_file", "file_id": FILE}}}},
+        id="a prompt with a file for a variable",
+    ),
     pytest.param("videos", "videos/edits", {"video": {"id": FILE}, "prompt": "a cat"}, id="a video is edited"),
     pytest.param(
         "files",
