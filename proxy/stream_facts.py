@@ -234,12 +234,10 @@ class StreamFacts:
         """An event of the Responses API: whatever follows its preamble is a step of the work."""
         if kind in ("response.completed", "response.incomplete"):
             self._terminal = self.content = True
-            response = value.get("response")
-            if type(response) is dict and type(usage := response.get("usage")) is dict:
-                self.usage = usage
-                self.counted = True
+            self._read_used(value.get("response"))
         elif kind == "response.failed":
             response = value.get("response")
+            self._read_used(response)
             error = response.get("error") if type(response) is dict else None
             # It is the last word of its dialect, for which its clients look.
             self._stop_at(ErrorEvent(error if type(error) is dict else {"code": "server_error"}, raises=True))
@@ -250,6 +248,11 @@ class StreamFacts:
                 self._count(value.get("delta"))
         else:
             self._read_unnamed(value, kind)
+
+    def _read_used(self, response: Any) -> None:
+        if type(response) is dict and type(usage := response.get("usage")) is dict:
+            self.usage = usage
+            self.counted = True
 
     def _read_unnamed(self, value: dict[str, Any], kind: str) -> None:
         """An event that its dialect does not define: a heartbeat, or an error in a shape of its own."""

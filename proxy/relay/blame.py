@@ -23,7 +23,7 @@ _BLAMELESS = frozenset(
 
 
 def blames_the_request(verdict: Verdict) -> bool:
-    """Nobody who is asked the same would say anything better."""
+    """No other target would say anything better of the same call."""
     return isinstance(verdict, Refused) or (isinstance(verdict, Failed) and verdict.reach is Reach.TOO_LONG)
 
 

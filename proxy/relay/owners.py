@@ -101,7 +101,7 @@ class Owners:
                     raise ProxyError("object_not_found", param="id")
                 decided = decided or mine
         for each in named.cursors:
-            # Lists show what an account has, whoever made it, and go on behind any of it.
+            # A list shows what an account has, of every caller, and goes on behind any of it.
             homes = known.get(each)
             decided = decided or (_visible(homes, principal, team) or homes[0] if homes else None)
         if decided is None and named.items and several:

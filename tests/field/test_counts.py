@@ -234,6 +234,17 @@ def test_a_message_that_broke_off_still_has_what_it_wrote_to_the_cache() -> None
     assert of_stream(scanner, 50, uses_tokens=True) == Tokens(203, 1, estimated=True, written=200, written_1h=200)
 
 
+def test_a_response_that_failed_used_what_it_says() -> None:
+    # platform.openai.com/docs/api-reference/responses-streaming/response/failed
+    scanner = Scanner(Dialect.RESPONSES)
+    scanner.feed(
+        b'data: {"type":"response.output_text.delta","delta":"a"}\n\n'
+        b'data: {"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"x"},'
+        b'"usage":{"input_tokens":7,"output_tokens":90,"total_tokens":97}}}\n\n'
+    )
+    assert of_stream(scanner, 50, uses_tokens=True) == Tokens(7, 90)
+
+
 CACHED = {
     "id": "msg_1",
     "type": "message",
@@ -283,6 +294,16 @@ GROK = {
             # 600 at 3, 400 at 0.75, 1000 at 15
             (1000, 1000, 400, 1800 + 300 + 15000),
             id="a chat whose reasoning stands beside",
+        ),
+        pytest.param(
+            "/v1/chat/completions",
+            "grok-4",
+            {
+                **{name: GROK[name] for name in ("id", "object", "usage")},
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 1_500_000}}],
+            },
+            (1000, 1000, 400, 1800 + 300 + 15000),
+            id="a chat too long to be held that tells its usage before anything else",
         ),
     ],
 )

@@ -145,7 +145,7 @@ TELLING = [
     pytest.param("POST", "/embeddings", {}, Tells.NOTHING, id="vectors are not"),
     pytest.param("GET", "/batches/b", {}, Tells.PRODUCTS, id="a batch shows its files"),
     pytest.param("GET", "/files/f/content", {}, Tells.NOTHING, id="a file's content is not the provider's word"),
-    pytest.param("GET", "/files", {}, Tells.NOTHING, id="lists show what is everybody's"),
+    pytest.param("GET", "/files", {}, Tells.NOTHING, id="lists show what every caller made"),
     pytest.param("DELETE", "/files/f", {}, Tells.NOTHING, id="what is gone"),
     pytest.param("POST", "/unheard/of", {}, Tells.NOTHING, id="what is in no table"),
 ]
