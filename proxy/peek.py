@@ -16,7 +16,7 @@ from proxy import json_faults
 from proxy.errors import ProxyError
 
 MAX_DEPTH = 128
-"""Nesting above this is refused: recursive parsers behind us may fall over (reliability.md P16 asks for 64 to 128)."""
+"""Nesting above this is refused: recursive parsers behind us may fall over."""
 
 MAX_MODEL = 256
 """Characters of a model's name; it is remembered here and there, and no provider has a longer one."""

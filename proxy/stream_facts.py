@@ -244,6 +244,9 @@ class StreamFacts:
         if kind in _LAST_OF_A_RESPONSE:
             response = value.get("response")
             told: dict[str, Any] = response if type(response) is dict else {}
+            if type(usage := told.get("usage")) is dict:
+                self.usage = usage
+                self.counted = True
             failed = kind == "response.failed"
             if failed or told.get("status") == "failed":
                 error = told.get("error")
@@ -251,11 +254,8 @@ class StreamFacts:
                 # end in peace.
                 known = error if type(error) is dict else {"code": "server_error"}
                 self._stop_at(ErrorEvent(known, raises=failed, passes=failed))
-                return
-            self._terminal = self.content = True
-            if type(usage := told.get("usage")) is dict:
-                self.usage = usage
-                self.counted = True
+            else:
+                self._terminal = self.content = True
         elif kind.startswith("response."):
             self.content = self.content or kind not in PREAMBLE
             # Sound has no text; its transcript is an event of its own.

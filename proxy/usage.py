@@ -98,12 +98,18 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
         nonlocal estimated
         if value is None:
             return 0
+        if type(value) is float and value.is_integer() and 0 <= value <= MOST:
+            # Written by a language that knows one kind of number.
+            return int(value)
         if type(value) is not int or not 0 <= value <= MOST:
             estimated = True
             return min(max(value, 0), MOST) if type(value) is int else 0
         return value
 
     chat = "prompt_tokens" in usage or "completion_tokens" in usage
+    if chat and not usage.get("prompt_tokens") and not usage.get("completion_tokens"):
+        # Some relays have the members of both forms in each of their answers, and fill those of one.
+        chat = not usage.get("input_tokens") and not usage.get("output_tokens")
     if chat:
         told, made = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
         prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
@@ -168,6 +174,8 @@ def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _part(value: Any) -> int:
     """A count that only tells more of another one: where it is nonsense, it tells nothing."""
+    if type(value) is float and value.is_integer() and value <= MOST:
+        value = int(value)
     return value if type(value) is int and 0 < value <= MOST else 0
 
 

@@ -216,7 +216,7 @@ class Pool:
         return list(entries.values())
 
     def found(self, model: str) -> dict[str, Any] | None:
-        """The entry of a name that stands in no list and would be asked for all the same; None when nobody takes it."""
+        """The entry of a name that stands in no list and is asked for all the same; None when no provider takes it."""
         for provider, _ in self._names(model):
             return _listed(model, provider if self.pattern(model) is None else "hapax")
         return None
@@ -267,7 +267,7 @@ class Pool:
         self._classes.clear()
 
     def _forget_one(self) -> None:
-        """Drop the oldest target that no configuration names and nobody is asking; one that never answered first."""
+        """Drop the oldest target that no configuration names and no call is asking; one that never answered first."""
         for invented in (True, False):
             for key, target in self._targets.items():
                 if key not in self._kept and not target.in_flight and not (invented and self._is_told(key, target)):

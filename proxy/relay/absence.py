@@ -5,15 +5,18 @@ Tables and words; whom to ask is decided in `kept`.
 """
 
 import math
+from collections.abc import Sequence
 
 import orjson
 
 from proxy.errors import ProxyError
 from proxy.relay.told import Told, read
-from proxy.relay.verdict import Refused
+from proxy.relay.verdict import Failed, Refused
 
 AGAIN = 5.0
 """Seconds after which a client may ask again for an object whose provider told no time."""
+SHORTEST = 6
+"""Characters of an id that is looked for in words: shorter ones stand in any sentence."""
 LONGEST_WAIT = 60.0
 """Seconds a client is told to wait at most: a parked key may be replaced any moment."""
 
@@ -75,6 +78,20 @@ def says_no_such(refused: Refused) -> bool:
         return True
     message = told.message.lower()
     return any(words in message for words in _WORDS)
+
+
+def speaks_of(refused: Refused, ids: Sequence[str]) -> bool:
+    """Whether an account refuses a call for one of *ids*, which it quotes: `invalid training_file: file-abc123`."""
+    message = _told(refused.body).message
+    return any(len(each) >= SHORTEST and each in message for each in ids)
+
+
+def has_no_endpoint(failed: Failed) -> bool:
+    """
+    Whether a server says, by a page or a text, that it has nothing at this path, and so no such object: Ollama's and
+    llama.cpp's `404 page not found`, 501 (RFC 9110 sections 15.5.5 and 15.6.2).
+    """
+    return failed.status in (404, 501)
 
 
 def _told(body: bytes) -> Told:

@@ -250,8 +250,7 @@ class Attempt:
     def send(self, body: bytes, value: dict[str, Any] | None) -> None:
         if self._owner.claim(self):
             question = self._question
-            if question.method == "POST":
-                # To read an answer that was stored costs nothing more, though it tells what it once used.
+            if question.counted:
                 self.record.tokens = counts.of_answer(
                     value, len(body), question.prompt_tokens, question.operation.dialect, question.uses_tokens
                 )
@@ -327,7 +326,7 @@ class Attempt:
         if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
             return None
         question, arrival = self._question, self._arrival
-        if question.method != "POST" or arrival is None:
+        if not question.counted or arrival is None:
             return None
         if arrival.stream is not None:
             return counts.of_stream(arrival.stream.scanner, question.prompt_tokens, question.uses_tokens)

@@ -5,6 +5,7 @@ Only judgements; `race` acts on them.
 """
 
 from proxy.providers.breaker import Verdict as Judgement
+from proxy.relay.absence import has_no_endpoint
 from proxy.relay.course import OF_A_KEY
 from proxy.relay.resume import MISMATCH
 from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
@@ -22,7 +23,7 @@ _BLAMELESS = frozenset(
 
 
 def blames_the_request(verdict: Verdict) -> bool:
-    """Nobody who is asked the same would say anything better."""
+    """No other target would say anything better of the same call."""
     return isinstance(verdict, Refused) or (isinstance(verdict, Failed) and verdict.reach is Reach.TOO_LONG)
 
 
@@ -31,8 +32,10 @@ def is_of_this_call(failed: Failed) -> bool:
     return failed.reach is Reach.ELSEWHERE and failed.code not in OF_A_KEY
 
 
-def judgement(verdict: Verdict) -> Judgement:
-    """What the breaker is told."""
+def judgement(verdict: Verdict, searching: bool = False) -> Judgement:
+    """What the breaker is told. *searching*: the call only looked for an object that may be elsewhere."""
+    if searching and isinstance(verdict, Failed) and has_no_endpoint(verdict):
+        return Judgement.EXCLUDED
     if isinstance(verdict, Whole):
         return Judgement.SUCCESS
     if isinstance(verdict, Refused) or verdict.code in _BLAMELESS or verdict.code == "shutting_down":

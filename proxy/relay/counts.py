@@ -27,7 +27,7 @@ def of_stream(scanner: Scanner, prompt: int, uses_tokens: bool) -> Tokens | None
     uses none, as far as its provider says (*uses_tokens*).
     """
     told = read_usage(scanner.usage) if scanner.usage is not None else None
-    # Nonsense is no better than nothing: a provider that says -1 or 10^30 has not counted (reliability.md F50).
+    # Nonsense is no better than nothing: a provider that says -1 or 10^30 has not counted.
     if told is not None and (told.estimated or not scanner.counted):
         if told.estimated:
             return Tokens(prompt, _generated(scanner), estimated=True)

@@ -1,24 +1,27 @@
 """
-Which objects of an account a call names, and which an answer tells of: tables, and how they are read.
+Which objects of an account a call names: tables, and how they are read.
 
-An object is what an account at a provider keeps under an id: a file, a batch, a response. Whose it is stands elsewhere.
+An object is what an account at a provider keeps under an id: a file, a batch, a response. Whose it is stands elsewhere,
+and what an answer tells of in `made`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 MOST = 16
 """Ids of one call that are looked at."""
 LONGEST = 256
-"""Characters of an id."""
+"""Characters of an id that is kept as it is. Longer ones, which carry encrypted data, are kept by their digest."""
+LONGEST_READ = 8192
+"""Characters of an id that is looked at."""
 
 PATHS = (
     # OpenAI: the methods of its SDK, https://github.com/openai/openai-python/blob/main/api.md
     *("assistants/{}", "batches/{}", "chat/completions/{}", "containers/{}/files/{}", "conversations/{}/items/{}"),
-    *("evals/{}/runs/{}/output_items/{}", "files/{}", "responses/{}", "skills/{}/versions/{}"),
+    *("evals/{}/runs/{}/output_items/{}", "files/{}", "responses/{}", "skills/{}"),
     *("fine_tuning/jobs/{}", "fine_tuning/checkpoints/{}/permissions/{}"),
     *("threads/{}/messages/{}", "threads/{}/runs/{}/steps/{}", "uploads/{}/parts/{}"),
     *("vector_stores/{}/files/{}", "vector_stores/{}/file_batches/{}"),
@@ -41,6 +44,9 @@ PATHS = (
     "chat/deferred-completion/{}",
 )
 """Where ids stand in a path below `/v1`: `{}`. What follows an id is free."""
+
+LINKS = ("/vector_stores/",)
+"""Paths below which a file is only named: it lives on when it is taken out there."""
 
 WORDS = (
     *("responses/compact", "responses/input_tokens", "threads/runs", "videos/edits", "videos/extensions"),
@@ -67,11 +73,21 @@ FIELDS = frozenset(
 OBJECTS = frozenset(("prompt", "audio", "video", "voice"))
 """Members that do so where they are objects, and are plain text elsewhere; of what is mostly not made by a call."""
 
+KEPT_ITEMS = frozenset(("item_reference", "reasoning", "image_generation_call"))
+"""
+Types of items that a call may name by their id alone, the rest of them being kept by the account: what a model thought,
+unless it was handed out encrypted, and a picture that is to be changed (the guide of image generation, "multi-turn").
+"""
+
 PLAIN_TEXT = frozenset(("auto", "none"))
 """Values of such members that choose how something is made, and name nothing: `container: auto`."""
 
 OPAQUE = frozenset(
-    ("metadata", "parameters", "input_schema", "json_schema", "schema", "arguments", "inputs", "variables")
+    (
+        *("metadata", "parameters", "input_schema", "json_schema", "schema", "arguments", "inputs"),
+        # Of a vector store's files, and of the rows of an eval: https://platform.openai.com/docs/api-reference
+        *("attributes", "item", "item_schema"),
+    )
 )
 """Members that hold what a client or a model wrote, not what the API reads."""
 TOOL_CALLS = frozenset(("tool_use", "server_tool_use", "mcp_tool_use", "function_call", "custom_tool_call"))
@@ -91,19 +107,6 @@ SEARCHED = frozenset(
 """Those whose bodies may name something. Of the others some are long lists of numbers."""
 MOST_PARTS = 20_000
 """Objects within a body that are looked at: a batch of messages may have hundreds of thousands."""
-
-TOLD = ("id", "request_id", "conversation_id", "thread_id")
-"""
-Members of the answer to a POST that name what it made: an object, xAI's videos and deferred completions, Mistral's
-conversations, the thread of `POST /threads/runs`.
-"""
-PRODUCTS = ("output_file_id", "error_file_id", "result_files", "output_file", "error_file", "container_id")
-"""
-Members of any answer about an object that name what was made for it: OpenAI's batches and fine-tuning jobs, Mistral's
-batch jobs.
-"""
-WITHIN = ("file", "conversation", "container")
-"""Members whose `id` names something made: an upload's file, a response's conversation, a message's container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +150,18 @@ def named_by(method: str, path: str, query: str, value: dict[str, Any]) -> Named
     parameter = QUERIES.get(path[1:])
     if parameter is not None:
         return Named(tuple(said for name, said in parse_qsl(query.lstrip("?")) if name == parameter and said))
-    found, rest, is_list = _of_path(path)
+    found, rest, is_list = of_path(path)
     if found is None:
         return None
     ids, items = _of_body(value) if value else ((), ())
-    ids = tuple(_unique([*found, *ids]))
+    ids = tuple(unique([*found, *ids]))
     if method in ("GET", "HEAD") and is_list:
-        cursors = tuple(said for name, said in parse_qsl(query.lstrip("?")) if name in CURSORS and said)
+        cursors = tuple(short(said) for name, said in parse_qsl(query.lstrip("?")) if name in CURSORS and said)
         return Named(ids, cursors=cursors, lists=True)
-    return Named(ids, items, deletes=found[-1] if method == "DELETE" and found and not rest else "")
+    if method != "DELETE" or rest or not found:
+        return Named(ids, items)
+    linked = len(found) > 1 and path.startswith(LINKS)
+    return Named(ids, items, deletes="" if linked else found[-1])
 
 
 def _is_rich(chat: dict[str, Any]) -> bool:
@@ -170,49 +176,7 @@ def _is_rich(chat: dict[str, Any]) -> bool:
     return False
 
 
-class Tells(Enum):
-    """What the answer to a call may tell of."""
-
-    NOTHING = 0
-    MADE = 1
-    """An object that was made, and what was made for it."""
-    PRODUCTS = 2
-    """What was made for the object it shows."""
-    CONTAINER = 3
-    """A container in which a model ran its code: https://docs.claude.com/en/api/messages (`container`)"""
-
-
-def tells(method: str, path: str, value: dict[str, Any]) -> Tells:
-    """What the answer may tell of that is given at *path*, below `/v1`, to a body that is the JSON object *value*."""
-    if path in GENERATING:
-        if method != "POST":
-            return Tells.NOTHING
-        if path == "/responses":
-            # Kept unless the call says otherwise: https://platform.openai.com/docs/api-reference/responses/create
-            return Tells.NOTHING if value.get("store") is False else Tells.MADE
-        if path == "/chat/completions":
-            return Tells.MADE if value.get("store") is True or value.get("deferred") is True else Tells.NOTHING
-        if path == "/messages" and ("container" in value or _runs_code(value.get("tools"))):
-            return Tells.CONTAINER
-        return Tells.NOTHING
-    found, rest, _ = _of_path(path)
-    if found is None or method not in ("GET", "POST"):
-        return Tells.NOTHING
-    if method == "POST":
-        return Tells.MADE
-    # What stands below an object may be a file: what is in that was written by its maker.
-    return Tells.PRODUCTS if found and not rest else Tells.NOTHING
-
-
-def _runs_code(tools: Any) -> bool:
-    if type(tools) is list:
-        for tool in tools:
-            if type(tool) is dict and str(tool.get("type")).startswith("code_execution"):
-                return True
-    return False
-
-
-def _of_path(path: str) -> tuple[list[str] | None, bool, bool]:
+def of_path(path: str) -> tuple[list[str] | None, bool, bool]:
     """The ids in *path*, None where it is of no family; whether more follows the last; whether it is a collection."""
     node: dict[str, Any] = _TREE
     ids: list[str] = []
@@ -223,7 +187,7 @@ def _of_path(path: str) -> tuple[list[str] | None, bool, bool]:
             child = node.get("{}")
             if child is None:
                 return (ids if ids else None), True, False
-            ids.append(unquote(segment)[:LONGEST])
+            ids.append(short(unquote(segment)))
         elif number == len(segments) - 1:
             return ids, True, "{}" in child
         node = child
@@ -244,56 +208,52 @@ def _of_body(value: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 below.extend([each for each in part if type(each) is dict or type(each) is list])
                 continue
             kind = part.get("type")
-            if kind == "item_reference" or (kind == "reasoning" and not part.get("encrypted_content")):
-                # What a model thought is kept by its account alone, unless it was handed out encrypted.
-                items.extend(_texts(part.get("id")))
+            if kind in KEPT_ITEMS and not part.get("encrypted_content"):
+                items.extend(texts(part.get("id")))
+            elif kind == "file_id":
+                # Where an eval's rows come from.
+                ids.extend(texts(part.get("id")))
             if kind == "anthropic" or kind in TOOL_CALLS:
                 # Skills of the provider's own, and what a model wrote.
                 continue
             for name, member in part.items():
                 if name in FIELDS:
-                    ids.extend(_texts(member))
+                    ids.extend(texts(member))
                 elif name in OBJECTS and type(member) is dict:
-                    items.extend(_texts(member))
-                if name not in OPAQUE and (type(member) is dict or type(member) is list):
+                    items.extend(texts(member))
+                if name == "variables" and type(member) is dict:
+                    # A prompt's: texts, and parts as in a message.
+                    below.extend([each for each in member.values() if type(each) is dict and _is_part(each)])
+                elif name not in OPAQUE and (type(member) is dict or type(member) is list):
                     below.append(member)
         level = below[: max(0, left)]
-    return tuple(_unique(ids)), tuple(_unique(items))
+    return tuple(unique(ids)), tuple(unique(items))
 
 
-def _texts(member: Any) -> Iterator[str]:
+def _is_part(value: dict[str, Any]) -> bool:
+    """Whether *value* is a part of what a model reads: `input_file`, `input_image`."""
+    return str(value.get("type")).startswith("input_")
+
+
+def texts(member: Any) -> Iterator[str]:
+    """The ids in *member* of a body: a text, several, or an object's `id`."""
     if type(member) is dict:
         member = member.get("id")
     for text in member if type(member) is list else (member,):
-        if type(text) is str and 0 < len(text) <= LONGEST and text not in PLAIN_TEXT:
-            yield text
+        if type(text) is str and 0 < len(text) <= LONGEST_READ and text not in PLAIN_TEXT:
+            yield short(text)
 
 
-def _unique(ids: Any) -> list[str]:
+def short(id: str) -> str:
+    """*id* as it is kept."""
+    return id if len(id) <= LONGEST else "sha256:" + sha256(id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def unique(ids: Any) -> list[str]:
+    """The first `MOST` of *ids*, each once."""
     found: dict[str, None] = {}
     for each in ids:
         found[each] = None
         if len(found) >= MOST:
             break
     return list(found)
-
-
-def told_by(asked: Tells, value: dict[str, Any]) -> list[str]:
-    """The objects that the answer *value* says there are now, the one it is about first."""
-    found: list[str] = []
-    if asked is Tells.MADE:
-        for name in TOLD:
-            found += _texts(value.get(name))
-    if asked is not Tells.CONTAINER:
-        for name in PRODUCTS:
-            found += _texts(value.get(name))
-    for name in WITHIN:
-        member = value.get(name)
-        if type(member) is dict and (asked is Tells.MADE or name == "container"):
-            found += _texts(member)
-    output = value.get("output")
-    if type(output) is list:
-        for item in output:
-            if type(item) is dict:
-                found += _texts(item.get("container_id"))
-    return _unique(found)

@@ -22,8 +22,10 @@ from proxy.relay.absence import (
     again,
     condition_of,
     condition_while,
+    has_no_endpoint,
     lives_at,
     says_no_such,
+    speaks_of,
     unavailable,
 )
 from proxy.relay.candidates import Account
@@ -111,6 +113,7 @@ class Kept:
         await self._hold()
         absent: Refused | None = None
         refused: Refused | None = None
+        quoted: Refused | None = None
         unasked: list[Unasked] = []
         for account in accounts:
             answer = await self._ask_one(account, alone=False)
@@ -118,11 +121,16 @@ class Kept:
                 if answer.unsafe:
                     raise ProxyError(answer.code, headers=() if answer.code == "shutting_down" else _NOT_AGAIN)
                 unasked.append(answer)
+            elif isinstance(answer, Failed):
+                # There is nothing at this path, and nothing has been done.
+                pass
             elif not isinstance(answer, Refused):
                 exchange.kept_to = account.target.provider.name
                 return answer
             elif says_no_such(answer):
                 absent = absent or answer
+            elif speaks_of(answer, pin.ids):
+                quoted = quoted or answer
             elif question.method == "POST" and answer.status not in (401, 403, 405):
                 # It has found nothing wrong with what the call names.
                 return answer
@@ -139,12 +147,16 @@ class Kept:
         if pin.provider:
             # It was made with a key that is not among the provider's any more, and none of the others opens it.
             raise unavailable(lives_at(pin.provider, "is no longer configured with its key"), LONGEST_WAIT)
-        found = absent or refused
-        assert found is not None
+        found = quoted or absent or refused
+        if found is None:
+            raise ProxyError("object_not_found", param="id")
         return found
 
     async def _ask_one(self, account: Account, alone: bool) -> Verdict | Unasked:
-        """What *account* says; with others to ask besides, it is asked once and not waited for."""
+        """
+        What *account* says; with others to ask besides, it is asked once and not waited for, and a failure says that
+        it has no such endpoint.
+        """
         rules, target, question = self._rules, account.target, self._question
         if not alone:
             rules = Rules(0, rules.initial_delay, rules.max_delay, rules.multiplier)
@@ -162,6 +174,7 @@ class Kept:
         )
         race = Race(self._exchange, question, self._client, course, self._endpoints, self._clocks, self._rng)
         race.key = account.key
+        race.searching = not alone
         self._races[race] = None
         try:
             step = course.first(clock.now())
@@ -176,6 +189,8 @@ class Kept:
                     return verdict
                 if (word := _final_word(verdict)) is not None:
                     return word
+                if not alone and has_no_endpoint(verdict):
+                    return verdict
                 step = course.after(target, verdict, clock.now())
         except BaseException:
             race.cancel()

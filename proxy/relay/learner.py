@@ -12,16 +12,19 @@ import orjson
 
 from proxy.headers import Header
 from proxy.relay.client import Client
-from proxy.relay.ids import Tells, told_by
+from proxy.relay.ids import short
+from proxy.relay.made import Tells, told_by
 
 MOST_READ = 1024 * 1024
 """Bytes of an event that is looked at."""
 FIRST_EVENTS = 16
 """Events of a stream in which objects are looked for: a thread, its run, the run's first step."""
-_HEAD = 512
-"""Bytes at the beginning of an object in which its id stands, if it is the first member."""
+_HEAD = 4096
+"""Bytes at the beginning of an object, or of the event that holds it, in which its id stands, mostly first of all."""
 _RESPONSE = re.compile(rb'"response"\s*:\s*\{\s*"id"\s*:\s*"([^"\\]{1,256})"')
 """The beginning of a response within an event, as OpenAI and vLLM write it."""
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}:,]', re.DOTALL)
+"""What a JSON object is made of, numbers and words aside."""
 
 
 class Learner:
@@ -107,9 +110,11 @@ class Learner:
             over = bool(first) or len(self._rest) >= _HEAD
         else:
             text = self._rest
-            end = text.rfind(b"\n") + 1
+            end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
             self._rest = text[end:]
             over = len(self._rest) > MOST_READ
+            if over and tells is Tells.MADE:
+                self._notice_begun(self._rest)
             if tells is Tells.MADE or b'"container"' in text:
                 for line in text[:end].splitlines():
                     if line.startswith(b"data:"):
@@ -121,10 +126,8 @@ class Learner:
     def _notice_event(self, data: bytes) -> bool:
         """One event of a stream: an object, a response that is begun, or how a message ends. Whether that was all."""
         self._events += 1
-        begun = _RESPONSE.search(data[:_HEAD])
-        if begun is not None and self._tells is Tells.MADE:
+        if self._tells is Tells.MADE and self._notice_begun(data):
             # What follows repeats the whole question.
-            self._tell([begun.group(1).decode("utf-8", "replace")])
             return True
         value = _object(data)
         if value is not None:
@@ -135,6 +138,13 @@ class Learner:
                     break
             self._tell(told_by(self._tells, value))
         return self._tells is Tells.MADE and self._events >= FIRST_EVENTS
+
+    def _notice_begun(self, data: bytes) -> bool:
+        """The beginning of an event: whether it is that of a response."""
+        begun = _RESPONSE.search(data, 0, _HEAD)
+        if begun is not None:
+            self._tell([begun.group(1).decode("utf-8", "replace")])
+        return begun is not None
 
     def _notice(self, body: bytes) -> None:
         if self._tells is not Tells.NOTHING:
@@ -158,13 +168,20 @@ def _object(data: bytes) -> dict[str, Any] | None:
 
 
 def _first_id(text: bytes) -> str:
-    """The first member's value of a JSON object that begins with its id, as those of OpenAI do; else empty."""
-    compact = text[:_HEAD].lstrip()
-    if not compact.startswith(b"{"):
-        return ""
-    name, _, rest = compact[1:].lstrip().partition(b":")
-    rest = rest.lstrip()
-    if name.strip() != b'"id"' or not rest.startswith(b'"'):
-        return ""
-    value, quote, _ = rest[1:].partition(b'"')
-    return value.decode("utf-8", "replace") if quote and b"\\" not in value else ""
+    """The id of the JSON object that *text* is the beginning of; empty where it does not stand in that."""
+    depth, name, value = 0, b"", False
+    for match in _TOKEN.finditer(text, 0, _HEAD):
+        token = match.group()
+        if token in (b"{", b"["):
+            depth += 1
+        elif token in (b"}", b"]"):
+            depth -= 1
+        elif depth == 1 and token == b":":
+            value = True
+            continue
+        elif depth == 1 and token.startswith(b'"'):
+            if value and name == b'"id"':
+                return short(token[1:-1].decode("utf-8", "replace")) if len(token) > 2 and b"\\" not in token else ""
+            name = token
+        value = False
+    return ""

@@ -93,13 +93,17 @@ class Owners:
                 )
             known = {}
         decided: Home | None = None
-        for each in asked:
+        for each in named.ids:
             homes = known.get(each)
             if homes:
                 mine = _visible(homes, principal, team)
                 if mine is None:
                     raise ProxyError("object_not_found", param="id")
                 decided = decided or mine
+        for each in named.cursors:
+            # A list shows what an account has, of every caller, and goes on behind any of it.
+            homes = known.get(each)
+            decided = decided or (_visible(homes, principal, team) or homes[0] if homes else None)
         if decided is None and named.items and several:
             # Nothing tells of these when they are made: where they live is found out, and then remembered.
             found = await self._memory.find(named.items, fresh=False) or {}

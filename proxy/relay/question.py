@@ -131,6 +131,8 @@ class Question:
     """What it is kept to, because it names what an account keeps; None for a call any target can take."""
     lists: bool
     """It lists what an account keeps: every page has to come from the same one."""
+    counted: bool
+    """What its answer says was used, it has used. To read or change what is kept tells what that once used."""
 
     def __init__(
         self,
@@ -149,6 +151,7 @@ class Question:
         prompt_tokens: int = 0,
         pin: Pin | None = None,
         lists: bool = False,
+        counted: bool = True,
     ) -> None:
         self.method = method
         self.path = path
@@ -165,6 +168,7 @@ class Question:
         self.prompt_tokens = prompt_tokens
         self.pin = pin
         self.lists = lists
+        self.counted = counted and method == "POST"
 
     @property
     def uses_tokens(self) -> bool:

@@ -56,6 +56,7 @@ class Race:
         "first_key",
         "key",
         "recorder",
+        "searching",
     )
 
     def __init__(
@@ -87,6 +88,8 @@ class Race:
         """The key every attempt goes with; None: whichever's turn it is."""
         self.first_key = False
         """Every attempt goes with the first of its provider's keys that may be used, whosever turn it is."""
+        self.searching = False
+        """The call looks for an object of which it is not known whose it is."""
         self.recorder: Recorder | None = None
         """Remembers what the client is told, where that may be continued elsewhere."""
         self._news: asyncio.Future[tuple[Target, Verdict]] | None = None
@@ -218,7 +221,8 @@ class Race:
             entrant.pump.cancel()
         # Neither says anything of the target: the time was another's, the question partly our own.
         excused = attempt.option_refused or self._hurried(entrant, attempt, verdict, now)
-        target.end(entrant.permit, Judgement.EXCLUDED if excused else judgement(verdict), now, self._rng)
+        blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
+        target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
         if isinstance(verdict, Failed) and not excused:
             self._learn(entrant, verdict, now)

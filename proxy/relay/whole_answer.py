@@ -37,12 +37,13 @@ class WholeAnswer:
         self._source = source
         self._held: list[bytes] = []
         self._committed = False
+        self._head = b""
         self._tail = b""
 
     @property
     def usage(self) -> dict[str, Any] | None:
-        """The usage object at the end of JSON that was too long to be held."""
-        return usage_in(self._tail)
+        """The usage object at the end of JSON that was too long to be held, or at its beginning."""
+        return usage_in(self._tail) or usage_in(self._head)
 
     def data(self, chunk: bytes) -> None:
         self.size += len(chunk)
@@ -54,8 +55,9 @@ class WholeAnswer:
             self._progress.broke("upstream_protocol_error", "not JSON")
         elif (self.size > MAX_WHOLE_BYTES or not self.json) and self._progress.commit():
             self._committed = True
-            held, self._held = self._held, []
-            self._pass_on(b"".join(held))
+            held, self._held = b"".join(self._held), []
+            self._head = held[:TAIL] if self.json else b""
+            self._pass_on(held)
 
     def _pass_on(self, chunk: bytes) -> None:
         if self.json:

@@ -13,8 +13,9 @@ from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.relay.endpoints import Operation, operation
-from proxy.relay.ids import Tells, named_by, tells
+from proxy.relay.ids import named_by
 from proxy.relay.learner import Learner
+from proxy.relay.made import Tells, tells, updates
 from proxy.relay.owners import Owners
 from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
@@ -159,6 +160,7 @@ class OpenAI:
                 prompt,
                 pin,
                 named is not None and named.lists,
+                not updates(request.method, path),
             ),
             inbound.answer if learner is None else learner,
         )

@@ -28,7 +28,7 @@ async def receive(inbound: Inbound, asked: Operation, server: Server) -> tuple[U
     restricted = inbound.principal.restricted and request.method == "POST" and not inbound.location.deployment
     if inbound.content_type != "multipart/form-data":
         if restricted:
-            # A body nobody here can read may name any model.
+            # A body that cannot be read here may name any model.
             raise ProxyError("unsupported_media_type")
         inbound.welcome_body()
         start = await inbound.read_part()

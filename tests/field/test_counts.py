@@ -167,6 +167,35 @@ from tests.field.play import Play
             id="Perplexity: reasoning told at the top is never clamped",
         ),
         pytest.param({"prompt_tokens": 8, "total_tokens": 8}, Tokens(8), id="embeddings: nothing is generated"),
+        pytest.param(
+            {
+                "prompt_tokens": 10.0,
+                "completion_tokens": 5.0,
+                "total_tokens": 115.0,
+                "completion_tokens_details": {"reasoning_tokens": 100.0},
+            },
+            Tokens(10, 105, reasoning=100),
+            id="numbers of a language without whole ones",
+        ),
+        pytest.param(
+            {"prompt_tokens": 10.5, "completion_tokens": 5, "total_tokens": float("inf")},
+            Tokens(0, 5, estimated=True),
+            id="half a token",
+        ),
+        pytest.param(
+            # github.com/QuantumNous/new-api, dto.Usage
+            {
+                "prompt_tokens": 0,
+                "completion_tokens": 0,
+                "total_tokens": 15,
+                "prompt_tokens_details": {"cached_tokens": 0},
+                "input_tokens": 10,
+                "output_tokens": 5,
+                "input_tokens_details": {"cached_tokens": 4},
+            },
+            Tokens(10, 5, cached=4),
+            id="a relay that has the members of both forms and fills one",
+        ),
         pytest.param({"total_tokens": 9}, Tokens(9), id="Jina and Voyage: nothing but a total"),
         pytest.param(
             {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": -1}, Tokens(10, 5), id="a total of nonsense"
@@ -203,6 +232,17 @@ def test_a_message_that_broke_off_still_has_what_it_wrote_to_the_cache() -> None
         b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}}\n\n'
     )
     assert of_stream(scanner, 50, uses_tokens=True) == Tokens(203, 1, estimated=True, written=200, written_1h=200)
+
+
+def test_a_response_that_failed_used_what_it_says() -> None:
+    # platform.openai.com/docs/api-reference/responses-streaming/response/failed
+    scanner = Scanner(Dialect.RESPONSES)
+    scanner.feed(
+        b'data: {"type":"response.output_text.delta","delta":"a"}\n\n'
+        b'data: {"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"x"},'
+        b'"usage":{"input_tokens":7,"output_tokens":90,"total_tokens":97}}}\n\n'
+    )
+    assert of_stream(scanner, 50, uses_tokens=True) == Tokens(7, 90)
 
 
 CACHED = {
@@ -255,6 +295,16 @@ GROK = {
             (1000, 1000, 400, 1800 + 300 + 15000),
             id="a chat whose reasoning stands beside",
         ),
+        pytest.param(
+            "/v1/chat/completions",
+            "grok-4",
+            {
+                **{name: GROK[name] for name in ("id", "object", "usage")},
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 1_500_000}}],
+            },
+            (1000, 1000, 400, 1800 + 300 + 15000),
+            id="a chat too long to be held that tells its usage before anything else",
+        ),
     ],
 )
 async def test_the_ledger_has_what_is_billed(
@@ -274,3 +324,30 @@ async def test_the_ledger_has_what_is_billed(
     )
     [told] = played["ledger"].json["lines"]
     assert (told["prompt_tokens"], told["completion_tokens"], told["cached_tokens"], told["cost_micro_usd"]) == row
+
+
+async def test_what_a_stored_answer_once_used_is_counted_once(play: Play) -> None:
+    # platform.openai.com/docs/api-reference/chat/update, /runs/modifyRun, /batch/cancel: each shows its usage again
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    stored = {**GROK, "id": "chatcmpl-1", "usage": usage}
+    calls = ["chat/completions/chatcmpl-1", "threads/thread_1/runs/run_1", "batches/batch_1/cancel"]
+    played = await play(
+        {
+            "providers": {"a": {"type": "compatible", "base_url": "{a}/v1", "models": ["m"]}},
+            "store": {"url": "sqlite:///{tmp}/ledger.db"},
+        },
+        {"a": {"models": ["m"], "rules": [{"when": {}, "answer": answer(200, stored)}]}},
+        [
+            {
+                "step": "make",
+                "request": "POST /v1/chat/completions",
+                "body": {"model": "m", "messages": [], "store": True},
+            },
+            *({"step": each, "request": f"POST /v1/{each}", "body": {"metadata": {"a": "b"}}} for each in calls),
+            {"wait": 0.8, "why": "rows are written together"},
+            {"step": "ledger", "request": "GET /admin/usage?by=model"},
+        ],
+    )
+    lines = played["ledger"].json["lines"]
+    assert sum(line["requests"] for line in lines) == 4
+    assert sum(line["prompt_tokens"] for line in lines) == 1000

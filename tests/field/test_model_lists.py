@@ -16,7 +16,7 @@ def models_asked(played: Played, provider: str) -> list[str]:
     return [asked.model for asked in played.asked(provider)]
 
 
-# A list that is refused, missing or no list (F08).
+# A list that is refused, missing or no list.
 
 PAGE = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
 

@@ -18,7 +18,7 @@ def models_asked(played: Played, provider: str) -> list[str]:
     return [asked.model for asked in played.asked(provider)]
 
 
-# Names that stand in no list (F09).
+# Names that stand in no list.
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ async def test_a_name_that_no_list_holds_goes_to_the_provider_that_takes_more_th
     assert models_asked(played, "a") == [name, name]
 
 
-async def test_an_ollama_name_without_its_tag_is_the_listed_one_and_nobody_else_is_asked(play: Play) -> None:
+async def test_an_ollama_name_without_its_tag_is_the_listed_one_and_no_other_provider_is_asked(play: Play) -> None:
     """docs.ollama.com/api, "Model names": the tag is optional and `latest` by default."""
     played = await play(
         {"providers": {"b": of(name="b"), "a": of("ollama")}, "provider_preference": ["b", "a"]},
@@ -93,11 +93,11 @@ async def test_a_name_of_another_family_is_not_asked_of_a_vendor_with_a_whole_li
             "provider_preference": ["a", "b", "c"],
         },
         {"a": saying("x", "gpt-4o"), "b": saying("x", "claude-opus-4-1"), "c": saying("Hello", "grok-4")},
-        [ask(model="grok-9"), ask(step="nobody's", model="llama-9")],
+        [ask(model="grok-9"), ask(step="nowhere", model="llama-9")],
     )
     assert models_asked(played, "c") == ["grok-9"]
     assert (models_asked(played, "a"), models_asked(played, "b")) == ([], [])
-    assert played["nobody's"].error["code"] == "model_not_found"
+    assert played["nowhere"].error["code"] == "model_not_found"
 
 
 async def test_a_name_on_one_list_goes_only_there_and_not_to_those_that_take_anything(play: Play) -> None:
@@ -121,7 +121,7 @@ async def test_the_next_provider_is_asked_where_one_does_not_know_the_name(play:
     assert models_asked(played, "b") == ["nope", "nope", "two"]
 
 
-async def test_the_404_comes_when_everybody_who_takes_unlisted_names_said_so(play: Play) -> None:
+async def test_the_404_comes_when_every_provider_that_takes_unlisted_names_said_so(play: Play) -> None:
     # github.com/ollama/ollama, openai.NewError: Ollama's words for a model it has not pulled.
     ollama = {"error": {"message": 'model "nope" not found, try pulling it first', "type": "api_error", "code": None}}
     played = await play(
@@ -157,7 +157,7 @@ async def test_names_that_clients_make_up_are_no_labels_until_one_of_them_answer
     assert b'circuit_breaker_state{name="a/hidden"}' in played["/metrics"].body
 
 
-# Names with brackets (F20).
+# Names with brackets.
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,18 @@ IN_BODIES = [
         },
         id="an eval of a file",
     ),
+    pytest.param(
+        "files",
+        "evals/eval_bb1/runs",
+        {"data_source": {"type": "jsonl", "source": {"type": "file_id", "id": FILE}}},
+        id="a run of an eval over the rows of a file",
+    ),
+    pytest.param(
+        "files",
+        "responses",
+        {"model": "m", "prompt": {"id": "pmpt_1", "variables": {"report": {"type": "input_file", "file_id": FILE}}}},
+        id="a prompt with a file for a variable",
+    ),
     pytest.param("videos", "videos/edits", {"video": {"id": FILE}, "prompt": "a cat"}, id="a video is edited"),
     pytest.param(
         "files",
@@ -373,7 +385,7 @@ ABSENT = [
 
 
 @pytest.mark.parametrize(("status", "error"), ABSENT)
-async def test_a_response_nobody_remembers_is_asked_of_each_and_then_remembered(
+async def test_an_unknown_response_is_asked_of_each_and_then_remembered(
     play: Play, status: int, error: dict[str, Any]
 ) -> None:
     providers = {
@@ -413,7 +425,7 @@ def keyed(*keys: str) -> dict[str, Any]:
 TWO_KEYS = {"models": ["m"], "rules": [*account("aa1", key=KEY_A), *account("aa2", key=KEY_A2)]}
 
 
-async def test_a_file_nobody_remembers_is_found_under_a_providers_second_key(play: Play) -> None:
+async def test_an_unknown_file_is_found_under_a_providers_second_key(play: Play) -> None:
     played = await play(
         {"providers": {"a": keyed(KEY_A, KEY_A2)}},
         {"a": TWO_KEYS},
@@ -425,7 +437,7 @@ async def test_a_file_nobody_remembers_is_found_under_a_providers_second_key(pla
     assert (played["none"].status, played["none"].error["message"]) == (404, "No such object.")
 
 
-async def test_a_form_nobody_knows_the_upload_of_is_sent_whole_to_each(play: Play) -> None:
+async def test_a_form_for_an_unknown_upload_is_sent_whole_to_each(play: Play) -> None:
     form = [
         '--x\r\nContent-Disposition: form-data; name="data"; filename="p"\r\n\r\n',
         {"repeat": "P", "times": 200000},

@@ -42,7 +42,9 @@ async def asked(play: Play, request: str, **more: Any) -> Any:
         # what no document names, empty values, no values, the same twice, other spellings
         "/v1/files?colour=blue&flag&empty=&x=1&x=2&x=1&%78=3&a%20b=c+d",
         "/v1/files?&&a=1&&",
-        "/v1/files?keys=1&token_count=2&api_key_id=3&tokens=4&keyword=5&monkey=6",
+        "/v1/files?keys=1&token_count=2&api_key_id=3&tokens=4&keyword=5&monkey=6&page_token=7&pageToken=8&turkey=9",
+        "/v1/chat/completions?metadata%5Bkey%5D=api_key&metadata[token]=x&model=m",
+        "/v1/files?a=%00&b=%FF&c=%zz&d=+%20&e=b=c==&/?f&include[0]=1&a[b][c]=",
     ],
 )
 async def test_every_byte_of_a_query_arrives(play: Play, target: str) -> None:
@@ -77,6 +79,19 @@ async def test_every_byte_of_a_query_arrives(play: Play, target: str) -> None:
         ("extra_headers[Authorization]=1", "extra_headers"),
         ("a=1;api_key=2", "api_key"),
         ("+key+=1", "key"),
+        ("apiKey=1", "apiKey"),
+        ("api.key=1", "api.key"),
+        ("accessToken=1", "accessToken"),
+        ("subscriptionKey=1", "subscriptionKey"),
+        ("ANTHROPIC_API_KEY=1", "ANTHROPIC_API_KEY"),
+        ("openrouter-api-key=1", "openrouter-api-key"),
+        ("X-Auth-Token=1", "X-Auth-Token"),
+        ("key%00=1", "key"),
+        ("headers[Authorization]=1", "headers"),
+        ("apiBase=1", "apiBase"),
+        ("openai_base_url=1", "openai_base_url"),
+        # learn.microsoft.com/azure/storage/common/storage-sas-overview
+        ("sv=2024-11-04&se=2030-01-01&sig=0123", "sig"),
     ],
 )
 async def test_a_key_or_a_destination_in_the_query_is_refused_by_name(play: Play, query: str, param: str) -> None:
@@ -111,10 +126,11 @@ def test_no_parameter_of_openais_sdk_is_refused() -> None:
         query.check(f"?{name}=x&{name}[]=y")
 
 
-@pytest.mark.parametrize("name", sorted(query.REFUSED))
+@pytest.mark.parametrize("name", sorted({**query.REFUSED, **query.ENDS}))
 def test_a_refused_name_says_why_and_is_refused_in_every_spelling(name: str) -> None:
-    assert query.REFUSED[name]
-    for spelled in (name, name.upper(), name.replace("_", "-").title(), f"{name}[]", f"{name}%5Bx%5D"):
+    assert {**query.REFUSED, **query.ENDS}[name]
+    camel = name.title().replace("_", "")
+    for spelled in (name, name.upper(), name.replace("_", "-").title(), camel, f"{name}[]", f"{name}%5Bx%5D"):
         with pytest.raises(ProxyError) as caught:
             query.check(f"?limit=1&{spelled}=x")
         assert caught.value.code == "unsupported_parameter"

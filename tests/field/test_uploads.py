@@ -223,7 +223,11 @@ async def test_a_form_without_any_model_is_passed_on_whole(play: Play) -> None:
             id="a field that names a destination",
         ),
         pytest.param(
-            [*file(2_000_000), field("model", "gone"), END], 404, "model_not_found", "model", id="a model nobody has"
+            [*file(2_000_000), field("model", "gone"), END],
+            404,
+            "model_not_found",
+            "model",
+            id="a model that no provider has",
         ),
     ],
 )

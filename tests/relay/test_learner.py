@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from proxy.headers import Header
-from proxy.relay.ids import Tells
 from proxy.relay.learner import Learner
+from proxy.relay.made import Tells
 
 
 class Client:
@@ -78,12 +78,14 @@ def test_after_the_first_events_a_stream_is_not_looked_at() -> None:
     ("body", "ids"),
     [
         (b' {\n "id" : "big_1", "data": "' + b"x" * 5000, ["big_1"]),
-        (b'{"object":"x","id":"later"' + b" " * 5000, []),
+        (b'{"background":false,"error":null,"x":{"id":"deeper"},"y":["id"],"id":"later"' + b" " * 5000, ["later"]),
+        (b'{"object":"id","text":"{\\"id\\":\\"said\\"}","id":7' + b" " * 5000, []),
+        (b'{"data":"' + b"x" * 5000 + b'","id":"too late"', []),
         (b'{"id":"es\\u0063aped"' + b" " * 5000, []),
         (b"\x89PNG" + b"x" * 5000, []),
     ],
 )
-def test_of_an_answer_too_long_to_be_held_the_first_member_counts(body: bytes, ids: list[str]) -> None:
+def test_of_an_answer_too_long_to_be_held_the_beginning_tells_its_id(body: bytes, ids: list[str]) -> None:
     client, told = Client(), list[str]()
     learner = Learner(client, Tells.MADE, told.extend, holds=True)
     learner.start(200, [], None, streamed=False)

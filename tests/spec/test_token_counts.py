@@ -375,17 +375,25 @@ async def test_what_asks_no_model_uses_no_tokens(simulator: Simulator, gateway: 
     assert (await only(kept)).tokens is None
 
 
-@pytest.mark.parametrize(("method", "counted"), [("POST", True), ("GET", False)])
+@pytest.mark.parametrize(
+    ("method", "path", "counted"),
+    [
+        ("POST", "/v1/batches", True),
+        ("GET", "/v1/batches/batch_1", False),
+        ("POST", "/v1/batches/batch_1", False),
+        ("POST", "/v1/batches/batch_1/cancel", False),
+    ],
+)
 async def test_usage_is_believed_wherever_it_stands_and_charged_once(
-    simulator: Simulator, gateway: GatewayFactory, method: str, counted: bool
+    simulator: Simulator, gateway: GatewayFactory, method: str, path: str, counted: bool
 ) -> None:
-    """To read what was stored tells what it once used, and uses nothing."""
+    """To read or change what was stored tells what it once used, and uses nothing."""
     running = await gateway()
     kept = running.observed()
     batch = b'{"id":"batch_1","usage":{"input_tokens":5,"output_tokens":6,"total_tokens":11}}'
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(batch)
-    simulator.script([Send(head + batch)], match="/v1/batches/*")
-    await ask(running.port, request("/v1/batches/batch_1", method=method))
+    simulator.script([Send(head + batch)], match="/v1/batches*")
+    await ask(running.port, request(path, method=method))
     exchange = await only(kept)
     assert (told(exchange) == (5, 6)) if counted else exchange.tokens is None
 
