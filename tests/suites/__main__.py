@@ -70,7 +70,13 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()
     known: dict[str, Known] = {}
-    found = [suite(name, given.only, known.setdefault(PROVIDERS[name], Known())) for name in given.suites]
+    found = []
+    for name in given.suites:
+        api = PROVIDERS[name]
+        if api not in known:
+            known[api] = Known(HERE / f"answers-{api}.json")
+        found.append(suite(name, given.only, known[api]))
+        known[api].keep()
     for each in found:
         show(each)
     if given.write:

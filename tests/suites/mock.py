@@ -10,6 +10,7 @@ import socketserver
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -54,22 +55,43 @@ class Answer:
 
 @dataclass
 class Known:
-    """Answers by method and path, learned from one suite for another that tells none."""
+    """Answers by method, path and kind, learned from one suite for another that tells none; kept in a file."""
 
+    file: Path | None = None
     models: set[str] = field(default_factory=lambda: {"model"})
     """Those that were asked for by name, which the gateway is told of when it asks for the list."""
-    answers: dict[tuple[str, int], list[tuple[list[str], Answer]]] = field(default_factory=dict)
+    answers: dict[str, list[str]] = field(default_factory=dict)
+    """Content type and body, by `METHOD path stream` or `METHOD path`."""
+
+    def __post_init__(self) -> None:
+        if self.file is not None and self.file.exists():
+            self.answers = json.loads(self.file.read_text())
 
     def learn(self, method: str, path: str, answer: Answer) -> None:
-        steps = path.split("/")
-        self.answers.setdefault((method, len(steps)), []).append((steps, answer))
+        self.answers[_place(method, path, "event-stream" in answer.content_type)] = [
+            answer.content_type,
+            answer.body.decode(),
+        ]
 
-    def find(self, method: str, path: str) -> Answer:
+    def find(self, method: str, path: str, stream: bool) -> Answer:
         """The answer whose path has most steps in common, `{}` where none fits."""
-        steps = path.split("/")
-        known = self.answers.get((method, len(steps)), [])
-        ranked = sorted(known, key=lambda each: sum(a == b for a, b in zip(each[0], steps, strict=True)))
-        return ranked[-1][1] if ranked and ranked[-1][0][:3] == steps[:3] else Answer()
+        steps = _place(method, path, stream).split("/")
+        known = [place for place in self.answers if len(place.split("/")) == len(steps)]
+        known = [place for place in known if place.split("/")[:3] == steps[:3] and place.endswith(" stream") == stream]
+        if not known:
+            return Answer()
+        best = max(known, key=lambda place: sum(a == b for a, b in zip(place.split("/"), steps, strict=True)))
+        content_type, body = self.answers[best]
+        return Answer(content_type=content_type, body=body.encode())
+
+    def keep(self) -> None:
+        """Write it down for a run of its own."""
+        if self.file is not None:
+            self.file.write_text(json.dumps(self.answers))
+
+
+def _place(method: str, path: str, stream: bool) -> str:
+    return f"{method} {path}" + " stream" * stream
 
 
 class Mock(ThreadingHTTPServer):
@@ -131,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.known.models.add(unquote(path.removeprefix("/v1/models/")))
         answer, self.server.answer = self.server.answer, None
         if answer is None:
-            answer = self.server.known.find(self.command, path)
+            answer = self.server.known.find(self.command, path, b'"stream":true' in body)
         else:
             self.server.known.learn(self.command, path, answer)
         content_type = self.headers.get("Content-Type", "")
