@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
     ),
     "function_description_too_large": Kind(400, _INVALID, _VALIDATION, "The function description exceeds 5 KiB."),
     "input_too_large": Kind(400, _INVALID, _VALIDATION, "The input exceeds 512 KiB."),
+    "context_length_exceeded": Kind(400, _INVALID, _VALIDATION, "The prompt is too long for the model's context."),
     "missing_api_key": Kind(
         401,
         _INVALID,

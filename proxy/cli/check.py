@@ -27,7 +27,7 @@ def check(config: Config = None) -> None:
     """
     out, err = show.out(), show.err()
     try:
-        loaded = ground.firm(load(config, ollama_answers=ollama_answers))
+        loaded = ground.firm(lambda: load(config, ollama_answers=ollama_answers))
     except SettingsError as error:
         show.problems(err, error)
         raise typer.Exit(2) from None

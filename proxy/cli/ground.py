@@ -8,7 +8,7 @@ a warning, since it may be there by the time it is needed.
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +25,16 @@ _MAGIC = b"SQLite format 3\0"
 """https://www.sqlite.org/fileformat.html, section 1.2."""
 
 
-def firm(loaded: Loaded) -> Loaded:
-    """*loaded*; `SettingsError` with everything that `problems` finds."""
+def firm(read: Callable[[], Loaded]) -> Loaded:
+    """What *read* loads; `SettingsError` with everything that it finds and everything that `problems` finds."""
+    try:
+        loaded = read()
+    except SettingsError as error:
+        if isinstance(error.rest, Settings):
+            # Of a section that lacks what was wrong in it, nothing is known.
+            sections = {problem.path.partition(".")[0] for problem in error.problems}
+            error.problems += [each for each in problems(error.rest) if each.path.partition(".")[0] not in sections]
+        raise
     found = list(problems(loaded.settings))
     if found:
         raise SettingsError(found, loaded.warnings)

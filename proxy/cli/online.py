@@ -52,6 +52,11 @@ _NO_LIST: tuple[State, str, str] = (
     "the answer is no list of models",
     "see that base_url is the API's and no website's, and name its models under providers.<name>.models",
 )
+_NO_ANSWER: tuple[State, str, str] = (
+    "missing",
+    "the answer is no answer of a model",
+    "see that base_url is the API's and no website's",
+)
 MONEY = re.compile(r"insufficient_quota|insufficient[ _]balance|credit balance|billing|out of credits|payment", re.I)
 
 
@@ -143,7 +148,7 @@ def judged(status: int, body: bytes, secrets: Sequence[str], question: bool = Fa
     of the model.
     """
     if 200 <= status < 300:
-        return "ok", "", ""
+        return _NO_ANSWER if question and not _answers(body) else ("ok", "", "")
     if 300 <= status < 400:
         found = _REDIRECT
     elif status == 429 and MONEY.search(body.decode("utf-8", "replace")):
@@ -186,6 +191,15 @@ def length(body: bytes) -> int | None:
         return None
     entries = value.get("data") if isinstance(value, dict) else None
     return len(entries) if isinstance(entries, list) else None
+
+
+def _answers(body: bytes) -> bool:
+    """Whether *body* is a completion: an object with choices and no error."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and isinstance(value.get("choices"), list) and not value.get("error")
 
 
 def first_model(settings: Settings, provider: str) -> str | None:

@@ -33,7 +33,7 @@ def serve(
     overrides = {path: value for path, value in given.items() if value is not None}
 
     def read() -> Loaded:
-        return ground.firm(load(config, overrides=overrides, ollama_answers=ollama_answers))
+        return ground.firm(lambda: load(config, overrides=overrides, ollama_answers=ollama_answers))
 
     try:
         loaded = in_force = read()

@@ -33,7 +33,7 @@ class Rests:
         return float(min(self.first * self.multiplier ** min(refusals - 1, 30), self.longest))
 
 
-_RESTS = Rests()
+DEFAULT_RESTS = Rests()
 
 
 class Target:
@@ -151,7 +151,7 @@ class Target:
         """It has given an answer: what it refused before is over."""
         self._refused = 0
 
-    def rest(self, key: int, seconds: float | None, now: float, rests: Rests = _RESTS) -> None:
+    def rest(self, key: int, seconds: float | None, now: float, rests: Rests = DEFAULT_RESTS) -> None:
         """Leave *key* alone for as long as the provider said, or when it did not say for a while that grows."""
         if seconds is None:
             if self.keys.rests(key, now):

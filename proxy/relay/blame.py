@@ -11,11 +11,6 @@ from proxy.relay.resume import MISMATCH
 from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import STREAM_OVER
 
-PARK_REFUSED = 300.0
-"""Seconds a key is parked that its provider refused, by a 401 or in words; then it may prove itself again."""
-PARK_SPENT = 600.0
-"""Seconds a key is parked whose money is gone."""
-
 _BLAMELESS = frozenset(
     ("rate_limit_exceeded", "insufficient_quota", "upstream_auth_error", "context_length_exceeded", "overloaded")
 )

@@ -20,15 +20,16 @@ from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
-from proxy.relay.blame import PARK_REFUSED, PARK_SPENT, blames_the_request, is_of_this_call, judgement
+from proxy.relay.blame import blames_the_request, judgement
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.course import Course
 from proxy.relay.entrant import Entrant
+from proxy.relay.lesson import learn
 from proxy.relay.question import Question, Upload
 from proxy.relay.resume import Recorder, Splice
 from proxy.relay.step import Try
-from proxy.relay.verdict import Cut, Failed, Reach, Verdict
+from proxy.relay.verdict import Cut, Failed, Verdict
 from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
@@ -225,7 +226,7 @@ class Race:
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
         if isinstance(verdict, Failed) and not excused:
-            self._learn(entrant, verdict, now)
+            learn(target, entrant.key, verdict, now, self._course.rules.rests)
         if attempt.option_refused:
             # Perhaps it was only what we added: the client's own question decides, and this one never happened.
             self._exchange.attempts.remove(attempt.record)
@@ -278,26 +279,6 @@ class Race:
             return False
         full = self._clocks[entrant.step.target.provider]
         return entrant.total <= now - attempt.record.started < min(full.first_token, full.total)
-
-    def _learn(self, entrant: Entrant, failed: Failed, now: float) -> None:
-        """What a failure means for the next calls."""
-        target = entrant.step.target
-        if failed.code == "upstream_auth_error" or failed.code == "insufficient_quota":
-            spent = failed.code == "insufficient_quota"
-            if target.provider.parked_until[entrant.key] <= now:
-                _log.error(
-                    "provider %s: key %d %s; parked",
-                    target.provider.name,
-                    entrant.key + 1,
-                    "has no money left" if spent else f"was refused ({failed.reason})",
-                )
-            target.provider.park(entrant.key, now + (PARK_SPENT if spent else PARK_REFUSED))
-        elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):
-            target.limited = failed.code == "rate_limit_exceeded"
-            target.rest(entrant.key, failed.retry_after, now, self._course.rules.rests)
-        if failed.reach is not Reach.TOO_LONG and not is_of_this_call(failed):
-            # A refusal is fast; it must not look like speed.
-            target.latency.penalise(now)
 
 
 def _log_transitions(target: Target) -> None:

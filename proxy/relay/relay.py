@@ -27,7 +27,7 @@ from proxy.relay.question import Question, Upload
 from proxy.relay.race import Race
 from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
 from proxy.relay.step import Rules, Try
-from proxy.relay.summary import UNREACHED, answer_headers, refusal_in, sum_up
+from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, refusal_in, sum_up
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import STREAM_OVER
 from proxy.upstream.endpoint import Endpoint
@@ -243,26 +243,13 @@ class Relay:
             self._finish(exchange, question, client, refusal)
             return
         if not failures:
-            failures = [self._none_asked(question, now)]
+            failures = [none_asked(self._pool, question.model, now)]
         elif course.despite and all(failed.code in UNREACHED for failed in failures):
             failures = [Failed("upstream_unavailable", Reach.NEVER_SENT, "every target is down")]
         # A client that repeats by itself what may have been done already would have it done twice.
         repeatable = all(_may_repeat(failed, question) for failed in course.failures)
-        raise sum_up(failures, exchange, self._back_in(question, now), repeatable)
-
-    def _none_asked(self, question: Question, now: float) -> Failed:
-        """Why no target could even be asked."""
-        skipped = self._pool.choose(question.model, now, new_call=False).skipped
-        resting = [target for target, reason in skipped if reason == "resting"]
-        if any(target.limited for target in resting):
-            return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests")
-        return Failed("upstream_unavailable", Reach.NEVER_SENT, "no target is available")
-
-    def _back_in(self, question: Question, now: float) -> float:
-        """Seconds until the first target that could answer *question* may be asked; 0 when one may be asked now."""
         names = [name for name in self._pool.entry(question.model).fallbacks if question.may_use(name)]
-        targets = [target for name in (question.model, *names) for target in self._pool.targets(name)]
-        return min((target.back_at(now) for target in targets), default=now) - now
+        raise sum_up(failures, exchange, back_in(self._pool, (question.model, *names), now), repeatable)
 
 
 def _may_repeat(failed: Failed, question: Question) -> bool:

@@ -1,130 +1,121 @@
 """
-A WebSocket session: connected to the first provider that opens it, and relayed message by message until one side ends.
+A WebSocket session: relayed message by message until one side ends, and the end told to the other.
 
-Until the provider has opened it another target may; from then on the session belongs to it. Who may open one, and what
-a session costs, is decided elsewhere. Messages pass unchanged; what is read of them is usage.
+Who may open one, at which provider, and what it costs, is decided elsewhere. Messages pass unchanged but for an error
+that speaks of the operator's key; what is read of them is usage and such errors.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from proxy import clock, tasks
 from proxy.errors import ProxyError
-from proxy.exchange import AttemptRecord, Exchange, Outcome
-from proxy.providers.breaker import Permit
+from proxy.exchange import Exchange, Outcome
+from proxy.masking import mask, mask_bytes
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
-from proxy.providers.target import Target
-from proxy.relay.blame import PARK_REFUSED
-from proxy.relay.side import Side, Socket, close
+from proxy.relay.course import OF_A_KEY
+from proxy.relay.handshake import Handshakes, Opened
+from proxy.relay.lesson import learn
+from proxy.relay.verdict import Failed, told_in_200
 from proxy.upstream.endpoint import Endpoint
 from proxy.usage import Tokens, read_usage
 
 if TYPE_CHECKING:
     import aiohttp
 
-OPENING = 20.0
-"""Seconds a provider has to open a session; it is a handshake, no model is asked yet."""
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""A message longer than this ends the session; OpenAI takes 15 MiB of audio at once (Realtime API)."""
 ENDING = ("response.done", "response.completed", "response.incomplete")
 """Events that tell what a response used (Realtime API: response.done; Responses API: the others)."""
+LONGEST_REASON = 123
+"""Bytes of a close frame's reason (RFC 6455 section 5.5)."""
 
 
-class Opened:
-    """A session a provider has opened."""
+class Socket(Protocol):
+    """Either side of a session, as aiohttp has them."""
 
-    def __init__(
-        self, socket: "aiohttp.ClientWebSocketResponse", target: Target, permit: Permit | None, record: AttemptRecord
-    ) -> None:
-        self.socket = socket
-        self.target = target
-        self.permit = permit
-        self.record = record
+    async def receive(self) -> "aiohttp.WSMessage":
+        """The next message."""
+
+    async def send_str(self, data: str) -> None:
+        """Send a text."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send bytes."""
+
+    async def close(self, *, code: int = 1000, message: bytes = b"") -> bool:
+        """End it."""
 
 
 class Sessions:
-    """Opens sessions at providers, and relays them."""
+    """Relays sessions."""
 
     def __init__(self, pool: Pool, endpoints: Mapping[Provider, Endpoint], rng: random.Random) -> None:
-        self._pool = pool
+        self.handshakes = Handshakes(pool, endpoints, rng)
+        """What opens them."""
         self._endpoints = endpoints
         self._rng = rng
-        self._client: aiohttp.ClientSession | None = None
-        self._under_way: set[asyncio.Event] = set()
+        self.under_way: set[asyncio.Event] = set()
+        """What ends each session that is open."""
 
     async def stop(self) -> None:
         """Close what connections to providers there still are."""
-        if self._client is not None:
-            await self._client.close()
+        await self.handshakes.stop()
 
     def end_all(self) -> None:
         """The gateway stops: end every session with 1012, service restart, so that clients come back (RFC 6455)."""
-        for stopping in self._under_way:
+        for stopping in self.under_way:
             stopping.set()
 
-    async def open(
-        self, exchange: Exchange, model: str | None, path: Callable[[str | None], str], lines: bytes, offered: list[str]
-    ) -> Opened:
-        """
-        Open a session for *model* at the first of its targets that does; *path* makes the path for a target's name of
-        it, *offered* are subprotocols. `ProxyError` when none does.
-        """
-        targets = self._pool.choose(model, clock.now()).available
-        if not targets:
-            known = self._pool.targets(model)
-            raise ProxyError("upstream_unavailable" if known or model is None else "model_not_found", param="model")
-        error: ProxyError | None = None
-        for target in targets:
-            now = clock.now()
-            permit, key = target.begin(now)
-            record = AttemptRecord(target.provider.name, target.model or "", now)
-            exchange.attempts.append(record)
-            judgement = Judgement.EXCLUDED
-            try:
-                socket = await self._handshake(target, path(target.model), lines, offered, key, exchange.id, record)
-            except ProxyError as failed:
-                error = failed
-                judgement = self._learn(target, key, record, failed)
-            else:
-                record.head_at = clock.now()
-                exchange.answered_model = model or ""
-                if permit is not None and permit.probe:
-                    target.breaker.record(permit, clock.now(), Judgement.SUCCESS, self._rng)
-                    permit = target.breaker.allow(clock.now())
-                return Opened(socket, target, permit, record)
-            finally:
-                if not record.head_at:
-                    record.ended = clock.now()
-                    target.end(permit, judgement, clock.now(), self._rng)
-        assert error is not None
-        raise error
+    async def first(self, exchange: Exchange, client: Socket) -> "aiohttp.WSMessage | None":
+        """The client's first message; None when the gateway stops before it has come, which the client is told."""
+        stopping = asyncio.Event()
+        self.under_way.add(stopping)
+        receiving = tasks.start(client.receive(), "first message of a session")
+        waiting = tasks.start(stopping.wait(), "end of sessions")
+        try:
+            await asyncio.wait({receiving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done():
+                message: aiohttp.WSMessage = receiving.result()
+                return message
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+            exchange.outcome, exchange.error_code = Outcome.CUT, "shutting_down"
+            await _close(client, 1012)
+            return None
+        finally:
+            self.under_way.discard(stopping)
+            receiving.cancel()
+            waiting.cancel()
 
     async def relay(
-        self, exchange: Exchange, client: Socket, opened: Opened, admit: Callable[[str], Awaitable[str | None]]
+        self,
+        exchange: Exchange,
+        client: Socket,
+        opened: Opened,
+        admit: Callable[[bool, bytes], Awaitable[bytes | None]],
+        tell: Callable[[ProxyError], str],
     ) -> None:
         """
-        Pass messages both ways until one side ends, and the end as well. *admit* is asked about each text of the
-        client: it returns the text to send on, or None for one that has been answered already.
+        Pass messages both ways until one side ends, and the end as well. *admit* is asked about each message of the
+        client, whether it is a text and its bytes: it returns those to send on, or None where it has answered already.
+        *tell* makes the event that tells a client of an error.
         """
         record, target = opened.record, opened.target
-        up, down = Side(client), Side(opened.socket)
+        up, down = _Reading(client), _Reading(opened.socket)
         stopping = asyncio.Event()
-        self._under_way.add(stopping)
+        self.under_way.add(stopping)
 
         async def upward() -> None:
             while (message := await up.next()) is not None:
                 text, data = message
                 exchange.bytes_in += len(data)
-                if not text:
-                    await down.socket.send_bytes(data)
-                elif (admitted := await admit(data.decode())) is not None:
-                    await down.socket.send_str(admitted)
+                if (admitted := await admit(text, data)) is not None:
+                    await _send(down.socket, text, admitted)
 
         async def downward() -> None:
             while (message := await down.next()) is not None:
@@ -134,7 +125,9 @@ class Sessions:
                 exchange.events += 1
                 if text and (used := _used(data)) is not None:
                     record.tokens = used if record.tokens is None else record.tokens + used
-                await (up.socket.send_str(data.decode()) if text else up.socket.send_bytes(data))
+                if text and (error := _error_in(data)) is not None:
+                    data = self._as_told(opened, data, error, tell)
+                await _send(up.socket, text, data)
 
         sides = [tasks.start(upward(), "session, from the client"), tasks.start(downward(), "session, to the client")]
         waiting = tasks.start(stopping.wait(), "end of sessions")
@@ -143,20 +136,20 @@ class Sessions:
             await asyncio.wait({*sides, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.is_set():
                 exchange.outcome, exchange.error_code = Outcome.CUT, "shutting_down"
-                await asyncio.gather(close(client, 1012), close(opened.socket, 1001))
+                await asyncio.gather(_close(client, 1012), _close(opened.socket, 1001))
             elif down.over and down.code is None and not up.over:
                 exchange.outcome, exchange.error_code = Outcome.CUT, "upstream_truncated"
                 record.failure, judgement = "upstream_truncated", Judgement.FAILURE
-                await close(client, 1011)
+                await _close(client, 1011)
             elif down.over:
-                await close(client, down.code)
+                await _close(client, down.code, mask(down.reason, self._endpoints[target.provider].source.keys))
             else:
                 if up.code is None:
                     exchange.outcome = Outcome.CLIENT_GONE
-                await close(opened.socket, up.code)
+                await _close(opened.socket, up.code, up.reason)
         finally:
             # What must not be missed stands before what may be cancelled.
-            self._under_way.discard(stopping)
+            self.under_way.discard(stopping)
             record.ended = clock.now()
             target.end(opened.permit, judgement, clock.now(), self._rng)
             for task in (*sides, waiting):
@@ -164,96 +157,82 @@ class Sessions:
             await asyncio.gather(*sides, waiting, return_exceptions=True)
             await opened.socket.close()
 
-    async def _handshake(
-        self,
-        target: Target,
-        path: str,
-        lines: bytes,
-        offered: list[str],
-        key: int,
-        request_id: str,
-        record: AttemptRecord,
-    ) -> "aiohttp.ClientWebSocketResponse":
-        # A megabyte, and eight with what it brings, that only sessions need.
+    def _as_told(self, opened: Opened, data: bytes, error: Any, tell: Callable[[ProxyError], str]) -> bytes:
+        """The event *data*, which tells of *error*, without a word of the operator's key; the next sessions learn."""
+        source = self._endpoints[opened.target.provider].source
+        verdict = told_in_200(error, source)
+        if isinstance(verdict, Failed) and verdict.code in OF_A_KEY:
+            learn(opened.target, opened.key, verdict, clock.now())
+            if verdict.code == "upstream_auth_error":
+                return tell(ProxyError(verdict.code)).encode()
+        return mask_bytes(data, source.keys)
+
+
+class _Reading:
+    """One side's messages, and how it ended."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+        self.over = False
+        self.code: int | None = None
+        """The code it was closed with; None while it was not, and for a connection that was lost."""
+        self.reason = ""
+
+    async def next(self) -> tuple[bool, bytes] | None:
+        """The next message: whether it is text, and its bytes; None when this side has ended."""
         import aiohttp
 
-        if self._client is None:
-            self._client = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None), trace_configs=[_without_redirects()]
-            )
-        endpoint = self._endpoints[target.provider]
-        url, headers = endpoint.websocket(path, lines, request_id, key)
-        record.sent_at = clock.now()
-        try:
-            async with asyncio.timeout(OPENING):
-                return await self._client.ws_connect(
-                    url,
-                    headers=headers,
-                    protocols=offered,
-                    autoclose=False,
-                    max_msg_size=MAX_MESSAGE_BYTES,
-                    proxy=endpoint.forward_proxy or None,
-                )
-        except TimeoutError:
-            raise ProxyError("upstream_timeout") from None
-        except aiohttp.WSServerHandshakeError as refused:
-            record.status = refused.status
-            raise _refusal(refused.status) from None
-        except (aiohttp.ClientError, OSError):
-            raise ProxyError("upstream_connect_error") from None
-
-    @staticmethod
-    def _learn(target: Target, key: int, record: AttemptRecord, failed: ProxyError) -> Judgement:
-        """What a handshake that failed means for the next calls, and what the breaker is told."""
-        record.failure = failed.code
-        now = clock.now()
-        if failed.code == "upstream_auth_error":
-            target.provider.park(key, now + PARK_REFUSED)
-        elif failed.code == "rate_limit_exceeded":
-            target.rest(key, None, now)
-        elif failed.code != "upgrade_not_supported":
-            return Judgement.FAILURE
-        return Judgement.EXCLUDED
+        message = await self.socket.receive()
+        if message.type is aiohttp.WSMsgType.TEXT:
+            return True, message.data.encode()
+        if message.type is aiohttp.WSMsgType.BINARY:
+            return False, message.data
+        self.over = True
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            self.code, self.reason = int(message.data), message.extra or ""
+        return None
 
 
-def _refusal(status: int) -> ProxyError:
-    """What a provider's answer to the handshake amounts to."""
-    if status == 401:
-        return ProxyError("upstream_auth_error")
-    if status == 429:
-        return ProxyError("rate_limit_exceeded")
-    if status >= 500 and status != 501:
-        return ProxyError("upstream_error")
-    # It is there and speaks HTTP: clients that know both go on with that when they are told so (RFC 9110 15.5.22).
-    return ProxyError(
-        "upgrade_not_supported",
-        "No provider of this model opens a WebSocket at this path; use HTTP.",
-        headers=(("Upgrade", "HTTP/1.1"),),
-    )
+async def _send(side: Socket, text: bool, data: bytes) -> None:
+    await (side.send_str(data.decode()) if text else side.send_bytes(data))
 
 
-def _without_redirects() -> "aiohttp.TraceConfig":
-    """A handshake that is redirected is refused: our key must go nowhere but to its provider."""
-    import aiohttp
-
-    async def refuse(*_: object) -> None:
-        raise aiohttp.ClientError
-
-    config = aiohttp.TraceConfig()
-    config.on_request_redirect.append(refuse)
-    return config
+async def _close(side: Socket, code: int | None, reason: str = "") -> None:
+    # Codes that only stand for what did not come may not be sent (RFC 6455 section 7.4.1).
+    sent = 1000 if code in (None, 0, 1004, 1005, 1006, 1015) else code
+    await side.close(code=sent, message=reason.encode()[:LONGEST_REASON].decode(errors="ignore").encode())
 
 
 def _used(data: bytes) -> Tokens | None:
     """What a response used, if *data* is the event that ends one."""
     if b'"usage"' not in data:
         return None
-    try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    if type(event) is not dict or event.get("type") not in ENDING:
+    event = _event(data)
+    if event.get("type") not in ENDING:
         return None
     response = event.get("response")
     usage = response.get("usage") if type(response) is dict else None
     return read_usage(usage) if type(usage) is dict else None
+
+
+def _error_in(data: bytes) -> Any:
+    """
+    The error that an event tells of: `error`, `*.failed`, and a `response.done` whose `status_details` hold one
+    (Realtime API); None for any other.
+    """
+    if b'"error"' not in data:
+        return None
+    event = _event(data)
+    response = event.get("response")
+    if type(response) is not dict:
+        return event.get("error")
+    details = response.get("status_details")
+    return response.get("error") or (details.get("error") if type(details) is dict else None)
+
+
+def _event(data: bytes) -> dict[str, Any]:
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return event if type(event) is dict else {}

@@ -5,10 +5,12 @@ Only judgements; `relay` sends them.
 """
 
 import math
+from collections.abc import Iterable
 
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange
 from proxy.headers import Header
+from proxy.providers.pool import Pool
 from proxy.relay.verdict import Failed, Reach, Refused
 
 LONGEST_WAIT = 60.0
@@ -40,6 +42,21 @@ def refusal_in(failures: list[Failed]) -> Refused | None:
     # That a model is missing says less than why it may not be used.
     refusals = [failed.refusal for failed in failures if failed.code != "model_not_found"]
     return next((refusal for refusal in refusals if refusal is not None), failures[0].refusal if failures else None)
+
+
+def none_asked(pool: Pool, model: str | None, now: float) -> Failed:
+    """Why no target of *model* could even be asked."""
+    skipped = pool.choose(model, now, new_call=False).skipped
+    resting = [target for target, reason in skipped if reason == "resting"]
+    if any(target.limited for target in resting):
+        return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests")
+    return Failed("upstream_unavailable", Reach.NEVER_SENT, "no target is available")
+
+
+def back_in(pool: Pool, models: Iterable[str | None], now: float) -> float:
+    """Seconds until the first target that could answer for one of *models* may be asked; 0 when one may be now."""
+    targets = [target for model in models for target in pool.targets(model)]
+    return min((target.back_at(now) for target in targets), default=now) - now
 
 
 def sum_up(failures: list[Failed], exchange: Exchange, back_in: float, repeatable: bool) -> ProxyError:

@@ -18,6 +18,8 @@ ENDPOINTS: tuple[str, ...] = (
     "completions",
     "completion",
     "responses",
+    "responses/compact",
+    "responses/input_tokens",
     "embeddings",
     "models",
     "messages",
@@ -96,6 +98,12 @@ DOCUMENTED: tuple[tuple[str, str, str], ...] = (
         "https://novita.ai/docs/api-reference/model-apis-llm-create-chat-completion",
     ),
 )
+_UNFILLED = re.compile(r"[{}<>\\]|%(?:7B|3C)|(?<=/)\[", re.IGNORECASE)
+"""What stands around a word that is to be filled in; no address holds it."""
+_YOURS = re.compile(
+    r"(?:^|[./_-])your[_-]?(?:own|azure|openai|resource|endpoint|host|server|domain|account|instance|company)"
+)
+"""How manuals write a name that is to be filled in: https://learn.microsoft.com/azure/ai-foundry/openai/reference."""
 AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 """https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: https://RESOURCE.openai.azure.com/openai/v1/"""
 WEBSITES = {
@@ -123,6 +131,9 @@ def certain(provider_type: str, url: str) -> Iterator[str]:
     """What is wrong with the base URL of a provider of that type beyond doubt, with what to write."""
     parts = urlsplit(url)
     host, path = (parts.hostname or "").lower(), parts.path
+    if _UNFILLED.search(url):
+        yield "holds brackets or a backslash, as manuals have around what is to be filled in; write the real address"
+        return
     if host in WEBSITES:
         yield f"is the address of a website; write {WEBSITES[host]}"
         return
@@ -141,6 +152,8 @@ def doubtful(provider_type: str, url: str, has_key: bool) -> Iterator[str]:
     parts = urlsplit(url)
     host, path = (parts.hostname or "").lower(), parts.path
     known = _documented(host)
+    if _YOURS.search(url.lower()):
+        yield "looks as manuals write it, with a name that is to be filled in"
     if parts.scheme == "http" and has_key and public(host):
         yield "is http://, so the key crosses the network in the clear; write https://"
     if _azure_models(host, path):
@@ -156,6 +169,10 @@ def doubtful(provider_type: str, url: str, has_key: bool) -> Iterator[str]:
         yield f"seems to end in an endpoint; leave off `{ending[0]}` if calls add it themselves"
     elif re.search(r"/(v[0-9]+)/\1$", path):
         yield "has its version twice"
+    elif "//" in path:
+        yield "has a slash too many in its path, which few servers overlook"
+    elif path.endswith(("/docs", "/redoc", "/openapi.json")):
+        yield "is the address of a server's documentation; its API is probably below /v1"
     elif provider_type == "ollama" and not _VERSION.search(path):
         yield "lacks /v1, below which Ollama answers as OpenAI does (https://docs.ollama.com/openai)"
     elif provider_type not in ("azure", "simulator") and path in ("", "/"):

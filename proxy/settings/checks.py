@@ -41,6 +41,8 @@ def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> It
     yield from _routes(settings)
     yield from _unshared_limits(settings)
     yield from _unshared_queue(settings)
+    if settings.metrics.port and settings.metrics.port == settings.server.port:
+        yield Problem("metrics.port", "is also server.port; give it another, or 0 to serve /metrics there alone")
     yield from _certificates(settings)
     yield from _spool(settings)
 

@@ -6,6 +6,7 @@ https://portkey.ai/docs/api-reference/inference-api/config-object, https://docs.
 https://openrouter.ai/docs/features/provider-routing, https://www.librechat.ai/docs/configuration/librechat_yaml.
 """
 
+import re
 from collections.abc import Mapping
 
 from proxy.settings.shape import Place
@@ -67,6 +68,14 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "gateway": ("TensorZero and Helicone", "`server`"),
     "functions": ("TensorZero", "`models`"),
     "routers": ("Helicone", "`models`"),
+    "services": ("Kong and Docker Compose", "accounts under `providers`"),
+    "_format_version": ("Kong", "no setting: there is one format"),
+    "version": ("other programs", "no setting: there is one format"),
+    "static_resources": ("Envoy", "accounts under `providers`, the listener under `server`"),
+    "entryPoints": ("Traefik", "`server.host` and `server.port`"),
+    "http": ("nginx and Traefik", "`server` for the listener, `providers` for upstreams"),
+    "log_level": ("other gateways", "`logging.level`"),
+    "worker_processes": ("nginx", "`server.workers`"),
     "listen": ("nginx", "`server.host` and `server.port`"),
     "keys": ("other gateways", "`auth.keys` for clients, `providers.<name>.api_keys` for providers"),
     "api_keys": ("other gateways", "`auth.keys` for clients, `providers.<name>.api_keys` for providers"),
@@ -117,6 +126,8 @@ SETTINGS: Mapping[str, str] = {
     "max_retries": "`failover.retries`",
     "retries": "`failover.retries`",
     "rpm": "`requests_per_minute`",
+    "rps": "`requests_per_minute`",
+    "requests_per_second": "`requests_per_minute`",
     "tpm": "`tokens_per_minute`",
     "max_parallel_requests": "`concurrent`",
     "concurrency_and_buffer_size": "`max_concurrency`",
@@ -133,6 +144,41 @@ SETTINGS: Mapping[str, str] = {
     "proxy": "`forward_proxy`",
     "https_proxy": "`forward_proxy`",
 }
+
+TYPES: Mapping[str, str] = {
+    # a type of provider elsewhere, in lower case and without -, _, . and blanks: the type here.
+    # https://docs.litellm.ai/docs/providers, https://portkey.ai/docs/integrations/llms, https://docs.getbifrost.ai
+    "azureopenai": "azure",
+    "openaiazure": "azure",
+    "azureai": "azure",
+    "claude": "anthropic",
+    "google": "gemini",
+    "googleai": "gemini",
+    "googleaistudio": "gemini",
+    "googlegenai": "gemini",
+    "grok": "xai",
+    "oai": "openai",
+    "chatgpt": "openai",
+    "mock": "simulator",
+    "fake": "simulator",
+}
+COMPATIBLE = """
+openaicompatible openailike openaicompat openaiapicompatible customopenai custom local http vllm hostedvllm sglang tgi
+lmstudio llamacpp llamafile localai litellm litellmproxy xinference ramalama jan groq mistral mistralai together
+togetherai fireworks fireworksai perplexity cerebras sambanova nvidia nvidianim nim cohere huggingface hf deepinfra
+moonshot moonshotai kimi zhipu zai qwen dashscope alibaba volcengine siliconflow novita nebius hyperbolic replicate
+github githubmodels bedrock amazonbedrock awsbedrock vertex vertexai googlevertex databricks snowflake watsonx
+cloudflare workersai baseten anyscale portkey helicone
+"""
+"""Those that are `compatible` here, in the same spelling."""
+
+
+def type_here(name: object) -> str | None:
+    """The type that a provider of type *name* elsewhere has here; None: not known."""
+    if not isinstance(name, str):
+        return None
+    plain = re.sub(r"[-_. ]", "", name.lower())
+    return TYPES.get(plain) or ("compatible" if plain in COMPATIBLE.split() else None)
 
 
 def called_here(place: Place) -> str | None:

@@ -88,11 +88,14 @@ def load(
         for problem in checks.problems(settings, findings.empty, named):
             if not any(_overlap(problem.path, path) for path in known):
                 problems.append(replace(problem, where=findings.lines.get(problem.path, "")))
-        told = tuple(f"{problem.path}:" for problem in problems if problem.path)
-        warnings = checks.warnings(settings, findings.empty, named)
-        findings.warnings += [warning for warning in warnings if not warning.startswith(told)]
+        # Nor is there anything to warn of that was judged without what is wrong in it.
+        wrong = [problem.path for problem in problems if problem.path]
+        for warning in checks.warnings(settings, findings.empty, named):
+            about = warning.partition(": ")[0]
+            if not any(path == about or path.startswith((f"{about}.", f"{about}[")) for path in wrong):
+                findings.warnings.append(warning)
     if problems or settings is None or leftover:
-        raise SettingsError(list(dict.fromkeys(problems)), findings.warnings)
+        raise SettingsError(list(dict.fromkeys(problems)), findings.warnings, settings)
     if any(route.limits is not None for route in settings.routes):
         limits = settings.limits.model_copy(update={"routes": settings.route_limits})
         settings = settings.model_copy(update={"limits": limits})

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from proxy.settings.foreign import called_here
+from proxy.settings.foreign import called_here, type_here
 from proxy.settings.shape import Place, paths_named, section_at
 from proxy.settings.values import Section
 from proxy.settings.yamlwords import LOOKALIKES
@@ -37,9 +37,11 @@ class Problem:
 class SettingsError(Exception):
     """Everything that is wrong with a configuration, at once."""
 
-    def __init__(self, problems: Sequence[Problem], warnings: Sequence[str] = ()) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[str] = (), rest: Section | None = None) -> None:
         self.problems = list(problems)
         self.warnings = list(warnings)
+        self.rest = rest
+        """The settings without what is wrong, where there are any: what else they lead to can be looked at."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -101,6 +103,10 @@ def _translated(detail: ErrorDetails, root: type[Section]) -> tuple[Place, str]:
         message += f", not {detail['input']}"
     if kind == "literal_error" and isinstance(detail["input"], bool):
         message += "; on, off, yes and no are true and false in YAML, so put the word in quotes"
+    if kind == "literal_error" and place[:1] == ("providers",) and place[-1] == "type":
+        here = type_here(detail["input"])
+        if here is not None:
+            message += f"; what you mean is `{here}` here{' with its base_url' if here == 'compatible' else ''}"
     if kind == "missing" and place and place[-1] == "type":
         message = "is required: one of openai, anthropic, gemini, openrouter, deepseek, xai, ollama, azure, compatible"
     return place, message

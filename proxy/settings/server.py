@@ -19,6 +19,26 @@ def _origin(origin: str) -> str:
     return origin
 
 
+def _host(host: str) -> str:
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        pass
+    else:
+        return host
+    if host == "*":
+        raise ValueError("must be 0.0.0.0 for all addresses, or :: with IPv6")
+    if "/" in host:
+        raise ValueError("must be an address alone, such as 127.0.0.1, without http:// and without a path")
+    if re.search(r":[0-9]*$", host):
+        raise ValueError("must be an address alone; the port is `server.port`")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", host):
+        raise ValueError("must be an address or a name of this machine, such as 127.0.0.1 or localhost")
+    return host
+
+
+Host = Annotated[Text, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Origin = Annotated[str, AfterValidator(_origin)]
 
@@ -61,6 +81,7 @@ class Cors(Section):
             "anthropic-*",
             "api-key",
             "authorization",
+            "baggage",
             "cache-control",
             "content-type",
             "http-referer",
@@ -129,7 +150,7 @@ Network = Annotated[str, AfterValidator(_network)]
 class Server(Section):
     """Where the gateway listens, and its limits towards clients."""
 
-    host: Text = Field("127.0.0.1", description="Address to listen on; anything but loopback needs auth.keys.")
+    host: Host = Field("127.0.0.1", description="Address to listen on; anything but loopback needs auth.keys.")
     port: Port = Field(8080, description="TCP port; 0 lets the system choose.")
     workers: int = Field(
         1, ge=1, le=1024, description="Worker processes; more than one are watched, and replaced when they die."

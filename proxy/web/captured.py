@@ -95,7 +95,7 @@ async def chat_once(relay: Relay, admission: Admission, inbound: Inbound, asked:
     if not captured.whole:
         raise ProxyError("upstream_truncated")
     if captured.status >= 400:
-        raise refused(captured.status, captured.body, asked)
+        raise refused(captured.status, captured.body, asked, inbound.exchange.error_code)
     return captured
 
 
@@ -126,13 +126,16 @@ async def admitted(admission: Admission, inbound: Inbound, asked: dict[str, Any]
     )
 
 
-def refused(status: int, body: bytes, asked: dict[str, Any]) -> ProxyError:
+def refused(status: int, body: bytes, asked: dict[str, Any], code: str) -> ProxyError:
     """
-    What a refusal by the provider becomes. The relay hands on only what the request itself is to blame for; the words
-    may quote the prompt, so of these no more is told than which of the options in *asked* they are about.
+    What a refusal by the provider becomes; *code* is what the relay has read in it. The relay hands on only what the
+    request itself is to blame for; the words may quote the prompt, so of these no more is told than which of the
+    options in *asked* they are about.
     """
     if status == 404:
         return ProxyError("model_not_found", param="model")
+    if code == "context_length_exceeded":
+        return ProxyError(code, param="messages")
     error = (loads(body) or {}).get("error") if body[:1] == b"{" else None
     param = error.get("param") if type(error) is dict else None
     known = type(param) is str and param in asked

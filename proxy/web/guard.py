@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from proxy.errors import ProxyError
 from proxy.headers import PSEUDONYM
-from proxy.web.meant import unknown_url
+from proxy.web.meant import meant, unknown_url
 from proxy.web.request import Request
 from proxy.web.spellings import OTHERS, query_of, translated
 
@@ -92,6 +92,10 @@ def check(request: Request, max_header_bytes: int) -> Location:
     if request.method in ("CONNECT", "TRACE"):
         raise ProxyError("method_not_allowed", close=True)
     if "upgrade" in headers and not (_merely_offers_h2c(headers) or asks_for_websocket(request)):
+        path = request.target.partition("?")[0]
+        if headers["upgrade"].strip().lower() == "websocket" and not path.startswith("/v1/") and meant(path):
+            # A session below a base URL without /v1: a client told of HTTP would look for the fault elsewhere.
+            raise unknown_url(path)
         raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),), close=True)
     if "via" in headers and _passed_here(request.every("via")):
         raise ProxyError("loop_detected", "The request has passed through this gateway already.")

@@ -91,7 +91,7 @@ class Native:
             self.processed.answers["ok"] += 1
             client.end(exchange.tokens)
         elif client.status >= 400:
-            raise refused(client.status, client.body, asked)
+            raise refused(client.status, client.body, asked, exchange.error_code)
         elif not inbound.answer.begun:
             self.processed.answers["invalid"] += 1
             raise ProxyError("upstream_protocol_error")

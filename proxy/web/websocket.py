@@ -2,10 +2,11 @@
 WebSockets below `/v1`: `GET /v1/realtime`, `GET /v1/responses`, and any other path that a provider upgrades.
 
 A handshake is judged like any call: key, restrictions, limits. The session is one exchange. How it is opened at a
-provider and relayed stands in `relay.session`.
+provider stands in `relay.handshake`, how it is relayed in `relay.session`.
 """
 
 import re
+from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import orjson
@@ -13,10 +14,10 @@ import orjson
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
-from proxy.peek import with_model
+from proxy.peek import read_json, with_model
 from proxy.relay.endpoints import Operation
-from proxy.relay.session import MAX_MESSAGE_BYTES, Opened, Sessions
-from proxy.relay.side import Socket
+from proxy.relay.handshake import MAX_MESSAGE_BYTES, Opened
+from proxy.relay.session import Sessions, Socket
 from proxy.sse import Dialect
 from proxy.web.admission import Admission
 from proxy.web.auth import IN_PROTOCOL
@@ -52,35 +53,52 @@ class WebSockets:
         elif inbound.principal.restricted and path.startswith("/realtime"):
             raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
         await self._admission.admit(inbound, asked, 0, None)
-        if model is not None or path.startswith("/realtime"):
-            opened = await self._open(inbound, path, model)
-            async with upgraded(inbound.request, inbound.answer, opened.socket.protocol, MAX_MESSAGE_BYTES) as client:
-                await self._relay(inbound, client, opened)
+        offered = _offered(inbound)
+        if model is None and (asked.dialect is Dialect.RESPONSES or inbound.principal.restricted):
+            await self._relay_from_first(inbound, path, offered)
             return
-        # The model stands in the first message, which comes only once the socket is open.
-        async with upgraded(inbound.request, inbound.answer, None, MAX_MESSAGE_BYTES) as client:
-            first = await client.receive()
-            if type(first.data) is not str:
+        # Elsewhere the provider may be the one who speaks first.
+        opened = await self._open(inbound, path, model, offered)
+        async with upgraded(inbound.request, inbound.answer, opened.socket.protocol, MAX_MESSAGE_BYTES) as client:
+            await self._relay(inbound, client, opened)
+
+    async def _relay_from_first(self, inbound: Inbound, path: str, offered: list[str]) -> None:
+        """The model stands in the first message, which comes only once the socket is open."""
+        import aiohttp
+
+        exchange = inbound.exchange
+        # A browser that offers subprotocols takes no socket without one of them.
+        protocols = offered[:1]
+        protocol = protocols[0] if protocols else None
+        async with upgraded(inbound.request, inbound.answer, protocol, MAX_MESSAGE_BYTES) as client:
+            first = await self._sessions.first(exchange, client)
+            if first is None:
+                return
+            if first.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 exchange.outcome = Outcome.CLIENT_GONE
+                await client.close()
                 return
             try:
-                if (model := _model_of(first.data)) is None:
+                if first.type is aiohttp.WSMsgType.BINARY:
+                    raise ProxyError("invalid_json", "The first message must be a text that names a model.")
+                data = first.data.encode()
+                names = self._allowed(inbound, True, data)
+                if not names:
                     raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
-                self._judge(inbound, model)
-                opened = await self._open(inbound, path, model)
+                exchange.model = names[0]
+                opened = await self._open(inbound, path, names[0], protocols)
             except ProxyError as error:
                 exchange.error_code = error.code
                 exchange.outcome = Outcome.FAILED if error.status >= 500 else Outcome.REFUSED
                 await client.send_str(_error_event(error, exchange))
                 await client.close(code=_ENDED_BY_US)
                 return
-            await opened.socket.send_str(self._as_asked(first.data, model, opened))
+            await opened.socket.send_str(self._as_asked(inbound, data, names, opened).decode())
             await self._relay(inbound, client, opened)
 
-    async def _open(self, inbound: Inbound, path: str, model: str | None) -> Opened:
-        request, exchange = inbound.request, inbound.exchange
+    async def _open(self, inbound: Inbound, path: str, model: str | None, offered: list[str]) -> Opened:
+        request, exchange, principal = inbound.request, inbound.exchange, inbound.principal
         lines = for_provider(request.passing, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER)
-        offered = [name.strip() for name in request.headers.get("sec-websocket-protocol", "").split(",")]
 
         def path_for(name: str | None) -> str:
             query = inbound.location.query
@@ -88,24 +106,23 @@ class WebSockets:
                 query = re.sub(r"([?&]model=)[^&]*", lambda found: found[1] + quote(name, safe=""), query)
             return path + query
 
-        return await self._sessions.open(
-            exchange, model, path_for, lines, [name for name in offered if name and not name.startswith(IN_PROTOCOL)]
-        )
+        return await self._sessions.handshakes.open(exchange, model, principal.may_use, path_for, lines, offered)
 
     async def _relay(self, inbound: Inbound, client: Socket, opened: Opened) -> None:
         exchange = inbound.exchange
-        asked = exchange.model
 
-        async def admit(text: str) -> str | None:
-            model = _model_of(text)
-            if model is None:
-                return text
-            if not inbound.principal.may_use(model):
-                await client.send_str(_error_event(ProxyError("model_not_allowed", param="model"), exchange))
+        def tell(error: ProxyError) -> str:
+            return _error_event(error, exchange)
+
+        async def admit(text: bool, data: bytes) -> bytes | None:
+            try:
+                names = self._allowed(inbound, text, data)
+            except ProxyError as error:
+                await client.send_str(tell(error))
                 return None
-            return self._as_asked(text, model, opened) if model == asked else text
+            return self._as_asked(inbound, data, names, opened) if names else data
 
-        await self._sessions.relay(exchange, client, opened, admit)
+        await self._sessions.relay(exchange, client, opened, admit, tell)
 
     @staticmethod
     def _judge(inbound: Inbound, model: str) -> None:
@@ -114,36 +131,58 @@ class WebSockets:
         inbound.exchange.model = model
 
     @staticmethod
-    def _as_asked(text: str, model: str, opened: Opened) -> str:
-        """*text*, which names *model*, as its target knows it."""
-        name = opened.target.model
-        if name is None or name == model or '"model"' not in text:
-            return text
+    def _allowed(inbound: Inbound, text: bool, data: bytes) -> list[str]:
+        """
+        The models that a client's message names; `ProxyError` where the key may not use one of them, or where two
+        readers could find different ones in it.
+        """
+        if b"model" not in data and b"\\u" not in data:
+            return []
+        restricted = inbound.principal.restricted
+        if not text and not (restricted and data.lstrip().startswith(b"{")):
+            return []
+        names = _models_of(read_json(data) if restricted else _lenient(data))
+        if not all(map(inbound.principal.may_use, names)):
+            raise ProxyError("model_not_allowed", param="model")
+        return names
+
+    def _as_asked(self, inbound: Inbound, data: bytes, names: list[str], opened: Opened) -> bytes:
+        """*data*, in which the first of *names* stands at the top, as the session's provider knows that model."""
+        name = self._sessions.handshakes.name_at(opened, inbound.exchange.model, names[0])
+        if name == names[0]:
+            return data
         try:
-            return with_model(text.encode(), name).decode()
+            return with_model(data, name)
         except ValueError:
             # It stands deeper, where the provider's own session has it already.
-            return text
+            return data
+
+
+def _offered(inbound: Inbound) -> list[str]:
+    """The subprotocols that are none of a key."""
+    names = [name.strip() for name in inbound.request.headers.get("sec-websocket-protocol", "").split(",")]
+    return [name for name in names if name and not name.startswith(IN_PROTOCOL)]
 
 
 def _model_in(query: str) -> str | None:
     return next((value for name, value in parse_qsl(query[1:]) if name == "model" and value), None)
 
 
-def _model_of(text: str) -> str | None:
-    """The model that a client's message names, at its top or in its `session` or `response`."""
-    if '"model"' not in text:
-        return None
+def _lenient(data: bytes) -> Any:
     try:
-        event = orjson.loads(text)
+        return orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
+
+
+def _models_of(event: Any) -> list[str]:
+    """The models that a client's message names: at its top, in its `response` and in its `session`."""
     if type(event) is not dict:
-        return None
-    for place in (event, event.get("response"), event.get("session")):
-        if type(place) is dict and type(name := place.get("model")) is str and name:
-            return name
-    return None
+        return []
+    named = [
+        place.get("model") for place in (event, event.get("response"), event.get("session")) if type(place) is dict
+    ]
+    return [name for name in named if type(name) is str and name]
 
 
 def _error_event(error: ProxyError, exchange: Exchange) -> str:

@@ -180,3 +180,19 @@ def test_an_answer_is_judged_by_its_status_and_words(status: int, body: bytes, s
 def test_a_providers_words_are_shown_only_where_they_hold_nothing_of_a_key(message: str, shown: str) -> None:
     assert own_words(json.dumps({"error": {"message": message}}).encode(), [FIRST, SECOND]) == shown
     assert own_words(json.dumps({"message": message}).encode(), [FIRST, SECOND]) == shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["<html>Welcome</html>", "{}", '{"error":{"message":"No."}}', '{"choices":null}'],
+    ids=["a page", "an empty object", "an error", "no choices"],
+)
+async def test_a_200_that_holds_no_answer_is_no_good_key(tmp_path: Path, body: str) -> None:
+    rules: list[Rule] = [
+        {"when": {}, "answer": answer("200 OK", body, "text/html" if body[0] == "<" else "application/json")}
+    ]
+    code, output, _ = await doctor(tmp_path, rules, "--json", api_key=FIRST, models=["m"])
+    assert code == 1
+    [item] = of_keys(output).values()
+    assert item["state"] == "missing"
+    assert "the answer is no answer of a model" in item["found"]

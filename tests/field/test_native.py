@@ -101,6 +101,28 @@ async def test_an_option_that_the_provider_refuses_is_named_without_its_words(pl
     assert b"too hot" not in played["call"].body
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"error": {"message": "m", "type": "invalid_request_error", "param": None, "code": "context_length_exceeded"}},
+        {"object": "error", "message": "This model's maximum context length is 8192 tokens.", "code": 400},
+        {
+            "error": {
+                "code": 400,
+                "message": "the request exceeds the available context size",
+                "type": "exceed_context_size_error",
+            }
+        },
+    ],
+    ids=["OpenAI", "vLLM", "llama.cpp"],
+)
+async def test_a_prompt_that_is_too_long_is_told_by_its_code(play: Play, words: Any, stream: bool) -> None:
+    played = await play(one(), {"a": always(answer(400, words))}, [native(stream=stream)])
+    error = played["call"].json["error"]
+    assert (played["call"].status, error["details"]["code"]) == (400, "context_length_exceeded")
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_stream_has_the_native_shape_and_ends_with_how_it_ended_and_what_it_used(play: Play, path: str) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

@@ -80,6 +80,44 @@ def test_another_gateways_setting_is_told_what_it_is_called_here(text: str, path
     assert here in line
 
 
+@pytest.mark.parametrize(
+    ("written", "here"),
+    [
+        ("azure-openai", "azure"),
+        ("Azure_OpenAI", "azure"),
+        ("google", "gemini"),
+        ("claude", "anthropic"),
+        ("openai-compatible", "compatible"),
+        ("openai_like", "compatible"),
+        ("vLLM", "compatible"),
+        ("groq", "compatible"),
+        ("LM Studio", "compatible"),
+        ("llama.cpp", "compatible"),
+    ],
+)
+def test_a_type_that_is_called_otherwise_elsewhere_is_told_with_ours(written: str, here: str) -> None:
+    code, said = checked(one_provider(f"type: {written}, base_url: 'http://127.0.0.1:9/v1', api_key: {REAL_LOOK}"))
+    assert code == 2
+    assert f"what you mean is `{here}` here" in said
+
+
+def test_what_was_judged_without_the_wrong_part_is_not_told_as_well() -> None:
+    text = (
+        "models: {a: {targets: [m]}, b: {targets: [{provider: a}]}, c: {fallback: [m]}, d: {model: m}}\n"
+        "server: {host: 0.0.0.0}\nauth: {keys: [{name: k, key: '${NOT_SET}'}]}\n"
+    )
+    code, said = checked(KNOWN + text)
+    assert code == 2
+    assert "Warning" not in said
+
+
+def test_a_database_that_cannot_be_opened_is_told_with_all_else() -> None:
+    code, said = checked("providers: {p: {type: simulator, modles: []}}\nstore: {url: 'sqlite:////no/such/hapax.db'}\n")
+    assert code == 2
+    assert "providers.p.modles: is not a setting" in said
+    assert "store.url: the folder /no/such does not exist" in said
+
+
 OLD = """
 llm:
   provider: ollama

@@ -173,6 +173,13 @@ ADDRESSES = [
     ("gemini", "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-pro:generateContent", "leave off"),
     ("openrouter", "https://openrouter.ai/v1", "write https://openrouter.ai/api/v1"),
     ("azure", "https://r.openai.azure.com/openai/deployments/gpt-4o", "names a deployment"),
+    ("azure", "https://{resource}.openai.azure.com", "holds brackets"),
+    ("azure", "https://<your-resource>.openai.azure.com", "holds brackets"),
+    ("azure", "https://YOUR_RESOURCE.openai.azure.com", "to be filled in"),
+    ("compatible", "http://127.0.0.1:9/v1/{model}", "holds brackets"),
+    ("compatible", "http://127.0.0.1:9//v1", "a slash too many"),
+    ("compatible", "http://127.0.0.1:9/docs", "documentation"),
+    ("compatible", "http://127.0.0.1:9/v1/responses/compact", "leave off `/responses/compact`"),
     ("azure", "https://r.openai.azure.com/openai", "ends in the middle"),
     ("azure", "https://r.openai.azure.com/v1", "below /openai/v1"),
     ("ollama", "http://127.0.0.1:11434", "lacks /v1"),
@@ -210,3 +217,31 @@ def test_an_address_that_cannot_be_right_is_told(kind: str, url: str, words: str
 def test_an_address_as_its_vendor_documents_it_is_no_mistake(kind: str, url: str, tmp_path: Path) -> None:
     (tmp_path / "given.yaml").write_text(one_provider(f"type: {kind}, base_url: '{url}', api_key: {REAL_LOOK}"))
     assert load(tmp_path / "given.yaml", {}).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("0.0.0.0:8080", "the port is `server.port`"),
+        ("localhost:", "the port is `server.port`"),
+        ("http://0.0.0.0", "without http://"),
+        ("localhost/", "without http://"),
+        ("*", "0.0.0.0 for all addresses"),
+        ("local host", "a name of this machine"),
+    ],
+)
+def test_a_host_that_is_no_address_is_told_before_it_is_listened_on(written: str, words: str) -> None:
+    code, said = checked(f"server: {{host: '{written}'}}{NO_STORE}")
+    assert code == 2
+    assert words in said
+
+
+@pytest.mark.parametrize("written", ["::1", "[::1]", "127.0.0.1", "localhost"])
+def test_an_address_of_this_machine_is_no_mistake(written: str) -> None:
+    assert checked(f"server: {{host: '{written}'}}{NO_STORE}") == (0, "")
+
+
+def test_one_port_for_two_listeners_is_told() -> None:
+    code, said = checked(f"server: {{port: 8080}}\nmetrics: {{port: 8080}}{NO_STORE}")
+    assert code == 2
+    assert "metrics.port: is also server.port" in said

@@ -1,0 +1,234 @@
+"""
+The opening of a WebSocket session: the first target that takes the upgrade, by preference, of the model or of its
+fallbacks.
+
+What a provider answers instead is judged as any answer of it is. It relays no message; that is `session`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from proxy import clock
+from proxy.errors import ProxyError
+from proxy.exchange import AttemptRecord, Exchange
+from proxy.providers.breaker import Permit
+from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.pool import Pool
+from proxy.providers.provider import Provider
+from proxy.providers.target import Target
+from proxy.relay.blame import judgement
+from proxy.relay.course import OF_A_KEY
+from proxy.relay.lesson import learn
+from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, sum_up
+from proxy.relay.verdict import Failed, Reach, judge
+from proxy.upstream.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace
+
+    import aiohttp
+
+OPENING = 20.0
+"""Seconds a provider has to open a session; it is a handshake, no model is asked yet."""
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""A message longer than this ends the session; OpenAI takes 15 MiB of audio at once (Realtime API)."""
+MAX_REFUSAL_BYTES = 64 * 1024
+"""Bytes that are read of an answer which is no upgrade."""
+WITHOUT = (404, 405, 426, 501)
+"""Statuses by which a server tells that it has no WebSocket at a path (RFC 9110 sections 15.5 and 15.6.2)."""
+NO_SOCKET = "No provider of this model opens a WebSocket at this path; use HTTP."
+
+_said: ContextVar[bytearray] = ContextVar("said")
+"""What the provider said in the place of an upgrade: aiohttp keeps its head alone."""
+
+
+class Opened:
+    """A session that a provider has opened."""
+
+    def __init__(
+        self,
+        socket: "aiohttp.ClientWebSocketResponse",
+        target: Target,
+        key: int,
+        permit: Permit | None,
+        record: AttemptRecord,
+    ) -> None:
+        self.socket = socket
+        self.target = target
+        self.key = key
+        self.permit = permit
+        self.record = record
+
+
+class Handshakes:
+    """Asks providers to open sessions."""
+
+    def __init__(self, pool: Pool, endpoints: Mapping[Provider, Endpoint], rng: random.Random) -> None:
+        self._pool = pool
+        self._endpoints = endpoints
+        self._rng = rng
+        self._client: aiohttp.ClientSession | None = None
+
+    async def stop(self) -> None:
+        """Close what connections to providers there still are."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def open(
+        self,
+        exchange: Exchange,
+        model: str | None,
+        may_use: Callable[[str], bool],
+        path: Callable[[str | None], str],
+        lines: bytes,
+        offered: list[str],
+    ) -> Opened:
+        """
+        Open a session for *model*, or for one of its fallbacks that the caller *may_use*. *path* makes the path for a
+        target's name of the model, *offered* are subprotocols. `ProxyError` when no target does.
+        """
+        if not self._pool.targets(model):
+            raise ProxyError("model_not_found" if model else "upstream_unavailable", param="model")
+        models = [model, *filter(may_use, self._pool.entry(model).fallbacks)]
+        failures: list[Failed] = []
+        without, despite = False, False
+        for place, name in enumerate(models):
+            after = [each for each in models[place + 1 :] if each is not None]
+            choice = self._pool.choose(name, clock.now(), not exchange.attempts, after)
+            despite = despite or (choice.despite and not exchange.attempts)
+            exchange.skipped.update((str(target), reason) for target, reason in choice.skipped)
+            for target in choice.available:
+                for _ in range(target.provider.key_count):
+                    opened = await self._try(exchange, target, path, lines, offered)
+                    if isinstance(opened, Opened):
+                        exchange.answered_model = name or ""
+                        return opened
+                    if opened is None:
+                        without = True
+                        break
+                    failures.append(opened)
+                    if opened.code not in OF_A_KEY or not target.available(clock.now()):
+                        break
+        now = clock.now()
+        if not failures and without:
+            # It is there and speaks HTTP: clients that know both go on with that when they are told so.
+            headers = [(header.decode(), value.decode("latin-1")) for header, value in answer_headers(exchange)]
+            raise ProxyError("upgrade_not_supported", NO_SOCKET, headers=(("Upgrade", "HTTP/1.1"), *headers))
+        if not failures:
+            failures = [none_asked(self._pool, model, now)]
+        elif despite and all(failed.code in UNREACHED for failed in failures):
+            failures = [Failed("upstream_unavailable", Reach.NEVER_SENT, "every target is down")]
+        raise sum_up(failures, exchange, back_in(self._pool, models, now), repeatable=True)
+
+    def name_at(self, opened: Opened, asked: str | None, model: str) -> str:
+        """What the provider of a session calls the public name *model*; *asked*: for which one it was opened."""
+        if model == asked:
+            return opened.target.model or model
+        there = [target for target in self._pool.targets(model) if target.provider is opened.target.provider]
+        return next((target.model for target in there if target.model), model)
+
+    async def _try(
+        self,
+        exchange: Exchange,
+        target: Target,
+        path: Callable[[str | None], str],
+        lines: bytes,
+        offered: list[str],
+    ) -> Opened | Failed | None:
+        """Ask *target*; None where it has no WebSocket there."""
+        now = clock.now()
+        permit, key = target.begin(now)
+        record = AttemptRecord(target.provider.name, target.model or "", now)
+        exchange.attempts.append(record)
+        told = Judgement.EXCLUDED
+        try:
+            found = await self._ask(target, path(target.model), lines, offered, key, exchange.id, record)
+            if found is None:
+                record.failure = "upgrade_not_supported"
+                return None
+            if isinstance(found, Failed):
+                record.failure, told = found.code, judgement(found)
+                learn(target, key, found, clock.now())
+                return found
+            record.head_at = clock.now()
+        finally:
+            if not record.head_at:
+                record.ended = clock.now()
+                target.end(permit, told, clock.now(), self._rng)
+        if permit is not None and permit.probe:
+            target.breaker.record(permit, clock.now(), Judgement.SUCCESS, self._rng)
+            permit = target.breaker.allow(clock.now())
+        return Opened(found, target, key, permit, record)
+
+    async def _ask(
+        self,
+        target: Target,
+        path: str,
+        passing: bytes,
+        offered: list[str],
+        key: int,
+        request_id: str,
+        record: AttemptRecord,
+    ) -> "aiohttp.ClientWebSocketResponse | Failed | None":
+        # A megabyte, and eight with what it brings, that only sessions need.
+        import aiohttp
+
+        if self._client is None:
+            self._client = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None), trace_configs=[_without_redirects()]
+            )
+        endpoint = self._endpoints[target.provider]
+        url, headers = endpoint.websocket(path, passing, request_id, key)
+        record.sent_at = clock.now()
+        said = bytearray()
+        _said.set(said)
+        try:
+            async with asyncio.timeout(OPENING):
+                return await self._client.ws_connect(
+                    url,
+                    headers=headers,
+                    protocols=offered,
+                    autoclose=False,
+                    max_msg_size=MAX_MESSAGE_BYTES,
+                    proxy=endpoint.forward_proxy or None,
+                )
+        except TimeoutError:
+            return Failed("upstream_timeout", Reach.UNANSWERED, "the session was not opened in time")
+        except aiohttp.WSServerHandshakeError as refused:
+            record.status = refused.status
+            answered = (refused.headers or {}).items()
+            pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in answered]
+            return _meaning(refused.status, pairs, bytes(said), endpoint)
+        except (aiohttp.ClientError, OSError):
+            return Failed("upstream_connect_error", Reach.NEVER_SENT, "no connection for a session")
+
+
+def _meaning(status: int, headers: list[tuple[bytes, bytes]], body: bytes, endpoint: Endpoint) -> Failed | None:
+    """What an answer that is no upgrade means for its target; None: it is there, and has no WebSocket there."""
+    if status < 400 or status in WITHOUT:
+        return None
+    verdict = judge(status, headers, body, endpoint.source)
+    # What is refused for what it asks may be answered over HTTP, or told there.
+    return verdict if isinstance(verdict, Failed) and verdict.reach in (Reach.REFUSED, Reach.UNANSWERED) else None
+
+
+def _without_redirects() -> "aiohttp.TraceConfig":
+    """A handshake that is redirected is refused: our key must go nowhere but to its provider."""
+    import aiohttp
+
+    async def refuse(*_: object) -> None:
+        raise aiohttp.ClientError
+
+    async def keep(_: "aiohttp.ClientSession", __: "SimpleNamespace", ended: "aiohttp.TraceRequestEndParams") -> None:
+        said, content = _said.get(), ended.response.content
+        if ended.response.status >= 400:
+            while len(said) < MAX_REFUSAL_BYTES and (piece := await content.read(MAX_REFUSAL_BYTES)):
+                said += piece
+
+    config = aiohttp.TraceConfig()
+    config.on_request_redirect.append(refuse)
+    config.on_request_end.append(keep)
+    return config
