@@ -66,10 +66,17 @@ def failure_in(choice: dict[str, Any]) -> dict[str, Any] | None:
     finish = choice.get("finish_reason")
     status = finishes.failure(finish)
     error = choice.get("error")
-    if not error:
+    if is_blank(error):
         return finishes.as_error(finish, status) if status else None
     told = _spelled(error, choice)
     return told if told.get("code") or told.get("type") else {**told, "code": status or 502}
+
+
+def is_blank(error: Any) -> bool:
+    """Whether a field called `error` says that there is none: null, empty, or an object of nothing but such."""
+    if type(error) is dict:
+        return all(is_blank(value) for value in error.values())
+    return not error or error == "null"
 
 
 _MARKS = (("object", "error"), ("type", "error"), ("type", "response.error"))

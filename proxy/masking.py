@@ -19,12 +19,15 @@ SHORTEST_PART = 6
 _VENDORS = r"sk|pk|rk|gsk|xai|hf|r8|pplx|nvapi|fw|csk|tgp|esecret|tvly|glsa|bce|key|AIza|AKIA|ya29|eyJ"
 _KEY = re.compile(
     # Plain keys, as the vendors' documents show them.
-    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|xai|pplx|nvapi|csk|tvly|tgp)[-_](?=[\w-]*\d)[\w-]{8,}"
-    r"|(?:gsk|hf|r8|fw|glsa)_(?=\w*\d)\w{8,}|AIza[\w-]{10,}|AKIA[0-9A-Z]{12,}|ya29\.[\w.-]{10,}"
-    r"|eyJ[\w-]{10,}\.[\w.-]{10,})"
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|xai|pplx|nvapi|csk|tvly|tgp)[-_](?=[\w-]{0,200}\d)[\w-]{8,}"
+    r"|(?:gsk|hf|r8|fw|glsa)_(?=\w{0,200}\d)\w{8,}|AIza[\w-]{10,}|AKIA[0-9A-Z]{12,}|ya29\.[\w.-]{10,}"
+    r"|eyJ[\w-]{10,500}\.[\w.-]{10,})"
 )
 _BEARER = re.compile(r"(\bBearer\s+)[\w.~+/=*\u2026-]{6,}", re.IGNORECASE)
-_HINT = re.compile(r"[\w-]*(?:[*\u2022]{3,}|(?:\u2026|\\u2026|\.{3,}))(?:[*.\u2022\u2026]*(?=[\w-]))?[\w-]*")
+# A word is entered at its beginning alone: an error may repeat a picture of a megabyte, in one word.
+_HINT = re.compile(
+    r"(?:(?<![\w-])[\w-]*|(?<=[\w-]))(?:[*\u2022]{3,}|(?:\u2026|\\u2026|\.{3,}))(?:[*.\u2022\u2026]{0,64}(?=[\w-]))?[\w-]*"
+)
 _ENDING = re.compile(
     r"(\b(?:key|token)\b[^.\n]{0,24}?\b(?:ending|ends|starting|starts|beginning|begins)\s+(?:in|with|on)\s+\W{0,2})[\w-]{2,}",
     re.IGNORECASE,

@@ -112,6 +112,10 @@ class StreamFacts:
             value = self._read_hard(event, data)
             if value is None:
                 return
+        if type(value) is list and value and type(value[0]) is dict and value[0].get("error"):
+            # Gemini's form of an error, which the SDKs take for a chunk.
+            self._stop_at(ErrorEvent(error_in(value[0]) or value[0], raises=False, passes=False))
+            return
         if type(value) is not dict:
             if event not in _ERROR_NAMES:
                 self.opaque += 1

@@ -20,7 +20,7 @@ from proxy.relay.event_stream import EventStream
 from proxy.relay.question import Question
 from proxy.relay.resume import Recorder, Splice
 from proxy.relay.usage_option import is_named
-from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole, judge
 from proxy.relay.watch import Watch
 from proxy.relay.whole_answer import WholeAnswer
 from proxy.upstream.decoding import Decoder, DecodingError, coding_of
@@ -147,7 +147,11 @@ class Attempt:
             try:
                 self._decoder = Decoder(coding)
             except DecodingError as error:
-                self.broke("upstream_protocol_error", str(error))
+                if status >= 400:
+                    # It says by its status what it is, whatever its words are.
+                    self.refuse_or_fail(judge(status, headers, b"", self._source))
+                else:
+                    self.broke("upstream_protocol_error", str(error))
                 return
         withhold_errors, started = self._recorder is not None, self.record.started
         self._arrival = arrival = Arrival(

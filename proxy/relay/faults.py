@@ -34,6 +34,9 @@ FIREWORKS = "https://docs.fireworks.ai/guides/inference-error-codes"
 TOGETHER = "https://docs.together.ai/docs/error-codes"
 COHERE = "https://docs.cohere.com/reference/errors"
 CEREBRAS = "https://inference-docs.cerebras.ai/support/error"
+CLOUDFLARE = "https://blog.cloudflare.com/rfc-9457-agent-error-pages/"
+LITELLM = "https://docs.litellm.ai/docs/proxy/virtual_keys"
+BUDGETS = "https://github.com/BerriAI/litellm/issues/14144"
 GITHUB = "https://docs.github.com/github-models/use-github-models/prototyping-with-ai-models#rate-limits"
 NEW_API = "https://github.com/QuantumNous/new-api/blob/main/types/error.go"
 VLLM = "https://github.com/vllm-project/vllm/blob/main/vllm/entrypoints/openai/serving_engine.py"
@@ -59,7 +62,9 @@ _KEYS = (
     Row(
         KEY,
         XAI,
-        words=r"(?:incorrect|invalid|wrong|unknown|expired|malformed|missing) (?:api[ _-]?key|access token)\b",
+        words=r"(?:incorrect|invalid|wrong|unknown|expired|malformed|missing|no)"
+        r" (?:api[ _-]?key|api token|access token)\b"
+        r"|(?:the )?(?:invalid|incorrect|missing) (?:authentication|authorization) (?:credentials?|token|header)\b",
         statuses=BELOW_500,
     ),
     Row(
@@ -69,6 +74,26 @@ _KEYS = (
         r"(?: you provided)?(?: (?:is|was|has|has been|is currently))? (?:not valid|invalid|incorrect|not found|expired"
         r"|disabled|blocked|revoked|deactivated|suspended|deleted|reported as leaked)\b",
         statuses=BELOW_500,
+    ),
+    Row(
+        KEY,
+        GOOGLE,
+        words=r"method doesn't allow unregistered callers|the request is missing a valid api key",
+        statuses=BELOW_500,
+    ),
+    Row(
+        KEY,
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys-use.html",
+        words=r"authentication failed: please make sure your api key is valid|bearer token has expired",
+        statuses=BELOW_500,
+    ),
+    # What follows the comma may be the budget of the caller's `user`, which is no key's.
+    Row(KEY, LITELLM, words=r"authentication error(?:\W*$|, (?!exceededbudget: end user))", statuses=BELOW_500),
+    Row(
+        KEY,
+        NEW_API,
+        types=("new_api_error", "one_api_error"),
+        words=r"invalid token\b|无效的令牌|该令牌(?:已过期|状态不可用)",
     ),
     Row(
         KEY,
@@ -120,6 +145,35 @@ _MONEY = (
     ),
     Row(
         MONEY,
+        "https://huggingface.co/docs/inference-providers/pricing",
+        words=r"(?:sorry, )?(?:your )?(?:account |prepaid |pre-paid |api )*(?:credit balance|credits?|balance)"
+        r" (?:is|are|has been|have been) (?:currently )?(?:insufficient|exhausted|depleted|used up)\b"
+        r"|(?:you|your account) (?:have |has )?r[au]n out of credits?\b|credits? (?:exhausted|depleted)\b",
+        statuses=BELOW_500,
+    ),
+    Row(
+        MONEY,
+        "https://learn.microsoft.com/azure/api-management/quota-policy",
+        words=r"out of (?:call volume|bandwidth) quota",
+        statuses=BELOW_500,
+    ),
+    Row(
+        MONEY,
+        "https://docs.cohere.com/docs/rate-limits",
+        words=r"you are using a trial key, which is limited to [\d,]+ api calls ?/ ?month",
+        statuses=BELOW_500,
+    ),
+    Row(MONEY, BUDGETS, words=r"budget has been exceeded!|exceededtokenbudget: ", statuses=BELOW_500),
+    Row(MONEY, BUDGETS, types=("budget_exceeded",), words=r"budget has been exceeded!", statuses=BELOW_500),
+    Row(
+        MONEY,
+        ANTHROPIC,
+        types=("rate_limit_error",),
+        words=r"your credit balance is too low|you have reached your specified (?:workspace )?api usage limits",
+        statuses=BELOW_500,
+    ),
+    Row(
+        MONEY,
         "https://github.com/continuedev/continue/issues/10373",
         words=r"your (?:newly created )?team\b.{0,80}?(?:doesn't have any credits|used all available credits"
         r"|reached its monthly spending limit)",
@@ -129,11 +183,17 @@ _MONEY = (
     Row(
         MONEY,
         FIREWORKS,
-        words=r"(?:your )?account\b.{0,80}?(?:is|has been) suspended|you have (?:exceeded|depleted) your monthly",
+        words=r"(?:(?:your|this|the) )?account\b.{0,80}?(?:is|has been) suspended"
+        r"|you have (?:exceeded|depleted) your monthly",
         statuses=BELOW_500,
     ),
     Row(MONEY, DASHSCOPE, words=r"access denied, ple\w+ make sure your account is in good standing"),
-    Row(MONEY, ZAI, words=r".{0,12}(?:余额不足|账户已?欠费|额度不足|额度已用尽)", statuses=BELOW_500),
+    Row(
+        MONEY,
+        ZAI,
+        words=r"(?:\[[^\]]{0,40}\] ?)?.{0,12}(?:余额不足|账户已?欠费|额度不足|额度已用尽)",
+        statuses=BELOW_500,
+    ),
 )
 
 _ELSEWHERE = (
@@ -142,6 +202,21 @@ _ELSEWHERE = (
     Row(ELSEWHERE, DASHSCOPE, codes=("Model.AccessDenied", "AccessDenied.Unpurchased", "AllocationQuota.FreeTierOnly")),
     Row(ELSEWHERE, GEMINI, codes=("USER_LOCATION_NOT_SUPPORTED", "LOCATION_POLICY_VIOLATED")),
     Row(ELSEWHERE, MINIMAX, codes=("base_resp.2061",)),
+    # The server has no such path: https://fastapi.tiangolo.com/reference/exceptions/ and OpenAI's own code.
+    Row(ELSEWHERE, OPENAI, codes=("unknown_url",), statuses=BELOW_500),
+    Row(
+        ELSEWHERE,
+        "https://fastapi.tiangolo.com/reference/exceptions/",
+        words=r"^(?:the |requested )*(?:resource|url|path|page|route|endpoint)? ?not found\.?$",
+        statuses=(404,),
+    ),
+    # LiteLLM says it with 401: https://github.com/winfunc/opcode/issues/358
+    Row(ELSEWHERE, LITELLM, types=("key_model_access_denied", "team_model_access_denied", "org_model_access_denied")),
+    Row(ELSEWHERE, LITELLM, types=("user_model_access_denied", "project_model_access_denied")),
+    Row(ELSEWHERE, LITELLM, words=r"exceededbudget: end user|^litellm user: \S+ exceeded budget for model"),
+    Row(ELSEWHERE, NEW_API, words=r"该令牌无权(?:使用|访问)|^this token has no access to model", statuses=BELOW_500),
+    Row(ELSEWHERE, BEDROCK, words=r"is not authorized to perform: bedrock:", statuses=BELOW_500),
+    Row(ELSEWHERE, DASHSCOPE, words=r"^(?:access to model denied|model access denied)", statuses=BELOW_500),
     Row(ELSEWHERE, BEDROCK, types=("AccessDeniedException",), statuses=BELOW_500),
     Row(
         ELSEWHERE,
@@ -153,14 +228,16 @@ _ELSEWHERE = (
     Row(
         ELSEWHERE,
         OPENAI,
-        words=r"does not have access to (?:the )?model|organization must be verified|don't have access to the model",
+        words=r"(?:does not|don't) have access to (?:the |this )?model|organization must be verified"
+        r"|^(?:(?:your|this) )?(?:organization|project|account|team)\b.{0,80}?does not have access to \S"
+        r"|^you are not allowed to (?:sample from|use|access) (?:the |this )?model",
         statuses=BELOW_500,
     ),
     Row(
         ELSEWHERE,
         GEMINI,
         words=r"^(?:user location is not supported|country, region, or territory not supported)"
-        r"|not available in your (?:region|country|location)",
+        r"|not available (?:in|on|for|with) your (?:region|country|location|plan|tier|subscription)",
         statuses=BELOW_500,
     ),
     Row(
@@ -176,6 +253,7 @@ _ELSEWHERE = (
         statuses=BELOW_500,
     ),
     Row(ELSEWHERE, ANTHROPIC, words=r"^the long context beta is not yet available for this subscription"),
+    Row(UNREACHABLE, CLOUDFLARE, codes=("cloudflare_error",), statuses=range(400, 429)),
     Row(
         UNREACHABLE,
         AZURE,
@@ -200,7 +278,8 @@ _MODELS = (
     Row(
         NOT_FOUND,
         OPENROUTER,
-        words=r"^\S+ is not a valid model id\b|^(?:unknown|invalid) model\b|^models/\S+ is not found|^no such model\b",
+        words=r"^\S+ is not a valid model id\b|^(?:unknown|invalid) model\b|^models/\S+ is not found|^no such model\b"
+        r"|invalid model name passed in model=",
         statuses=BELOW_500,
     ),
 )
@@ -213,6 +292,16 @@ _CONTEXT = (
     Row(CONTEXT, ZAI, codes=("1261",), statuses=(0, 400)),
     Row(CONTEXT, LLAMA, types=("exceed_context_size_error", "context_length_exceeded", "ContextWindowExceededError")),
     Row(CONTEXT, OPENAI, words=r"maximum (?:model|context|prompt|input) length (?:is|of) |exceeds the context window"),
+    Row(CONTEXT, "https://github.com/cline/cline/issues/5474", words=r"input tokens exceed the configured limit"),
+    Row(CONTEXT, "https://developers.cloudflare.com/workers-ai/", words=r"exceeded this model context window limit"),
+    Row(CONTEXT, "https://cloud.baidu.com/doc/qianfan-api/s/Am9qvn3wk", codes=("tokens_too_long", "336007", "336103")),
+    Row(
+        CONTEXT,
+        "https://www.ibm.com/docs/en/watsonx/saas?topic=solutions-troubleshooting",
+        words=r"input tokens \d+ cannot exceed the total tokens limit",
+    ),
+    Row(CONTEXT, "https://github.com/theroyallab/tabbyAPI", words=r"^prompt length \d+ is greater than max_seq_len"),
+    Row(CONTEXT, ARK, words=r"^total tokens of image and text exceed max message tokens"),
     Row(CONTEXT, ANTHROPIC, words=r"^prompt is too long|prompt is too long: \d+|\bexceeds? (?:the )?context limit\b"),
     Row(
         CONTEXT,
@@ -223,8 +312,8 @@ _CONTEXT = (
     Row(
         CONTEXT,
         SGLANG,
-        words=r"longer than the model's context length|exceeds? (?:the )?model's (?:maximum )?context length"
-        r"|input length .{0,40}exceeds the maximum allowed (?:input )?length",
+        words=r"longer than the model's context (?:length|window)|exceeds? (?:the )?model's (?:maximum )?context length"
+        r"|(?:input|prompt) length .{0,40}exceeds (?:the )?maximum (?:allowed )?(?:input )?length",
     ),
     Row(
         CONTEXT,
@@ -240,11 +329,15 @@ _CONTEXT = (
     Row(CONTEXT, TGI, words=r"`inputs` (?:tokens \+ `max_new_tokens` must be|must have less than)"),
     Row(CONTEXT, MISTRAL, words=r"too large for model with \d+ maximum context length"),
     Row(CONTEXT, GROQ, words=r"^please reduce the length of the (?:messages|prompt|input)"),
-    Row(CONTEXT, BEDROCK, words=r"input is too long for (?:the )?requested model|^too many input tokens"),
+    Row(
+        CONTEXT,
+        BEDROCK,
+        words=r"input is too long for (?:the )?requested model|\btoo many input tokens|^input tokens exceeded:",
+    ),
     Row(CONTEXT, COHERE, words=r"^too many tokens: (?:total number|size limit)"),
     Row(CONTEXT, FIREWORKS, words=r"prompt is too long: \d+, model maximum context length"),
     Row(CONTEXT, DASHSCOPE, words=r"range of input length should be \["),
-    Row(CONTEXT, MOONSHOT, words=r"exceeded model token limit"),
+    Row(CONTEXT, MOONSHOT, words=r"exceeded model token limit|^(?:invalid request: )?input token length too long"),
     Row(CONTEXT, MINIMAX, words=r"context window exceeds limit"),
     Row(CONTEXT, ZAI, words=r"^prompt exceeds max length"),
     Row(CONTEXT, GITHUB, words=r"prompt token count of \d+ exceeds the limit|^request body too large for \S+ model"),
@@ -277,6 +370,7 @@ _PROVIDER = (
         statuses=(0, *range(500, 600)),
     ),
     Row(TIMEOUT, MINIMAX, codes=("base_resp.1001",)),
+    Row(OVERLOADED, GROQ, words=r"capacity", statuses=(498,)),
 )
 
 _REQUEST = (

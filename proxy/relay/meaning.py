@@ -70,9 +70,18 @@ class Row:
 
 _LONGEST = 4000
 """Letters of a message that are looked at."""
-_NAMES = r"(?:[\w.]*(?:error|exception|denied|failed|failure)\b(?: code)?[\s:.,(-]*(?:\d{3}\b)?[\s:.,)-]*)*"
-"""What relays put before the words of another: `Error code: 400 - `, `litellm.BadRequestError: OpenAIException - `."""
+_NAMES = re.compile(
+    r"(?:[\w.]*(?:error|exception|denied|failed|failure|forbidden|unauthorized)\b(?: code)?"
+    r"[\s:.,(-]*(?:\d{3}\b)?[\s:.,)-]*)*+",
+    re.IGNORECASE,
+)
+"""
+What relays put before the words of another: `Error code: 400 - `, `litellm.BadRequestError: OpenAIException - `. It is
+taken at once and not tried in parts (`*+`): a caller's text that repeats such names would cost seconds.
+"""
 _QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`")
+_ECHO = re.compile(r"['\"]input['\"]\s*:|\binput_value=")
+"""What pydantic writes before the caller's own words, which are no error's (docs.pydantic.dev/latest/errors)."""
 _SQUASHED = re.compile(r"[\s_-]+")
 
 
@@ -80,7 +89,8 @@ def find(told: Told, status: int, provider: str, rows: Sequence[Row]) -> Row | N
     """The first of *rows* that fits an error with this HTTP *status* (0: none) of that type of provider."""
     codes = {_squash(name) for name in (told.code, *told.more) if name}
     types = {_squash(name) for name in (told.type, *told.more) if name}
-    message = told.message[:_LONGEST]
+    message = _ECHO.split(told.message[:_LONGEST], 1)[0]
+    bare = _bare(message)
     for row in _ordered(rows):
         if (row.providers and provider not in row.providers) or status not in row.statuses:
             continue
@@ -88,20 +98,27 @@ def find(told: Told, status: int, provider: str, rows: Sequence[Row]) -> Row | N
             continue
         if row.types and not any(_squash(kind) in types for kind in row.types):
             continue
-        if row.words and not _fits(row, message, told.behind[:_LONGEST]):
+        if row.words and not _fits(row, message, bare, told.behind[:_LONGEST]):
             continue
         return row
     return None
 
 
-def _fits(row: Row, message: str, behind: str) -> bool:
+def _fits(row: Row, message: str, bare: str, behind: str) -> bool:
     if row.sentence:
-        return _compiled(_NAMES + "(?:" + row.words + ")").match(_QUOTED.sub("", message).lstrip(" :-")) is not None
+        return _compiled(row.words).match(bare) is not None
     words = _compiled(row.words)
     if words.search(message) is not None:
         return True
     # Beside its own words a relay shows those of the provider behind it; they are believed in this alone.
     return row.meaning is Meaning.CONTEXT and bool(behind) and words.search(behind) is not None
+
+
+def _bare(message: str) -> str:
+    """*message* without what it quotes and without the names it begins with."""
+    text = _QUOTED.sub("", message).lstrip(" :-")
+    names = _NAMES.match(text)
+    return text if names is None else text[names.end() :]
 
 
 @cache

@@ -6,8 +6,12 @@ A look at a parsed object, on every answer's way; it judges no error and knows n
 
 from typing import Any
 
-from proxy.error_events import failure_in
-from proxy.relay.told import is_blank, read
+from proxy.error_events import error_in as told_in
+from proxy.error_events import failure_in, is_blank
+from proxy.relay.told import read
+
+_LISTS = ("data", "results", "embeddings", "output", "segments", "words")
+"""What answers of the endpoints hold whose shape differs from vendor to vendor: pictures, ranks, transcripts."""
 
 
 def error_in(value: dict[str, Any], holds: str) -> Any:
@@ -26,9 +30,14 @@ def error_in(value: dict[str, Any], holds: str) -> Any:
             return {"code": "server_error"}
         good = type(value.get("output")) is list or value.get("object") == "response"
         return None if good else _instead(value, "no response")
-    if holds and holds != "json" and type(value.get(holds)) is not list:
-        return _instead(value, f"no {holds}")
-    return None
+    if holds and holds != "json":
+        return None if type(value.get(holds)) is list else _instead(value, f"no {holds}")
+    # Of any shape: it is an error where it tells one and holds nothing that an answer would.
+    return None if _holds_something(value) or told_in(value) is None else value
+
+
+def _holds_something(value: dict[str, Any]) -> bool:
+    return any(type(value.get(name)) is list for name in _LISTS) or type(value.get("text")) is str
 
 
 def is_errors(values: list[Any]) -> bool:
@@ -40,8 +49,7 @@ def _in_choices(choices: list[Any]) -> Any:
     for choice in choices:
         if type(choice) is not dict:
             return "a choice that is none"
-        error = choice.get("error")
-        failed = None if error is not None and is_blank(error) else failure_in(choice)
+        failed = failure_in(choice)
         if failed is not None:
             return failed
     return None

@@ -14,7 +14,7 @@ from proxy.providers.pool import Pool
 from proxy.relay.verdict import Failed, Reach, Refused
 
 LONGEST_WAIT = 60.0
-"""Seconds; a client told to wait longer is told not to try again by itself (reliability.md R13)."""
+"""Seconds; a client told to wait longer is told not to try again by itself."""
 _PASSING = frozenset(("rate_limit_exceeded", "upstream_unavailable", "overloaded"))
 """What may be over after a wait."""
 UNREACHED = frozenset(("upstream_connect_error", "upstream_connect_timeout", "upstream_truncated"))

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from proxy.error_events import is_blank
 from proxy.lenient import lenient
 
 LONGEST_TEXT = 2000
@@ -105,13 +106,6 @@ def read_text(body: bytes) -> Told:
     return Told(message=text)
 
 
-def is_blank(error: Any) -> bool:
-    """Whether a field called `error` says that there is none: null, empty, or an object of nothing but such."""
-    if type(error) is dict:
-        return all(is_blank(value) for value in error.values())
-    return not error or error == "null"
-
-
 def _read(value: Any, depth: int) -> Told:
     if depth > DEEPEST:
         return Told()
@@ -188,6 +182,9 @@ def _own(value: dict[str, Any], depth: int) -> Told:
     for detail in value["details"] if type(value.get("details")) is list else ():
         if type(detail) is dict and type(reason := detail.get("reason")) is str:
             more += (reason,)
+    if value.get("cloudflare_error") is True:
+        # https://blog.cloudflare.com/rfc-9457-agent-error-pages/
+        more += ("cloudflare_error",)
     metadata = value.get("metadata")
     if type(metadata) is dict and "provider_name" in metadata and type(raw := metadata.get("raw")) is str:
         # https://openrouter.ai/docs/api-reference/errors

@@ -134,6 +134,9 @@ def meaning_of(told: Told, status: int, provider: str, page: bool = False) -> Me
         return Meaning.UNREACHABLE
     if status == 404 and told.param == "model":
         return Meaning.MODEL_NOT_FOUND
+    if status == 404 and not told.says:
+        # It names nothing that is missing, so it is the path, which another provider may have.
+        return Meaning.ELSEWHERE
     return _BY_STATUS.get(status, Meaning.REQUEST if 400 <= status < 500 else Meaning.FAILED)
 
 

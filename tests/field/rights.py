@@ -201,7 +201,7 @@ def goes_to_the_owner(case: Case, played: Played) -> None:
         assert played[step].status == 200, (step, played[step])
 
 
-def nobody_answers_for_the_owner(case: Case, played: Played) -> None:
+def no_other_answers_for_the_owner(case: Case, played: Played) -> None:
     assert played["make"].status == 200
     got = played["read"]
     assert got.status in (502, 503, 504), got
@@ -410,7 +410,7 @@ RIGHTS: dict[str, Check] = {
     "Where a list holds the name it decides": only_its_provider,
     "The call reaches the provider that serves the model": form_arrives,
     "Every call that names an id goes to the provider": goes_to_the_owner,
-    "The owner is asked and nobody else can answer for it": nobody_answers_for_the_owner,
+    "The owner is asked and nobody else can answer for it": no_other_answers_for_the_owner,
     "The ledger counts what was generated": ledger_counts_what_was_generated,
     "The ledger has the provider's own counts": ledger_counts_what_was_generated,
     "It is a failure of the provider": next_provider_answers,

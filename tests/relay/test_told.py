@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.relay.told import Told, is_blank, read, read_text
+from proxy.error_events import is_blank
+from proxy.relay.told import Told, read, read_text
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,15 @@ def judged(status: int, error: Any = None) -> tuple[str, Reach] | None:
 
 @pytest.mark.parametrize(
     "status",
-    [400, 403, 404, 405, 406, 407, 408, 409, 410, 411, 413, 414, 415, 416, 418, 422, 423, 425, 426, 431, 451, 499],
+    [400, 403, 405, 406, 407, 408, 409, 410, 411, 413, 414, 415, 416, 418, 422, 423, 425, 426, 431, 451, 499],
 )
 def test_what_the_client_can_mend_is_told_to_the_client(status: int) -> None:
     assert judged(status) is None
+
+
+def test_a_404_that_names_nothing_is_of_the_path_and_one_with_words_of_the_call() -> None:
+    assert judged(404) == ("upstream_refused", Reach.ELSEWHERE)
+    assert judged(404, {"message": "No such File object: file-1"}) is None
 
 
 @pytest.mark.parametrize(

@@ -582,7 +582,7 @@ BODY = (
         (
             Check(
                 "`after_done`",
-                "whole at `[DONE]`; the rest reaches nobody",
+                "whole at `[DONE]`; the rest goes no further",
                 checks.after_done,
             ),
             Check(

@@ -30,8 +30,8 @@ number is the same code as its digits. Words are regular expressions over the me
 begin it, and what stands in quotes does not count, so that a prompt which an error repeats parks no key. An error in a
 200 is judged as with the status its code or type names. What no row knows is judged by its status: 401 KEY, 402 MONEY,
 429 RATE, 503 and 529 OVERLOADED, 504 TIMEOUT, any other 5xx FAILED, a page or a text with 403 or 404 UNREACHABLE, a 404
-that names `model` MODEL_NOT_FOUND, and every other 4xx REQUEST. The table is `proxy/relay/faults.py`; a row more is one
-line there.
+that names `model` MODEL_NOT_FOUND, a 404 that says nothing ELSEWHERE, and every other 4xx REQUEST. The table is
+`proxy/relay/faults.py`; a row more is one line there.
 """
 
 _FOLLOWS = {
