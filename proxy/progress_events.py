@@ -32,13 +32,12 @@ def begins_work(block: Any) -> bool:
 
 _LAST = frozenset(
     (
-        # developers.openai.com/api/reference: audio/speech and audio/transcriptions, images, assistants-streaming,
-        # and stored responses, which GET streams again.
+        # OpenAI's API reference (audio/speech) and openai-python's types (audio, images, responses): GET streams a
+        # stored response again.
         "speech.audio.done",
         "transcript.text.done",
         "image_generation.completed",
         "image_edit.completed",
-        "done",
         "response.completed",
         "response.incomplete",
         "response.failed",

@@ -20,7 +20,7 @@ ERROR_LINE = b"error:"
 _ERROR_NAMES = (b"error", ERROR_LINE)
 _ERROR_KINDS = ("error", "response.error")
 _LAST_OF_A_RESPONSE = ("response.completed", "response.incomplete", "response.done", "response.failed")
-# `response.done`: xAI, OpenRouter's beta (openrouter.ai/docs/api/reference/responses/basic-usage), Codex's backend.
+# `response.done`: clients of xAI's Responses API take it for `response.completed` (github.com/digitallysavvy/go-ai).
 
 
 class StreamFacts:

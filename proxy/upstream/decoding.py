@@ -1,8 +1,8 @@
 """
 Undoing a content coding that a provider applied although `identity` was asked for.
 
-As lenient as the clients behind us (httpx, undici): several members of gzip, deflate without its frame, and names that
-are no coding. Bounded: a little input may not become a lot of memory. Codings we cannot undo are the provider's fault.
+Deflate may lack its frame and a name may be no coding, as httpx reads them; gzip may have several members, as RFC 1952
+has it. Bounded: a little input may not become a lot of memory. Codings we cannot undo are the provider's fault.
 """
 
 import zlib
@@ -12,8 +12,8 @@ MAX_OUTPUT_PER_READ = 8 * 1024 * 1024
 
 _PLAIN = frozenset((b"", b"identity", b"none", b"utf-8", b"utf8", b"iso-8859-1", b"us-ascii", b"binary", b"8bit"))
 """
-What servers name as the coding of a body that has none: `none` keeps some hosts' compression off streams, and charsets
-come from handlers that mixed up two headers. httpx and undici read such a body as it is.
+Names that are no coding; charsets belong into another header. httpx skips every name it does not know; here unknown
+ones stay the provider's fault.
 """
 _GZIP = b"\x1f\x8b"
 # 32 lets zlib tell gzip from zlib by itself.

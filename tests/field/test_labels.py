@@ -41,13 +41,13 @@ def coded(name: str, body: bytes, kind: str) -> str:
 @pytest.mark.parametrize(
     ("name", "pack"),
     [
-        pytest.param("none", str.encode, id="none, by which hosts are told to leave streams alone"),
+        pytest.param("none", str.encode, id="none"),
         pytest.param("UTF-8", str.encode, id="a charset"),
         pytest.param("identity", str.encode, id="identity"),
         pytest.param("", str.encode, id="nothing"),
         pytest.param("identity, gzip", lambda text: gzip.compress(text.encode()), id="identity, then gzip"),
         pytest.param("deflate", lambda text: zlib.compress(text.encode()), id="deflate"),
-        pytest.param("deflate", bare_deflate, id="deflate without its frame (httpx and undici read both)"),
+        pytest.param("deflate", bare_deflate, id="deflate without its frame, as httpx reads it"),
         pytest.param("x-gzip", lambda text: gzip.compress(text[:90].encode()) + gzip.compress(text[90:].encode()), id="gzip in two members"),
     ],
 )  # fmt: skip
@@ -67,7 +67,7 @@ async def test_a_coding_that_clients_can_read_is_read(play: Play, name: str, pac
     ("path", "whole"), [(CHAT, WHOLE), ("/v1/embeddings", EMBEDDED), ("/v1/threads/t_1/runs", '{"id":"run_1"}')]
 )
 async def test_json_that_is_called_an_event_stream_is_json(play: Play, path: str, whole: str) -> None:
-    """Both SDKs parse what they asked for, whatever its type says."""
+    """openai-python parses what it asked for, whatever its type says."""
     for answer in (in_one(whole), in_bytes(whole)):
         got = (await play(one(), {"a": always(answer)}, [ask(path)]))["call"]
         assert (got.status, got.body, got.whole) == (200, whole.encode(), True)
@@ -118,7 +118,7 @@ HEARD = data({"type": "transcript.text.delta", "delta": "a"})
 async def test_a_stream_that_ends_with_its_connection_is_whole_at_its_last_event(
     play: Play, path: str, stream: str, whole: bool
 ) -> None:
-    """HTTP/1.0 has no other way to end one."""
+    """HTTP/1.0 has no chunks."""
     step = {"step": "call", "request": path} if path.startswith("GET") else ask(path, stream=True, stream_options={"include_usage": True})  # fmt: skip
     head = "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     for pieces in ([head + stream], [head, *cut(stream)]):
@@ -133,7 +133,7 @@ FINISHED = {"id": "resp_1", "object": "response", "status": "completed", "usage"
 
 
 async def test_a_response_may_end_with_the_event_response_done(play: Play) -> None:
-    """xAI's and OpenRouter's name for it."""
+    """Clients of xAI's Responses API take it for `response.completed`."""
     stream = CREATED + TYPED + data({"type": "response.done", "response": FINISHED}) + DONE
     for answer in (in_one(stream), in_bytes(stream)):
         got = (await play(one(), {"a": always(answer)}, [ask(RESPONSES, stream=True)]))["call"]
