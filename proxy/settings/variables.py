@@ -90,7 +90,7 @@ def unexpanded(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
 def _read(text: str, environ: Mapping[str, str]) -> tuple[str, bool]:
     stripped = text.strip()
     if _OWN.search(stripped):
-        # Whoever writes our form beside another one means the other.
+        # An operator who writes our form beside another one means the other.
         return "", False
     for pattern, whose in _WHOLE:
         match = pattern.fullmatch(stripped)

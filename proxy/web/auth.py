@@ -91,7 +91,7 @@ class Doorkeeper:
 
     @property
     def open(self) -> bool:
-        """There are no keys: whoever reaches the gateway may call."""
+        """There are no keys: any client that reaches the gateway may call."""
         return self._principals.open
 
     def knows(self, request: Request) -> bool:

@@ -167,8 +167,8 @@ def _unescaped(path: str) -> str:
     try:
         plain = unquote(path, errors="strict")
     except UnicodeDecodeError:
-        raise ProxyError("unknown_url") from None
+        raise unknown_url(path) from None
     # Escaped twice, a name still holds a percent sign.
     if not path.isascii() or not plain.isprintable() or not _MODEL_PATH.fullmatch(plain) or _DOTS.search(plain):
-        raise ProxyError("unknown_url")
+        raise unknown_url(path)
     return plain

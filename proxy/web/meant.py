@@ -4,6 +4,7 @@ Which path a client probably meant that asked for one there is not: a base URL w
 Every suggestion stands in a table here; nothing of what was sent is said back.
 """
 
+import re
 from urllib.parse import unquote
 
 from proxy.errors import ProxyError
@@ -105,8 +106,8 @@ def check_relayed(path: str) -> None:
 
 def meant(path: str) -> str | None:
     """The path of ours that is most like *path*, `/v1` included; None when none is."""
-    parts = [part for part in unquote(path[:_LONGEST]).lower().partition(";")[0].split("/") if part.strip()]
-    parts = [part.strip() for part in parts]
+    plain = re.split("[;?#]", unquote(path[:_LONGEST]).lower(), maxsplit=1)[0]
+    parts = [part.strip() for part in plain.split("/") if part.strip(" .")]
     if not parts:
         return None
     known = _ELSEWHERE.get("/".join(parts)) or _CALLS.get(parts[-1].rpartition(":")[2] if ":" in parts[-1] else "")

@@ -116,7 +116,7 @@ class NativeStream:
     def _event(self, data: bytes) -> None:
         value = loads(data)
         if type(value) is not dict:
-            # The end is told by the relay; anything else nobody can read.
+            # The end is told by the relay; no client can read anything else.
             return
         error = value.get("error")
         if error is not None:
@@ -142,7 +142,7 @@ class NativeStream:
             self._answer.write(b"data: " + dumps(event) + b"\n\n")
 
     def _fail(self, code: str) -> None:
-        # In our own words: those of a provider may hold what is nobody's business.
+        # In our own words: those of a provider may hold what no client is to learn.
         self._failed = True
         self._answer.write(b"data: " + self._error_body(ProxyError(code), self._request_id) + b"\n\n")
 

@@ -1,9 +1,10 @@
 """
 Whom an open gateway answers: this machine under its own names, and no page of another site.
 
-While there are no keys, whoever reaches the loopback address may call. A web page can: by a name of its own that leads
-to 127.0.0.1 (DNS rebinding), or by a request that needs no permission (https://fetch.spec.whatwg.org/#simple-header).
-What a browser says of where it comes from is judged here; with keys configured nothing is.
+While there are no keys, any program that reaches the loopback address may call. A web page can: by a name of its own
+that leads to 127.0.0.1 (DNS rebinding), or by a request that needs no permission
+(https://fetch.spec.whatwg.org/#simple-header). What a browser says of where it comes from is judged here; with keys
+configured nothing is.
 """
 
 import ipaddress
