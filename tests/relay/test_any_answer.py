@@ -109,8 +109,9 @@ def play(answer: Sent, pieces: list[bytes]) -> Outcome:
     return outcome
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=250, derandomize=True)
 @given(sent())
+@example(Sent("/audio/transcriptions", b"text/plain", b'junk\n\ndata: {"error": {"code": 500}}\n\n', True))
 @example(Sent("/chat/completions", None, b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n', True))
 def test_any_answer_passes_or_ends_visibly_and_the_same_however_it_is_cut(answer: Sent) -> None:
     outcome = play(answer, answer.pieces)
