@@ -100,7 +100,7 @@ class Course(Generic[T]):
         self._left = [name for name in self._fallbacks if name != self.model]
         if now >= self.deadline:
             return None
-        step = self._next(self._choose(self.model, now), now)
+        step = self._next(self._look(self.model, now), now)
         return self._take(step) if step is not None else None
 
     def after(self, target: T, failed: Failed, now: float) -> Try[T] | None:
@@ -113,7 +113,7 @@ class Course(Generic[T]):
             self._left = [name for name in self._context_fallbacks or self._fallbacks if name not in self._models]
             step = self._enter_next_model(now)
         else:
-            choice = self._choose(self.model, now)
+            choice = self._look(self.model, now)
             step = None
             # The last try there is belongs to somebody who has not failed yet, if there is anybody.
             room = self.rules.retries - self._attempts + (0 if self._fresh(choice) else 1)
@@ -136,7 +136,7 @@ class Course(Generic[T]):
         """
         if now >= self.deadline:
             return None
-        choice = self._choose(self.model, now)
+        choice = self._look(self.model, now)
         if step.target in choice.available:
             return Try(step.target, step.model)
         # It was not asked after all.
@@ -161,7 +161,7 @@ class Course(Generic[T]):
         """A target to ask beside one that has not produced anything for a while, within the hedge budget."""
         if now >= self.deadline:
             return None
-        fresh = self._fresh(self._choose(self.model, now))
+        fresh = self._fresh(self._look(self.model, now))
         if not fresh or not self._hedge_budget.withdraw(now):
             return None
         return self._take(Try(fresh[0], self.model))
@@ -170,10 +170,16 @@ class Course(Generic[T]):
         """Whether anybody else could still be asked."""
         if not self._may_repeat(SILENCE) or self._retry_budget.tokens(now) < 1.0:
             return False
-        if self._fresh(self._choose(self.model, now)):
+        if self._fresh(self._look(self.model, now)):
             return True
         left = [name for name in self._left if name not in self._models]
-        return any(target not in self._tries for name in left for target in self._choose(name, now).available)
+        return any(target not in self._tries for name in left for target in self._look(name, now).available)
+
+    def _look(self, model: str | None, now: float) -> Choice[T]:
+        choice = self._choose(model, now)
+        if choice.despite and not self._tries:
+            self.despite = True
+        return choice
 
     def _next(
         self, choice: Choice[T], now: float, failed_target: T | None = None, failed: Failed | None = None
@@ -236,7 +242,7 @@ class Course(Generic[T]):
                 continue
             self._models.add(self.model)
             self._attempts = 0
-            choice = self._choose(self.model, now)
+            choice = self._look(self.model, now)
             fresh = [target for target in choice.available if target not in self._tries]
             if fresh:
                 return Try(fresh[0], self.model)

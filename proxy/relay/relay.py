@@ -202,8 +202,6 @@ class Relay:
             # A fallback goes on to those named after it.
             after = fallbacks[fallbacks.index(model) + 1 :] if model in fallbacks else fallbacks
             choice = self._pool.choose(model, now, not exchange.attempts, after, wait_untold=rules.retries > 0)
-            if choice.despite and not exchange.attempts:
-                course.despite = True
             for target, reason in choice.skipped:
                 exchange.skipped[str(target)] = reason
             return choice
@@ -211,7 +209,7 @@ class Relay:
         def may_repeat(failed: Failed) -> bool:
             return _may_repeat(failed, question)
 
-        course: Course[Target] = Course(
+        return Course(
             question.model,
             fallbacks,
             [name for name in entry.context_fallbacks if question.may_use(name)],
@@ -223,7 +221,6 @@ class Relay:
             self._hedge_budget,
             self._rng,
         )
-        return course
 
     def _finish(self, exchange: Exchange, question: Question, client: Client, verdict: Verdict) -> None:
         if isinstance(verdict, Cut):

@@ -56,6 +56,10 @@ class Choice(Protocol[T_co]):
     def resting(self) -> Sequence[tuple[T_co, float]]:
         """Those that may be waited for, and until when."""
 
+    @property
+    def despite(self) -> bool:
+        """Whether all of them are known to be down, and are offered nevertheless."""
+
 
 class Try(Generic[T]):
     """Ask *target* for *model* after *delay* seconds. (Every call makes one; a named tuple's is made by Python.)"""

@@ -22,7 +22,6 @@ from proxy.sse import Dialect
 from proxy.web.admission import Admission
 from proxy.web.auth import IN_PROTOCOL
 from proxy.web.inbound import Inbound
-from proxy.web.upgrade import upgraded
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _ENDED_BY_US = 1011
@@ -57,6 +56,9 @@ class WebSockets:
         if model is None and (asked.dialect is Dialect.RESPONSES or inbound.principal.restricted):
             await self._relay_from_first(inbound, path, offered)
             return
+        # aiohttp's server is large, and few workers ever see a WebSocket.
+        from proxy.web.upgrade import upgraded
+
         # Elsewhere the provider may be the one who speaks first.
         opened = await self._open(inbound, path, model, offered)
         async with upgraded(inbound.request, inbound.answer, opened.socket.protocol, MAX_MESSAGE_BYTES) as client:
@@ -65,6 +67,8 @@ class WebSockets:
     async def _relay_from_first(self, inbound: Inbound, path: str, offered: list[str]) -> None:
         """The model stands in the first message, which comes only once the socket is open."""
         import aiohttp
+
+        from proxy.web.upgrade import upgraded
 
         exchange = inbound.exchange
         # A browser that offers subprotocols takes no socket without one of them.

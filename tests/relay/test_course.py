@@ -40,6 +40,7 @@ class NoJitter(random.Random):
 class Choice:
     available: Sequence[str]
     resting: Sequence[tuple[str, float]] = ()
+    despite: bool = False
 
 
 @dataclass

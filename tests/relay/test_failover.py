@@ -1,6 +1,7 @@
 """Two providers, and what a client sees when the first one fails: only the second, or one honest error."""
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -370,3 +371,35 @@ async def test_without_retries_not_even_a_wait_is_followed_by_another_attempt(
     answer = await ask(running.port, chat("sim-fault:status=429,retry_after=1"))
     assert (answer.status, answer.header("retry-after"), answer.header("x-hapax-attempts")) == (429, "1", "1")
     assert len(calls(simulator)) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("fault", ["", "status=400", "status=503", "fin", "silence"])
+async def test_a_call_leaves_nothing_to_the_garbage_collector(
+    simulator: Simulator, backup: Simulator, pair: Pair, fault: str, stream: bool
+) -> None:
+    """Walking all there is would hold up other calls for milliseconds, and what waits for it is memory in use."""
+    running = await pair()
+    async with connect(running.port) as wire:
+
+        async def call() -> None:
+            simulator.direct(fault)
+            wire.send(chat("sim-fast", stream=stream))
+            await wire.response()
+            await asyncio.sleep(0)
+
+        await call()
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(3):
+                await call()
+            gc.collect()
+            left = [f"{getattr(each, '__module__', '')}.{type(each).__name__}" for each in gc.garbage]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    # Probes and a provider's connection, which its parser holds, are not of the call.
+    assert sorted(name for name in left if name.startswith(("proxy.relay", "proxy.exchange", "proxy.web"))) == []
