@@ -12,7 +12,7 @@ import yaml
 from sqlalchemy import event, insert, text, update
 
 from proxy import clock
-from proxy.accounts import tables
+from proxy.accounts import tables, watch
 from proxy.accounts.keys import Keys, digest, mint
 from proxy.accounts.principals import Principals
 from proxy.accounts.store import Store
@@ -147,7 +147,11 @@ async def test_looking_for_changes_asks_for_one_number(process: Process) -> None
     assert all("FROM versions" in statement for statement in asked)
 
 
-async def test_ten_thousand_bogus_keys_in_a_second_cause_eleven_reads_at_most(process: Process) -> None:
+async def test_ten_thousand_bogus_keys_in_a_second_cause_eleven_reads_at_most(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A machine that stands still for a second may not be what a look fails for.
+    monkeypatch.setattr(watch, "PATIENCE", 60.0)
     await process.watch.look_again()
     executed = statements(process.store)
     began = time.monotonic()
