@@ -1,7 +1,7 @@
 """
 The client of an exchange as the relay sees it: where an answer goes, and how fast it can take it.
 
-An interface only; the front implements it over its server's connection.
+The front implements it over its server's connection.
 """
 
 from collections.abc import Callable
@@ -36,3 +36,32 @@ class Client(Protocol):
 
     def cut(self) -> None:
         """The answer is not whole: end it so that no client takes it for a whole one."""
+
+
+class Intermediary:
+    """Stands between an exchange and its client: pauses and resumes as the client does; its heirs say the rest."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def paused(self) -> bool:
+        return self._client.paused
+
+    @property
+    def on_pause(self) -> Callable[[], object] | None:
+        return self._client.on_pause
+
+    @on_pause.setter
+    def on_pause(self, call: Callable[[], object] | None) -> None:
+        self._client.on_pause = call
+
+    @property
+    def on_resume(self) -> Callable[[], object] | None:
+        return self._client.on_resume
+
+    @on_resume.setter
+    def on_resume(self, call: Callable[[], object] | None) -> None:
+        self._client.on_resume = call

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from proxy.headers import Header
-from proxy.relay.client import Client
+from proxy.relay.client import Client, Intermediary
 from proxy.relay.ids import short
 from proxy.relay.made import Tells, told_by
 
@@ -27,14 +27,14 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}:,]', re.DOTALL)
 """What a JSON object is made of, numbers and words aside."""
 
 
-class Learner:
+class Learner(Intermediary):
     """Stands before a client."""
 
-    __slots__ = ("_client", "_events", "_held", "_holds", "_learn", "_made", "_rest", "_streamed", "_tells")
+    __slots__ = ("_events", "_held", "_holds", "_learn", "_made", "_rest", "_streamed", "_tells")
 
     def __init__(self, client: Client, tells: Tells, learn: Callable[[list[str]], object], holds: bool) -> None:
         """*tells*: what of the answer is to be noticed, for *learn*. *holds*: a whole answer waits for `hand_over`."""
-        self._client = client
+        super().__init__(client)
         self._tells = tells
         self._learn = learn
         self._holds = holds
@@ -43,26 +43,6 @@ class Learner:
         self._streamed = False
         self._rest = b""
         self._events = 0
-
-    @property
-    def paused(self) -> bool:
-        return self._client.paused
-
-    @property
-    def on_pause(self) -> Callable[[], object] | None:
-        return self._client.on_pause
-
-    @on_pause.setter
-    def on_pause(self, call: Callable[[], object] | None) -> None:
-        self._client.on_pause = call
-
-    @property
-    def on_resume(self) -> Callable[[], object] | None:
-        return self._client.on_resume
-
-    @on_resume.setter
-    def on_resume(self, call: Callable[[], object] | None) -> None:
-        self._client.on_resume = call
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         if status < 300:

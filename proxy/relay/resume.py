@@ -14,7 +14,7 @@ import orjson
 
 from proxy.headers import Header
 from proxy.peek import with_message
-from proxy.relay.client import Client
+from proxy.relay.client import Client, Intermediary
 from proxy.relay.gate import last_boundary
 from proxy.relay.question import Question
 from proxy.sse import Dialect
@@ -121,12 +121,12 @@ def _plain_choices(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     return choices
 
 
-class Splice:
+class Splice(Intermediary):
     """The client of a continuation: lets through only what follows on the delivered text, as the same answer."""
 
     def __init__(self, client: Client, told: Transcript, provider: str, restarted: bool) -> None:
         """*restarted*: the target does not continue but begins anew, so it must first repeat what was delivered."""
-        self._client = client
+        super().__init__(client)
         self._told = told
         self._provider = provider
         self._awaited = told.text if restarted else ""
@@ -138,26 +138,6 @@ class Splice:
         self.mismatched = False
         """The new answer went another way; nothing of it has reached the client."""
         self.on_mismatch: Callable[[], object] = lambda: None
-
-    @property
-    def paused(self) -> bool:
-        return self._client.paused
-
-    @property
-    def on_pause(self) -> Callable[[], object] | None:
-        return self._client.on_pause
-
-    @on_pause.setter
-    def on_pause(self, call: Callable[[], object] | None) -> None:
-        self._client.on_pause = call
-
-    @property
-    def on_resume(self) -> Callable[[], object] | None:
-        return self._client.on_resume
-
-    @on_resume.setter
-    def on_resume(self, call: Callable[[], object] | None) -> None:
-        self._client.on_resume = call
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """Never called: a continuation is a stream."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
 
 from proxy import clock
 from proxy.accounts import homes, objects, tables
+from proxy.accounts.engines import Statement
 from proxy.accounts.homes import Home
 from proxy.accounts.objects import Objects
 from proxy.accounts.retention import Retention
@@ -131,10 +132,10 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(
     mine = await start(store)
     write, failing = store.write, True
 
-    async def sometimes(statements: object) -> None:
+    async def sometimes(statements: Sequence[Statement]) -> None:
         if failing:
             raise objects.StoreError("gone")
-        await write(statements)  # type: ignore[arg-type]
+        await write(statements)
 
     monkeypatch.setattr(store, "write", sometimes)
     mine.remember(["file-1", "file-2"], *("a", "k1", "web", "front"))
