@@ -217,7 +217,7 @@ class Gateway:
             state.keyless,
             trusting(settings.server.trusted_proxies),
             cors,
-            Neighbourhood(lambda: doorkeeper.open, cors.allows, settings.server.host),
+            Neighbourhood(state.principals, cors.allows, settings.server.host),
             admission.leave,
             records,
             TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),

@@ -92,6 +92,21 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
     was generated too. xAI counts reasoning in the total alone (docs.x.ai, "Consumption and rate limits"), Gemini's
     compatible API its thoughts. A total that is less, or none, changes nothing.
     """
+    if len(usage) == 3:
+        # Nothing but three counts that agree, which is what most providers tell.
+        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if (
+            type(prompt) is int
+            and type(completion) is int
+            and 0 <= prompt <= MOST
+            and 0 <= completion <= MOST
+            and usage.get("total_tokens") == prompt + completion
+        ):
+            return Tokens(prompt, completion)
+    return _read_in_full(usage)
+
+
+def _read_in_full(usage: dict[str, Any]) -> Tokens | None:
     estimated = False
 
     def count(value: Any) -> int:
@@ -115,9 +130,6 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
         prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
         if not prompt and not completion:
             prompt = count(usage.get("total_tokens"))
-        if len(usage) == 3 and not estimated and usage.get("total_tokens") == prompt + completion:
-            # Nothing but three counts that agree, which is what most providers tell.
-            return Tokens(prompt, completion)
     elif "input_tokens" in usage or "output_tokens" in usage:
         # Transcriptions and realtime sessions call them details of the token.
         told = _details(usage, "input_tokens_details") or _details(usage, "input_token_details")

@@ -66,17 +66,16 @@ class Arrival:
         """The answer, where it is an event stream."""
         self.body: WholeAnswer | InsteadOfStream | ErrorAnswer | None = None
         """The answer, where it is none."""
-        labelled = is_labelled_stream(headers)
         if status >= 300:
             self.body = ErrorAnswer(progress, status, headers, source)
         elif question.stream:
-            self._first = FirstBytes(labelled)
-        elif not labelled or self._must_be_json():
+            self._first = FirstBytes(is_labelled_stream(headers))
+        elif self._must_be_json() or not is_labelled_stream(headers):
             self._become_whole()
         elif question.method == "GET":
             self._become_stream()
         else:
-            self._first = FirstBytes(labelled)
+            self._first = FirstBytes(labelled=True)
 
     def begin(self) -> None:
         """Begin the client's answer with the head alone, where an event stream is read that may be silent for long."""

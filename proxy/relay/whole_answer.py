@@ -29,9 +29,8 @@ class WholeAnswer:
         """Bytes that have come."""
         self._progress = progress
         self._wanted = wanted
-        kind = (value_of(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
         # Where JSON is all there can be, the label says nothing: servers send it as text, as bytes and as nothing.
-        self.json = bool(answers) or kind == b"application/json" or kind.endswith(b"+json")
+        self.json = bool(answers) or _is_labelled_json(headers)
         """It is JSON."""
         self._answers = answers
         self._source = source
@@ -102,6 +101,11 @@ class WholeAnswer:
             self._progress.refuse_or_fail(told_in_200(value, self._source))
         else:
             self._progress.broke("upstream_protocol_error", "not a JSON object")
+
+
+def _is_labelled_json(headers: list[Header]) -> bool:
+    kind = (value_of(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    return kind == b"application/json" or kind.endswith(b"+json")
 
 
 def _begins_json(chunk: bytes) -> bool:

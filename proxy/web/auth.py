@@ -89,11 +89,6 @@ class Doorkeeper:
         await self._stranger(keys, address)
         raise ProxyError("admin_key_required")
 
-    @property
-    def open(self) -> bool:
-        """There are no keys: any client that reaches the gateway may call."""
-        return self._principals.open
-
     def knows(self, request: Request) -> bool:
         """Whether *request* brings a key that opens anything, or needs none."""
         if self._principals.open:

@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
+from proxy.accounts.principals import Principals
 from proxy.errors import ProxyError
 from proxy.web.request import Request
 
@@ -32,12 +33,12 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/\\\s]+)(?::[0-9]*)?")
 class Neighbourhood:
     """Tells requests of this machine from those of web pages."""
 
-    def __init__(self, is_open: Callable[[], bool], may_call: Callable[[str], bool], host: str) -> None:
+    def __init__(self, principals: Principals, may_call: Callable[[str], bool], host: str) -> None:
         """
-        *is_open*: there are no keys. *may_call*: whether a page of that origin was allowed to by the operator. *host*:
-        the configured address to listen on, which is a name of this machine too.
+        *principals*: whether there are keys. *may_call*: whether a page of that origin was allowed to by the operator.
+        *host*: the configured address to listen on, which is a name of this machine too.
         """
-        self._is_open = is_open
+        self._principals = principals
         self._may_call = may_call
         self._host = host.strip("[]").lower()
         self._here: str | None = None
@@ -48,7 +49,7 @@ class Neighbourhood:
         `ProxyError` 403 for a request under a name that is not this machine's, or from a page of another site. *host*
         is what the request is addressed to; None where it does not say, which no browser does.
         """
-        if not self._is_open() or path in PROBES:
+        if not self._principals.open or path in PROBES:
             return
         if host is not None and host != self._here:
             if not self._is_here(host):
