@@ -35,7 +35,7 @@ from proxy.relay.session import Sessions
 from proxy.relay.step import Rules
 from proxy.settings import Settings
 from proxy.state import State
-from proxy.upstreams import LIST_INTERVAL, Upstreams
+from proxy.upstreams import Upstreams, probing
 from proxy.web.address import trusting
 from proxy.web.admin import Admin
 from proxy.web.admission import Admission
@@ -95,20 +95,7 @@ class Gateway:
         self.clients: ClientConnections | None = None
         self.address: tuple[str, int] | None = None
         """Where it listens, once it does."""
-        self.metrics_port: MetricsPort | None = None
-        self._reports_of_metrics: list[Statsd | MetricsPush] = []
-        self.checks: Checks | None = None
-        self.sessions: Sessions | None = None
-        self.records: Records | None = None
-
-    async def start(self) -> None:
-        """Wire the rooms and begin background work."""
-        settings, state = self.settings, self.state
-        if self.reports is not None:
-            self.reports.start()
-        await state.start()
-        behind, rng = self.upstreams, self._rng
-        await behind.start()
+        state, behind, rng = self.state, self.upstreams, self._rng
         self.pool = pool = behind.pool
         state.principals.reads_as_class = pool.reads_as_class
         self.relay = relay = Relay(pool, behind.endpoints, behind.clocks, *_retrying(settings), rng)
@@ -131,14 +118,7 @@ class Gateway:
                 *(state.queue_file, state.objects),
             )
         )
-        health_check = settings.health_check
-        self.checks = Checks(
-            pool.providers,
-            self._probe,
-            health_check.interval if health_check.enabled else LIST_INTERVAL,
-            health_check.enabled,
-            rng,
-        )
+        self.checks = Checks((), self._probe, *probing(settings), rng)
         native = Native(relay, admission, pool, settings.processing)
         done = native.processed
         self.metrics.registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
@@ -229,7 +209,14 @@ class Gateway:
         )
         self.metrics_port = self._metrics_port(health)
         self._reports_of_metrics = self._metrics_out()
-        self.checks.start()
+
+    async def start(self) -> None:
+        """Open what the rooms need and begin background work."""
+        if self.reports is not None:
+            self.reports.start()
+        await self.state.start()
+        await self.upstreams.start()
+        self.checks.replace(self.pool.providers, *probing(self.settings))
         self.lag.start()
         self.route_checks.start()
         for each in self._reports_of_metrics:
@@ -262,7 +249,6 @@ class Gateway:
     async def reload(self, settings: Settings) -> list[str]:
         """Put in force what changes without a restart; returns the sections that differ and wait for one."""
         waiting = self.state.reload(settings)
-        assert self.checks is not None
         before, self.settings = (
             self.settings,
             self.settings.model_copy(update={name: getattr(settings, name) for name in upstreams.RELOADED}),
@@ -279,14 +265,11 @@ class Gateway:
             await self.metrics_port.stop()
         for each in self._reports_of_metrics:
             await each.stop()
-        if self.checks is not None:
-            await self.checks.stop()
-            await self.route_checks.stop()
-        if self.sessions is not None:
-            await self.sessions.stop()
+        await self.checks.stop()
+        await self.route_checks.stop()
+        await self.sessions.stop()
         await self.upstreams.stop()
-        if self.records is not None:
-            self.records.hand_over()
+        self.records.hand_over()
         if self.traces is not None:
             await self.traces.stop()
         await self.state.stop()
@@ -315,7 +298,6 @@ class Gateway:
         from proxy.web.metrics_port import MetricsPort
 
         checks, pages = self.checks, self.pages
-        assert checks is not None
 
         async def json(accept: str) -> tuple[bytes, str]:
             return await pages.json()
@@ -329,7 +311,6 @@ class Gateway:
     def _metrics_out(self) -> list[Statsd | MetricsPush]:
         """Those that send metrics somewhere, not yet started."""
         settings, registry = self.settings.metrics, self.metrics.registry
-        assert self.records is not None
         catch_up = self.records.hand_over
         out: list[Statsd | MetricsPush] = []
         if settings.enabled and settings.statsd.address:
@@ -354,7 +335,6 @@ class Gateway:
         return True
 
     def _slow(self, route: str, seconds: float) -> tuple[int, int]:
-        assert self.records is not None
         self.records.hand_over()
         return self.metrics.slow(route, seconds)
 

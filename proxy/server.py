@@ -120,8 +120,7 @@ class Listener:
         if self.gateway.state.queue is not None:
             self.gateway.state.queue.close()
         self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
-        if self.gateway.sessions is not None:
-            self.gateway.sessions.end_all()
+        self.gateway.sessions.end_all()
         await self._emptied(FLUSH)
 
     async def _heard_out(self, seconds: float) -> None:

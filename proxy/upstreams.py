@@ -82,8 +82,7 @@ class Upstreams:
         self._settings = settings
         await self._start_simulator()
         gone = self._rebuild(before)
-        rules = settings.health_check
-        checks.replace(self.pool.providers, rules.interval if rules.enabled else LIST_INTERVAL, rules.enabled)
+        checks.replace(self.pool.providers, *probing(settings))
         for provider in gone:
             task = tasks.start(self._let_go(provider), f"last calls of {provider.name}")
             self._going.add(task)
@@ -222,3 +221,9 @@ class Upstreams:
     def _new_breaker(self) -> Breaker:
         rules = self._settings.circuit_breaker
         return Breaker(rules.max_requests, rules.interval, rules.timeout, rules.failure_threshold)
+
+
+def probing(settings: Settings) -> tuple[float, bool]:
+    """Seconds between two probes of a provider, and whether they judge it."""
+    rules = settings.health_check
+    return (rules.interval, True) if rules.enabled else (LIST_INTERVAL, False)

@@ -148,7 +148,6 @@ class _Worker:
         """What was counted so far, unless nothing was since the last time."""
         gateway = self._gateway
         assert gateway is not None
-        assert gateway.records is not None
         if gateway.records.handed_over_total != self._counted:
             self._channel.say("counted", families=gateway.answer(METRICS, None))
             self._counted = gateway.records.handed_over_total

@@ -74,6 +74,8 @@ class Checks:
 
     def replace(self, providers: Sequence[Provider], interval: float, judge: bool) -> None:
         """Probe these from now on; those that are new at once, the others when their time has come."""
+        if not self._tasks:
+            self._unknown = set(providers)
         self._interval, self._judge = interval, judge
         for provider in set(self._providers) - set(providers):
             self._tasks.pop(provider).cancel()

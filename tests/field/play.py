@@ -108,7 +108,7 @@ async def play(gateway: GatewayFactory, tmp_path: Path, monkeypatch: pytest.Monk
             settings["health_check"]["interval"] = "50ms"
         running = await gateway(settings)
         async with asyncio.timeout(PATIENCE):
-            await running.listener.gateway.checks.known.wait()  # type: ignore[union-attr]
+            await running.listener.gateway.checks.known.wait()
         played = Played(scripted, running, {}, {})
         for step in client:
             if "wait" in step:

@@ -73,7 +73,7 @@ async def test_the_address_that_was_configured_is_a_name_too(gateway: GatewayFac
 @pytest.mark.parametrize("path", ["/live", "/ready", "/health/live", "/health/ready"])
 async def test_a_probe_may_ask_under_any_name(gateway: GatewayFactory, path: str) -> None:
     running = await gateway()
-    await running.listener.gateway.checks.known.wait()  # type: ignore[union-attr]
+    await running.listener.gateway.checks.known.wait()
     answer = await asked(running.port, under("pod-7.cluster", get(path)))
     assert "error" not in answer.json
 

@@ -179,7 +179,7 @@ async def test_a_key_held_to_some_models_names_them_plainly_everywhere(
     ids=["models", "a model", "no model", "no path", "health", "a probe", "no key", "no JSON"],
 )
 async def test_nothing_of_our_own_is_kept_by_a_cache(running: RunningGateway, data: bytes) -> None:
-    await running.listener.gateway.checks.known.wait()  # type: ignore[union-attr]
+    await running.listener.gateway.checks.known.wait()
     assert (await ask(running.port, data)).header("cache-control") == "no-store"
 
 
