@@ -1,31 +1,29 @@
 """
-The gateway, wired: from settings to the one function that answers requests.
+The gateway, wired: from settings to an application of aiohttp's.
 
 The only file that knows all rooms. It builds and holds; it listens on nothing.
 """
 
 import asyncio
-import os
+import logging
 import random
 import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from aiohttp import web
 
 from proxy import clock, upstreams, vitals
 from proxy.errors import ProxyError
+from proxy.observe import outlets
 from proxy.observe.access import AccessLog
-from proxy.observe.collector import Collector
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import Pages
 from proxy.observe.processing import Processing as ProcessingFamilies
-from proxy.observe.push import MetricsPush
-from proxy.observe.sentry import ErrorReports
 from proxy.observe.state import StateCollector
-from proxy.observe.statsd import Statsd
 from proxy.observe.surroundings import Surroundings
-from proxy.observe.traces import Traces
 from proxy.others import METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
@@ -42,14 +40,16 @@ from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
 from proxy.web.configured import configured
-from proxy.web.connections import ClientConnections, affordable_requests
+from proxy.web.connection import ClientConnections
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
-from proxy.web.front import Access, Front, Route
+from proxy.web.files import affordable_requests
+from proxy.web.front import Access, Front, Handler, Route
 from proxy.web.generate import Generate
 from proxy.web.health import Health
 from proxy.web.keys import KeysAdmin
 from proxy.web.metrics import MetricsPages
+from proxy.web.metrics_port import MetricsPort
 from proxy.web.models import Models
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
@@ -61,9 +61,6 @@ from proxy.web.trails import Trails
 from proxy.web.usage import UsagePages
 from proxy.web.websocket import WebSockets
 from proxy.web.welcome import welcome
-
-if TYPE_CHECKING:
-    from proxy.web.metrics_port import MetricsPort
 
 _GET = frozenset(("GET", "HEAD"))
 _POST = frozenset(("POST",))
@@ -89,10 +86,11 @@ class Gateway:
         self.state = State(settings)
         self._rng = random.Random()
         self.upstreams = Upstreams(settings, self._rng)
-        self.reports = _error_reports(settings)
-        self.traces = self._traces()
+        self.reports = outlets.error_reports(settings.tracing)
+        self.traces = outlets.traces(settings.tracing, lambda: self.settings.providers, self._instance)
         self.lag = LoopLag()
         self.clients: ClientConnections | None = None
+        """Those it is served over; None where another server than ours does."""
         self.address: tuple[str, int] | None = None
         """Where it listens, once it does."""
         state, behind, rng = self.state, self.upstreams, self._rng
@@ -208,7 +206,9 @@ class Gateway:
             keep_content=settings.logging.log_content,
         )
         self.metrics_port = self._metrics_port(health)
-        self._reports_of_metrics = self._metrics_out()
+        self._reports_of_metrics = outlets.metrics_out(
+            settings.metrics, self.metrics.registry, records.hand_over, self._others.asker, self._instance
+        )
 
     async def start(self) -> None:
         """Open what the rooms need and begin background work."""
@@ -234,17 +234,10 @@ class Gateway:
             return self.admin.thoughts()
         return None
 
-    def client_connections(self) -> ClientConnections:
-        """What a listening socket makes its connections with."""
-        self.clients = clients = ClientConnections(
-            self.front.handle,
-            self.front.refuse,
-            read_timeout=self.settings.server.read_timeout,
-            write_timeout=self.settings.server.write_timeout,
-            max_header_bytes=self.settings.server.max_header_bytes,
-        )
+    def served_over(self, clients: ClientConnections) -> None:
+        """Its clients' connections, which are counted."""
+        self.clients = clients
         clients.on_closed = self.surroundings.disconnected
-        return clients
 
     async def reload(self, settings: Settings) -> list[str]:
         """Put in force what changes without a restart; returns the sections that differ and wait for one."""
@@ -282,21 +275,10 @@ class Gateway:
         names = (model, *entry.fallbacks, *entry.context_fallbacks) if model else (model,)
         return [target.model or name for name in names for target in self.pool.targets(name or None)]
 
-    def _traces(self) -> Traces | None:
-        """Where spans go; None while traces are not recorded."""
-        tracing = self.settings.tracing
-        if not tracing.otlp_endpoint:
-            return None
-        headers = {name: value.get_secret_value() for name, value in tracing.headers.items()}
-        collector = Collector(tracing.otlp_endpoint, "/v1/traces", headers, "spans")
-        return Traces(collector, lambda: self.settings.providers, self._instance)
-
-    def _metrics_port(self, health: Health) -> "MetricsPort | None":
+    def _metrics_port(self, health: Health) -> MetricsPort | None:
         """The operators' own port, not yet open; None where there is none."""
         if not self.settings.metrics.port:
             return None
-        from proxy.web.metrics_port import MetricsPort
-
         checks, pages = self.checks, self.pages
 
         async def json(accept: str) -> tuple[bytes, str]:
@@ -307,21 +289,6 @@ class Gateway:
 
         shown = {"/metrics": pages.text, "/metrics/json": json}
         return MetricsPort(shown, condition, checks.known.is_set, lambda: health.uptime, self.pool)
-
-    def _metrics_out(self) -> list[Statsd | MetricsPush]:
-        """Those that send metrics somewhere, not yet started."""
-        settings, registry = self.settings.metrics, self.metrics.registry
-        catch_up = self.records.hand_over
-        out: list[Statsd | MetricsPush] = []
-        if settings.enabled and settings.statsd.address:
-            statsd = settings.statsd
-            worker = self._others.asker
-            out.append(Statsd(registry, catch_up, statsd.address, statsd.prefix, statsd.interval, worker))
-        if settings.enabled and settings.otlp.endpoint:
-            headers = {name: value.get_secret_value() for name, value in settings.otlp.headers.items()}
-            collector = Collector(settings.otlp.endpoint, "/v1/metrics", headers, "metrics")
-            out.append(MetricsPush(registry, catch_up, collector, settings.otlp.interval, self._instance))
-        return out
 
     async def _accepts(self) -> bool:
         """Whether this gateway takes a connection."""
@@ -368,13 +335,51 @@ class Gateway:
         )
 
 
+GATEWAY = web.AppKey("GATEWAY", Gateway)
+"""Where an application has its gateway."""
+
+
+def create_app(settings: Settings, logs: Logs | None = None, others: Others | None = None) -> web.Application:
+    """
+    The gateway as an application: to be served by `web.run_app`, by gunicorn's aiohttp workers or by `hapax serve`, or
+    mounted in another with `add_subapp`. What it needs is opened when the application starts and closed when it is
+    cleaned up. Arguments as for `Gateway`; `ValueError` for settings that cannot be used, with their path.
+
+    A server that is not ours has its own limits for heads and slow clients; give it `handler_cancellation=True`, by
+    which a call ends when its client leaves.
+    """
+    gateway = Gateway(settings, logs, others)
+
+    @web.middleware
+    async def exchanged(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await gateway.front.handle(request, handler)
+
+    async def running(_: web.Application) -> AsyncIterator[None]:
+        gateway.front.mounted()
+        try:
+            await gateway.start()
+            yield
+        finally:
+            await gateway.stop()
+
+    async def leaving(_: web.Application) -> None:
+        gateway.front.draining = gateway.front.closing = True
+
+    async def unnamed(_: web.Request, response: web.StreamResponse) -> None:
+        # A version is an invitation.
+        response.headers.popall("Server", None)
+
+    app = web.Application(middlewares=[exchanged], logger=logging.getLogger("hapax"))
+    app[GATEWAY] = gateway
+    app.cleanup_ctx.append(running)
+    app.on_shutdown.append(leaving)
+    app.on_response_prepare.append(unnamed)
+    gateway.front.add_routes(app.router)
+    return app
+
+
 def _retrying(settings: Settings) -> tuple[Rules, RetryBudget]:
     """When a call is tried again, and how often all of them together."""
     rules = settings.failover
     budget = RetryBudget(rules.budget) if rules.budget else RetryBudget(0.0, reserve=0.0, trickle=0.0)
     return Rules(rules.retries, rules.initial_delay, rules.max_delay, rules.multiplier), budget
-
-
-def _error_reports(settings: Settings) -> ErrorReports | None:
-    dsn = settings.tracing.sentry_dsn
-    return ErrorReports(dsn.get_secret_value(), os.environ.get("HAPAX_ENV") or "production") if dsn else None

@@ -13,13 +13,16 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from aiohttp import http_parser, web
+
 from proxy import __version__, clock, tasks
-from proxy.app import Gateway
+from proxy.app import GATEWAY, create_app
 from proxy.loop import Loop
 from proxy.observe.log import Logs
 from proxy.others import Others
 from proxy.settings import Loaded, Settings, SettingsError
 from proxy.sockets import Sockets, Unservable
+from proxy.web.connection import GatewayRunner
 
 _log = logging.getLogger("hapax")
 _audit = logging.getLogger("hapax.audit")
@@ -38,9 +41,10 @@ LOOK = 0.01
 BACKLOG = 2048
 """Connections the kernel may hold for us; asyncio's 100 refuses bursts."""
 
-NO_C_PARSER = (
-    "metrics.port: aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel"
-)
+AT_ONCE = 0.1
+"""Seconds what is still under way gets when everything is closed."""
+
+NO_C_PARSER = "aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel"
 
 
 class Listener:
@@ -54,12 +58,21 @@ class Listener:
         others: Others | None = None,
     ) -> None:
         """*sockets*: those of a supervisor; without them it opens its own. *others*: the workers beside this one."""
-        self.gateway = Gateway(settings, logs, others)
+        app = create_app(settings, logs, others)
+        self.gateway = app[GATEWAY]
+        self._runner = GatewayRunner(
+            app,
+            self.gateway.front.refuse,
+            read_timeout=settings.server.read_timeout,
+            write_timeout=settings.server.write_timeout,
+            max_header_bytes=settings.server.max_header_bytes,
+            shutdown_timeout=AT_ONCE,
+        )
+        self._site: web.SockSite | None = None
         self.port = 0
         """The port it listens on, once started."""
         self._settings = settings
         self._sockets = sockets
-        self._server: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
@@ -73,19 +86,20 @@ class Listener:
     async def start(self) -> None:
         """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
         sockets = self._sockets or Sockets(self._settings)
+        metrics_port = self.gateway.metrics_port
         try:
-            await self.gateway.start()
+            if not parsed_by_c():
+                raise Unservable(NO_C_PARSER)
+            await self._runner.setup()
             obstacle = self.gateway.state.why_not()
             if obstacle is not None:
                 raise Unservable(obstacle)
-            if self.gateway.metrics_port is not None and sockets.metrics is not None:
-                if not self.gateway.metrics_port.parsed_by_c:
-                    raise Unservable(NO_C_PARSER)
-                await self.gateway.metrics_port.start(sockets.metrics)
+            if metrics_port is not None and sockets.metrics is not None:
+                await metrics_port.start(sockets.metrics)
         except BaseException:
             sockets.close()
             raise
-        self._connections = self.gateway.client_connections()
+        self.gateway.served_over(self._runner.connections)
         tls = self._settings.server.tls
         context = None
         if tls is not None:
@@ -93,9 +107,8 @@ class Listener:
             context.load_cert_chain(tls.cert_file, tls.key_file)
         self.gateway.address = sockets.clients.getsockname()[:2]
         self.port = self.gateway.address[1]
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connections, sock=sockets.clients, backlog=BACKLOG, ssl=context
-        )
+        self._site = web.SockSite(self._runner, sockets.clients, ssl_context=context, backlog=BACKLOG)
+        await self._site.start()
 
     async def drain(self, delay: float, timeout: float) -> None:
         """
@@ -107,10 +120,10 @@ class Listener:
         await asyncio.sleep(delay)
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
-        if self._server is not None:
-            self._server.close()
+        if self._site is not None:
+            await self._site.stop()
         front.closing = True
-        self._connections.close_idle()
+        self._runner.connections.close_idle()
         began = clock.now()
         await self._heard_out(min(KNOCKING, timeout))
         if await self._emptied(timeout - (clock.now() - began)):
@@ -126,7 +139,7 @@ class Listener:
     async def _heard_out(self, seconds: float) -> None:
         """Give those who connected just before the door closed as long to send their request, if there are any."""
         for _ in range(round(seconds / LOOK)):
-            if not self._connections.unasked:
+            if not self._runner.connections.unasked:
                 return
             await asyncio.sleep(LOOK)
 
@@ -135,17 +148,14 @@ class Listener:
         try:
             async with asyncio.timeout(timeout):
                 await self.gateway.front.idle.wait()
-                await self._connections.close_all()
+                await self._runner.connections.close_all()
         except TimeoutError:
             return False
         return True
 
     async def stop(self) -> None:
         """Close everything at once; call `drain` first to let exchanges end."""
-        if self._server is not None:
-            self._server.close()
-            await self._connections.abort()
-        await self.gateway.stop()
+        await self._runner.cleanup()
 
     async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
         """Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close."""
@@ -186,11 +196,11 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
         await listener.start()
     except OSError as error:
         print(f"hapax: {no_address(settings, error)}", file=sys.stderr)
-        await listener.gateway.stop()
+        await listener.stop()
         return 1
     except Unservable as obstacle:
         print(f"hapax: {obstacle}.", file=sys.stderr)
-        await listener.gateway.stop()
+        await listener.stop()
         return 2
     calm_the_collector()
     loop = asyncio.get_running_loop()
@@ -296,3 +306,8 @@ def raise_file_limit() -> None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def parsed_by_c() -> bool:
+    """Most request smuggling holes were found in aiohttp's other parser, in Python."""
+    return http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy

@@ -230,7 +230,7 @@ class Attempt:
         if self._over:
             return
         self._exchange.bytes_out += len(chunk)
-        self._client.write(chunk)
+        self._client.push(chunk)
         if self._recorder is not None:
             self._recorder.note(chunk)
 

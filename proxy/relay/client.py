@@ -28,7 +28,7 @@ class Client(Protocol):
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         """Begin an answer of *length* bytes, or of unknown length when None; *streamed* marks an event stream."""
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         """More of the answer."""
 
     def finish(self) -> None:

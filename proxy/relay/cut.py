@@ -17,8 +17,8 @@ def end_cut(client: Client, cut: Cut, dialect: Dialect, request_id: str) -> None
     if cut.streamed and not cut.announced:
         if cut.split:
             # The half event must not swallow ours.
-            client.write(b"\n\n")
-        client.write(error_event(dialect, cut.code, request_id))
+            client.push(b"\n\n")
+        client.push(error_event(dialect, cut.code, request_id))
     client.cut()
 
 

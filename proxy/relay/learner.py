@@ -69,10 +69,10 @@ class Learner(Intermediary):
         self._streamed = streamed
         self._client.start(status, headers, length, streamed)
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         if self._tells is not Tells.NOTHING:
             self._look(chunk)
-        self._client.write(chunk)
+        self._client.push(chunk)
 
     def finish(self) -> None:
         self._client.finish()

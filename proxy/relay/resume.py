@@ -146,7 +146,7 @@ class Splice(Intermediary):
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         """The client's answer has begun long ago."""
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         """Events of the continuation."""
         # A long event may come in pieces.
         stream = self._rest + chunk
@@ -218,8 +218,8 @@ class Splice(Intermediary):
     def _pass(self, data: bytes) -> None:
         if not self.begun:
             self.begun = True
-            self._client.write(b": resumed by %b\n\n" % self._provider.encode())
-        self._client.write(b"data: %b\n\n" % data)
+            self._client.push(b": resumed by %b\n\n" % self._provider.encode())
+        self._client.push(b"data: %b\n\n" % data)
 
     def _give_up(self) -> None:
         self.mismatched = True

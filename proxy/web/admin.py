@@ -8,12 +8,15 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from aiohttp import web
+
 from proxy import clock
 from proxy.errors import ProxyError
 from proxy.exchange import AttemptRecord
 from proxy.others import PROVIDERS, TRAIL, Others
 from proxy.providers.pool import Pool
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND
+from proxy.web.page import json_page
 from proxy.web.trails import Trails
 
 
@@ -38,15 +41,16 @@ class Admin:
         self._facts = facts
         self._others = others
 
-    async def request(self, inbound: Inbound) -> None:
+    async def request(self, request: web.Request) -> web.StreamResponse:
         """The decision trail of one request: who was passed over and why, who was tried and what came of it."""
+        inbound = request[INBOUND]
         request_id = inbound.location.path.removeprefix("/admin/requests/")
         trail = self.trail(request_id)
         if trail is None:
             trail = next(filter(None, await self._others.ask(TRAIL, request_id)), None)
         if trail is None:
             raise ProxyError("unknown_url", "No such request is remembered; only the last ones are, in memory.")
-        inbound.send_json(trail)
+        return json_page(trail)
 
     def trail(self, request_id: str) -> dict[str, Any] | None:
         """The same as plain JSON; None for a request this worker does not remember."""
@@ -72,12 +76,12 @@ class Admin:
             "attempts": [_attempt(attempt, exchange.started) for attempt in exchange.attempts],
         }
 
-    async def providers(self, inbound: Inbound) -> None:
+    async def providers(self, request: web.Request) -> web.StreamResponse:
         """Every provider and target, and what is thought of it now; by each worker where there are several."""
         mine = self.thoughts()
         theirs = await self._others.ask(PROVIDERS)
         workers = {"workers": [mine, *filter(None, theirs)]} if theirs else {}
-        inbound.send_json({"providers": mine["providers"], **workers})
+        return json_page({"providers": mine["providers"], **workers})
 
     def thoughts(self) -> dict[str, Any]:
         """The same as plain JSON, with the pid of who thinks so."""

@@ -1,5 +1,5 @@
 """
-One answer on its way to a client, written straight to the connection's transport.
+One answer on its way to a client: a response of aiohttp's that writes itself, at once and in joined bytes.
 
 It is the relay's `Client`: heads are joined from precomputed lines, chunks are framed without a coroutine. It decides
 nothing about what is sent.
@@ -9,16 +9,16 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
-from proxy import clock
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from proxy import clock, tasks
 from proxy.exchange import Exchange
 from proxy.headers import Header
 from proxy.web.request import Request
-
-if TYPE_CHECKING:
-    from proxy.web.connection import ClientConnection
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _STREAM_LINES = b"Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
@@ -27,34 +27,25 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _date: tuple[int, bytes] = (0, b"")
 
 
-class Answer:
-    """The answer to one request."""
+class Answer(web.StreamResponse):
+    """
+    The answer to one request. aiohttp prepares and ends a response with coroutines, one for each piece; this one has
+    written all there is by the time its handler returns it, and leaves nothing to do but to wait for a slow client.
+    """
 
-    __slots__ = (
-        "_chunked_body",
-        "_exchange",
-        "_head_only",
-        "_old",
-        "_question",
-        "begun",
-        "body_asked",
-        "connection",
-        "extra_lines",
-        "keep_alive",
-        "on_pause",
-        "on_resume",
-    )
-
-    def __init__(self, exchange: Exchange, connection: "ClientConnection", request: Request) -> None:
+    def __init__(self, exchange: Exchange, request: Request) -> None:
+        super().__init__()
         self.on_pause: Callable[[], object] | None = None
         self.on_resume: Callable[[], object] | None = None
         self.extra_lines = b""
         """Header lines for every answer to this request, such as CORS."""
         self._exchange = exchange
-        self.connection = connection
+        self._writer = request.inner.writer
+        self._connection = request.inner.protocol
+        self._waits = False
         self._old = request.version == "1.0"
         self._head_only = request.method == "HEAD"
-        self.keep_alive = request.keep_alive
+        self._keeps = request.keep_alive
         self._chunked_body = False
         self._question = request.body
         self.body_asked = "expect" not in request.headers
@@ -64,43 +55,67 @@ class Answer:
 
     @property
     def paused(self) -> bool:
-        return self.connection.writing_paused
+        return self._connection.writing_paused
 
     @property
     def gone(self) -> bool:
         """The client's connection is closed."""
-        return self.connection.transport is None
+        return self._connection.transport is None
 
     def taken_over(self) -> list[tuple[str, str]]:
-        """The connection speaks another protocol from now on: header lines of ours that go with its first answer."""
+        """The connection speaks another protocol from now on: headers of ours that go with its first answer."""
         self._exchange.status, self._exchange.answered_at = 101, clock.now()
-        self.begun, self.keep_alive = True, False
-        lines = self.extra_lines.decode("latin-1").split("\r\n")[:-1]
-        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
-        return [("X-Request-ID", self._exchange.id), *pairs]
+        self.begun, self._keeps = True, False
+        return [("X-Request-ID", self._exchange.id), *self.extra_headers()]
 
-    def close_after(self) -> None:
+    def __repr__(self) -> str:
+        return f"<Answer {self.status if self.begun else 'to come'}>"
+
+    # What aiohttp asks of a response.
+
+    @property
+    def prepared(self) -> bool:
+        return self.begun
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._keeps
+
+    def force_close(self) -> None:
         """End the connection after this answer."""
-        self.keep_alive = False
+        self._keeps = False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Nothing: the head has been written."""
+        return self._writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Wait until a slow client has room again, before its next request is answered."""
+        transport = self._connection.transport
+        if transport is not None and not self._question.complete and not self.body_asked:
+            # The client still waits to be asked for a body that nobody wants.
+            transport.close()
+        await self._writer.drain()
+
+    # What the relay asks of a client.
 
     def ask_for_body(self) -> None:
         """Have the client send its body, where it waits to be told to (RFC 9110 section 10.1.1)."""
         if not self._question.complete:
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.body_asked = True
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole answer in one write."""
-        self._exchange.answered_at = now = clock.now()
-        microseconds = int((now - self._exchange.started) * 1e6 + 0.5)
-        headers = [*headers, (b"X-Response-Time", b"%d.%03dms" % (microseconds // 1000, microseconds % 1000))]
+        self._exchange.answered_at = clock.now()
+        headers = [*headers, (b"X-Response-Time", self.response_time().encode("ascii"))]
         bodyless = status in (204, 304)
         if not bodyless:
             headers.append((b"Content-Length", b"%d" % len(body)))
         head = self._head(status, headers) + b"\r\n"
         if self._exchange.content is not None:
             self._exchange.keep_answer(body)
-        self._write(head if bodyless or self._head_only else head + body)
+        self._send(head if bodyless or self._head_only else head + body)
 
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         """Begin an answer whose body follows."""
@@ -109,14 +124,14 @@ class Answer:
             headers = [*headers, (b"Content-Length", b"%d" % length)]
         elif self._old:
             # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
-            self.keep_alive = False
+            self._keeps = False
         else:
             self._chunked_body = True
             headers = [*headers, (b"Transfer-Encoding", b"chunked")]
         head = self._head(status, headers)
-        self._write(head + _STREAM_LINES + b"\r\n" if streamed else head + b"\r\n")
+        self._send(head + _STREAM_LINES + b"\r\n" if streamed else head + b"\r\n")
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         """More of the body."""
         if not chunk:
             return
@@ -124,17 +139,17 @@ class Answer:
             self._exchange.keep_answer(chunk)
         if self._chunked_body:
             chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
-        self._write(chunk)
+        self._send(chunk)
 
     def finish(self) -> None:
         """The body is whole."""
         if self._chunked_body:
-            self._write(b"0\r\n\r\n")
+            self._send(b"0\r\n\r\n")
 
     def cut(self) -> None:
         """Close without the mark of a good end; what was written before still arrives."""
-        self.keep_alive = False
-        transport = self.connection.transport
+        self._keeps = False
+        transport = self._connection.transport
         if transport is None:
             return
         if self._old:
@@ -144,15 +159,24 @@ class Answer:
         else:
             transport.close()
 
+    def response_time(self) -> str:
+        """How long the answer took, in milliseconds, as it stands in `X-Response-Time`."""
+        microseconds = int((self._exchange.answered_at - self._exchange.started) * 1e6 + 0.5)
+        return f"{microseconds // 1000}.{microseconds % 1000:03}ms"
+
+    def extra_headers(self) -> list[tuple[str, str]]:
+        """`extra_lines` as names and values."""
+        lines = self.extra_lines.decode("latin-1").split("\r\n")[:-1]
+        return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+
     def _head(self, status: int, headers: list[Header]) -> bytes:
         self._exchange.status = status
+        self.set_status(status)
         self.begun = True
         if not self._question.complete:
-            # The rest of the body is not wanted, so nothing can follow it; and what nobody asked for never comes.
-            self.keep_alive = False
-            if not self.body_asked:
-                self.connection.close_at_once()
-        if not self.keep_alive:
+            # The rest of the body is not wanted, so nothing can follow it.
+            self._keeps = False
+        if not self._keeps:
             connection = b"Connection: close\r\n"
         elif self._old:
             connection = b"Connection: keep-alive\r\n"
@@ -167,10 +191,23 @@ class Answer:
             b"".join([b"%b: %b\r\n" % pair for pair in headers]),
         )
 
-    def _write(self, data: bytes) -> None:
-        transport = self.connection.transport
-        if transport is not None:
-            transport.write(data)
+    def _send(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if transport is None:
+            return
+        transport.write(data)
+        if self._connection.writing_paused and not self._waits:
+            self._waits = True
+            tasks.start(self._wait_for_room(), "slow client")
+            if self.on_pause is not None:
+                self.on_pause()
+
+    async def _wait_for_room(self) -> None:
+        with suppress(ConnectionError):
+            await self._writer.drain()
+        self._waits = False
+        if self.on_resume is not None and not self.gone:
+            self.on_resume()
 
 
 def _http_date() -> bytes:

@@ -40,7 +40,7 @@ class Captured:
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         self.status, self.headers = status, headers
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         self.body += chunk
 
     def finish(self) -> None:

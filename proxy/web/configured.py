@@ -9,11 +9,13 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from aiohttp import web
+
 from proxy.errors import ProxyError
 from proxy.relay.endpoints import operation
 from proxy.settings.routes import Route as Wanted
 from proxy.web.front import Handler, Route
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND
 
 HANDLERS = {"completion": "/v1/completion", "health": "/health", "metrics": "/metrics", "relay": "/v1/*"}
 """The route that each name of a handler stands for."""
@@ -50,13 +52,14 @@ def _made(wanted: Wanted, base: Route) -> Route:
 
 
 def _guarded(handler: Handler, demanded: Sequence[tuple[str, str, bytes]], timeout: float | None) -> Handler:
-    async def guarded(inbound: Inbound) -> None:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        inbound = request[INBOUND]
         headers = inbound.request.headers
         for name, key, value in demanded:
             # Often a token, so how long the comparison takes must not tell how much of it was right.
             if not hmac.compare_digest(headers.get(key, "").encode("latin-1"), value):
                 raise ProxyError("bad_request", f"Missing or invalid header: {name}.")
         inbound.timeout = timeout
-        await handler(inbound)
+        return await handler(request)
 
     return guarded

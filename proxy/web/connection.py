@@ -1,118 +1,75 @@
 """
-Our side of a client's connection: its requests are answered one after the other.
+Our side of a client's connection: aiohttp's, told what a gateway on the open internet must know.
 
-It keeps time for heads and for clients that take no byte, reads no further than it must, tells an answer when the
-client's buffer fills and empties, and ends the exchange of a client that leaves. Bytes are read in `parser`.
+It adds a deadline and a bound for heads, a limit on how long a client may take no byte, an eye on clients that leave
+while they are not read from, and errors of our own shape for bytes that never became a request. Nothing here answers a
+request. Names of aiohttp's that are not public are used in this file alone; what they are needed for fails in
+`tests/web/test_connection.py` when aiohttp changes them.
 """
 
 import asyncio
-import logging
 import socket
 import struct
 import sys
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import Any, cast
 
-from proxy import tasks
+from aiohttp import http_exceptions, web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import _ErrInfo
+
 from proxy.errors import ProxyError
 from proxy.web.answer import Answer
-from proxy.web.parser import UNREADABLE, RequestParser
-from proxy.web.request import Body, BrokenBody, Request
-
-if TYPE_CHECKING:
-    from proxy.web.connections import ClientConnections
 
 if sys.platform != "win32":
     import fcntl
     import termios
 
-_log = logging.getLogger("hapax")
-
-MOST_WAITING = 8
-"""Requests sent ahead, beyond which the client is not read from until they have been answered."""
 KEEP_ALIVE = 300.0
 """Seconds a connection stays open without a request."""
 LINGER = 5.0
-"""Seconds a client may still send of a body nobody wants, so that it can read its answer."""
+"""Seconds a client may still send of a body that is not wanted, so that it can read its answer."""
+READ_AHEAD = 64 * 1024
+"""Bytes of a body that aiohttp holds for a handler before the client has to wait; it takes up to twice as many."""
+LINES = 1024
+"""Bytes of a head that are neither target nor header: colons, line ends, method and version."""
 STALL_LOOKS = 10
 """How often within the write timeout a client that does not keep up is looked at."""
 GONE_LOOK = 0.05
-"""Seconds between looks at a client we do not read from, whose end no event would tell."""
+"""Seconds between looks at a client that is not read from, whose end no event would tell."""
 _ESTABLISHED = 1
 
-Handler = Callable[[Request, "ClientConnection"], Awaitable[Answer]]
-Refuse = Callable[[Request, "ClientConnection", ProxyError], Answer]
+Refuse = Callable[[web.BaseRequest, ProxyError], Answer]
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(web.RequestHandler):
     """One client connection."""
 
     __slots__ = (
         "_all",
-        "_answering",
-        "_closing",
-        "_ended",
+        "_body",
         "_gone_timer",
-        "_handed_over",
-        "_handler",
         "_head_timer",
-        "_held_for_requests",
-        "_holds",
-        "_idle_timer",
-        "_idle_until",
-        "_linger_for",
-        "_loop",
-        "_parser",
-        "_refuse",
-        "_requests",
         "_stall_timer",
         "_taken_at",
-        "_task",
+        "_unfruitful",
         "_untaken",
-        "_waiter",
-        "answer",
-        "never_asked",
+        "_wire",
         "opened",
-        "peer",
-        "transport",
-        "writing_paused",
     )
 
-    def __init__(self, connections: "ClientConnections", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connections: "ClientConnections", **options: Any) -> None:
         """*connections*: all there are, who hear of its beginning and its end."""
+        super().__init__(connections, **options)
         self._all = connections
-        self._loop = loop
-        self._handler: Handler = connections.handler
-        self._refuse: Refuse = connections.refuse
-        self._parser = RequestParser(self._requested, self._hold, self._release, connections.max_header_bytes)
-        self.transport: asyncio.Transport | None = None
-        """None before and after it is open."""
-        self.peer = ""
-        """The other side's address; empty when it has none."""
         self.opened = 0.0
         """When it was made, by the loop's clock."""
-        self.never_asked = True
-        """No whole request has ever come on it."""
-        self.writing_paused = False
-        """The client's buffer is full."""
-        self.answer: Answer | None = None
-        """The answer under way, told when the client's buffer fills."""
-        self._task: asyncio.Task[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._requests: deque[Request] = deque()
-        """Those that nobody has begun to answer."""
-        self._answering = False
-        self._closing = False
-        """Nothing is answered any more but what has come."""
-        self._ended = False
-        self._handed_over = False
-        # For how many reasons it is not read from.
-        self._holds = 0
-        self._held_for_requests = False
-        self._linger_for = LINGER
-        self._idle_until = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
+        self._wire: asyncio.Transport | None = None
+        """The transport, for as long as it is open: aiohttp lets go of it when it begins to close."""
+        self._body: StreamReader = EMPTY_PAYLOAD
+        """The body of the last request whose head has come."""
+        self._unfruitful = 0
+        """Bytes since the last of any use: of a head that does not end, of trailers, of what is tied to chunks."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._gone_timer: asyncio.TimerHandle | None = None
@@ -123,7 +80,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def waiting(self) -> bool:
         """No whole request has come since the last answer."""
-        return not self._answering and not self._requests and not self._parser.fault
+        return self._waiter is not None and not self._waiter.done()
 
     @property
     def idle(self) -> bool:
@@ -131,194 +88,115 @@ class ClientConnection(asyncio.Protocol):
         return self.waiting and self._head_timer is None
 
     @property
+    def never_asked(self) -> bool:
+        """No whole request has ever come on it."""
+        return not self._request_count
+
+    @property
     def held(self) -> bool:
         """It is not read from until what has come is taken care of."""
-        return self._holds > 0
-
-    def close(self) -> None:
-        """End it after the answers to what has come, or now when there are none."""
-        self._closing = True
-        if self.waiting:
-            self.force_close()
-
-    def force_close(self) -> None:
-        """End it now; what has been written still leaves, if the client takes it."""
-        self._closing = self._ended = True
-        if self.transport is not None:
-            self.transport.close()
-            if self._stall_timer is None and self.transport.get_write_buffer_size():
-                self._watch_for_stall()
-
-    def hand_over(self, protocol: asyncio.Protocol) -> None:
-        """Let *protocol* have what comes from now on, and the end as well; the exchange under way is the last."""
-        assert self.transport is not None
-        self._handed_over = True
-        self.transport.set_protocol(protocol)
-        protocol.connection_made(self.transport)
-
-    def close_at_once(self) -> None:
-        """Wait for no more of the request's body once it has been answered."""
-        self._linger_for = 0.0
-
-    async def abort(self) -> None:
-        """End it now, and whatever goes on on it."""
-        self._closing = self._ended = True
-        if self.transport is not None:
-            self.transport.abort()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        return self._reading_paused or self._buffer_paused
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        address = transport.get_extra_info("peername")
-        if isinstance(address, tuple):
-            self.peer = str(address[0])
+        self._wire = cast(asyncio.Transport, transport)
         self.opened = self._loop.time()
         self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
-        self._task = tasks.start(self._serve(), "client connection")
-        self._all.made(self)
+        super().connection_made(transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.transport = None
-        self._closing = self._ended = True
-        for timer in (self._head_timer, self._stall_timer, self._gone_timer, self._idle_timer):
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._wire = None
+        for timer in (self._head_timer, self._stall_timer, self._gone_timer):
             if timer is not None:
                 timer.cancel()
-        self._head_timer = self._stall_timer = self._gone_timer = self._idle_timer = None
-        self._parser.close()
-        if self._answering and self._task is not None:
-            # In the middle of an answer: nobody is left to take it.
-            self._task.cancel()
-        else:
-            self._wake()
-        # What leads in circles stays in memory until the garbage collector walks all of it, which holds up everybody.
-        self.answer = None
-        self._requests.clear()
-        self._all.lost(self)
-
-    def pause_writing(self) -> None:
-        self.writing_paused = True
-        self._watch_for_stall()
-        if self.answer is not None and self.answer.on_pause is not None:
-            self.answer.on_pause()
-
-    def resume_writing(self) -> None:
-        self.writing_paused = False
-        if self._stall_timer is not None and not self._ended:
-            self._stall_timer.cancel()
-            self._stall_timer = None
-        if self._requests:
-            self._wake()
-        if self.answer is not None and self.answer.on_resume is not None:
-            self.answer.on_resume()
+        self._head_timer = self._stall_timer = self._gone_timer = None
+        # What leads in circles stays in memory until the garbage collector walks all of it.
+        self._body = EMPTY_PAYLOAD
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        parser = self._parser
+        count, body, come = self._request_count, self._body, self._body.total_bytes
+        super().data_received(data)
+        if self._request_count != count:
+            self._unfruitful = 0
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+            message, self._body = self._messages[-1]
+            if isinstance(message, _ErrInfo) and not body.is_eof():
+                # What should have been the rest of a body is none. aiohttp would leave its reader waiting.
+                body.set_exception(web.RequestPayloadError())
+        elif data and not self._upgraded:
+            if self._body.is_eof() and self._head_timer is None:
+                # Not the rest of a body, so part of the next head: its time runs from its first byte, absolutely.
+                self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
+            self._unfruitful = self._unfruitful + len(data) if come == self._body.total_bytes else 0
+            if self._unfruitful > self._all.max_header_bytes + LINES:
+                self._refuse_the_rest()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_for_stall()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    # What aiohttp calls.
+
+    async def start(self) -> None:
+        """Serve its requests; what has been written in the end still leaves, if the client takes it."""
         try:
-            parser.feed(data)
-        except BaseException:
-            # Let the event loop report it.
-            self.force_close()
-            raise
-        if parser.fault:
-            self._wake()
-        elif parser.in_head and self._head_timer is None:
-            # A head's time runs from its first byte, absolutely.
-            self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
-
-    def _requested(self, request: Request) -> None:
-        self.never_asked = False
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        self._requests.append(request)
-        if len(self._requests) >= MOST_WAITING and not self._held_for_requests:
-            self._held_for_requests = True
-            self._hold()
-        self._wake()
-
-    # How requests are answered.
-
-    async def _serve(self) -> None:
-        try:
-            while not self._ended:
-                if self._requests and not self.writing_paused:
-                    request = self._requests.popleft()
-                    if self._held_for_requests and not self._requests:
-                        self._held_for_requests = False
-                        self._release()
-                    self._answering = True
-                    answer = await self._handler(request, self)
-                    if not request.body.complete:
-                        await self._linger(request.body)
-                    # What nobody wanted of it may have held the client back.
-                    request.body.take()
-                    self._answering = False
-                    if not answer.keep_alive or not request.body.complete:
-                        break
-                    if self._requests:
-                        # Sent ahead, perhaps thousands in one read: others have their turn between them.
-                        await asyncio.sleep(0)
-                    elif self._idle_timer is None and not self._ended:
-                        self._idle_timer = self._loop.call_later(KEEP_ALIVE, self._look_if_idle)
-                    self._idle_until = self._loop.time() + KEEP_ALIVE
-                elif self._parser.fault and not self._requests:
-                    self._refuse(UNREADABLE, self, ProxyError(self._parser.fault, close=True))
-                    break
-                elif self._closing and not self._requests:
-                    break
-                else:
-                    self._waiter = self._loop.create_future()
-                    try:
-                        await self._waiter
-                    finally:
-                        self._waiter = None
-        except Exception as error:
-            # A bug of ours; the type and place only, an exception's text may quote the request.
-            _log.error("client connection failed: %s", type(error).__name__, exc_info=error)
+            await super().start()
         finally:
-            self._task = None
-            self.force_close()
-            if self._handed_over:
-                # Its end is told to those that have it now.
-                self._answering = False
-                self.connection_lost(None)
+            self._watch_the_last_bytes()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def force_close(self) -> None:
+        super().force_close()
+        self._watch_the_last_bytes()
 
-    async def _linger(self, body: Body) -> None:
-        """Read what a client still sends of a body nobody wants, so that it can read its answer."""
-        if self._linger_for and not self._closing:
-            try:
-                async with asyncio.timeout(self._linger_for):
-                    while not body.complete:
-                        await body.read()
-            except (TimeoutError, BrokenBody):
-                pass
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to bytes aiohttp could not parse, or to a bug of ours; never with the bytes in it."""
+        if isinstance(exc, http_exceptions.LineTooLong):
+            return self._all.refuse(request, ProxyError("headers_too_large", close=True))
+        if status == 400:
+            return self._all.refuse(request, ProxyError("bad_request", close=True))
+        self.logger.error("unhandled error: %s", type(exc).__name__, exc_info=exc)
+        return self._all.refuse(request, ProxyError("internal_error", close=True))
 
-    # When it is not read from.
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What aiohttp could not handle; a body that is none is its client's affair, who has been told."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
 
-    def _hold(self) -> None:
-        self._holds += 1
-        transport = self.transport
-        if self._holds > 1 or transport is None or transport.is_closing():
-            return
-        transport.pause_reading()
+    def _pause_transport_reading(self) -> None:
+        super()._pause_transport_reading()
         if self._gone_timer is None:
             self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
 
-    def _release(self) -> None:
-        self._holds -= 1
-        transport = self.transport
-        if not self._holds and transport is not None and not transport.is_closing():
-            transport.resume_reading()
-
     # What is looked at from time to time.
+
+    def _refuse_the_rest(self) -> None:
+        """Answer a head, or what stands between the chunks of a body, that does not end; and read no more."""
+        if not self._body.is_eof():
+            self._body.set_exception(web.RequestPayloadError())
+        late = http_exceptions.LineTooLong(b"", self._all.max_header_bytes)
+        self._messages.append((_ErrInfo(status=400, exc=late, message=""), EMPTY_PAYLOAD))
+        self._request_count += 1
+        self._unfruitful = 0
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._wire is not None and not self._wire.is_closing():
+            self._pause_reading_for_buffer()
 
     def _head_is_late(self) -> None:
         if not self.waiting:
@@ -329,15 +207,9 @@ class ClientConnection(asyncio.Protocol):
         self._head_timer = None
         self.force_close()
 
-    def _look_if_idle(self) -> None:
-        self._idle_timer = None
-        if not self.idle:
-            # A head has its own time, and an answer looks again when it ends.
-            return
-        if self._loop.time() >= self._idle_until:
-            self.force_close()
-        else:
-            self._idle_timer = self._loop.call_at(self._idle_until, self._look_if_idle)
+    def _watch_the_last_bytes(self) -> None:
+        if self._wire is not None and self._stall_timer is None and self._wire.get_write_buffer_size():
+            self._watch_for_stall()
 
     def _watch_for_stall(self) -> None:
         self._untaken = self._count_untaken()
@@ -346,35 +218,146 @@ class ClientConnection(asyncio.Protocol):
 
     def _look_for_stall(self) -> None:
         self._stall_timer = None
-        if self.transport is None:
+        if self._wire is None:
             return
         now, untaken = self._loop.time(), self._count_untaken()
         if untaken < self._untaken:
             self._taken_at = now
         self._untaken = untaken
         if now - self._taken_at >= self._all.write_timeout * (1 - 0.1 / STALL_LOOKS):
-            self.transport.abort()
+            self._wire.abort()
         else:
             self._stall_timer = self._loop.call_later(self._all.write_timeout / STALL_LOOKS, self._look_for_stall)
 
     def _count_untaken(self) -> int:
         """Bytes in our buffer and, where the system tells, in the kernel's: a slow reader is not one that stalls."""
-        assert self.transport is not None
-        untaken = self.transport.get_write_buffer_size()
-        peer = self.transport.get_extra_info("socket")
+        assert self._wire is not None
+        untaken = self._wire.get_write_buffer_size()
+        peer = self._wire.get_extra_info("socket")
         if sys.platform == "linux" and peer is not None:
             untaken += int(struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
         return untaken
 
     def _look_for_end(self) -> None:
         self._gone_timer = None
-        transport = self.transport
-        if transport is None or not self.held:
+        if self._wire is None or not self.held:
             return
-        peer = transport.get_extra_info("socket")
+        peer = self._wire.get_extra_info("socket")
         if sys.platform == "linux" and peer is not None:
             # The first byte of TCP_INFO is the connection's state.
             if peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
-                transport.abort()
+                self._wire.abort()
                 return
             self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
+
+
+class ClientConnections(web.Server):
+    """What a listening socket makes its connections with, and all it has made."""
+
+    def __init__(
+        self, server: web.Server, refuse: Refuse, *, read_timeout: float, write_timeout: float, max_header_bytes: int
+    ) -> None:
+        """
+        *server* is aiohttp's for the application: its handler is cancelled when its client leaves. *refuse* answers
+        what never became a request. Timeouts in seconds: for a request's head, and for a client that takes no byte.
+        """
+        super().__init__(server.request_handler, request_factory=server.request_factory, handler_cancellation=True)
+        self.refuse = refuse
+        self.read_timeout = read_timeout
+        self.write_timeout = write_timeout
+        self.max_header_bytes = max_header_bytes
+        self.on_closed: Callable[[float], object] | None = None
+        """Told of each connection's end, with the seconds it was open."""
+        self._options: dict[str, Any] = {
+            "loop": asyncio.get_running_loop(),
+            # Bodies are passed on as they are; what is compressed is refused, not inflated behind our back.
+            "auto_decompress": False,
+            # Lines are written from the ended exchange.
+            "access_log": None,
+            "max_line_size": max_header_bytes,
+            "max_field_size": max_header_bytes,
+            "read_bufsize": READ_AHEAD,
+            "keepalive_timeout": KEEP_ALIVE,
+            "lingering_time": LINGER,
+        }
+        self._open: set[ClientConnection] = set()
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
+
+    def __call__(self) -> ClientConnection:
+        return ClientConnection(self, **self._options)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._open.add(cast(ClientConnection, handler))
+        self._all_closed.clear()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        connection = cast(ClientConnection, handler)
+        self._open.discard(connection)
+        if self.on_closed is not None:
+            self.on_closed(asyncio.get_running_loop().time() - connection.opened)
+        if not self._open:
+            self._all_closed.set()
+
+    @property
+    def open(self) -> int:
+        """Connections of clients."""
+        return len(self._open)
+
+    @property
+    def unasked(self) -> bool:
+        """A client has connected and not yet sent a whole request."""
+        return any(connection.never_asked for connection in self._open)
+
+    def close_idle(self) -> None:
+        """Close the connections on which no request is under way; the others close after their answer."""
+        for connection in list(self._open):
+            if connection.idle:
+                connection.force_close()
+
+    async def close_all(self) -> None:
+        """Close every connection, none of which has a request under way, and wait until their last bytes have left."""
+        for connection in list(self._open):
+            if connection.waiting:
+                connection.force_close()
+            else:
+                connection.close()
+        await self._all_closed.wait()
+
+
+class GatewayRunner(web.AppRunner):
+    """Serves an application over connections of ours."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        refuse: Refuse,
+        *,
+        read_timeout: float,
+        write_timeout: float,
+        max_header_bytes: int,
+        shutdown_timeout: float,
+    ) -> None:
+        """*shutdown_timeout*: seconds what is under way gets in `cleanup`; the rest as for `ClientConnections`."""
+        super().__init__(app, shutdown_timeout=shutdown_timeout)
+        self._refuse = refuse
+        self._read_timeout = read_timeout
+        self._write_timeout = write_timeout
+        self._max_header_bytes = max_header_bytes
+
+    @property
+    def connections(self) -> ClientConnections:
+        """Those of its clients, once it is set up."""
+        return cast(ClientConnections, self.server)
+
+    async def _make_server(self) -> ClientConnections:
+        # aiohttp lets the class of an application's connections be chosen nowhere else.
+        return ClientConnections(
+            await super()._make_server(),
+            self._refuse,
+            read_timeout=self._read_timeout,
+            write_timeout=self._write_timeout,
+            max_header_bytes=self._max_header_bytes,
+        )

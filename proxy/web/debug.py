@@ -7,12 +7,13 @@ Facts of the process only: no configuration, no variable of the environment but 
 import os
 import platform
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from proxy import __version__
 from proxy.web.checkup import resident_bytes
 from proxy.web.health import Health
-from proxy.web.inbound import Inbound
+from proxy.web.page import json_page
 
 
 class Debug:
@@ -22,10 +23,10 @@ class Debug:
         self._health = health
         self._registry = registry
 
-    async def show(self, inbound: Inbound) -> None:
+    async def show(self, request: web.Request) -> web.StreamResponse:
         """Status, the checks, how many families of metrics there are, and the process."""
         condition, results = await self._health.condition()
-        inbound.send_json(
+        return json_page(
             {
                 "status": condition,
                 "version": __version__,

@@ -1,8 +1,8 @@
 """
-The front door: every request enters here, becomes an exchange, finds its route, and ends here exactly once.
+The one middleware: every request enters here, becomes an exchange, finds its route, and ends here exactly once.
 
 The order is the contract of docs/http.md: request id, record, well-formedness, host and origin, CORS, route, key,
-handler. What a route does stands in its own file; how the server runs, in `server`.
+handler. What a route does stands in its own file; which there are, in `app`; how the server runs, in `server`.
 """
 
 import asyncio
@@ -10,7 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+
+from aiohttp import web
+from yarl import URL
 
 from proxy import clock
 from proxy.errors import ProxyError
@@ -22,7 +24,7 @@ from proxy.web.answer import Answer
 from proxy.web.auth import Doorkeeper
 from proxy.web.cors import Cors
 from proxy.web.guard import check
-from proxy.web.inbound import JSON_HEADERS, Inbound
+from proxy.web.inbound import INBOUND, JSON_HEADERS, Inbound
 from proxy.web.keyless import Keyless
 from proxy.web.meant import unknown_url
 from proxy.web.origin import Neighbourhood
@@ -30,15 +32,12 @@ from proxy.web.records import Records
 from proxy.web.request import Request
 from proxy.web.trace import TraceContext
 
-if TYPE_CHECKING:
-    from proxy.web.connection import ClientConnection
-
 _log = logging.getLogger("hapax")
 
 _MESSAGES = "/v1/messages"
 """Where Anthropic's SDKs call, which show an error with the `request-id` beside it."""
 
-Handler = Callable[[Inbound], Awaitable[None]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ErrorBody = Callable[[ProxyError, str], bytes]
 Leave = Callable[[Exchange], None]
 """Gives back at once what nobody else may wait for."""
@@ -66,6 +65,11 @@ class Route:
     error_body: ErrorBody = ProxyError.body
     """The shape of its errors: OpenAI's, unless an API of its own has another."""
 
+    @property
+    def path(self) -> str:
+        """The template as aiohttp's router has it."""
+        return f"{self.template[:-1]}{{below:.*}}" if self.template.endswith("/*") else self.template
+
 
 class Front:
     """Receives requests and hands them to their routes."""
@@ -92,14 +96,13 @@ class Front:
         *max_requests*: exchanges that may be under way when a client's call is admitted. *keep_content*: request and
         answer stay on the record, for the log.
         """
-        self._exact = {route.template: route for route in routes if not route.template.endswith("/*")}
-        # The longest prefix first, so that the most specific route wins.
-        self._below = sorted(
-            ((route.template[:-1], route) for route in routes if route.template.endswith("/*")),
-            key=lambda pair: -len(pair[0]),
-        )
         self.templates = [route.template for route in routes]
         """Every route, for the documentation."""
+        self._routes = routes
+        self._router: web.UrlDispatcher | None = None
+        self._by_resource: dict[object, Route] = {}
+        self._anywhere: web.Resource | None = None
+        self._prefix = ""
         self._doorkeeper = doorkeeper
         self._keyless = keyless
         self._address_of = address_of
@@ -134,47 +137,75 @@ class Front:
             counts[exchange.route] = counts.get(exchange.route, 0) + 1
         return counts
 
-    async def handle(self, request: Request, connection: "ClientConnection") -> Answer:
-        """Answer one request."""
-        exchange, answer = self._admit(request, connection)
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Put every route into *router*, which finds them; whether a method is one of theirs is said here."""
+        self._router = router
+        for route in self._routes:
+            resource = router.add_resource(route.path)
+            resource.add_route("*", route.handler, expect_handler=_ask_for_nothing)
+            self._by_resource[resource] = route
+        # What no route takes is refused below like everything else.
+        self._anywhere = router.add_resource("/{path:.*}")
+        self._anywhere.add_route("*", _nothing_there, expect_handler=_ask_for_nothing)
+
+    def mounted(self) -> None:
+        """Every application is where it will stay: learn what stands before our paths."""
+        assert self._anywhere is not None
+        self._prefix = self._anywhere.canonical.removesuffix("/{path}")
+
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer one request, with *handler* where it may be."""
+        asked = Request(request, self._prefix)
+        exchange, answer = self._admit(asked)
         error_body: ErrorBody = ProxyError.body
         path = ""
         entered: Reservation | None = None
         try:
-            answer.extra_lines = self._cors.lines(request.headers.get("origin"))
-            location = check(request, self._max_header_bytes)
+            answer.extra_lines = self._cors.lines(asked.headers.get("origin"))
+            location = check(asked, self._max_header_bytes)
             path = location.path
-            self._neighbourhood.check(request, path, location.host)
-            if self._cors.enabled and self._cors.is_preflight(request):
+            self._neighbourhood.check(asked, path, location.host)
+            if self._cors.enabled and self._cors.is_preflight(asked):
                 exchange.route = "preflight"
-                answer.send(204, self._cors.preflight(request), b"")
+                answer.send(204, self._cors.preflight(asked), b"")
                 return answer
-            route = self._find(path)
+            match = request.match_info
+            if path != asked.target.partition("?")[0] or (path.endswith("/") and path != "/"):
+                # Spelled otherwise than the route it means.
+                match, handler = await self._find(request, path)
+            route = self._by_resource.get(match.route.resource)
+            if route is None:
+                raise unknown_url(path)
             exchange.route = route.template
             error_body = route.error_body
-            inbound = Inbound(request, exchange, answer, location, self._max_body_bytes, self._read_timeout)
+            request[INBOUND] = inbound = Inbound(
+                asked, exchange, answer, location, self._max_body_bytes, self._read_timeout
+            )
             if route.access is Access.CLIENT:
                 if len(self._under_way) > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
-                inbound.principal = principal = await self._doorkeeper.client(request, exchange.client_ip)
+                inbound.principal = principal = await self._doorkeeper.client(asked, exchange.client_ip)
                 if not principal.may_call(path):
                     exchange.principal = principal.name
                     raise ProxyError("route_not_allowed")
             elif route.access is Access.OPERATOR:
-                inbound.principal = await self._doorkeeper.operator(request, exchange.client_ip)
+                inbound.principal = await self._doorkeeper.operator(asked, exchange.client_ip)
             elif route.access is Access.ADMIN:
-                inbound.principal = await self._doorkeeper.admin(request, exchange.client_ip)
+                inbound.principal = await self._doorkeeper.admin(asked, exchange.client_ip)
             elif route.access is Access.OPEN:
                 entered = self._keyless.enter(exchange.client_ip)
             exchange.principal = inbound.principal.name
-            if request.method not in route.methods:
+            if asked.method not in route.methods:
                 raise ProxyError(
                     "method_not_allowed",
                     details={"allowed_methods": sorted(route.methods)},
                     headers=(("Allow", ", ".join(sorted(route.methods))),),
                 )
-            await route.handler(inbound)
+            response = await handler(request)
+            if response is not answer:
+                self._complete(exchange, answer, response)
+            return response
         except ProxyError as error:
             self._refuse(exchange, answer, error, error_body, path)
         except Exception as fault:
@@ -188,48 +219,65 @@ class Front:
             exchange.outcome = Outcome.CLIENT_GONE
             raise
         finally:
+            # What leads in circles stays in memory until the garbage collector walks all of it.
+            request.pop(INBOUND, None)
             if self.closing:
-                answer.close_after()
+                answer.force_close()
             self._keyless.leave(entered)
             self._end(exchange)
         return answer
 
-    def refuse(self, request: Request, connection: "ClientConnection", error: ProxyError) -> Answer:
+    def refuse(self, request: web.BaseRequest, error: ProxyError) -> Answer:
         """Answer bytes that never became a request; counted and logged like any other exchange."""
-        exchange, answer = self._admit(request, connection)
+        exchange, answer = self._admit(Request(request))
         self._refuse(exchange, answer, error, ProxyError.body, "")
         self._end(exchange)
         return answer
 
-    def _admit(self, request: Request, connection: "ClientConnection") -> tuple[Exchange, Answer]:
-        headers = request.headers
-        exchange = Exchange(request_id(headers.get("x-request-id")), request.method)
+    def _admit(self, asked: Request) -> tuple[Exchange, Answer]:
+        headers = asked.headers
+        exchange = Exchange(request_id(headers.get("x-request-id")), asked.method)
         correlation = headers.get("x-correlation-id")
         exchange.correlation_id = exchange.id if correlation is None else request_id(correlation)
-        exchange.client_ip = self._address_of(connection.peer, request.every("x-forwarded-for"))
+        exchange.client_ip = self._address_of(asked.inner.remote or "", asked.every("x-forwarded-for"))
         exchange.user_agent = headers.get("user-agent", "")
         exchange.referer = headers.get("referer", "")
-        self._traces.join(exchange, request)
+        self._traces.join(exchange, asked)
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())
-        answer = connection.answer = Answer(exchange, connection, request)
+        answer = Answer(exchange, asked)
         if self.draining:
-            answer.close_after()
+            answer.force_close()
         if not self._under_way:
             self.idle.clear()
         self._under_way[id(exchange)] = exchange
         return exchange, answer
 
-    def _find(self, path: str) -> Route:
+    async def _find(self, request: web.Request, path: str) -> tuple[web.UrlMappingMatchInfo, Handler]:
+        """What *request* would have found under *path*; a slash at its end is none of it."""
+        assert self._router is not None
         if len(path) > 1 and path.endswith("/"):
             path = path[:-1]
-        route = self._exact.get(path)
-        if route is not None:
-            return route
-        for prefix, below in self._below:
-            if path.startswith(prefix):
-                return below
-        raise unknown_url(path)
+        match = await self._router.resolve(request.clone(rel_url=URL.build(path=self._prefix + path)))
+        return match, match.handler
+
+    def _complete(self, exchange: Exchange, answer: Answer, response: web.StreamResponse) -> None:
+        """Put what every answer carries on the *response* of a page, which aiohttp writes."""
+        if response.prepared:
+            # A WebSocket, which has come to its end.
+            return
+        exchange.status = response.status
+        exchange.answered_at = clock.now()
+        headers = response.headers
+        headers["X-Request-ID"] = exchange.id
+        headers["X-Response-Time"] = answer.response_time()
+        headers.setdefault("Cache-Control", "no-store")
+        for name, value in answer.extra_headers():
+            headers[name] = value
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            exchange.keep_answer(response.body)
+        if self.draining:
+            response.force_close()
 
     def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, error_body: ErrorBody, path: str) -> None:
         exchange.error_code = error.code
@@ -241,7 +289,7 @@ class Front:
         server_side = error.status >= 500 or (error.status == 429 and "limit" not in error.details)
         exchange.outcome = Outcome.FAILED if server_side else Outcome.REFUSED
         if error.close:
-            answer.close_after()
+            answer.force_close()
         headers: list[Header] = [(name.encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
         if path.startswith(_MESSAGES):
             headers.append((b"request-id", exchange.id.encode("ascii")))
@@ -260,3 +308,11 @@ class Front:
             # A fault in the limits must not keep the record from those that read it.
             _log.error("request %s could not give back: %s", exchange.id, type(error).__name__, exc_info=error)
         self._records.add(exchange, not self._under_way)
+
+
+async def _ask_for_nothing(request: web.Request) -> None:
+    """A body is asked for by the handler that wants it, once its head has been judged."""
+
+
+async def _nothing_there(request: web.Request) -> web.StreamResponse:
+    raise unknown_url(request.path)

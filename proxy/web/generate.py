@@ -7,6 +7,7 @@ One chat question through the relay; `options` are OpenAI's by their own names o
 from typing import Any
 
 import orjson
+from aiohttp import web
 
 from proxy import clock, peek
 from proxy.errors import ProxyError
@@ -14,7 +15,8 @@ from proxy.providers.pool import Pool
 from proxy.relay.relay import Relay
 from proxy.web.admission import Admission
 from proxy.web.captured import chat_once
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND
+from proxy.web.page import json_page
 
 OPTIONS = {
     **{name: name for name in ("temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty")},
@@ -34,8 +36,9 @@ class Generate:
         self._admission = admission
         self._pool = pool
 
-    async def handle(self, inbound: Inbound) -> None:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer `{prompt, model, options}` with `{success, data, metadata}`."""
+        inbound = request[INBOUND]
         _, value = await inbound.read_json()
         prompt, options = value.get("prompt"), value.get("options", {})
         if prompt is None:
@@ -62,11 +65,11 @@ class Generate:
         exchange = inbound.exchange
         took = round((clock.now() - exchange.started) * 1000, 3)
         usage = orjson.loads(captured.body).get("usage")
-        inbound.send_json(
+        return json_page(
             {
                 "success": True,
                 "data": {"text": text, "model": model, "tokens": usage, "latency": took, "cached": False},
                 "metadata": {"request_id": exchange.id, "duration": took},
             },
-            headers=captured.ours,
+            headers={name.decode(): value.decode("latin-1") for name, value in captured.ours},
         )

@@ -8,13 +8,16 @@ stands in `checkup`; a provider is healthy as the probes say.
 from collections.abc import Callable
 from typing import Any
 
+from aiohttp import web
+
 from proxy import __version__, clock
 from proxy.errors import ProxyError
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND
+from proxy.web.page import json_page
 from proxy.web.route_checks import RouteChecks
 
 _SHOWN_TO_PROBES = ("healthy", "critical", "failures")
@@ -61,8 +64,9 @@ class Health:
             condition = Condition.DEGRADED
         return condition, results
 
-    async def overall(self, inbound: Inbound) -> None:
+    async def overall(self, request: web.Request) -> web.StreamResponse:
         """All providers, services and checks; 503 when a provider is unhealthy or a critical check has failed."""
+        inbound = request[INBOUND]
         condition, results = await self.condition()
         fine = self._all_fine() and condition is not Condition.CRITICAL
         body: dict[str, Any] = {"status": {"global": fine}, "state": condition, **self._frame()}
@@ -74,10 +78,11 @@ class Health:
             body["providers"] = self._providers()
             body["checks"] = results
             body["summary"] = _summary(results)
-        inbound.send_json(body, 200 if fine else 503)
+        return json_page(body, 200 if fine else 503)
 
-    async def below(self, inbound: Inbound) -> None:
+    async def below(self, request: web.Request) -> web.StreamResponse:
         """`/health/provider/{name}` or `/health/{route}`."""
+        inbound = request[INBOUND]
         path = inbound.location.path.rstrip("/")
         name = path.removeprefix("/health/provider/")
         if name != path:
@@ -85,40 +90,39 @@ class Health:
             facts = self._providers().get(name)
             if facts is None:
                 raise ProxyError("unknown_url", "There is no provider of that name.")
-            inbound.send_json(facts, 200 if facts["healthy"] else 503)
-            return
+            return json_page(facts, 200 if facts["healthy"] else 503)
         path = path.removeprefix("/health")
         watched = self._routes.results().get(path)
         if watched is None and path not in self._services:
             raise ProxyError("unknown_url")
         told = watched or {"healthy": self._usable()}
         healthy = told.pop("healthy")
-        inbound.send_json({"status": "healthy" if healthy else "unhealthy", **told}, 200 if healthy else 503)
+        return json_page({"status": "healthy" if healthy else "unhealthy", **told}, 200 if healthy else 503)
 
-    async def live(self, inbound: Inbound) -> None:
+    async def live(self, request: web.Request) -> web.StreamResponse:
         """The loop turns: that this is answered says so."""
-        inbound.send_json(self._life("alive"))
+        return json_page(self._life("alive"))
 
-    async def started(self, inbound: Inbound) -> None:
+    async def started(self, request: web.Request) -> web.StreamResponse:
         """Like `live`, once every provider has been asked for the first time: for a probe of the start."""
         known = self._checks.known.is_set()
-        inbound.send_json(self._life("alive" if known else "not ready"), 200 if known else 503)
+        return json_page(self._life("alive" if known else "not ready"), 200 if known else 503)
 
-    async def ready(self, inbound: Inbound) -> None:
+    async def ready(self, request: web.Request) -> web.StreamResponse:
         """Calls may be sent here: nothing critical, and we are not stopping."""
         condition, _ = await self.condition()
         ready = condition is not Condition.CRITICAL and not self._draining()
         body = {"status": "ready" if ready else "not_ready", "timestamp": clock.iso(clock.wall())}
-        inbound.send_json(body, 200 if ready else 503)
+        return json_page(body, 200 if ready else 503)
 
-    async def ready_in_full(self, inbound: Inbound) -> None:
+    async def ready_in_full(self, request: web.Request) -> web.StreamResponse:
         """The same verdict with every check, without naming a provider: probes bring no key."""
         condition, results = await self.condition()
         ready = condition is not Condition.CRITICAL and not self._draining()
         shown = {name: {key: each[key] for key in _SHOWN_TO_PROBES} for name, each in results.items()}
         status = "draining" if self._draining() else str(condition)
         body = {"status": status, **self._frame(), "checks": shown, "summary": _summary(results)}
-        inbound.send_json(body, 200 if ready else 503)
+        return json_page(body, 200 if ready else 503)
 
     def _life(self, status: str) -> dict[str, Any]:
         # How late it was is told and not judged: a process is not ended for a stall that is over.

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from aiohttp import web
 
 from proxy import clock, peek
 from proxy.accounts.principals import ANYONE, Principal
@@ -128,11 +128,6 @@ class Inbound:
         body = await self.read_body()
         return body, peek.read_json(body)
 
-    def send_json(self, value: Any, status: int = 200, headers: list[Header] | None = None) -> Answer:
-        """Answer with *value*."""
-        self.answer.send(status, JSON_HEADERS + (headers or []), orjson.dumps(value))
-        return self.answer
-
     async def _collect(self, limit: int) -> bytes:
         parts = []
         size = 0
@@ -142,3 +137,7 @@ class Inbound:
             if size > limit:
                 break
         return b"".join(parts)
+
+
+INBOUND = web.RequestKey("INBOUND", Inbound)
+"""Where a handler finds what the middleware has made of its request."""

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from aiohttp import web
+
 from proxy import clock
 from proxy.accounts.asked import AskedWrongly, new_key, rotation
 from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRevoked, Keys
@@ -16,7 +18,8 @@ from proxy.accounts.shown import file_key_fields, key_fields
 from proxy.accounts.store import StoreError
 from proxy.errors import ProxyError
 from proxy.settings import ClientKey
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND, Inbound
+from proxy.web.page import json_page
 from proxy.web.parameters import parameters, refused
 
 _log = logging.getLogger("hapax")
@@ -37,20 +40,21 @@ class KeysAdmin:
     def _file_keys(self) -> dict[str, ClientKey]:
         return {key.name: key for key in self._read_file_keys()}
 
-    async def collection(self, inbound: Inbound) -> None:
+    async def collection(self, request: web.Request) -> web.StreamResponse:
         """GET: every key. POST: make one."""
+        inbound = request[INBOUND]
         parameters(inbound, ())
         if inbound.request.method == "POST":
-            await self._create(inbound)
-            return
+            return await self._create(inbound)
         now = clock.wall()
         with _explained():
             stored = await self._store().list()
         shown = [file_key_fields(key) for key in self._file_keys.values()] + [key_fields(key, now) for key in stored]
-        inbound.send_json({"keys": sorted(shown, key=lambda key: str(key["name"]))})
+        return json_page({"keys": sorted(shown, key=lambda key: str(key["name"]))})
 
-    async def one(self, inbound: Inbound) -> None:
+    async def one(self, request: web.Request) -> web.StreamResponse:
         """`/admin/keys/{name}`: GET shows it, DELETE revokes it; `/admin/keys/{name}/rotate`: POST changes it."""
+        inbound = request[INBOUND]
         parameters(inbound, ())
         name, slash, action = inbound.location.path.removeprefix("/admin/keys/").removesuffix("/").partition("/")
         if slash and action != "rotate":
@@ -58,8 +62,7 @@ class KeysAdmin:
         method = inbound.request.method
         _require(method, _METHODS["rotate" if slash else "one"])
         if method in ("GET", "HEAD"):
-            await self._show(inbound, name)
-            return
+            return await self._show(name)
         if name in self._file_keys:
             raise ProxyError(
                 "invalid_parameter", "That key stands in the configuration file; change it there.", param="name"
@@ -68,19 +71,17 @@ class KeysAdmin:
             with _explained():
                 record = await self._store().revoke(name)
             _audit.info("key %s revoked", record.name, extra={"fields": {"event": "key_revoked", "key": record.name}})
-            inbound.send_json(key_fields(record, clock.wall()))
-        else:
-            await self._rotate(inbound, name)
+            return json_page(key_fields(record, clock.wall()))
+        return await self._rotate(inbound, name)
 
-    async def _show(self, inbound: Inbound, name: str) -> None:
+    async def _show(self, name: str) -> web.StreamResponse:
         if name in self._file_keys:
-            inbound.send_json(file_key_fields(self._file_keys[name]))
-            return
+            return json_page(file_key_fields(self._file_keys[name]))
         with _explained():
             record = await self._store().get(name)
-        inbound.send_json(key_fields(record, clock.wall()))
+        return json_page(key_fields(record, clock.wall()))
 
-    async def _create(self, inbound: Inbound) -> None:
+    async def _create(self, inbound: Inbound) -> web.StreamResponse:
         _, asked = await inbound.read_json()
         with _explained():
             new = new_key(asked, clock.wall())
@@ -98,15 +99,15 @@ class KeysAdmin:
                 expires=new.expires,
             )
         _audit.info("key %s created", record.name, extra={"fields": {"event": "key_created", "key": record.name}})
-        inbound.send_json({**key_fields(record, clock.wall()), "key": secret}, 201)
+        return json_page({**key_fields(record, clock.wall()), "key": secret}, 201)
 
-    async def _rotate(self, inbound: Inbound, name: str) -> None:
+    async def _rotate(self, inbound: Inbound, name: str) -> web.StreamResponse:
         # A body is asked for even where nothing needs saying: its content type keeps other web pages from posting here.
         _, asked = await inbound.read_json()
         with _explained():
             record, secret = await self._store().rotate(name, rotation(asked, clock.wall()).overlap)
         _audit.info("key %s rotated", record.name, extra={"fields": {"event": "key_rotated", "key": record.name}})
-        inbound.send_json({**key_fields(record, clock.wall()), "key": secret})
+        return json_page({**key_fields(record, clock.wall()), "key": secret})
 
     def _store(self) -> Keys:
         if self._keys is None:

@@ -7,7 +7,7 @@ It tells no more of a failure than that there was one.
 import logging
 from collections.abc import Awaitable, Callable
 
-from proxy.web.inbound import NO_STORE, Inbound
+from aiohttp import web
 
 _log = logging.getLogger("hapax")
 
@@ -23,15 +23,15 @@ class MetricsPages:
         self._text = text
         self._as_json = as_json
 
-    async def text(self, inbound: Inbound) -> None:
+    async def text(self, request: web.Request) -> web.StreamResponse:
         """Prometheus's text, or OpenMetrics when that is asked for."""
-        await self._answer(inbound, self._text(inbound.request.headers.get("accept", "")))
+        return await self._answer(self._text(request.headers.get("Accept", "")))
 
-    async def json(self, inbound: Inbound) -> None:
+    async def json(self, request: web.Request) -> web.StreamResponse:
         """The same as JSON."""
-        await self._answer(inbound, self._as_json())
+        return await self._answer(self._as_json())
 
-    async def _answer(self, inbound: Inbound, page: Page) -> None:
+    async def _answer(self, page: Page) -> web.StreamResponse:
         status = 200
         try:
             body, content_type = await page
@@ -39,4 +39,4 @@ class MetricsPages:
             # One collector that breaks must not look like a bug of the whole gateway.
             _log.error("metrics cannot be shown: %s", type(error).__name__, exc_info=error)
             status, body, content_type = 500, b"Error generating metrics", "text/plain; charset=utf-8"
-        inbound.answer.send(status, [(b"Content-Type", content_type.encode("ascii")), NO_STORE], body)
+        return web.Response(status=status, body=body, headers={"Content-Type": content_type})

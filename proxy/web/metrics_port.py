@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
-from aiohttp import http_parser, web
+from aiohttp import web
 
 from proxy import __version__, clock
 from proxy.providers.pool import Pool
@@ -41,11 +41,6 @@ class MetricsPort:
         self._runner: web.ServerRunner | None = None
         self.port = 0
         """The port it listens on, once started."""
-
-    @property
-    def parsed_by_c(self) -> bool:
-        """Most request smuggling holes were found in aiohttp's other parser, in Python (reliability.md P3)."""
-        return http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 
     async def start(self, listening: socket.socket) -> None:
         """Begin to serve on a socket that is bound."""

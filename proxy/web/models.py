@@ -7,6 +7,8 @@ A name need not stand in a list to be called, and so it need not to be found.
 from typing import Any
 from urllib.parse import quote
 
+from aiohttp import web
+
 from proxy.errors import ProxyError
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.providers.checks import Checks
@@ -15,7 +17,8 @@ from proxy.relay.endpoints import operation
 from proxy.relay.question import Question
 from proxy.relay.relay import Relay
 from proxy.web.admission import Admission
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND, Inbound
+from proxy.web.page import json_page
 
 
 class Models:
@@ -27,31 +30,31 @@ class Models:
         self._pool = pool
         self._checks = checks
 
-    async def all(self, inbound: Inbound) -> None:
+    async def all(self, request: web.Request) -> web.StreamResponse:
         """The models this caller may use."""
-        inbound.send_json({"object": "list", "data": await self._visible(inbound)})
+        inbound = request[INBOUND]
+        return json_page({"object": "list", "data": await self._visible(inbound)})
 
-    async def one(self, inbound: Inbound) -> None:
+    async def one(self, request: web.Request) -> web.StreamResponse:
         """One of them: its entry, or where it is to be deleted, what its provider says to that."""
+        inbound = request[INBOUND]
         wanted = inbound.location.path.removeprefix("/v1/models/").rstrip("/")
         if inbound.request.method == "DELETE":
-            await self._delete(inbound, wanted)
-            return
+            return await self._delete(inbound, wanted)
         for entry in await self._visible(inbound):
             if entry["id"] == wanted:
-                inbound.send_json(entry)
-                return
+                return json_page(entry)
         found = self._pool.found(wanted) if inbound.principal.may_use(wanted) else None
         if found is None:
             raise ProxyError("model_not_found", param="model")
-        inbound.send_json(found)
+        return json_page(found)
 
     async def _visible(self, inbound: Inbound) -> list[dict[str, Any]]:
         # Only the first moments of a process wait here: a client that asks just once must not see an empty list.
         await self._checks.known.wait()
         return [entry for entry in self._pool.listing() if inbound.principal.may_use(entry["id"])]
 
-    async def _delete(self, inbound: Inbound, wanted: str) -> None:
+    async def _delete(self, inbound: Inbound, wanted: str) -> web.StreamResponse:
         """Have the provider that serves *wanted* delete it, by the name and in the spelling that came."""
         request, exchange = inbound.request, inbound.exchange
         if not inbound.principal.may_use(wanted):
@@ -91,3 +94,4 @@ class Models:
             ),
             inbound.answer,
         )
+        return inbound.answer

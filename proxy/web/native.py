@@ -8,6 +8,8 @@ never pass here.
 import re
 from typing import Any
 
+from aiohttp import web
+
 from proxy import peek
 from proxy.errors import ProxyError
 from proxy.headers import Header
@@ -16,7 +18,7 @@ from proxy.relay.relay import Relay
 from proxy.settings import Processing
 from proxy.web.admission import Admission
 from proxy.web.captured import Captured, admitted, chat_once, first_choice, refused
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND, Inbound
 from proxy.web.native_stream import BESIDE_TEXT, ErrorBody, NativeStream, dumps
 from proxy.web.processed import Processed
 from proxy.web.prompts import OWN, prompt_of
@@ -38,10 +40,12 @@ class Native:
         self.processed = Processed()
         """What it has done so far."""
 
-    async def handle(self, inbound: Inbound) -> None:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Read the body and answer it."""
+        inbound = request[INBOUND]
         _, value = await inbound.read_json()
         await self.answer(inbound, value, ProxyError.native_body)
+        return inbound.answer
 
     async def answer(self, inbound: Inbound, value: dict[str, Any], error_body: ErrorBody = ProxyError.body) -> None:
         """Answer a body that has been read; *error_body*: the shape of errors at its path."""

@@ -73,7 +73,7 @@ class NativeStream:
         ours = [pair for pair in headers if pair[0].startswith(b"X-Hapax-")]
         self._answer.start(200, [*ours, EVENT_STREAM], None, streamed=True)
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]
         self._after_cr = chunk[-1:] == b"\r"
@@ -110,7 +110,7 @@ class NativeStream:
                 "total_tokens": tokens.total,
             }
         self._say(last)
-        self._answer.write(b"data: [DONE]\n\n")
+        self._answer.push(b"data: [DONE]\n\n")
         self._answer.finish()
 
     def _event(self, data: bytes) -> None:
@@ -139,12 +139,12 @@ class NativeStream:
     def _say(self, more: dict[str, Any], text: str = "") -> None:
         if text or more:
             event = {"completion": text, "content": text, "request_id": self._request_id, **more}
-            self._answer.write(b"data: " + dumps(event) + b"\n\n")
+            self._answer.push(b"data: " + dumps(event) + b"\n\n")
 
     def _fail(self, code: str) -> None:
         # In our own words: those of a provider may hold what no client is to learn.
         self._failed = True
-        self._answer.write(b"data: " + self._error_body(ProxyError(code), self._request_id) + b"\n\n")
+        self._answer.push(b"data: " + self._error_body(ProxyError(code), self._request_id) + b"\n\n")
 
 
 def dumps(value: Any) -> bytes:

@@ -8,6 +8,8 @@ import math
 from functools import partial
 from typing import Any
 
+from aiohttp import web
+
 from proxy import peek
 from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
@@ -24,7 +26,7 @@ from proxy.usage import expected_prompt, most_completion
 from proxy.web import deployments, query
 from proxy.web.admission import Admission
 from proxy.web.guard import asks_for_websocket
-from proxy.web.inbound import Inbound
+from proxy.web.inbound import INBOUND, Inbound
 from proxy.web.meant import check_relayed
 from proxy.web.native import Native
 from proxy.web.request import Request
@@ -54,8 +56,9 @@ class OpenAI:
         self._websockets = websockets
         self._server = server
 
-    async def relay(self, inbound: Inbound) -> None:
+    async def relay(self, called: web.Request) -> web.StreamResponse:
         """Any call that is relayed as it is."""
+        inbound = called[INBOUND]
         request, exchange = inbound.request, inbound.exchange
         path = inbound.location.path[3:].rstrip("/")
         check_relayed(path)
@@ -69,8 +72,7 @@ class OpenAI:
             if inbound.principal.restricted and (opens_session or request.method == "POST"):
                 _judge(inbound, query.models(inbound.location.query))
         if opens_session:
-            await self._websockets.relay(inbound, path, asked)
-            return
+            return await self._websockets.relay(inbound, path, asked)
         if request.method not in asked.methods:
             raise ProxyError(
                 "method_not_allowed",
@@ -90,7 +92,7 @@ class OpenAI:
                 body = deployments.in_json(body, value, deployment)
             if path == "/completions" and "prompt" not in value and ("messages" in value or "input" in value):
                 await self._native.answer(inbound, value)
-                return
+                return inbound.answer
             # A key that is held to some models has no other object in the model's place either.
             found = peek.peek_json(value, asked.generates or asked.needs_model or inbound.principal.restricted)
         elif asked.json_only:
@@ -103,8 +105,9 @@ class OpenAI:
                 await self._ask(inbound, asked, path, upload, value, found)
             finally:
                 upload.close()
-            return
+            return inbound.answer
         await self._ask(inbound, asked, path, body, value, found)
+        return inbound.answer
 
     async def _ask(
         self,

@@ -1,16 +1,28 @@
 """
-One request as it comes from a client: its head, whole, and its body as it arrives.
+One request as it is read here: its head, gathered once from the bytes that came, and its body as it arrives.
 
-It says what was sent and judges none of it; `guard` does.
+aiohttp reads the bytes. What is said here judges none of them; `guard` does.
 """
 
-import asyncio
-from collections.abc import Callable
+from typing import Final
 
-from proxy.headers import Header
+from aiohttp import web
 
-HIGH_WATER = 128 * 1024
-"""Bytes of a body that wait for somebody to read them before the client is made to wait."""
+from proxy.headers import READ_HERE, TO_PROVIDER, Header
+
+_COMMON = (
+    "Accept Accept-Encoding Accept-Language Authorization Connection Content-Length Content-Type Host Idempotency-Key"
+    " OpenAI-Beta OpenAI-Organization OpenAI-Project Origin Referer traceparent tracestate Transfer-Encoding User-Agent"
+    " X-API-Key X-Correlation-ID X-Forwarded-For X-Forwarded-Proto X-Request-ID X-Stainless-Arch X-Stainless-Async"
+    " X-Stainless-Lang X-Stainless-OS X-Stainless-Package-Version X-Stainless-Raw-Response X-Stainless-Read-Timeout"
+    " X-Stainless-Retry-Count X-Stainless-Runtime X-Stainless-Runtime-Version X-Stainless-Timeout"
+)
+_NAMES = {
+    spelling.encode(): name.lower() for name in _COMMON.split() for spelling in (name, name.lower(), name.title())
+}
+"""Header names as clients write them nearly always, and in lower case."""
+_PASSING = {name.decode(): name for name in TO_PROVIDER | {b"connection"}}
+"""Those a provider may be told, and the one that names what is for one hop alone."""
 
 
 class BrokenBody(Exception):
@@ -18,70 +30,33 @@ class BrokenBody(Exception):
 
 
 class Body:
-    """The body of a request."""
+    """The body of a request. How far the client may send ahead is aiohttp's to say (`read_bufsize`)."""
 
-    __slots__ = ("_hold", "_parts", "_release", "_size", "_waiter", "broken", "complete", "held")
+    __slots__ = ("_content",)
 
-    def __init__(self, complete: bool, hold: Callable[[], None], release: Callable[[], None]) -> None:
-        """*complete*: there is none. *hold* is called when too much of it waits, *release* when that has been read."""
-        self.complete = complete
-        """All of it has come."""
-        self.broken = False
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._content: Final = request.content
+
+    @property
+    def complete(self) -> bool:
+        """All of it has come, or there is none."""
+        return self._content.is_eof()
+
+    @property
+    def broken(self) -> bool:
         """What came next is no part of it, so it never will be complete."""
-        self.held = False
-        """The client waits until what has come is read."""
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._hold = hold
-        self._release = release
-
-    def feed(self, part: bytes) -> None:
-        """More of it has come."""
-        self._parts.append(part)
-        self._size += len(part)
-        if self._size > HIGH_WATER and not self.held:
-            self.held = True
-            self._hold()
-        self._wake()
-
-    def finish(self) -> None:
-        """That was all."""
-        self.complete = True
-        self._wake()
-
-    def spoil(self) -> None:
-        """What came next is no part of it."""
-        self.broken = True
-        self._wake()
+        return self._content.exception() is not None
 
     def take(self) -> bytes:
-        """What has come and nobody has read yet."""
-        parts = self._parts
-        if not parts:
-            return b""
-        self._parts = []
-        self._size = 0
-        if self.held:
-            self.held = False
-            self._release()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        """What has come and has not been read yet."""
+        return self._content.read_nowait()
 
     async def read(self) -> bytes:
         """What has come since the last time, or comes next; empty at the end. `BrokenBody` when there is no such."""
-        while not self._parts and not self.complete:
-            if self.broken:
-                raise BrokenBody
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self.take()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        try:
+            return await self._content.readany()
+        except web.RequestPayloadError:
+            raise BrokenBody from None
 
 
 class Request:
@@ -92,6 +67,7 @@ class Request:
         "body",
         "has_body",
         "headers",
+        "inner",
         "keep_alive",
         "method",
         "passing",
@@ -101,25 +77,43 @@ class Request:
         "version",
     )
 
-    def __init__(
-        self,
-        method: str,
-        target: str,
-        version: str,
-        headers: dict[str, str],
-        repeated: dict[str, list[str]] | None,
-        passing: list[Header],
-        size: int,
-        ascii: bool,
-        keep_alive: bool,
-        has_body: bool,
-        body: Body,
-    ) -> None:
-        self.method = method
-        self.target = target
+    def __init__(self, request: web.BaseRequest, prefix: str = "") -> None:
+        """*request* is aiohttp's, *prefix* what stands before each path of an application that is mounted."""
+        self.inner = request
+        self.method = request.method
+        target = request.raw_path
+        self.target = target[len(prefix) :] or "/" if prefix and target.startswith(prefix) else target
         """Path and query, as they came."""
-        self.version = version
+        version = request.version
+        self.version = f"{version.major}.{version.minor}"
         """Of HTTP, such as `1.1`."""
+        self.keep_alive = request.keep_alive
+        """The client means to use the connection again."""
+        self.has_body = request.body_exists
+        """A body was announced."""
+        self.body = Body(request)
+        headers: dict[str, str] = {}
+        repeated: dict[str, list[str]] | None = None
+        passing: list[Header] = []
+        size = len(target)
+        ascii = True
+        for name, value in request.raw_headers:
+            key = _NAMES.get(name)
+            if key is None:
+                key = name.lower().decode("latin-1")
+            size += len(name) + len(value)
+            if not value.isascii() and key in READ_HERE:
+                ascii = False
+            spelled = _PASSING.get(key)
+            if spelled is not None:
+                passing.append((spelled, value))
+            text = value.decode("latin-1")
+            if key not in headers:
+                headers[key] = text
+                continue
+            if repeated is None:
+                repeated = {}
+            repeated.setdefault(key, [headers[key]]).append(text)
         self.headers = headers
         """By name in lower case; of one that came more than once, the first."""
         self.repeated = repeated
@@ -130,11 +124,6 @@ class Request:
         """Bytes of the target, the names and the values."""
         self.ascii = ascii
         """The values of all headers that are read here are (`headers.READ_HERE`)."""
-        self.keep_alive = keep_alive
-        """The client means to use the connection again."""
-        self.has_body = has_body
-        """A body was announced."""
-        self.body = body
 
     def every(self, name: str) -> list[str]:
         """The values of the header of that name, lower case, in the order they came."""

@@ -6,13 +6,16 @@ A client's question is always put for its own principal, whatever it sends. It a
 
 import logging
 
+from aiohttp import web
+
 from proxy import clock
 from proxy.accounts.asked import AskedWrongly, usage_question
 from proxy.accounts.shown import usage_csv, usage_fields
 from proxy.accounts.store import Store, StoreError
 from proxy.accounts.usage import added_up, summary
 from proxy.errors import ProxyError
-from proxy.web.inbound import NO_STORE, Inbound
+from proxy.web.inbound import INBOUND
+from proxy.web.page import json_page
 from proxy.web.parameters import parameters, refused
 
 _log = logging.getLogger("hapax")
@@ -34,16 +37,17 @@ class UsagePages:
         self._store = store
         self._running = 0
 
-    async def everybody(self, inbound: Inbound) -> None:
+    async def everybody(self, request: web.Request) -> web.StreamResponse:
         """The usage of all keys, or of the `key` or `team` that was named."""
-        await self._answer(inbound, parameters(inbound, _ALL))
+        return await self._answer(parameters(request[INBOUND], _ALL))
 
-    async def own(self, inbound: Inbound) -> None:
+    async def own(self, request: web.Request) -> web.StreamResponse:
         """The usage of whoever asks. To name somebody is refused, not ignored: an answer would pass for theirs."""
+        inbound = request[INBOUND]
         asked = {"by": "model", **parameters(inbound, _OWN)}
-        await self._answer(inbound, asked, inbound.principal.name)
+        return await self._answer(asked, inbound.principal.name)
 
-    async def _answer(self, inbound: Inbound, asked: dict[str, str], only: str | None = None) -> None:
+    async def _answer(self, asked: dict[str, str], only: str | None = None) -> web.StreamResponse:
         """*only*: the one principal whose usage may be told; None: whomever the question names."""
         form = asked.pop("format", "json")
         if form not in ("json", "csv"):
@@ -67,16 +71,12 @@ class UsagePages:
         finally:
             self._running -= 1
         if form == "csv":
-            body = usage_csv(question.by, lines).encode()
-            inbound.answer.send(
-                200,
-                [
-                    (b"Content-Type", b"text/csv; charset=utf-8"),
-                    (b"Content-Disposition", b'attachment; filename="usage.csv"'),
-                    (b"X-Content-Type-Options", b"nosniff"),
-                    NO_STORE,
-                ],
-                body,
+            return web.Response(
+                body=usage_csv(question.by, lines).encode(),
+                headers={
+                    "Content-Type": "text/csv; charset=utf-8",
+                    "Content-Disposition": 'attachment; filename="usage.csv"',
+                    "X-Content-Type-Options": "nosniff",
+                },
             )
-        else:
-            inbound.send_json(usage_fields(question, lines, added_up(lines)))
+        return json_page(usage_fields(question, lines, added_up(lines)))

@@ -5,12 +5,16 @@ A handshake is judged like any call: key, restrictions, limits. The session is o
 provider stands in `relay.handshake`, how it is relayed in `relay.session`.
 """
 
+import asyncio
 import re
+from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import orjson
+from aiohttp import WSMsgType, web
 
+from proxy import tasks
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
@@ -35,11 +39,11 @@ class WebSockets:
         self._sessions = sessions
         self._admission = admission
 
-    async def relay(self, inbound: Inbound, path: str, asked: Operation) -> None:
+    async def relay(self, inbound: Inbound, path: str, asked: Operation) -> web.StreamResponse:
         """Answer a handshake for *path* (below `/v1`), and carry the session to its end."""
         headers, exchange = inbound.request.headers, inbound.exchange
         # What comes behind a handshake is no HTTP, whether it is taken or not.
-        inbound.answer.close_after()
+        inbound.answer.force_close()
         if asked.named and asked.dialect is not Dialect.RESPONSES:
             raise ProxyError("upgrade_not_supported", headers=(("Upgrade", "HTTP/1.1"),))
         if headers.get("sec-websocket-version") != "13" or not _KEY.fullmatch(headers["sec-websocket-key"]):
@@ -54,51 +58,49 @@ class WebSockets:
         await self._admission.admit(inbound, asked, 0, None)
         offered = _offered(inbound)
         if model is None and (asked.dialect is Dialect.RESPONSES or inbound.principal.restricted):
-            await self._relay_from_first(inbound, path, offered)
-            return
-        # aiohttp's server is large, and few workers ever see a WebSocket.
-        from proxy.web.upgrade import upgraded
-
+            return await self._relay_from_first(inbound, path, offered)
         # Elsewhere the provider may be the one who speaks first.
         opened = await self._open(inbound, path, model, offered)
-        async with upgraded(inbound.request, inbound.answer, opened.socket.protocol, MAX_MESSAGE_BYTES) as client:
-            await self._relay(inbound, client, opened)
+        client = await _upgraded(inbound, opened.socket.protocol)
+        await _to_its_end(self._relay(inbound, client, opened))
+        return client
 
-    async def _relay_from_first(self, inbound: Inbound, path: str, offered: list[str]) -> None:
+    async def _relay_from_first(self, inbound: Inbound, path: str, offered: list[str]) -> web.StreamResponse:
         """The model stands in the first message, which comes only once the socket is open."""
-        import aiohttp
-
-        from proxy.web.upgrade import upgraded
-
-        exchange = inbound.exchange
         # A browser that offers subprotocols takes no socket without one of them.
         protocols = offered[:1]
-        protocol = protocols[0] if protocols else None
-        async with upgraded(inbound.request, inbound.answer, protocol, MAX_MESSAGE_BYTES) as client:
-            first = await self._sessions.first(exchange, client)
-            if first is None:
-                return
-            if first.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                exchange.outcome = Outcome.CLIENT_GONE
-                await client.close()
-                return
-            try:
-                if first.type is aiohttp.WSMsgType.BINARY:
-                    raise ProxyError("invalid_json", "The first message must be a text that names a model.")
-                data = first.data.encode()
-                names = self._allowed(inbound, True, data)
-                if not names:
-                    raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
-                exchange.model = names[0]
-                opened = await self._open(inbound, path, names[0], protocols)
-            except ProxyError as error:
-                exchange.error_code = error.code
-                exchange.outcome = Outcome.FAILED if error.status >= 500 else Outcome.REFUSED
-                await client.send_str(_error_event(error, exchange))
-                await client.close(code=_ENDED_BY_US)
-                return
-            await opened.socket.send_str(self._as_asked(inbound, data, names, opened).decode())
-            await self._relay(inbound, client, opened)
+        client = await _upgraded(inbound, protocols[0] if protocols else None)
+        await _to_its_end(self._carry_from_first(inbound, path, protocols, client))
+        return client
+
+    async def _carry_from_first(
+        self, inbound: Inbound, path: str, protocols: list[str], client: web.WebSocketResponse
+    ) -> None:
+        exchange = inbound.exchange
+        first = await self._sessions.first(exchange, client)
+        if first is None:
+            return
+        if first.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+            exchange.outcome = Outcome.CLIENT_GONE
+            await client.close()
+            return
+        try:
+            if first.type is WSMsgType.BINARY:
+                raise ProxyError("invalid_json", "The first message must be a text that names a model.")
+            data = first.data.encode()
+            names = self._allowed(inbound, True, data)
+            if not names:
+                raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
+            exchange.model = names[0]
+            opened = await self._open(inbound, path, names[0], protocols)
+        except ProxyError as error:
+            exchange.error_code = error.code
+            exchange.outcome = Outcome.FAILED if error.status >= 500 else Outcome.REFUSED
+            await client.send_str(_error_event(error, exchange))
+            await client.close(code=_ENDED_BY_US)
+            return
+        await opened.socket.send_str(self._as_asked(inbound, data, names, opened).decode())
+        await self._relay(inbound, client, opened)
 
     async def _open(self, inbound: Inbound, path: str, model: str | None, offered: list[str]) -> Opened:
         request, exchange, principal = inbound.request, inbound.exchange, inbound.principal
@@ -160,6 +162,31 @@ class WebSockets:
         except ValueError:
             # It stands deeper, where the provider's own session has it already.
             return data
+
+
+async def _upgraded(inbound: Inbound, protocol: str | None) -> web.WebSocketResponse:
+    """The client's socket, open; *protocol*: the subprotocol agreed on. `ConnectionError` when the client has left."""
+    # Pings are answered by either side of the gateway for itself; a close is the relay's to pass on. No extension is
+    # agreed on: frames pass as they are, and compressed ones could not be read.
+    socket = web.WebSocketResponse(
+        protocols=() if protocol is None else (protocol,),
+        autoclose=False,
+        compress=False,
+        max_msg_size=MAX_MESSAGE_BYTES,
+    )
+    socket.headers.extend(inbound.answer.taken_over())
+    await socket.prepare(inbound.request.inner)
+    return socket
+
+
+async def _to_its_end(session: Coroutine[Any, Any, None]) -> None:
+    """aiohttp cancels the handler of a client that has left. A session hears of that by itself, and ends in order."""
+    carried = tasks.start(session, "session")
+    try:
+        await asyncio.shield(carried)
+    except asyncio.CancelledError:
+        await asyncio.wait({carried})
+        carried.result()
 
 
 def _offered(inbound: Inbound) -> list[str]:

@@ -4,13 +4,15 @@ The page at `/`: that something is here, what it is, and where the rest lies.
 SDKs, browsers and load balancers look here first. It names no provider and needs no key.
 """
 
+from aiohttp import web
+
 from proxy import __version__
-from proxy.web.inbound import Inbound
+from proxy.web.page import json_page
 
 
-async def welcome(inbound: Inbound) -> None:
+async def welcome(request: web.Request) -> web.StreamResponse:
     """`GET /` and `HEAD /`."""
-    inbound.send_json(
+    return json_page(
         {
             "name": "hapax",
             "version": __version__,

@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from proxy.exchange import Exchange
 from proxy.simulator import Simulator
 from proxy.traceparent import header_lines, parse
-from proxy.web.request import Body, Request
+from proxy.web.request import Request
 from proxy.web.trace import TraceContext
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.collector import SpanCollector, attributes, span_collector, turns
@@ -300,12 +302,7 @@ def test_no_header_keeps_a_request_from_its_place_in_a_trace(
     headers: list[tuple[str, str]], ratio: float | None
 ) -> None:
     exchange = Exchange("id")
-    values: dict[str, list[str]] = {}
-    for name, value in headers:
-        values.setdefault(name, []).append(value)
-    first = {name: every[0] for name, every in values.items()}
-    request = Request("GET", "/", "1.1", first, values, [], 0, True, True, False, Body(True, int, int))
-    TraceContext(ratio).join(exchange, request)
+    TraceContext(ratio).join(exchange, Request(make_mocked_request("GET", "/", CIMultiDict(headers))))
     if ratio is None:
         assert exchange.span_id == exchange.trace_state == ""
     else:

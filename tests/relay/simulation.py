@@ -375,7 +375,7 @@ class Caller:
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         self._become("begun", "waiting")
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         self.world.require(self.state == "begun", f"{self} is {self.state} and gets more")
         self.received += chunk
 

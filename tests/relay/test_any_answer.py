@@ -60,7 +60,7 @@ class Outcome:
         self.began = True
         self.headers = headers
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         assert self.began
         assert not self.finished
         self.body += chunk

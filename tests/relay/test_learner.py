@@ -26,7 +26,7 @@ class Client:
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         self.status = status
 
-    def write(self, chunk: bytes) -> None:
+    def push(self, chunk: bytes) -> None:
         self.got += chunk
 
     def finish(self) -> None:
@@ -59,7 +59,7 @@ def test_a_stream_passes_and_its_ids_are_noticed_once(tells: Tells, stream: byte
     learner = Learner(client, tells, told.extend, holds=False)
     learner.start(200, [], None, streamed=True)
     for at in range(0, len(stream), size):
-        learner.write(stream[at : at + size])
+        learner.push(stream[at : at + size])
     learner.finish()
     assert client.got == stream + b"."
     assert told == ids
@@ -70,7 +70,7 @@ def test_after_the_first_events_a_stream_is_not_looked_at() -> None:
     learner = Learner(Client(), Tells.MADE, told.extend, holds=False)
     learner.start(200, [], None, streamed=True)
     for number in range(100):
-        learner.write(b'data: {"id":"e%d"}\n\n' % number)
+        learner.push(b'data: {"id":"e%d"}\n\n' % number)
     assert told == [f"e{number}" for number in range(16)]
 
 
@@ -90,7 +90,7 @@ def test_of_an_answer_too_long_to_be_held_the_beginning_tells_its_id(body: bytes
     learner = Learner(client, Tells.MADE, told.extend, holds=True)
     learner.start(200, [], None, streamed=False)
     for at in range(0, len(body), 13):
-        learner.write(body[at : at + 13])
+        learner.push(body[at : at + 13])
     assert (client.got, told) == (body, ids)
 
 

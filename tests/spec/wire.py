@@ -106,7 +106,7 @@ def parse_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
     """Status and headers of a response head."""
     start, *lines = head.removesuffix(b"\r\n\r\n").decode("ascii").split("\r\n")
     version, status, _ = start.split(" ", 2)
-    assert version == "HTTP/1.1"
+    assert version in ("HTTP/1.1", "HTTP/1.0")
     headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
     assert all(name and " " not in name for name, _ in headers)
     return int(status), headers

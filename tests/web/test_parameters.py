@@ -3,20 +3,21 @@
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from proxy.accounts.asked import AskedWrongly
 from proxy.errors import ProxyError
 from proxy.web.guard import Location
 from proxy.web.inbound import Inbound
 from proxy.web.parameters import parameters, refused
-from tests.web.test_parser import parsed
+from proxy.web.request import Request
 
 KNOWN = ("by", "since", "until", "key", "team")
 
 
 def ask(query: str) -> dict[str, str]:
     """What comes of a GET with *query*."""
-    (request,) = parsed(f"GET /admin/usage{query} HTTP/1.1\r\nHost: gateway\r\n\r\n".encode())
+    request = Request(make_mocked_request("GET", f"/admin/usage{query}"))
     nothing: Any = None
     return parameters(Inbound(request, nothing, nothing, Location("/", ""), 0, 1.0), KNOWN)
 
