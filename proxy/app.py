@@ -9,6 +9,7 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -44,7 +45,7 @@ from proxy.web.connection import ClientConnections
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
 from proxy.web.files import affordable_requests
-from proxy.web.front import Access, Front, Handler, Route
+from proxy.web.front import Access, Front, Route
 from proxy.web.generate import Generate
 from proxy.web.health import Health
 from proxy.web.keys import KeysAdmin
@@ -350,10 +351,6 @@ def create_app(settings: Settings, logs: Logs | None = None, others: Others | No
     """
     gateway = Gateway(settings, logs, others)
 
-    @web.middleware
-    async def exchanged(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await gateway.front.handle(request, handler)
-
     async def running(_: web.Application) -> AsyncIterator[None]:
         gateway.front.mounted()
         try:
@@ -369,7 +366,10 @@ def create_app(settings: Settings, logs: Logs | None = None, others: Others | No
         # A version is an invitation.
         response.headers.popall("Server", None)
 
-    app = web.Application(middlewares=[exchanged], logger=logging.getLogger("hapax"))
+    # A method cannot be marked as a middleware, what calls it can.
+    app = web.Application(
+        middlewares=[web.middleware(partial(gateway.front.handle))], logger=logging.getLogger("hapax")
+    )
     app[GATEWAY] = gateway
     app.cleanup_ctx.append(running)
     app.on_shutdown.append(leaving)

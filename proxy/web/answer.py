@@ -7,10 +7,8 @@ nothing about what is sent.
 
 import socket
 import struct
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -18,13 +16,11 @@ from aiohttp.abc import AbstractStreamWriter
 from proxy import clock, tasks
 from proxy.exchange import Exchange
 from proxy.headers import Header
+from proxy.web.head_lines import head_lines, in_milliseconds
 from proxy.web.request import Request
 
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _STREAM_LINES = b"Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-_date: tuple[int, bytes] = (0, b"")
 
 
 class Answer(web.StreamResponse):
@@ -95,7 +91,8 @@ class Answer(web.StreamResponse):
         if transport is not None and not self._question.complete and not self.body_asked:
             # The client still waits to be asked for a body that nobody wants.
             transport.close()
-        await self._writer.drain()
+        if self._connection.writing_paused:
+            await self._writer.drain()
 
     # What the relay asks of a client.
 
@@ -161,8 +158,7 @@ class Answer(web.StreamResponse):
 
     def response_time(self) -> str:
         """How long the answer took, in milliseconds, as it stands in `X-Response-Time`."""
-        microseconds = int((self._exchange.answered_at - self._exchange.started) * 1e6 + 0.5)
-        return f"{microseconds // 1000}.{microseconds % 1000:03}ms"
+        return in_milliseconds(self._exchange.answered_at - self._exchange.started)
 
     def extra_headers(self) -> list[tuple[str, str]]:
         """`extra_lines` as names and values."""
@@ -182,14 +178,7 @@ class Answer(web.StreamResponse):
             connection = b"Connection: keep-alive\r\n"
         else:
             connection = b""
-        return b"%bDate: %b\r\nX-Request-ID: %b\r\n%b%b%b" % (
-            _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status,
-            _http_date(),
-            self._exchange.id.encode("ascii"),
-            connection,
-            self.extra_lines,
-            b"".join([b"%b: %b\r\n" % pair for pair in headers]),
-        )
+        return head_lines(status, self._exchange.id, connection + self.extra_lines, headers)
 
     def _send(self, data: bytes) -> None:
         transport = self._connection.transport
@@ -208,12 +197,3 @@ class Answer(web.StreamResponse):
         self._waits = False
         if self.on_resume is not None and not self.gone:
             self.on_resume()
-
-
-def _http_date() -> bytes:
-    """The time as HTTP writes it, formatted once a second."""
-    global _date
-    now = int(time.time())
-    if _date[0] != now:
-        _date = (now, time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(now)).encode("ascii"))
-    return _date[1]

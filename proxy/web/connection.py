@@ -173,6 +173,11 @@ class ClientConnection(web.RequestHandler):
         self.logger.error("unhandled error: %s", type(exc).__name__, exc_info=exc)
         return self._all.refuse(request, ProxyError("internal_error", close=True))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # Called after every read of a body; where nothing was stopped, it would have the parser look for more.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """What aiohttp could not handle; a body that is none is its client's affair, who has been told."""
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):

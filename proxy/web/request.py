@@ -97,17 +97,20 @@ class Request:
         passing: list[Header] = []
         size = len(target)
         ascii = True
-        for name, value in request.raw_headers:
+        # What aiohttp has made of the values is the same, but for those that are not ASCII.
+        for header, text in zip(request.raw_headers, request.headers.values(), strict=True):
+            name, value = header
             key = _NAMES.get(name)
             if key is None:
                 key = name.lower().decode("latin-1")
-            size += len(name) + len(value)
-            if not value.isascii() and key in READ_HERE:
-                ascii = False
-            spelled = _PASSING.get(key)
-            if spelled is not None:
-                passing.append((spelled, value))
-            text = value.decode("latin-1")
+            length = len(value)
+            size += len(name) + length
+            if len(text) != length or not text.isascii():
+                text = value.decode("latin-1")
+                if key in READ_HERE:
+                    ascii = False
+            if key in _PASSING:
+                passing.append((_PASSING[key], value))
             if key not in headers:
                 headers[key] = text
                 continue
