@@ -109,6 +109,9 @@ class Crew:
         self.members: list[Member] = []
         self.births: asyncio.Queue[Birth] = asyncio.Queue()
         """Whoever forks takes them from here."""
+        self.closed = False
+        """All are to end: a worker that is being born is told so at once."""
+        self._unborn: set[asyncio.Task[Member]] = set()
         self._lost = lost
         self._leaves = leaves
         self._own = own
@@ -125,11 +128,11 @@ class Crew:
         """A new worker that serves; `NotStarted` when it does not come to that."""
         birth = Birth(place, asyncio.get_running_loop().create_future())
         self.births.put_nowait(birth)
-        pid, end, crash = await birth.born
-        member = Member(place, pid, await Channel.over(end), crash)
-        self.members.append(member)
-        self.reap()
-        tasks.start(self._attend(member), f"worker {pid}")
+        born: asyncio.Task[Member] = tasks.start(self._born(birth), f"birth of worker {place.slot}")
+        self._unborn.add(born)
+        born.add_done_callback(self._unborn.discard)
+        # Whoever waits may give up, and the child that has been forked must be looked after all the same.
+        member = await asyncio.shield(born)
         try:
             async with asyncio.timeout(READY_WITHIN):
                 await asyncio.shield(member.ready)
@@ -137,6 +140,16 @@ class Crew:
             member.leaving = True
             member.kill(signal.SIGKILL)
             raise NotStarted(f"it did not serve within {READY_WITHIN:g} s") from None
+        return member
+
+    async def _born(self, birth: Birth) -> Member:
+        pid, end, crash = await birth.born
+        member = Member(birth.place, pid, await Channel.over(end), crash)
+        self.members.append(member)
+        self.reap()
+        tasks.start(self._attend(member), f"worker {pid}")
+        if self.closed:
+            member.drain(0.0)
         return member
 
     def reap(self) -> None:
@@ -149,8 +162,9 @@ class Crew:
 
     async def empty(self) -> None:
         """Wait until all of them have ended."""
-        while self.members:
-            await asyncio.wait([member.exited for member in self.members])
+        while self.members or self._unborn:
+            ends: list[asyncio.Future[Any]] = [member.exited for member in self.members]
+            await asyncio.wait([*ends, *self._unborn])
             # Those who attend them have their turn now.
             await asyncio.sleep(0)
 

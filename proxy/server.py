@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import http_parser, web
 
-from proxy import __version__, clock, tasks
+from proxy import __version__, clock, hangups, tasks
 from proxy.app import GATEWAY, create_app
 from proxy.loop import Loop
 from proxy.observe.log import Logs
@@ -187,6 +187,12 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
 
 async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -> int:
     settings = loaded.settings
+    loop = asyncio.get_running_loop()
+    # From here on no signal ends the process: what comes while it starts is obeyed as soon as it has.
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    hangups.let_through()
     try:
         listener = Listener(settings, logs)
     except ValueError as problem:
@@ -203,11 +209,6 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
         await listener.stop()
         return 2
     calm_the_collector()
-    loop = asyncio.get_running_loop()
-    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, signals.put_nowait, number)
-    # The banner says that we serve, so from here on signals must find us: an unhandled one would end the process.
     print(banner(loaded, listener), flush=True)
     while (first := await signals.get()) is signal.SIGHUP:
         logs.reopen()

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from typing import IO, NoReturn
 
-from proxy import clock, tasks, worker
+from proxy import clock, hangups, tasks, worker
 from proxy.crew import Birth, Crew, Member, NotStarted
 from proxy.observe.log import Logs
 from proxy.observe.merged import Snapshot
@@ -86,18 +86,22 @@ class Supervisor:
         self._ending = False
         # One change of who stands where at a time.
         self._changing = asyncio.Lock()
+        self._hung_up = asyncio.Event()
         self._whole: asyncio.Task[int] | None = None
 
     async def wish(self) -> Birth | int:
         """What the caller has to do next: fork, or end with an exit code."""
         if self._whole is None:
             self._whole = tasks.start(self._serve(), "supervisor")
-        birth: asyncio.Task[Birth] = tasks.start(self._crew.births.get(), "next birth")
-        await asyncio.wait({birth, self._whole}, return_when=asyncio.FIRST_COMPLETED)
-        if birth.done():
-            return birth.result()
-        birth.cancel()
-        return self._whole.result()
+        while True:
+            birth: asyncio.Task[Birth] = tasks.start(self._crew.births.get(), "next birth")
+            await asyncio.wait({birth, self._whole}, return_when=asyncio.FIRST_COMPLETED)
+            if not birth.done():
+                birth.cancel()
+                return self._whole.result()
+            if not self._ending:
+                return birth.result()
+            birth.result().born.cancel()
 
     async def _serve(self) -> int:
         loop = asyncio.get_running_loop()
@@ -105,8 +109,9 @@ class Supervisor:
         for number in _SIGNALS:
             loop.add_signal_handler(number, signals.put_nowait, number)
         loop.add_signal_handler(signal.SIGCHLD, self._crew.reap)
+        hangups.let_through()
         serving = tasks.start(self._start_all(), "start")
-        first = tasks.start(_not(signal.SIGHUP, signals), "first signal")
+        first = tasks.start(self._heed(signals), "first signal")
         await asyncio.wait({serving, first}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done() and (problem := serving.result()):
             print(f"hapax: {problem}", file=sys.stderr)
@@ -144,15 +149,25 @@ class Supervisor:
         print(first.ready.result(), flush=True)
         return ""
 
+    async def _heed(self, signals: "asyncio.Queue[signal.Signals]") -> signal.Signals:
+        """The first signal that asks for something else than a reload, which is remembered."""
+        while (number := await signals.get()) is signal.SIGHUP:
+            self._hung_up.set()
+        return number
+
     async def _obey(self, signals: "asyncio.Queue[signal.Signals]") -> signal.Signals:
         """Reload as often as asked; returns the first signal that asks for something else."""
-        reloading: asyncio.Task[None] | None = None
-        while (number := await signals.get()) is signal.SIGHUP:
-            if reloading is None or reloading.done():
-                reloading = tasks.start(self._reload(), "reload")
-        if reloading is not None:
-            reloading.cancel()
+        reloading = tasks.start(self._reload_when_asked(), "reload")
+        number = await self._heed(signals)
+        reloading.cancel()
         return number
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._hung_up.wait()
+            # What comes while workers are replaced was sent for settings that the replacing has not read.
+            self._hung_up.clear()
+            await self._reload()
 
     async def _reload(self) -> None:
         """Have new workers with the settings as they are now take the place of the old ones, one after the other."""
@@ -228,7 +243,7 @@ class Supervisor:
 
     async def _end(self, delay: float, signals: "asyncio.Queue[signal.Signals]") -> None:
         """Have all workers drain after *delay* seconds, or stop at the next signal."""
-        self._ending = True
+        self._ending = self._crew.closed = True
         for member in self._crew.members:
             member.drain(delay)
         empty = tasks.start(self._crew.empty(), "last worker")

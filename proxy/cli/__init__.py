@@ -5,6 +5,14 @@ Commands find and check the configuration, say what is wrong and what to do next
 hold no behaviour of the gateway.
 """
 
+import sys
+
+from proxy import hangups
+
+if sys.argv[1:2] == ["serve"]:
+    # Loading what follows takes a second, in which a hangup would end the process.
+    hangups.hold()
+
 from proxy.cli.command import main
 
 __all__ = ["main"]

@@ -216,7 +216,11 @@ class Front:
                 _log.error("internal error in request %s: %s", exchange.id, type(fault).__name__, exc_info=fault)
                 self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body, path)
         except BaseException:
-            exchange.outcome = Outcome.CLIENT_GONE
+            if self.closing and not answer.gone:
+                # It was not the client that left.
+                self._refuse(exchange, answer, ProxyError("shutting_down", close=True), error_body, path)
+            else:
+                exchange.outcome = Outcome.CLIENT_GONE
             raise
         finally:
             # What leads in circles stays in memory until the garbage collector walks all of it.

@@ -17,12 +17,14 @@ _COMMON = (
     " X-Stainless-Lang X-Stainless-OS X-Stainless-Package-Version X-Stainless-Raw-Response X-Stainless-Read-Timeout"
     " X-Stainless-Retry-Count X-Stainless-Runtime X-Stainless-Runtime-Version X-Stainless-Timeout"
 )
-_NAMES = {
-    spelling.encode(): name.lower() for name in _COMMON.split() for spelling in (name, name.lower(), name.title())
-}
-"""Header names as clients write them nearly always, and in lower case."""
 _PASSING = {name.decode(): name for name in TO_PROVIDER | {b"connection"}}
-"""Those a provider may be told, and the one that names what is for one hop alone."""
+"""Header names a provider may be told, and the one that names what is for one hop alone."""
+_NAMES = {
+    spelling.encode(): (name.lower(), _PASSING.get(name.lower()))
+    for name in _COMMON.split()
+    for spelling in (name, name.lower(), name.title())
+}
+"""Header names as clients write them nearly always: in lower case, and as they are told a provider."""
 
 
 class BrokenBody(Exception):
@@ -97,26 +99,32 @@ class Request:
         passing: list[Header] = []
         size = len(target)
         ascii = True
+        number = 0
         # What aiohttp has made of the values is the same, but for those that are not ASCII.
         for header, text in zip(request.raw_headers, request.headers.values(), strict=True):
             name, value = header
-            key = _NAMES.get(name)
-            if key is None:
+            known = _NAMES.get(name)
+            if known is None:
                 key = name.lower().decode("latin-1")
+                spelled = _PASSING.get(key)
+            else:
+                key, spelled = known
             length = len(value)
             size += len(name) + length
             if len(text) != length or not text.isascii():
                 text = value.decode("latin-1")
                 if key in READ_HERE:
                     ascii = False
-            if key in _PASSING:
-                passing.append((_PASSING[key], value))
-            if key not in headers:
-                headers[key] = text
+            if spelled is not None:
+                passing.append((spelled, value))
+            first = headers.setdefault(key, text)
+            number += 1
+            if len(headers) == number:
                 continue
+            number -= 1
             if repeated is None:
                 repeated = {}
-            repeated.setdefault(key, [headers[key]]).append(text)
+            repeated.setdefault(key, [first]).append(text)
         self.headers = headers
         """By name in lower case; of one that came more than once, the first."""
         self.repeated = repeated
