@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from prometheus_async.aio import time
 
 from proxy import clock, upstreams, vitals
 from proxy.errors import ProxyError
 from proxy.observe import outlets
-from proxy.observe.access import AccessLog
+from proxy.observe.access import AccessLog, epoch, fields
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
@@ -25,7 +26,7 @@ from proxy.observe.page import Pages
 from proxy.observe.processing import Processing as ProcessingFamilies
 from proxy.observe.state import StateCollector
 from proxy.observe.surroundings import Surroundings
-from proxy.others import METRICS, PROVIDERS, TRAIL, Nobody, Others
+from proxy.others import EVENTS, METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
 from proxy.relay.owners import Owners
@@ -36,7 +37,7 @@ from proxy.settings import Settings
 from proxy.state import State
 from proxy.upstreams import Upstreams, probing
 from proxy.web.address import trusting
-from proxy.web.admin import Admin
+from proxy.web.admin import Admin, standing
 from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
@@ -44,6 +45,8 @@ from proxy.web.configured import configured
 from proxy.web.connection import ClientConnections
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
+from proxy.web.events import Events
+from proxy.web.feed import Feed
 from proxy.web.files import affordable_requests
 from proxy.web.front import Access, Front, Route
 from proxy.web.generate import Generate
@@ -145,12 +148,16 @@ class Gateway:
         )
         debug = Debug(health, self.metrics.registry)
         trails = Trails()
+        self.feed = Feed(
+            lambda exchange: fields(exchange, epoch()), lambda: standing(pool), self._others, self._instance[:8]
+        )
         self.records = records = Records(
             [
                 admission,
                 *([self.metrics] if settings.metrics.enabled else []),
                 AccessLog(self._logs),
                 trails,
+                self.feed,
                 *([state.ledger] if state.ledger is not None else []),
                 *([self.traces] if self.traces is not None else []),
             ]
@@ -180,6 +187,7 @@ class Gateway:
             Route("/debug", _GET, debug.show, operator),
             Route("/admin/requests/*", _GET, admin.request, Access.ADMIN),
             Route("/admin/providers", _GET, admin.providers, Access.ADMIN),
+            Route("/admin/events", _GET, Events(self.feed).follow, Access.ADMIN),
             Route("/admin/keys", _KEYS, keys.collection, Access.ADMIN),
             Route("/admin/keys/*", _KEY, keys.one, Access.ADMIN),
             Route("/admin/usage", _GET, usage.everybody, Access.ADMIN),
@@ -233,6 +241,9 @@ class Gateway:
             return self.admin.trail(str(of))
         if what == PROVIDERS:
             return self.admin.thoughts()
+        if what == EVENTS:
+            self.records.hand_over()
+            return self.feed.own_after(of)
         return None
 
     def served_over(self, clients: ClientConnections) -> None:
@@ -308,14 +319,11 @@ class Gateway:
 
     async def _probe(self, name: str) -> list[dict[str, object]]:
         """Ask a provider for its models, and take the time."""
-        began = clock.now()
         try:
-            return await self.upstreams.probe(name)
+            return await time(self.surroundings.probes.of(name), self.upstreams.probe(name))
         except ProbeFailed:
             self.surroundings.probe_failed(name)
             raise
-        finally:
-            self.surroundings.probes.of(name).observe(clock.now() - began)
 
     def _surroundings(self) -> Surroundings:
         dropped: dict[str, Callable[[], int]] = {}
@@ -361,6 +369,7 @@ def create_app(settings: Settings, logs: Logs | None = None, others: Others | No
 
     async def leaving(_: web.Application) -> None:
         gateway.front.draining = gateway.front.closing = True
+        gateway.feed.close()
 
     async def unnamed(_: web.Request, response: web.StreamResponse) -> None:
         # A version is an invitation.

@@ -123,6 +123,7 @@ class Listener:
         if self._site is not None:
             await self._site.stop()
         front.closing = True
+        self.gateway.feed.close()
         self._runner.connections.close_idle()
         began = clock.now()
         await self._heard_out(min(KNOCKING, timeout))

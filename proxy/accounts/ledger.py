@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 
+from prometheus_async.aio import time
 from sqlalchemy import exc, func, select
 
 from proxy import clock, tasks
@@ -30,6 +31,7 @@ from proxy.accounts.rows import (
     pending,
 )
 from proxy.accounts.store import Store, StoreError
+from proxy.accounts.took import Took
 from proxy.exchange import Exchange
 
 BATCH = 1024
@@ -94,7 +96,7 @@ class Ledger:
         """Batches the store did not take."""
         self.rows_total = 0
         """Rows written; a call whose row was pending first counts twice."""
-        self.last_flush_seconds = 0.0
+        self.last_flush = Took()
         """How long the last batch took that was written."""
 
     def __repr__(self) -> str:
@@ -169,7 +171,7 @@ class Ledger:
             if not rows:
                 return True
             try:
-                await self._store.write(self._statements.over(rows))
+                await time(self.last_flush, self._store.write(self._statements.over(rows)))
             except Exception as error:
                 # Not `StoreError` alone: whatever a driver makes of a row, the rows after it must not wait for ever.
                 if _refused(error):
@@ -182,7 +184,7 @@ class Ledger:
                 raise
             finally:
                 self._flying = 0
-            self._succeeded(rows, clock.now() - now)
+            self._succeeded(rows)
             return True
 
     async def spent(self, principal: str, unit: str, since: datetime) -> int | None:
@@ -266,9 +268,8 @@ class Ledger:
                 self._losing = True
                 _log.error("usage ledger: %d rows wait and no more fit, so the oldest are lost", self._capacity)
 
-    def _succeeded(self, rows: list[Row], seconds: float) -> None:
+    def _succeeded(self, rows: list[Row]) -> None:
         self.rows_total += len(rows)
-        self.last_flush_seconds = seconds
         self._batch = min(BATCH, 2 * self._batch)
         self._pause = self._interval
         if self._doubtful:

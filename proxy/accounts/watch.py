@@ -9,10 +9,13 @@ import asyncio
 import logging
 import math
 
+from prometheus_async.aio import time
+
 from proxy import clock, tasks
 from proxy.accounts.keys import KeyRecord, Keys
 from proxy.accounts.principals import Principals
 from proxy.accounts.store import StoreError
+from proxy.accounts.took import Took
 
 SPACING = 0.1
 """Seconds from one read to the next at least, however many ask."""
@@ -35,6 +38,8 @@ class KeyWatch:
         self._seq = -1
         """The last change that was seen; none so far."""
         self._read_at = -math.inf
+        self.last_read = Took()
+        """How long the last look took."""
         self._one_reads = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
         """The read that has not begun, for everybody who comes until then."""
@@ -96,7 +101,7 @@ class KeyWatch:
             # Whoever comes from here on may know of a change this read misses.
             self._next = None
             self._read_at = clock.now()
-            return await self._read()
+            return await time(self.last_read, self._read())
 
     async def _read(self) -> bool:
         try:

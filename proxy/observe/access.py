@@ -39,7 +39,7 @@ class AccessLog:
                 told = {"fields": fields(exchange, None)}
                 _exchanges.log(level, "%s %s", exchange.method, exchange.route, extra=told)
             return
-        epoch = clock.wall().timestamp() - clock.now()
+        began = epoch()
         lines: list[bytes] = []
         for exchange in exchanges:
             fine = exchange.outcome in _FINE
@@ -47,18 +47,18 @@ class AccessLog:
                 continue
             lines.append(
                 logs.form.line(
-                    clock.iso_of(exchange.ended + epoch),
+                    clock.iso_of(exchange.ended + began),
                     "info" if fine else "warning",
                     "hapax.access",
                     f"{exchange.method} {exchange.route}",
-                    fields(exchange, epoch),
+                    fields(exchange, began),
                 )
             )
         if lines:
             logs.put("access", b"".join(lines), len(lines))
         if logs.audits_calls or logs.tells_metrics or logs.tells_content:
             for exchange in exchanges:
-                self._more(logs, exchange, epoch)
+                self._more(logs, exchange, began)
 
     def _more(self, logs: Logs, exchange: Exchange, epoch: float) -> None:
         if exchange.attempts and logs.audits_calls:
@@ -143,6 +143,11 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
     if epoch is not None:
         told["start_time"] = clock.iso_of(exchange.started + epoch)
     return told
+
+
+def epoch() -> float:
+    """The date at which the monotonic clock was 0, in seconds since 1970."""
+    return clock.wall().timestamp() - clock.now()
 
 
 def _milliseconds(seconds: float) -> float:

@@ -25,6 +25,7 @@ RULES: dict[str, Callable[[float, float], float]] = {
     "hapax_provider_keys_parked": max,
     "hapax_event_loop_lag_seconds": max,
     "hapax_event_loop_lag_max_seconds": max,
+    "hapax_keys_read_seconds": max,
     "hapax_ledger_flush_seconds": max,
     # What all of them know alike.
     "hapax_build_info": max,

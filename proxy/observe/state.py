@@ -71,12 +71,17 @@ class StateCollector(Collector):
         ledger = self._ledger
         reachable = self._watch.reachable and ledger.available and self._objects.available
         yield GaugeMetricFamily("hapax_store_available", "1 while the store can be read and written.", value=reachable)
+        yield GaugeMetricFamily(
+            "hapax_keys_read_seconds",
+            "Seconds the last look for changed keys took.",
+            value=self._watch.last_read.seconds,
+        )
         yield GaugeMetricFamily("hapax_ledger_buffered", "Rows of usage not written yet.", value=ledger.buffered)
         yield CounterMetricFamily("hapax_ledger_rows", "Rows of usage written.", value=ledger.rows_total)
         yield CounterMetricFamily("hapax_ledger_dropped", "Rows of usage lost.", value=ledger.dropped_total)
         yield CounterMetricFamily("hapax_ledger_failures", "Writes that failed.", value=ledger.failures_total)
         yield GaugeMetricFamily(
-            "hapax_ledger_flush_seconds", "Seconds the last write took.", value=ledger.last_flush_seconds
+            "hapax_ledger_flush_seconds", "Seconds the last write took.", value=ledger.last_flush.seconds
         )
         objects = self._objects
         yield GaugeMetricFamily("hapax_objects_waiting", "Owners of objects not written yet.", value=objects.waiting)

@@ -105,6 +105,19 @@ class Admin:
         return {"pid": os.getpid(), "providers": facts}
 
 
+def standing(pool: Pool) -> dict[tuple[str, str], str]:
+    """What is thought of every provider, breaker and provider's key now, see `feed.Standing`."""
+    now = clock.now()
+    told: dict[tuple[str, str], str] = {}
+    for provider in pool.providers:
+        told["provider", provider.name] = "healthy" if provider.health.healthy else "unhealthy"
+        for number, until in enumerate(provider.parked_until, 1):
+            told["key", f"{provider.name} {number}"] = "parked" if until > now else "in use"
+    for target in pool.told_targets:
+        told["breaker", str(target)] = target.breaker.state(now).value
+    return told
+
+
 def _attempt(attempt: AttemptRecord, started: float) -> dict[str, Any]:
     return {
         "target": f"{attempt.provider}/{attempt.model}" if attempt.model else attempt.provider,

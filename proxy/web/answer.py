@@ -91,6 +91,10 @@ class Answer(web.StreamResponse):
         if transport is not None and not self._question.complete and not self.body_asked:
             # The client still waits to be asked for a body that nobody wants.
             transport.close()
+        await self.room()
+
+    async def room(self) -> None:
+        """Wait until the client has taken enough of what was written. `ConnectionError` when it has left."""
         if self._connection.writing_paused:
             await self._writer.drain()
 

@@ -293,3 +293,22 @@ def is_open(port: int) -> bool:
     """Whether anybody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_a_feed_tells_of_the_calls_at_every_worker(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process, connect(process.port) as wire:
+        wire.send(get("/admin/events", head=f"Authorization: Bearer {ADMIN}\r\n"))
+        await wire.reader.readuntil(b"keys\n\n")
+        told, rounds = b"", 0
+        async with asyncio.timeout(30):
+            # The other worker begins to tell when it is asked for the first time, which nobody announces.
+            while not all(b'"%d-%d"' % (rounds, number) in told for number in range(10)):
+                rounds += 1
+                for number in range(10):
+                    await ask(process.port, chat("sim-fast", head=f"{KEYED}X-Request-ID: {rounds}-{number}\r\n"))
+                while told.count(b'"request_id":"%d-' % rounds) < 10:
+                    try:
+                        async with asyncio.timeout(2):
+                            told += await wire.reader.readuntil(b"\n\n")
+                    except TimeoutError:
+                        break
