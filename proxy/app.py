@@ -42,12 +42,12 @@ from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
 from proxy.web.checkup import Checkup, Condition
 from proxy.web.configured import configured
-from proxy.web.connection import ClientConnections
+from proxy.web.connections import ClientConnections
 from proxy.web.cors import Cors
 from proxy.web.debug import Debug
 from proxy.web.events import Events
 from proxy.web.feed import Feed
-from proxy.web.files import affordable_requests
+from proxy.web.files import affordable
 from proxy.web.front import Access, Front, Route
 from proxy.web.generate import Generate
 from proxy.web.health import Health
@@ -211,7 +211,7 @@ class Gateway:
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
-            max_requests=settings.server.max_requests or affordable_requests(),
+            max_requests=settings.server.max_requests or affordable(),
             keep_content=settings.logging.log_content,
         )
         self.metrics_port = self._metrics_port(health)
@@ -338,6 +338,7 @@ class Gateway:
             self.upstreams.endpoints,
             lambda: self.front.active_by_route(),
             lambda: self.clients.open if self.clients is not None else 0,
+            lambda: self.clients.turned_away if self.clients is not None else {},
             self.lag,
             self.settings.health.memory_limit,
             dropped,

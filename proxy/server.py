@@ -22,7 +22,7 @@ from proxy.observe.log import Logs
 from proxy.others import Others
 from proxy.settings import Loaded, Settings, SettingsError
 from proxy.sockets import Sockets, Unservable
-from proxy.web.connection import GatewayRunner
+from proxy.web.connections import GatewayRunner
 
 _log = logging.getLogger("hapax")
 _audit = logging.getLogger("hapax.audit")
@@ -60,14 +60,7 @@ class Listener:
         """*sockets*: those of a supervisor; without them it opens its own. *others*: the workers beside this one."""
         app = create_app(settings, logs, others)
         self.gateway = app[GATEWAY]
-        self._runner = GatewayRunner(
-            app,
-            self.gateway.front.refuse,
-            read_timeout=settings.server.read_timeout,
-            write_timeout=settings.server.write_timeout,
-            max_header_bytes=settings.server.max_header_bytes,
-            shutdown_timeout=AT_ONCE,
-        )
+        self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, AT_ONCE)
         self._site: web.SockSite | None = None
         self.port = 0
         """The port it listens on, once started."""

@@ -34,18 +34,21 @@ class Surroundings(Collector):
         endpoints: Mapping[Provider, Endpoint],
         active: Callable[[], Mapping[str, int]],
         clients: Callable[[], int],
+        turned_away: Callable[[], Mapping[str, int]],
         lag: LoopLag,
         memory_limit: int,
         dropped: Mapping[str, Callable[[], int]],
     ) -> None:
         """
-        *active*: exchanges under way by route; *clients*: open connections of clients; *dropped*: by the name of a
+        *active*: exchanges under way by route; *clients*: open connections of clients; *turned_away*: those
+        that were one too many, by the limit; *dropped*: by the name of a
         counter, what was not told for want of room.
         """
         self._pool = pool
         self._endpoints = endpoints
         self._active = active
         self._clients = clients
+        self._turned_away = turned_away
         self._lag = lag
         self._memory_limit = memory_limit
         self._dropped = dropped
@@ -147,6 +150,8 @@ class Surroundings(Collector):
             ("type", "protocol"),
             [(("client", "http1"), self._connections)],
         )
+        away = (((limit,), number) for limit, number in self._turned_away().items())
+        yield counter("hapax_connections_turned_away", "Connections there were too many of.", ("limit",), away)
         active = (((route,), number) for route, number in self._active().items())
         yield gauge("hapax_http_active_requests", "Requests under way.", ("endpoint",), active)
 

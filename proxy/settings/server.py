@@ -173,6 +173,15 @@ class Server(Section):
     max_requests: int = Field(
         0, ge=0, description="Calls under way at once; more are refused with 503. 0: what file descriptors allow."
     )
+    max_connections: int = Field(
+        0,
+        ge=0,
+        description="Connections of clients at once; beyond, the one that has waited longest without a request makes "
+        "room, or else the new one is closed. 0: what file descriptors allow.",
+    )
+    max_connections_per_address: int = Field(
+        0, ge=0, description="Connections of one client address, unless it is a trusted proxy's. 0: no limit."
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         description="Addresses or networks whose X-Forwarded-For is believed: the last hop in it that is none of them "

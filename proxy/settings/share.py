@@ -22,7 +22,13 @@ def share(settings: Settings, slot: int, workers: int) -> Settings:
     server, queue = settings.server, settings.queue
     return settings.model_copy(
         update={
-            "server": server.model_copy(update={"max_requests": part(server.max_requests)}),
+            "server": server.model_copy(
+                update={
+                    "max_requests": part(server.max_requests),
+                    "max_connections": part(server.max_connections),
+                    "max_connections_per_address": part(server.max_connections_per_address),
+                }
+            ),
             "queue": queue.model_copy(
                 update={"max_running": part(queue.max_running), "initial_size": part(queue.initial_size)}
             ),

@@ -14,18 +14,26 @@ AddressOf = Callable[[str, Sequence[str]], str]
 """The client's address from the connection's and the lines of `X-Forwarded-For`."""
 
 
-def trusting(networks: Iterable[str]) -> AddressOf:
-    """A function that believes *networks*: the right-most hop that is none of them is the client."""
-    trusted = [ipaddress.ip_network(network, strict=False) for network in networks]
+def within(networks: Iterable[str]) -> Callable[[str], bool]:
+    """A function that tells whether an address is of *networks*."""
+    known = [ipaddress.ip_network(network, strict=False) for network in networks]
 
-    def is_trusted(address: str) -> bool:
+    def is_within(address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
         if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
             parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in trusted)
+        return any(parsed in network for network in known)
+
+    return is_within
+
+
+def trusting(networks: Iterable[str]) -> AddressOf:
+    """A function that believes *networks*: the right-most hop that is none of them is the client."""
+    trusted = tuple(networks)
+    is_trusted = within(trusted)
 
     def address_of(peer: str, forwarded: Sequence[str]) -> str:
         if not forwarded or not is_trusted(peer):

@@ -3,8 +3,8 @@ Our side of a client's connection: aiohttp's, told what a gateway on the open in
 
 It adds a deadline and a bound for heads, a limit on how long a client may take no byte, an eye on clients that leave
 while they are not read from, and errors of our own shape for bytes that never became a request. Nothing here answers a
-request. Names of aiohttp's that are not public are used in this file alone; what they are needed for fails in
-`tests/web/test_connection.py` when aiohttp changes them.
+request. Names of aiohttp's that are not public are used here and in `connections` alone; what they are needed for fails
+in `tests/web/test_connection.py` when aiohttp changes them.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import http_exceptions, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -21,16 +21,13 @@ from aiohttp.web_protocol import _ErrInfo
 from proxy.errors import ProxyError
 from proxy.web.answer import Answer
 
+if TYPE_CHECKING:
+    from proxy.web.connections import ClientConnections
+
 if sys.platform != "win32":
     import fcntl
     import termios
 
-KEEP_ALIVE = 300.0
-"""Seconds a connection stays open without a request."""
-LINGER = 5.0
-"""Seconds a client may still send of a body that is not wanted, so that it can read its answer."""
-READ_AHEAD = 64 * 1024
-"""Bytes of a body that aiohttp holds for a handler before the client has to wait; it takes up to twice as many."""
 LINES = 1024
 """Bytes of a head that are neither target nor header: colons, line ends, method and version."""
 STALL_LOOKS = 10
@@ -56,6 +53,7 @@ class ClientConnection(web.RequestHandler):
         "_untaken",
         "_wire",
         "opened",
+        "peer",
     )
 
     def __init__(self, connections: "ClientConnections", **options: Any) -> None:
@@ -64,6 +62,8 @@ class ClientConnection(web.RequestHandler):
         self._all = connections
         self.opened = 0.0
         """When it was made, by the loop's clock."""
+        self.peer = ""
+        """The other side's address; empty when it has none."""
         self._wire: asyncio.Transport | None = None
         """The transport, for as long as it is open: aiohttp lets go of it when it begins to close."""
         self._body: StreamReader = EMPTY_PAYLOAD
@@ -101,6 +101,9 @@ class ClientConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)
+        address = transport.get_extra_info("peername")
+        if isinstance(address, tuple):
+            self.peer = str(address[0])
         self.opened = self._loop.time()
         self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
         super().connection_made(transport)
@@ -254,115 +257,3 @@ class ClientConnection(web.RequestHandler):
                 self._wire.abort()
                 return
             self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
-
-
-class ClientConnections(web.Server):
-    """What a listening socket makes its connections with, and all it has made."""
-
-    def __init__(
-        self, server: web.Server, refuse: Refuse, *, read_timeout: float, write_timeout: float, max_header_bytes: int
-    ) -> None:
-        """
-        *server* is aiohttp's for the application: its handler is cancelled when its client leaves. *refuse* answers
-        what never became a request. Timeouts in seconds: for a request's head, and for a client that takes no byte.
-        """
-        super().__init__(server.request_handler, request_factory=server.request_factory, handler_cancellation=True)
-        self.refuse = refuse
-        self.read_timeout = read_timeout
-        self.write_timeout = write_timeout
-        self.max_header_bytes = max_header_bytes
-        self.on_closed: Callable[[float], object] | None = None
-        """Told of each connection's end, with the seconds it was open."""
-        self._options: dict[str, Any] = {
-            "loop": asyncio.get_running_loop(),
-            # Bodies are passed on as they are; what is compressed is refused, not inflated behind our back.
-            "auto_decompress": False,
-            # Lines are written from the ended exchange.
-            "access_log": None,
-            "max_line_size": max_header_bytes,
-            "max_field_size": max_header_bytes,
-            "read_bufsize": READ_AHEAD,
-            "keepalive_timeout": KEEP_ALIVE,
-            "lingering_time": LINGER,
-        }
-        self._open: set[ClientConnection] = set()
-        self._all_closed = asyncio.Event()
-        self._all_closed.set()
-
-    def __call__(self) -> ClientConnection:
-        return ClientConnection(self, **self._options)
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        self._open.add(cast(ClientConnection, handler))
-        self._all_closed.clear()
-
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        connection = cast(ClientConnection, handler)
-        self._open.discard(connection)
-        if self.on_closed is not None:
-            self.on_closed(asyncio.get_running_loop().time() - connection.opened)
-        if not self._open:
-            self._all_closed.set()
-
-    @property
-    def open(self) -> int:
-        """Connections of clients."""
-        return len(self._open)
-
-    @property
-    def unasked(self) -> bool:
-        """A client has connected and not yet sent a whole request."""
-        return any(connection.never_asked for connection in self._open)
-
-    def close_idle(self) -> None:
-        """Close the connections on which no request is under way; the others close after their answer."""
-        for connection in list(self._open):
-            if connection.idle:
-                connection.force_close()
-
-    async def close_all(self) -> None:
-        """Close every connection, none of which has a request under way, and wait until their last bytes have left."""
-        for connection in list(self._open):
-            if connection.waiting:
-                connection.force_close()
-            else:
-                connection.close()
-        await self._all_closed.wait()
-
-
-class GatewayRunner(web.AppRunner):
-    """Serves an application over connections of ours."""
-
-    def __init__(
-        self,
-        app: web.Application,
-        refuse: Refuse,
-        *,
-        read_timeout: float,
-        write_timeout: float,
-        max_header_bytes: int,
-        shutdown_timeout: float,
-    ) -> None:
-        """*shutdown_timeout*: seconds what is under way gets in `cleanup`; the rest as for `ClientConnections`."""
-        super().__init__(app, shutdown_timeout=shutdown_timeout)
-        self._refuse = refuse
-        self._read_timeout = read_timeout
-        self._write_timeout = write_timeout
-        self._max_header_bytes = max_header_bytes
-
-    @property
-    def connections(self) -> ClientConnections:
-        """Those of its clients, once it is set up."""
-        return cast(ClientConnections, self.server)
-
-    async def _make_server(self) -> ClientConnections:
-        # aiohttp lets the class of an application's connections be chosen nowhere else.
-        return ClientConnections(
-            await super()._make_server(),
-            self._refuse,
-            read_timeout=self._read_timeout,
-            write_timeout=self._write_timeout,
-            max_header_bytes=self._max_header_bytes,
-        )

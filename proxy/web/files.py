@@ -1,13 +1,13 @@
 """
-How many calls the process's open files allow.
+How many calls and connections the process's open files allow.
 """
 
 RESERVED_FILES = 64
 """Descriptors kept for logs, probes, listening sockets and operators."""
 
 
-def affordable_requests() -> int:
-    """Calls that may be under way at once: each takes a client's and a provider's connection."""
+def affordable() -> int:
+    """Calls that may be under way at once, and connections of clients: a call takes one of these and a provider's."""
     try:
         import resource
     except ImportError:  # Windows has no such limit

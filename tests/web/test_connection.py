@@ -11,7 +11,7 @@ import pytest
 from proxy.web.connection import LINES, ClientConnection
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.spec.loop import until
-from tests.spec.wire import connect, get
+from tests.spec.wire import chat, connect, get
 
 
 async def test_requests_sent_ahead_are_answered_in_order_and_no_more_is_read_than_can_wait(
@@ -177,3 +177,55 @@ async def test_nothing_more_is_answered_to_somebody_who_does_not_read(gateway: G
         assert 1 <= wires.written.count(b"HTTP/1.1 200 ") < 100
         connection.resume_writing()
         await until(lambda: wires.written.count(b"HTTP/1.1 200 ") == 100)
+
+
+async def test_one_connection_too_many_takes_the_place_of_the_longest_idle_one(
+    gateway: GatewayFactory,
+) -> None:
+    running = await gateway({"server": {"max_connections": 2}})
+    async with connect(running.port) as first, connect(running.port) as second:
+        for wire in (first, second):
+            wire.send(get("/live"))
+            assert (await wire.response()).status == 200
+        async with connect(running.port) as third:
+            assert await first.to_end() == (b"", "fin")
+            third.send(get("/live"))
+            assert (await third.response()).status == 200
+            second.send(get("/live"))
+            assert (await second.response()).status == 200
+    assert running.metric("hapax_connections_turned_away_total", limit="all") == 1
+
+
+async def test_a_call_under_way_gives_its_place_to_nobody(gateway: GatewayFactory) -> None:
+    running = await gateway({"server": {"max_connections": 1}})
+    async with connect(running.port) as first:
+        first.send(chat("sim-fault:stall=before", stream=True))
+        await until(lambda: running.listener.gateway.front.active == 1)
+        # Probes have no place of their own either.
+        async with connect(running.port) as second:
+            assert (await second.to_end())[0] == b""
+        assert running.listener.gateway.front.active == 1
+
+
+async def test_one_address_has_so_many_connections_and_a_trusted_proxy_as_many_as_it_likes(
+    gateway: GatewayFactory,
+) -> None:
+    running = await gateway({"server": {"max_connections_per_address": 1}})
+    async with connect(running.port) as first:
+        first.send(get("/live"))
+        assert (await first.response()).status == 200
+        async with connect(running.port) as second:
+            assert (await second.to_end())[0] == b""
+        first.send(get("/live"))
+        assert (await first.response()).status == 200
+    assert running.metric("hapax_connections_turned_away_total", limit="address") == 1
+    # One that has left makes room.
+    await until(lambda: not running.listener.gateway.clients.open)
+    async with connect(running.port) as third:
+        third.send(get("/live"))
+        assert (await third.response()).status == 200
+    behind = await gateway({"server": {"max_connections_per_address": 1, "trusted_proxies": ["127.0.0.1"]}})
+    async with connect(behind.port) as first, connect(behind.port) as second:
+        for wire in (first, second):
+            wire.send(get("/live"))
+            assert (await wire.response()).status == 200
