@@ -8,7 +8,6 @@ import asyncio
 import gc
 import logging
 import signal
-import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,6 +16,7 @@ from aiohttp import http_parser, web
 
 from proxy import __version__, clock, hangups, tasks
 from proxy.app import GATEWAY, create_app
+from proxy.certificate import Certificate
 from proxy.loop import Loop
 from proxy.observe.log import Logs
 from proxy.others import Others
@@ -62,6 +62,9 @@ class Listener:
         self.gateway = app[GATEWAY]
         self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, AT_ONCE)
         self._site: web.SockSite | None = None
+        self.certificate: Certificate | None = None
+        """What clients are shown; None where TLS is not served."""
+        self._watching: asyncio.Task[None] | None = None
         self.port = 0
         """The port it listens on, once started."""
         self._settings = settings
@@ -93,11 +96,11 @@ class Listener:
             sockets.close()
             raise
         self.gateway.served_over(self._runner.connections)
-        tls = self._settings.server.tls
         context = None
-        if tls is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls.cert_file, tls.key_file)
+        if self._settings.server.tls is not None:
+            self.certificate = Certificate(self._settings.server.tls)
+            context = self.certificate.context
+            self._watching = tasks.start(self.certificate.watch(), "certificate")
         self.gateway.address = sockets.clients.getsockname()[:2]
         self.port = self.gateway.address[1]
         self._site = web.SockSite(self._runner, sockets.clients, ssl_context=context, backlog=BACKLOG)
@@ -149,6 +152,8 @@ class Listener:
 
     async def stop(self) -> None:
         """Close everything at once; call `drain` first to let exchanges end."""
+        if self._watching is not None:
+            self._watching.cancel()
         await self._runner.cleanup()
 
     async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
@@ -221,6 +226,8 @@ async def _second(signals: "asyncio.Queue[signal.Signals]") -> None:
 
 async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
     """Put the settings as they are now in force, as far as that goes without a restart; bad ones change nothing."""
+    if listener.certificate is not None:
+        listener.certificate.read_again()
     try:
         loaded = await asyncio.to_thread(load_again)
     except SettingsError as error:

@@ -44,6 +44,7 @@ FLOORS = {
     "channel": 5,
     "crew": 5,
     "sockets": 5,
+    "certificate": 5,
     "hangups": 5,
     "server": 5,
     "worker": 5,

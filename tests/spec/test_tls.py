@@ -1,0 +1,152 @@
+"""HTTPS: calls and WebSockets over TLS, handshakes that are none, and certificates that change."""
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientConnectorError, ClientSession, TCPConnector, WSMsgType, web
+from aiohttp.pytest_plugin import AiohttpServer
+
+from proxy import certificate
+from tests.conftest import GatewayFactory, RunningGateway
+from tests.spec.loop import until
+
+CHAT = {"model": "sim-fast", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+
+
+def issue(folder: Path, name: str) -> None:
+    """`server.pem` and `server.key` of localhost in *folder*, signed by themselves; *name* tells one from another."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", "new.key", "-out", "new.pem", "-days", "2", "-subj", f"/CN={name}"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
+    for kind in ("key", "pem"):
+        (folder / f"new.{kind}").rename(folder / f"server.{kind}")
+
+
+async def served(gateway: GatewayFactory, folder: Path, **sections: Any) -> RunningGateway:
+    """A gateway that serves TLS with the certificate in *folder*."""
+    issue(folder, "first")
+    tls = {"cert_file": str(folder / "server.pem"), "key_file": str(folder / "server.key")}
+    return await gateway({"server": {"tls": tls}, **sections})
+
+
+def trusting(folder: Path) -> ssl.SSLContext:
+    """A client's settings that trust the certificate in *folder* and no other."""
+    return ssl.create_default_context(cafile=str(folder / "server.pem"))
+
+
+async def shown(port: int, context: ssl.SSLContext) -> str:
+    """Whose certificate a new connection is shown."""
+    _, writer = await asyncio.open_connection("localhost", port, ssl=context)
+    (name,) = [value for ((_, value),) in writer.get_extra_info("peercert")["subject"]]
+    writer.close()
+    return str(name)
+
+
+async def test_a_stream_over_tls_is_whole(gateway: GatewayFactory, tmp_path: Path) -> None:
+    running = await served(gateway, tmp_path)
+    assert running.listener.url == f"https://127.0.0.1:{running.port}"
+    async with (
+        ClientSession(connector=TCPConnector(ssl=trusting(tmp_path))) as client,
+        client.post(f"https://localhost:{running.port}/v1/chat/completions", json=CHAT) as answer,
+    ):
+        assert (answer.status, answer.version) == (200, (1, 1))
+        assert (await answer.read()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_websocket_over_tls_is_relayed(
+    gateway: GatewayFactory, tmp_path: Path, aiohttp_server: AiohttpServer
+) -> None:
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        other = web.WebSocketResponse()
+        await other.prepare(request)
+        async for message in other:
+            await other.send_str(f"heard {message.data}")
+        return other
+
+    provider = web.Application()
+    provider.router.add_get("/v1/realtime", echo)
+    server = await aiohttp_server(provider)
+    sim = {"type": "compatible", "base_url": str(server.make_url("/v1")), "models": ["sim-*"]}
+    running = await served(gateway, tmp_path, providers={"sim": sim})
+    async with (
+        ClientSession(connector=TCPConnector(ssl=trusting(tmp_path))) as client,
+        client.ws_connect(f"wss://localhost:{running.port}/v1/realtime?model=sim-fast") as other,
+    ):
+        await other.send_str("one")
+        message = await other.receive()
+        assert (message.type, message.data) == (WSMsgType.TEXT, "heard one")
+
+
+async def test_versions_nobody_should_use_are_refused(gateway: GatewayFactory, tmp_path: Path) -> None:
+    running = await served(gateway, tmp_path)
+    old = trusting(tmp_path)
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with ClientSession(connector=TCPConnector(ssl=old)) as client:
+        with pytest.raises(ClientConnectorError):
+            await client.get(f"https://localhost:{running.port}/live")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00"],
+    ids=["nothing", "http", "half"],
+)
+async def test_a_handshake_that_is_none_costs_nobody_else(gateway: GatewayFactory, tmp_path: Path, said: bytes) -> None:
+    running = await served(gateway, tmp_path)
+    for linger in (b"\x00" * 8, b"\x01\x00\x00\x00\x00\x00\x00\x00"):
+        with socket.create_connection(("127.0.0.1", running.port)) as other:
+            other.sendall(said)
+            # With the second it ends by a reset.
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    async with ClientSession(connector=TCPConnector(ssl=trusting(tmp_path))) as client:
+        assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
+    await until(lambda: not running.listener.gateway.clients.open)
+
+
+async def test_a_certificate_whose_files_change_is_shown_to_new_connections(
+    gateway: GatewayFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate, "LOOK", 0.01)
+    running = await served(gateway, tmp_path)
+    assert await shown(running.port, trusting(tmp_path)) == "first"
+    old = trusting(tmp_path)
+    async with ClientSession(connector=TCPConnector(ssl=old)) as client:
+        assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
+        before = running.listener.certificate
+        assert before is not None
+        read = before._read
+        issue(tmp_path, "second")
+        await until(lambda: before._read != read)
+        assert await shown(running.port, trusting(tmp_path)) == "second"
+        # One that is open keeps what it began with.
+        assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
+
+
+async def test_a_pair_that_does_not_fit_changes_nothing(
+    gateway: GatewayFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await served(gateway, tmp_path)
+    trusted = trusting(tmp_path)
+    shutil.copy(tmp_path / "server.key", tmp_path / "kept.key")
+    issue(tmp_path, "second")
+    shutil.copy(tmp_path / "kept.key", tmp_path / "server.key")
+    assert running.listener.certificate is not None
+    running.listener.certificate.read_again()
+    assert "the certificate cannot be read, the old one stays in use" in caplog.messages
+    assert await shown(running.port, trusted) == "first"
