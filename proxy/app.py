@@ -47,7 +47,7 @@ from proxy.web.cors import Cors
 from proxy.web.debug import Debug
 from proxy.web.events import Events
 from proxy.web.feed import Feed
-from proxy.web.files import affordable
+from proxy.web.files import affordable_requests
 from proxy.web.front import Access, Front, Route
 from proxy.web.generate import Generate
 from proxy.web.health import Health
@@ -171,12 +171,12 @@ class Gateway:
             operator = Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
         routes = [
             Route("/", _GET, welcome, Access.PROBE),
-            Route("/v1/models", _GET, models.all),
-            Route("/v1/models/*", _MODEL, models.one),
+            Route("/v1/models", _GET, models.all, page=True),
+            Route("/v1/models/*", _MODEL, models.one, page=True),
             Route("/v1/completion", _POST, native.handle, error_body=ProxyError.native_body),
             Route("/api/generate", _POST, generate.handle, error_body=ProxyError.generate_body),
             Route("/v1/health", _GET, health.overall, Access.OPEN),
-            Route("/v1/usage", _GET, usage.own),
+            Route("/v1/usage", _GET, usage.own, page=True),
             Route("/v1/*", _RELAYED, openai.relay),
             Route("/health", _GET, health.overall, Access.OPEN),
             Route("/health/*", _GET, health.below, Access.OPEN),
@@ -205,13 +205,13 @@ class Gateway:
             trusting(settings.server.trusted_proxies),
             cors,
             Neighbourhood(state.principals, cors.allows, settings.server.host),
-            admission.leave,
+            admission,
             records,
             TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             read_timeout=settings.server.read_timeout,
-            max_requests=settings.server.max_requests or affordable(),
+            max_requests=settings.server.max_requests or affordable_requests(),
             keep_content=settings.logging.log_content,
         )
         self.metrics_port = self._metrics_port(health)

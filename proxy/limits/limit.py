@@ -139,6 +139,9 @@ class Limits(Protocol):
         as long as that takes. Cancelling it leaves nothing held.
         """
 
+    def obstacle(self, claims: Sequence[Claim], now: float) -> Refusal | None:
+        """What stands in the way of *claims* now; nothing is taken. None where nothing does, or it cannot be known."""
+
     def leave(self, reservation: Reservation, now: float) -> None:
         """The call is over: give back its places at once, for `settle` may come a little later."""
 

@@ -105,6 +105,14 @@ class MemoryLimits:
             self._forget(now)
         return reduce(_further, refused) if refused else Reservation(claims, standings=standings)
 
+    def obstacle(self, claims: Sequence[Claim], now: float) -> Refusal | None:
+        decided = self.reserve_now(claims, now)
+        if isinstance(decided, Refusal):
+            return decided
+        if decided is not None:
+            self.settle(decided, dict.fromkeys(What, 0), now)
+        return None
+
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
         for limit, _ in claims:
             if limit.what is _BUDGET and self._spending_of(limit) is None and not await self._look_up(limit):

@@ -109,6 +109,10 @@ class RedisLimits:
             return decided
         return self._book.take(claims, now)
 
+    def obstacle(self, claims: Sequence[Claim], now: float) -> Refusal | None:
+        # What other processes hold they may give back any moment: only a real reservation tells.
+        return None
+
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience

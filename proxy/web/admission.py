@@ -104,24 +104,74 @@ class Admission:
         self.hits: dict[str, int] = {}
         """Calls refused by a limit, by principal."""
 
+    async def look(self, inbound: Inbound) -> None:
+        """
+        Before a body is waited for: `ProxyError` 429 for a caller that has no request or no token left, so that what it
+        costs is a head. A call that has to wait for a place waits now, and holds no body meanwhile. Whether the call
+        may begin decides `admit`.
+        """
+        exchange, principal = inbound.exchange, inbound.principal
+        holder = _holder(inbound)
+        applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, "")
+        if applying.limiting:
+            claims = (*applying.once, *((limit, 1) for limit in applying.tokens))
+            refusal = self._limits.obstacle(claims, clock.now())
+            if refusal is not None and self._ended:
+                # What stands in the way may be held by calls that are over.
+                self.settle_all()
+                refusal = self._limits.obstacle(claims, clock.now())
+            if refusal is not None:
+                self._tell(inbound, applying)
+                raise self._refused(inbound, refusal)
+        if self._queue is not None:
+            await self._enter(self._queue, self._hold(exchange, holder, applying), inbound)
+
+    def charge(self, inbound: Inbound, refused: ProxyError) -> ProxyError:
+        """
+        What the caller of a call that was *refused* before it was admitted is told: that, at the price of a request, or
+        that it has none left.
+        """
+        exchange, principal = inbound.exchange, inbound.principal
+        held: Held | None = exchange.reservation
+        if (held is not None and held.reservation is not None) or not 400 <= refused.status < 500:
+            return refused
+        holder = _holder(inbound)
+        applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, "")
+        if not applying.once or refused.status == 429:
+            return refused
+        decided = self._decide_now(applying.once)
+        if isinstance(decided, Refusal):
+            self._tell(inbound, applying)
+            return self._refused(inbound, decided)
+        if decided is not None:
+            self._hold(exchange, holder, applying).reservation = decided
+        return refused
+
+    async def page(self, inbound: Inbound) -> None:
+        """A page that is answered here: no call, but where `limits.routes` names its path it is limited by that."""
+        exchange, principal, holder = inbound.exchange, inbound.principal, _holder(inbound)
+        route = exchange.route
+        applying = self._policy.applying(holder, principal.limits, principal.budget, route, "")
+        claims = [claim for claim in applying.once if f"|{route}|" in claim[0].id]
+        if claims:
+            decided = await self._limits.reserve(claims)
+            if isinstance(decided, Refusal):
+                raise self._refused(inbound, decided)
+            self._hold(exchange, holder, applying).reservation = decided
+
     async def admit(self, inbound: Inbound, asked: Operation, prompt: int, most: int | None) -> None:
         """
         Let a call begin that has *prompt* tokens and an answer of at most *most* (None: it does not say); `ProxyError`
         429 or 503 when it may not. What it holds is given back by `leave` and `ended`, whatever becomes of it.
         """
         exchange, principal = inbound.exchange, inbound.principal
-        holder = principal.name if principal is not ANYONE else f"{ANYONE.name}@{network_of(exchange.client_ip)}"
+        holder = _holder(inbound)
         applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, exchange.model)
-        held = exchange.reservation = Held(holder, applying, not asked.generates and _costs_unknown(inbound, asked))
-        self._running += 1
+        held = self._hold(exchange, holder, applying)
+        held.unpriced = not asked.generates and _costs_unknown(inbound, asked)
         if applying.limiting:
-            now = clock.now()
-            claims = self._claims(inbound, applying, asked, prompt, most, now)
-            decided = self._limits.reserve_now(claims, now)
-            if type(decided) is Refusal and self._ended:
-                # What stands in the way may be held by calls that are over.
-                self.settle_all()
-                decided = self._limits.reserve_now(claims, clock.now())
+            claims = self._claims(inbound, applying, asked, prompt, most, clock.now())
+            decided = self._decide_now(claims)
             if decided is None:
                 decided = await self._limits.reserve(claims)
             if isinstance(decided, Refusal):
@@ -132,10 +182,8 @@ class Admission:
                 inbound.answer.extra_lines += allowance.header_lines(decided.standings)
             else:
                 self._tell(inbound, applying)
-        queue = self._queue
-        if queue is not None and not queue.enter_now():
-            await self._wait(queue, exchange, inbound, holder)
-        held.running = queue is not None
+        if self._queue is not None and not held.running:
+            await self._enter(self._queue, held, inbound)
         if self._ledger is not None:
             self._ledger.open(exchange, principal.team)
 
@@ -192,7 +240,7 @@ class Admission:
             known.lengths.note(tokens.completion)
         total = 0 if tokens is None else tokens.prompt + tokens.completion
         used: dict[What, int] = {_TOKENS: total}
-        if not exchange.attempts and exchange.outcome is not Outcome.REFUSED:
+        if not exchange.attempts and exchange.outcome not in (Outcome.REFUSED, Outcome.OK):
             # Nobody was asked, through no fault of the caller: nothing was used, not even the request (Q6).
             used[_REQUESTS] = 0
         budget = applying.budget
@@ -202,6 +250,28 @@ class Admission:
             # A price nobody knows is not 0: then what was reserved stays spent (Q12).
             used[_BUDGET] = cost
         self._limits.settle(reservation, used, now)
+
+    def _hold(self, exchange: Exchange, holder: str, applying: Applying) -> Held:
+        """What the call holds, of which some may have been made before its body came."""
+        held: Held | None = exchange.reservation
+        if held is None:
+            self._running += 1
+            held = exchange.reservation = Held(holder, applying, unpriced=False)
+        held.applying = applying
+        return held
+
+    def _decide_now(self, claims: Sequence[Claim]) -> Reservation | Refusal | None:
+        decided = self._limits.reserve_now(claims, clock.now())
+        if type(decided) is Refusal and self._ended:
+            # What stands in the way may be held by calls that are over.
+            self.settle_all()
+            decided = self._limits.reserve_now(claims, clock.now())
+        return decided
+
+    async def _enter(self, queue: Queue, held: Held, inbound: Inbound) -> None:
+        if not queue.enter_now():
+            await self._wait(queue, inbound.exchange, inbound, held.holder)
+        held.running = True
 
     def _claims(
         self, inbound: Inbound, applying: Applying, asked: Operation, prompt: int, most: int | None, now: float
@@ -289,6 +359,12 @@ class Admission:
                     return None
                 whole += cost
         return whole
+
+
+def _holder(inbound: Inbound) -> str:
+    """Whose limits the call has to pass: the key's; without keys the address's."""
+    principal = inbound.principal
+    return principal.name if principal is not ANYONE else f"{ANYONE.name}@{network_of(inbound.exchange.client_ip)}"
 
 
 def _costs_unknown(inbound: Inbound, asked: Operation) -> bool:

@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.settings.server import Server as Rules
 from proxy.web.address import within
 from proxy.web.connection import ClientConnection, Refuse
-from proxy.web.files import affordable
+from proxy.web.files import affordable_connections
 
 KEEP_ALIVE = 300.0
 """Seconds a connection stays open without a request."""
@@ -38,7 +38,7 @@ class ClientConnections(web.Server):
         self.read_timeout = rules.read_timeout
         self.write_timeout = rules.write_timeout
         self.max_header_bytes = rules.max_header_bytes
-        self._most = rules.max_connections or affordable()
+        self._most = rules.max_connections or affordable_connections()
         self._most_of_one = rules.max_connections_per_address
         self._is_proxy = within(rules.trusted_proxies)
         self._of_address: Counter[str] = Counter()

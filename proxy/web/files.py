@@ -6,11 +6,20 @@ RESERVED_FILES = 64
 """Descriptors kept for logs, probes, listening sockets and operators."""
 
 
-def affordable() -> int:
-    """Calls that may be under way at once, and connections of clients: a call takes one of these and a provider's."""
+def affordable_connections() -> int:
+    """Connections of clients there may be: the rest is for those to providers, and logs and probes always find some."""
+    return max(RESERVED_FILES, _allowed() * 3 // 4)
+
+
+def affordable_requests() -> int:
+    """Calls that may be under way at once: each takes a client's and a provider's connection."""
+    return max(1, (_allowed() - RESERVED_FILES) // 2)
+
+
+def _allowed() -> int:
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return 10_000
+        return 20_000
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (min(allowed, 1_000_000) - RESERVED_FILES) // 2)
+    return min(allowed, 1_000_000)

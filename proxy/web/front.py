@@ -20,6 +20,7 @@ from proxy.exchange import Exchange, Outcome
 from proxy.headers import Header, request_id
 from proxy.limits.limit import Reservation
 from proxy.web.address import AddressOf
+from proxy.web.admission import Admission
 from proxy.web.answer import Answer
 from proxy.web.auth import Doorkeeper
 from proxy.web.cors import Cors
@@ -39,8 +40,6 @@ _MESSAGES = "/v1/messages"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ErrorBody = Callable[[ProxyError, str], bytes]
-Leave = Callable[[Exchange], None]
-"""Gives back at once what nobody else may wait for."""
 
 
 class Access(Enum):
@@ -64,6 +63,8 @@ class Route:
     access: Access = Access.CLIENT
     error_body: ErrorBody = ProxyError.body
     """The shape of its errors: OpenAI's, unless an API of its own has another."""
+    page: bool = False
+    """It is answered here: no call, and limited by `limits.routes` alone."""
 
     @property
     def path(self) -> str:
@@ -82,7 +83,7 @@ class Front:
         address_of: AddressOf,
         cors: Cors,
         neighbourhood: Neighbourhood,
-        leave: Leave,
+        admission: Admission,
         records: Records,
         traces: TraceContext,
         *,
@@ -108,7 +109,7 @@ class Front:
         self._address_of = address_of
         self._cors = cors
         self._neighbourhood = neighbourhood
-        self._leave = leave
+        self._admission = admission
         self._records = records
         self._traces = traces
         self._max_header_bytes = max_header_bytes
@@ -160,6 +161,7 @@ class Front:
         error_body: ErrorBody = ProxyError.body
         path = ""
         entered: Reservation | None = None
+        known: Inbound | None = None
         try:
             answer.extra_lines = self._cors.lines(asked.headers.get("origin"))
             location = check(asked, self._max_header_bytes)
@@ -179,15 +181,16 @@ class Front:
             exchange.route = route.template
             error_body = route.error_body
             request[INBOUND] = inbound = Inbound(
-                asked, exchange, answer, location, self._max_body_bytes, self._read_timeout
+                asked, exchange, answer, location, self._max_body_bytes, self._read_timeout, self._admission.look
             )
             if route.access is Access.CLIENT:
                 if len(self._under_way) > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
                 inbound.principal = principal = await self._doorkeeper.client(asked, exchange.client_ip)
+                exchange.principal = principal.name
+                known = inbound
                 if not principal.may_call(path):
-                    exchange.principal = principal.name
                     raise ProxyError("route_not_allowed")
             elif route.access is Access.OPERATOR:
                 inbound.principal = await self._doorkeeper.operator(asked, exchange.client_ip)
@@ -202,12 +205,15 @@ class Front:
                     details={"allowed_methods": sorted(route.methods)},
                     headers=(("Allow", ", ".join(sorted(route.methods))),),
                 )
+            if route.page and known is not None and asked.method != "DELETE":
+                await self._admission.page(known)
             response = await handler(request)
             if response is not answer:
                 self._complete(exchange, answer, response)
             return response
         except ProxyError as error:
-            self._refuse(exchange, answer, error, error_body, path)
+            told = error if known is None else self._admission.charge(known, error)
+            self._refuse(exchange, answer, told, error_body, path)
         except Exception as fault:
             if answer.gone:
                 exchange.outcome = Outcome.CLIENT_GONE
@@ -307,7 +313,7 @@ class Front:
             self.idle.set()
         exchange.ended = clock.now()
         try:
-            self._leave(exchange)
+            self._admission.leave(exchange)
         except Exception as error:
             # A fault in the limits must not keep the record from those that read it.
             _log.error("request %s could not give back: %s", exchange.id, type(error).__name__, exc_info=error)

@@ -5,6 +5,7 @@ Bounded in size and time; a body is never decompressed and never echoed.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ class Inbound:
     location: Location
     max_body_bytes: int
     read_timeout: float
+    look: "Look"
     principal: Principal
     timeout: float | None
     """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
@@ -51,13 +53,16 @@ class Inbound:
         location: Location,
         max_body_bytes: int,
         read_timeout: float,
+        look: "Look",
     ) -> None:
+        """*look* says whether a body may be waited for, see `Admission.look`."""
         self.request = request
         self.exchange = exchange
         self.answer = answer
         self.location = location
         self.max_body_bytes = max_body_bytes
         self.read_timeout = read_timeout
+        self.look = look
         self.principal = ANYONE
         self.timeout = None
         self._awaited = 0.0
@@ -67,11 +72,13 @@ class Inbound:
         """The media type, lower case, without parameters; empty when none was sent."""
         return self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    def welcome_body(self) -> None:
-        """Check what the head says of the body, and only then ask for it (RFC 9110 section 10.1.1)."""
+    async def welcome_body(self) -> None:
+        """Judge the head, and who sends it, and only then ask for the body (RFC 9110 section 10.1.1)."""
         headers = self.request.headers
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise ProxyError("unsupported_content_encoding")
+        if not self.request.body.complete:
+            await self.look(self)
         expect = headers.get("expect")
         if expect is None or self.request.version == "1.0":
             return
@@ -86,7 +93,7 @@ class Inbound:
         if length is not None and length > limit:
             # Nothing of it is wanted, so the connection cannot be used again.
             raise ProxyError("request_too_large", close=True)
-        self.welcome_body()
+        await self.welcome_body()
         if self.request.body.complete:
             body = self.request.body.take()
         else:
@@ -138,6 +145,8 @@ class Inbound:
                 break
         return b"".join(parts)
 
+
+Look = Callable[[Inbound], Awaitable[None]]
 
 INBOUND = web.RequestKey("INBOUND", Inbound)
 """Where a handler finds what the middleware has made of its request."""

@@ -4,7 +4,7 @@ One request as it is read here: its head, gathered once from the bytes that came
 aiohttp reads the bytes. What is said here judges none of them; `guard` does.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -101,7 +101,9 @@ class Request:
         ascii = True
         number = 0
         # What aiohttp has made of the values is the same, but for those that are not ASCII.
-        for header, text in zip(request.raw_headers, request.headers.values(), strict=True):
+        # Of what could not be read as a request, aiohttp has an empty mapping in the place of headers.
+        raw: Any = request.raw_headers
+        for header, text in zip(raw, request.headers.values(), strict=True):
             name, value = header
             known = _NAMES.get(name)
             if known is None:

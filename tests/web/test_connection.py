@@ -199,7 +199,7 @@ async def test_one_connection_too_many_takes_the_place_of_the_longest_idle_one(
 async def test_a_call_under_way_gives_its_place_to_nobody(gateway: GatewayFactory) -> None:
     running = await gateway({"server": {"max_connections": 1}})
     async with connect(running.port) as first:
-        first.send(chat("sim-fault:stall=before", stream=True))
+        first.send(chat("sim-fault:silence", stream=True))
         await until(lambda: running.listener.gateway.front.active == 1)
         # Probes have no place of their own either.
         async with connect(running.port) as second:

@@ -1,0 +1,92 @@
+"""openai for Python over WebSockets: `client.realtime.connect` and `client.responses.connect` through the gateway."""
+
+from typing import Any
+
+import openai
+import orjson
+from aiohttp import WSMsgType, web
+from aiohttp.pytest_plugin import AiohttpServer
+
+from tests.conftest import GatewayFactory, RunningGateway
+
+KEY = "hapax-client-4b1e9d7730aa65c2"
+SECRET = "sk-provider-0123456789"
+
+
+class Provider:
+    """A provider that answers each `response.create` with a text and what it used."""
+
+    def __init__(self) -> None:
+        self.keys: list[str | None] = []
+        self.heard: list[dict[str, Any]] = []
+        self.closed: list[int | None] = []
+
+    async def session(self, request: web.Request) -> web.WebSocketResponse:
+        self.keys.append(request.headers.get("Authorization"))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        realtime = request.path.endswith("/realtime")
+        if realtime:
+            await self._say(socket, type="session.created", session={"type": "realtime", "model": "m"})
+        async for message in socket:
+            assert message.type is WSMsgType.TEXT
+            event = orjson.loads(message.data)
+            self.heard.append(event)
+            if event["type"] == "response.create":
+                delta = "response.output_text.delta"
+                place = {"item_id": "i", "output_index": 0, "content_index": 0}
+                await self._say(socket, type=delta, delta="Hello", logprobs=[], sequence_number=1, **place)
+                usage = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+                done = "response.done" if realtime else "response.completed"
+                response = {"id": "resp_1", "object": "response", "status": "completed", "output": [], "usage": usage}
+                await self._say(socket, type=done, response=response, sequence_number=2)
+        self.closed.append(socket.close_code)
+        return socket
+
+    @staticmethod
+    async def _say(socket: web.WebSocketResponse, **event: Any) -> None:
+        await socket.send_str(orjson.dumps({"event_id": "e", **event}).decode())
+
+
+async def started(gateway: GatewayFactory, aiohttp_server: AiohttpServer) -> tuple[Provider, RunningGateway]:
+    provider = Provider()
+    app = web.Application()
+    app.router.add_get("/v1/realtime", provider.session)
+    app.router.add_get("/v1/responses", provider.session)
+    server = await aiohttp_server(app)
+    made = {"type": "compatible", "base_url": str(server.make_url("/v1")), "api_key": SECRET, "models": ["m"]}
+    settings = {"providers": {"p": made}, "auth": {"keys": [{"name": "me", "key": KEY}]}}
+    return provider, await gateway(settings)
+
+
+async def test_a_realtime_session_is_the_sdks_own(gateway: GatewayFactory, aiohttp_server: AiohttpServer) -> None:
+    provider, running = await started(gateway, aiohttp_server)
+    client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key=KEY)
+    seen = []
+    async with client, client.realtime.connect(model="m") as session:
+        assert (await session.recv()).type == "session.created"
+        await session.response.create()
+        while (event := await session.recv()).type != "response.done":
+            seen.append(event.type)
+    assert seen == ["response.output_text.delta"]
+    assert provider.keys == [f"Bearer {SECRET}"]
+    assert [event["type"] for event in provider.heard] == ["response.create"]
+    await running.listener.gateway.front.idle.wait()
+    assert provider.closed == [1000]
+    assert running.metric("hapax_exchanges_total", outcome="ok") == 1
+
+
+async def test_responses_over_one_connection_are_the_sdks_own(
+    gateway: GatewayFactory, aiohttp_server: AiohttpServer
+) -> None:
+    provider, running = await started(gateway, aiohttp_server)
+    client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key=KEY)
+    async with client, client.responses.connect() as session:
+        for _ in range(2):
+            await session.response.create(model="m", input="Hello")
+            seen = []
+            while not seen or seen[-1] != "response.completed":
+                seen.append((await session.recv()).type)
+            assert seen == ["response.output_text.delta", "response.completed"]
+    assert [event["model"] for event in provider.heard] == ["m", "m"]
+    assert provider.keys == [f"Bearer {SECRET}"]
