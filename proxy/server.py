@@ -22,6 +22,7 @@ from proxy.observe.log import Logs
 from proxy.others import Others
 from proxy.settings import Loaded, Settings, SettingsError
 from proxy.sockets import Sockets, Unservable
+from proxy.web.auth import TERMINAL_TOKEN
 from proxy.web.connections import GatewayRunner
 
 _log = logging.getLogger("hapax")
@@ -271,6 +272,8 @@ def banner(loaded: Loaded, listener: Listener) -> str:
         lines.append(
             "                 server.cors.allow_origins names it, and no name but this machine's own is answered"
         )
+        if state.store is not None and not state.principals.has_admin:
+            lines.append(f"  admin          changes below /admin need this token: {TERMINAL_TOKEN}")
     elif state.watch is not None and not state.watch.reachable:
         lines.append("  keys           the store cannot be read, see the log: until it can, only keys of the file work")
     elif not len(state.principals):

@@ -5,6 +5,9 @@ SDKs send a key where their vendor has it: `X-API-Key`, `Authorization: Bearer`,
 several came, the first that opens something counts. Nothing here sends a credential on.
 """
 
+import hmac
+import secrets
+
 from proxy.accounts.keys import looks_minted
 from proxy.accounts.principals import ANYONE, Principal, Principals
 from proxy.accounts.watch import KeyWatch
@@ -23,6 +26,12 @@ Headers that hold a key and nothing else: Anthropic's (https://docs.claude.com/e
 (https://learn.microsoft.com/azure/ai-foundry/openai/reference), Gemini's (https://ai.google.dev/api).
 """
 
+
+TERMINAL_TOKEN = "hpx_terminal_" + secrets.token_urlsafe(24)
+"""
+Who reads the terminal of a gateway without keys may change it; other programs and web pages of this machine may not.
+Made where the supervisor loads this, so that its workers have the same.
+"""
 
 IN_PROTOCOL = "openai-insecure-api-key."
 """How a subprotocol begins that is a key."""
@@ -78,10 +87,18 @@ class Doorkeeper:
         return await self.client(request, address)
 
     async def admin(self, request: Request, address: str) -> Principal:
-        """For pages that show everybody's calls: the admin key, or anybody where there are no keys at all."""
-        if self._principals.open and not self._principals.has_admin:
-            return ANYONE
+        """
+        For pages that show everybody's calls: the admin key. Where there are no keys at all any caller may look, and
+        `TERMINAL_TOKEN` is needed to change anything.
+        """
         keys = keys_of(request)
+        if self._principals.open and not self._principals.has_admin:
+            if request.method in ("GET", "HEAD") or any(map(_is_token, keys)):
+                return ANYONE
+            raise ProxyError(
+                "admin_key_required",
+                "While there is no key, changes need the token that was printed at the start; or use `hapax keys`.",
+            )
         if self._has_admin_key(keys):
             return ADMIN
         if any(self._principals.find(key) is not None for key in keys):
@@ -125,3 +142,7 @@ class Doorkeeper:
             if not read:
                 raise ProxyError("store_unavailable", headers=(("Retry-After", "1"),))
         raise ProxyError("invalid_api_key", headers=CHALLENGE)
+
+
+def _is_token(key: str) -> bool:
+    return hmac.compare_digest(key.encode("utf-8", "surrogateescape"), TERMINAL_TOKEN.encode())

@@ -15,6 +15,7 @@ from proxy.accounts.keys import Keys
 from proxy.accounts.store import Store
 from proxy.settings import KeyLimits
 from proxy.simulator import Simulator
+from proxy.web.auth import TERMINAL_TOKEN
 from tests.accounts.calls import total
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.hapax import hapax
@@ -130,7 +131,11 @@ async def test_a_gateway_whose_store_has_held_a_key_is_closed_to_those_without(
 ) -> None:
     running = await gateway({"store": {"url": f"sqlite:///{tmp_path}/keys.db"}})
     assert (await ask(running.port, chat())).status == 200
-    made_openly = await ask(running.port, request("/admin/keys", {"name": "first"}))
+    for head in ("", bearing("anything")):
+        refused = await ask(running.port, request("/admin/keys", {"name": "first"}, head=head))
+        assert (refused.status, refused.code) == (403, "admin_key_required")
+    assert (await ask(running.port, get("/admin/keys"))).status == 200
+    made_openly = await ask(running.port, request("/admin/keys", {"name": "first"}, head=bearing(TERMINAL_TOKEN)))
     assert made_openly.status == 201
     async with asyncio.timeout(1):
         while (answer := await ask(running.port, chat())).status == 200:
