@@ -210,6 +210,7 @@ class Gateway:
             TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
+            max_buffered=settings.server.max_buffered,
             read_timeout=settings.server.read_timeout,
             max_requests=settings.server.max_requests or affordable_requests(),
             keep_content=settings.logging.log_content,

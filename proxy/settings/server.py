@@ -162,6 +162,9 @@ class Server(Section):
     )
     max_header_bytes: Size = size("64KiB", "Largest request head.")
     max_body_bytes: Size = size("32MiB", "Largest JSON body; uploads are streamed.")
+    max_buffered: Size = size(
+        "512MiB", "JSON bodies of all calls under way together; what does not fit waits, for read_timeout, then 503."
+    )
     max_spool_bytes: Size = size(
         "256MiB", "Of a form whose model stands behind its files, as much is kept until it comes; beyond: 413."
     )

@@ -25,6 +25,7 @@ def share(settings: Settings, slot: int, workers: int) -> Settings:
             "server": server.model_copy(
                 update={
                     "max_requests": part(server.max_requests),
+                    "max_buffered": part(server.max_buffered),
                     "max_connections": part(server.max_connections),
                     "max_connections_per_address": part(server.max_connections_per_address),
                 }

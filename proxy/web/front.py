@@ -23,6 +23,7 @@ from proxy.web.address import AddressOf
 from proxy.web.admission import Admission
 from proxy.web.answer import Answer
 from proxy.web.auth import Doorkeeper
+from proxy.web.buffered import Buffered
 from proxy.web.cors import Cors
 from proxy.web.guard import check
 from proxy.web.inbound import INBOUND, JSON_HEADERS, Inbound
@@ -89,6 +90,7 @@ class Front:
         *,
         max_header_bytes: int,
         max_body_bytes: int,
+        max_buffered: int,
         read_timeout: float,
         max_requests: int,
         keep_content: bool = False,
@@ -114,6 +116,7 @@ class Front:
         self._traces = traces
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
+        self._buffered = Buffered(max_buffered)
         self._read_timeout = read_timeout
         self._max_requests = max_requests
         self._keep_content = keep_content
@@ -181,7 +184,14 @@ class Front:
             exchange.route = route.template
             error_body = route.error_body
             request[INBOUND] = inbound = Inbound(
-                asked, exchange, answer, location, self._max_body_bytes, self._read_timeout, self._admission.look
+                asked,
+                exchange,
+                answer,
+                location,
+                self._max_body_bytes,
+                self._read_timeout,
+                self._admission.look,
+                self._buffered,
             )
             if route.access is Access.CLIENT:
                 if len(self._under_way) > self._max_requests:
@@ -230,7 +240,9 @@ class Front:
             raise
         finally:
             # What leads in circles stays in memory until the garbage collector walks all of it.
-            request.pop(INBOUND, None)
+            inbound = request.pop(INBOUND, None)
+            if inbound is not None:
+                inbound.let_go()
             if self.closing:
                 answer.force_close()
             self._keyless.leave(entered)

@@ -17,11 +17,15 @@ from proxy.errors import ProxyError
 from proxy.exchange import Exchange
 from proxy.headers import Header
 from proxy.web.answer import Answer
+from proxy.web.buffered import Buffered
 from proxy.web.guard import Location
 from proxy.web.request import BrokenBody, Request
 
 MIN_RATE = 1024
 """Bytes a second an upload must bring on average, once the read timeout has passed (reliability.md T6)."""
+
+UNCOUNTED = 64 * 1024
+"""Bytes of a body up to which it is not counted: so much may have come with its head."""
 
 NO_STORE: Header = (b"Cache-Control", b"no-store")
 """On every answer of our own: a cache may keep a 404 or a list of models for as long as it likes otherwise."""
@@ -39,11 +43,14 @@ class Inbound:
     max_body_bytes: int
     read_timeout: float
     look: "Look"
+    buffered: Buffered
     principal: Principal
     timeout: float | None
     """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
     _awaited: float
     """Seconds spent waiting for parts of the body."""
+    _held: int
+    """Bytes of the body that are counted in `buffered`."""
 
     def __init__(
         self,
@@ -54,8 +61,9 @@ class Inbound:
         max_body_bytes: int,
         read_timeout: float,
         look: "Look",
+        buffered: Buffered,
     ) -> None:
-        """*look* says whether a body may be waited for, see `Admission.look`."""
+        """*look* says whether a body may be waited for, see `Admission.look`; in *buffered* long ones are counted."""
         self.request = request
         self.exchange = exchange
         self.answer = answer
@@ -63,9 +71,11 @@ class Inbound:
         self.max_body_bytes = max_body_bytes
         self.read_timeout = read_timeout
         self.look = look
+        self.buffered = buffered
         self.principal = ANYONE
         self.timeout = None
         self._awaited = 0.0
+        self._held = 0
 
     @property
     def content_type(self) -> str:
@@ -93,6 +103,8 @@ class Inbound:
         if length is not None and length > limit:
             # Nothing of it is wanted, so the connection cannot be used again.
             raise ProxyError("request_too_large", close=True)
+        if length is not None and length > UNCOUNTED:
+            await self._hold(length, self.read_timeout)
         await self.welcome_body()
         if self.request.body.complete:
             body = self.request.body.take()
@@ -143,7 +155,23 @@ class Inbound:
             size += len(part)
             if size > limit:
                 break
+            if size > max(self._held, UNCOUNTED):
+                # A body that did not say how long it is; what is left of its time is for the rest of it.
+                await self._hold(size - self._held, self.read_timeout / 2)
         return b"".join(parts)
+
+    async def _hold(self, size: int, patience: float) -> None:
+        try:
+            await self.buffered.take(size, patience)
+        except TimeoutError:
+            raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True) from None
+        self._held += size
+
+    def let_go(self) -> None:
+        """The call is over, and its body is not held any more."""
+        held, self._held = self._held, 0
+        if held:
+            self.buffered.give(held)
 
 
 Look = Callable[[Inbound], Awaitable[None]]
