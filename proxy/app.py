@@ -125,8 +125,23 @@ class Gateway:
         done = native.processed
         self.metrics.registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
         generate = Generate(relay, admission, pool)
+        trails = Trails()
+        self.feed = Feed(
+            lambda exchange: fields(exchange, epoch()), lambda: standing(pool), self._others, self._instance[:8]
+        )
+        self.records = records = Records(
+            [
+                admission,
+                *([self.metrics] if settings.metrics.enabled else []),
+                AccessLog(self._logs),
+                trails,
+                self.feed,
+                *([state.ledger] if state.ledger is not None else []),
+                *([self.traces] if self.traces is not None else []),
+            ]
+        )
         self.sessions = sessions = Sessions(pool, behind.endpoints, rng)
-        websockets, owners = WebSockets(sessions, admission), Owners(state.objects, pool)
+        websockets, owners = WebSockets(sessions, admission, records), Owners(state.objects, pool)
         openai = OpenAI(relay, admission, native, websockets, settings.server, owners)
         models = Models(relay, admission, pool, self.checks)
         doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
@@ -147,21 +162,6 @@ class Gateway:
             lambda: self.lag.worst,
         )
         debug = Debug(health, self.metrics.registry)
-        trails = Trails()
-        self.feed = Feed(
-            lambda exchange: fields(exchange, epoch()), lambda: standing(pool), self._others, self._instance[:8]
-        )
-        self.records = records = Records(
-            [
-                admission,
-                *([self.metrics] if settings.metrics.enabled else []),
-                AccessLog(self._logs),
-                trails,
-                self.feed,
-                *([state.ledger] if state.ledger is not None else []),
-                *([self.traces] if self.traces is not None else []),
-            ]
-        )
         self.admin = admin = Admin(trails, records.hand_over, pool, self.checks.facts, self._others)
         keys = KeysAdmin(state.keys, lambda: state.file_keys)
         usage = UsagePages(state.store)

@@ -29,8 +29,10 @@ from proxy.usage import Tokens, read_usage
 if TYPE_CHECKING:
     import aiohttp
 
-ENDING = ("response.done", "response.completed", "response.incomplete")
-"""Events that tell what a response used (Realtime API: response.done; Responses API: the others)."""
+FAILED = "response.failed"
+ENDING = ("response.done", "response.completed", "response.incomplete", FAILED)
+"""Events that end a response, and tell what it used (Realtime API: response.done; Responses API: the others)."""
+_ENDING = tuple(kind.encode() for kind in ENDING)
 LONGEST_REASON = 123
 """Bytes of a close frame's reason (RFC 6455 section 5.5)."""
 
@@ -99,11 +101,15 @@ class Sessions:
         opened: Opened,
         admit: Callable[[bool, bytes], Awaitable[bytes | None]],
         tell: Callable[[ProxyError], str],
+        ended: Callable[[Tokens | None, bool], bool],
+        first: bytes | None = None,
     ) -> None:
         """
         Pass messages both ways until one side ends, and the end as well. *admit* is asked about each message of the
         client, whether it is a text and its bytes: it returns those to send on, or None where it has answered already.
-        *tell* makes the event that tells a client of an error.
+        *tell* makes the event that tells a client of an error. *ended* hears of each response that has ended, with what
+        it used and whether it failed; what it does not take is the session's own. *first*: a text of the client's that
+        has been read already.
         """
         record, target = opened.record, opened.target
         up, down = _Reading(client), _Reading(opened.socket)
@@ -111,11 +117,13 @@ class Sessions:
         self.under_way.add(stopping)
 
         async def upward() -> None:
-            while (message := await up.next()) is not None:
+            message = await up.next() if first is None else (True, first)
+            while message is not None:
                 text, data = message
                 exchange.bytes_in += len(data)
                 if (admitted := await admit(text, data)) is not None:
                     await _send(down.socket, text, admitted)
+                message = await up.next()
 
         async def downward() -> None:
             while (message := await down.next()) is not None:
@@ -123,8 +131,10 @@ class Sessions:
                 record.first_content_at = record.first_content_at or clock.now()
                 exchange.bytes_out += len(data)
                 exchange.events += 1
-                if text and (used := _used(data)) is not None:
-                    record.tokens = used if record.tokens is None else record.tokens + used
+                if text and (end := _end_in(data)) is not None:
+                    used, failed = end
+                    if not ended(used, failed) and used is not None:
+                        record.tokens = used if record.tokens is None else record.tokens + used
                 if text and (error := _error_in(data)) is not None:
                     data = self._as_told(opened, data, error, tell)
                 await _send(up.socket, text, data)
@@ -203,16 +213,20 @@ async def _close(side: Socket, code: int | None, reason: str = "") -> None:
     await side.close(code=sent, message=reason.encode()[:LONGEST_REASON].decode(errors="ignore").encode())
 
 
-def _used(data: bytes) -> Tokens | None:
-    """What a response used, if *data* is the event that ends one."""
-    if b'"usage"' not in data:
+def _end_in(data: bytes) -> tuple[Tokens | None, bool] | None:
+    """What a response used and whether it failed, if *data* is the event that ends one."""
+    if not any(kind in data for kind in _ENDING):
         return None
     event = _event(data)
-    if event.get("type") not in ENDING:
+    kind = event.get("type")
+    if kind not in ENDING:
         return None
     response = event.get("response")
-    usage = response.get("usage") if type(response) is dict else None
-    return read_usage(usage) if type(usage) is dict else None
+    if type(response) is not dict:
+        return None, kind == FAILED
+    usage = response.get("usage")
+    failed = kind == FAILED or response.get("status") == "failed"
+    return (read_usage(usage) if type(usage) is dict else None), failed
 
 
 def _error_in(data: bytes) -> Any:

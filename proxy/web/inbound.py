@@ -77,6 +77,21 @@ class Inbound:
         self._awaited = 0.0
         self._held = 0
 
+    def beside(self, exchange: Exchange) -> "Inbound":
+        """The same request as part of another *exchange*: a response within a session."""
+        inbound = Inbound(
+            self.request,
+            exchange,
+            self.answer,
+            self.location,
+            self.max_body_bytes,
+            self.read_timeout,
+            self.look,
+            self.buffered,
+        )
+        inbound.principal = self.principal
+        return inbound
+
     @property
     def content_type(self) -> str:
         """The media type, lower case, without parameters; empty when none was sent."""

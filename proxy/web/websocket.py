@@ -26,8 +26,11 @@ from proxy.sse import Dialect
 from proxy.web.admission import Admission
 from proxy.web.auth import IN_PROTOCOL
 from proxy.web.inbound import Inbound
+from proxy.web.records import Records
+from proxy.web.responses import Responses
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+_CREATE = b"response.create"
 _ENDED_BY_US = 1011
 """The close code of a session that no provider would open (RFC 6455 section 7.4.1)."""
 
@@ -35,9 +38,11 @@ _ENDED_BY_US = 1011
 class WebSockets:
     """The handler of handshakes."""
 
-    def __init__(self, sessions: Sessions, admission: Admission) -> None:
+    def __init__(self, sessions: Sessions, admission: Admission, records: Records) -> None:
+        """*records*: where those of single responses go."""
         self._sessions = sessions
         self._admission = admission
+        self._records = records
 
     async def relay(self, inbound: Inbound, path: str, asked: Operation) -> web.StreamResponse:
         """Answer a handshake for *path* (below `/v1`), and carry the session to its end."""
@@ -58,23 +63,25 @@ class WebSockets:
         await self._admission.admit(inbound, asked, 0, None)
         offered = _offered(inbound)
         if model is None and (asked.dialect is Dialect.RESPONSES or inbound.principal.restricted):
-            return await self._relay_from_first(inbound, path, offered)
+            return await self._relay_from_first(inbound, path, asked, offered)
         # Elsewhere the provider may be the one who speaks first.
         opened = await self._open(inbound, path, model, offered)
         client = await _upgraded(inbound, opened.socket.protocol)
-        await _to_its_end(self._relay(inbound, client, opened))
+        await _to_its_end(self._relay(inbound, asked, client, opened))
         return client
 
-    async def _relay_from_first(self, inbound: Inbound, path: str, offered: list[str]) -> web.StreamResponse:
+    async def _relay_from_first(
+        self, inbound: Inbound, path: str, asked: Operation, offered: list[str]
+    ) -> web.StreamResponse:
         """The model stands in the first message, which comes only once the socket is open."""
         # A browser that offers subprotocols takes no socket without one of them.
         protocols = offered[:1]
         client = await _upgraded(inbound, protocols[0] if protocols else None)
-        await _to_its_end(self._carry_from_first(inbound, path, protocols, client))
+        await _to_its_end(self._carry_from_first(inbound, path, asked, protocols, client))
         return client
 
     async def _carry_from_first(
-        self, inbound: Inbound, path: str, protocols: list[str], client: web.WebSocketResponse
+        self, inbound: Inbound, path: str, asked: Operation, protocols: list[str], client: web.WebSocketResponse
     ) -> None:
         exchange = inbound.exchange
         first = await self._sessions.first(exchange, client)
@@ -99,8 +106,7 @@ class WebSockets:
             await client.send_str(_error_event(error, exchange))
             await client.close(code=_ENDED_BY_US)
             return
-        await opened.socket.send_str(self._as_asked(inbound, data, names, opened).decode())
-        await self._relay(inbound, client, opened)
+        await self._relay(inbound, asked, client, opened, data)
 
     async def _open(self, inbound: Inbound, path: str, model: str | None, offered: list[str]) -> Opened:
         request, exchange, principal = inbound.request, inbound.exchange, inbound.principal
@@ -114,8 +120,12 @@ class WebSockets:
 
         return await self._sessions.handshakes.open(exchange, model, principal.may_use, path_for, lines, offered)
 
-    async def _relay(self, inbound: Inbound, client: Socket, opened: Opened) -> None:
+    async def _relay(
+        self, inbound: Inbound, asked: Operation, client: Socket, opened: Opened, first: bytes | None = None
+    ) -> None:
+        """*first*: the client's first message, where it has been read."""
         exchange = inbound.exchange
+        responses = Responses(inbound, asked, opened, self._admission, self._records)
 
         def tell(error: ProxyError) -> str:
             return _error_event(error, exchange)
@@ -123,12 +133,19 @@ class WebSockets:
         async def admit(text: bool, data: bytes) -> bytes | None:
             try:
                 names = self._allowed(inbound, text, data)
+                if text and _CREATE in data:
+                    event = _lenient(data)
+                    if type(event) is dict and event.get("type") == "response.create":
+                        await responses.begin(data, event)
             except ProxyError as error:
                 await client.send_str(tell(error))
                 return None
             return self._as_asked(inbound, data, names, opened) if names else data
 
-        await self._sessions.relay(exchange, client, opened, admit, tell)
+        try:
+            await self._sessions.relay(exchange, client, opened, admit, tell, responses.ended, first)
+        finally:
+            responses.close()
 
     @staticmethod
     def _judge(inbound: Inbound, model: str) -> None:

@@ -1,5 +1,6 @@
 """openai for Python over WebSockets: `client.realtime.connect` and `client.responses.connect` through the gateway."""
 
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -48,14 +49,20 @@ class Provider:
         await socket.send_str(orjson.dumps({"event_id": "e", **event}).decode())
 
 
-async def started(gateway: GatewayFactory, aiohttp_server: AiohttpServer) -> tuple[Provider, RunningGateway]:
+async def started(
+    gateway: GatewayFactory,
+    aiohttp_server: AiohttpServer,
+    limits: dict[str, int] | None = None,
+    store: dict[str, str] | None = None,
+) -> tuple[Provider, RunningGateway]:
     provider = Provider()
     app = web.Application()
     app.router.add_get("/v1/realtime", provider.session)
     app.router.add_get("/v1/responses", provider.session)
     server = await aiohttp_server(app)
     made = {"type": "compatible", "base_url": str(server.make_url("/v1")), "api_key": SECRET, "models": ["m"]}
-    settings = {"providers": {"p": made}, "auth": {"keys": [{"name": "me", "key": KEY}]}}
+    key = {"name": "me", "key": KEY, "limits": limits or {}}
+    settings = {"providers": {"p": made}, "auth": {"keys": [key]}, "store": store or {"url": ""}}
     return provider, await gateway(settings)
 
 
@@ -73,7 +80,8 @@ async def test_a_realtime_session_is_the_sdks_own(gateway: GatewayFactory, aioht
     assert [event["type"] for event in provider.heard] == ["response.create"]
     await running.listener.gateway.front.idle.wait()
     assert provider.closed == [1000]
-    assert running.metric("hapax_exchanges_total", outcome="ok") == 1
+    # The session and its response.
+    assert running.metric("hapax_exchanges_total", outcome="ok") == 2
 
 
 async def test_responses_over_one_connection_are_the_sdks_own(
@@ -90,3 +98,33 @@ async def test_responses_over_one_connection_are_the_sdks_own(
             assert seen == ["response.output_text.delta", "response.completed"]
     assert [event["model"] for event in provider.heard] == ["m", "m"]
     assert provider.keys == [f"Bearer {SECRET}"]
+
+
+async def test_each_response_is_a_call_to_limits_and_ledger(
+    gateway: GatewayFactory, aiohttp_server: AiohttpServer, tmp_path: Path
+) -> None:
+    # The handshake is a call, and so is each response.
+    limits = {"requests_per_minute": 3}
+    store = {"url": f"sqlite:///{tmp_path}/hapax.db"}
+    provider, running = await started(gateway, aiohttp_server, limits, store)
+    client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key=KEY)
+    ended = running.observed()
+    seen = []
+    async with client, client.responses.connect() as session:
+        for _ in range(3):
+            await session.response.create(model="m", input="Hello")
+            while (event := await session.recv()).type not in ("response.completed", "error"):
+                pass
+            seen.append(event.type)
+    assert seen == ["response.completed", "response.completed", "error"]
+    assert len(provider.heard) == 2
+    await running.listener.gateway.front.idle.wait()
+    running.caught_up()
+    told = [(each.outcome.value, each.error_code, each.tokens and each.tokens.total) for each in ended]
+    assert told == [("ok", "", 5), ("ok", "", 5), ("refused", "rate_limit_exceeded", None), ("ok", "", None)]
+    first, *_, whole = ended
+    assert (first.id, first.principal, first.model, first.provider) == (f"{whole.id}-1", "me", "m", "p")
+    ledger = running.listener.gateway.state.ledger
+    assert ledger is not None
+    assert await ledger.flush(everything=True)
+    assert ledger.rows_total >= 3

@@ -1,0 +1,89 @@
+"""
+The responses of a WebSocket session: each is a call, to limits, to the ledger and to all that read records.
+
+A client asks for one by `response.create` (Realtime API and Responses API). One that a provider begins by itself, as it
+does when it hears that a speaker has paused, is the session's. No message is read or sent here.
+"""
+
+from collections import deque
+from itertools import count
+from typing import Any
+
+from proxy import clock
+from proxy.errors import ProxyError
+from proxy.exchange import AttemptRecord, Exchange, Outcome
+from proxy.relay.endpoints import Operation
+from proxy.relay.handshake import Opened
+from proxy.usage import Tokens, estimate, most_completion
+from proxy.web.admission import Admission
+from proxy.web.inbound import Inbound
+from proxy.web.records import Records
+
+
+class Responses:
+    """Those of one session."""
+
+    def __init__(
+        self, session: Inbound, asked: Operation, opened: Opened, admission: Admission, records: Records
+    ) -> None:
+        self._session = session
+        self._asked = asked
+        self._opened = opened
+        self._admission = admission
+        self._records = records
+        self._numbers = count(1)
+        self._under_way: deque[Exchange] = deque()
+        """In the order they were asked for, in which a provider answers them."""
+
+    async def begin(self, data: bytes, event: dict[str, Any]) -> None:
+        """The client asks for one by *event*, which is *data*; `ProxyError` where its limits do not allow that."""
+        session, whole = self._session, self._session.exchange
+        exchange = Exchange(f"{whole.id}-{next(self._numbers)}", whole.method)
+        exchange.route, exchange.principal, exchange.model = whole.route, whole.principal, whole.model
+        exchange.client_ip, exchange.correlation_id = whole.client_ip, whole.correlation_id
+        exchange.user_agent, exchange.stream, exchange.bytes_in = whole.user_agent, True, len(data)
+        exchange.status = whole.status
+        inbound = session.beside(exchange)
+        described = event.get("response")
+        most = most_completion(described if type(described) is dict else event)
+        try:
+            await self._admission.admit(inbound, self._asked, estimate(len(data)), most)
+        except ProxyError as error:
+            exchange.status, exchange.error_code = error.status, error.code
+            exchange.outcome = Outcome.FAILED if error.status >= 500 else Outcome.REFUSED
+            self._end(exchange)
+            raise
+        target = self._opened.target
+        attempt = AttemptRecord(target.provider.name, target.model or whole.model, clock.now(), whole.status)
+        attempt.account = self._opened.record.account
+        exchange.attempts.append(attempt)
+        self._under_way.append(exchange)
+
+    def ended(self, used: Tokens | None, failed: bool) -> bool:
+        """A response has ended; False when the client has asked for none."""
+        if not self._under_way:
+            return False
+        exchange = self._under_way.popleft()
+        (attempt,) = exchange.attempts
+        attempt.tokens, attempt.first_content_at = used, clock.now()
+        if failed:
+            exchange.outcome, exchange.error_code = Outcome.FAILED, "upstream_error"
+            attempt.failure = exchange.error_code
+        self._end(exchange)
+        return True
+
+    def close(self) -> None:
+        """The session is over, and with it what it had not answered yet."""
+        while self._under_way:
+            exchange = self._under_way.popleft()
+            whole = self._session.exchange
+            exchange.outcome = Outcome.CLIENT_GONE if whole.outcome is Outcome.OK else whole.outcome
+            exchange.error_code = whole.error_code
+            self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        exchange.ended = clock.now()
+        for attempt in exchange.attempts:
+            attempt.ended = exchange.ended
+        self._admission.leave(exchange)
+        self._records.add(exchange, alone=False)
