@@ -32,16 +32,12 @@ _TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]")
 _SPACE = b" \t\r\n"
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Peek:
     """What routing needs to know of a body."""
 
     model: str | None
     stream: bool
-
-    def __init__(self, model: str | None, stream: bool) -> None:
-        self.model = model
-        self.stream = stream
 
 
 def read_json(body: bytes) -> dict[str, Any]:

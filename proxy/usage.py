@@ -14,49 +14,27 @@ MOST = 2**40
 """A count above this is nonsense from a provider and taken as this."""
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Tokens:
     """What one answer used, or several together."""
 
-    prompt: int
-    completion: int
+    prompt: int = 0
+    completion: int = 0
     """All that was generated and is billed as such."""
-    cached: int
+    cached: int = 0
     """The part of `prompt` the provider had cached."""
-    reasoning: int
+    reasoning: int = 0
     """The part of `completion` that was thought and not said, as the provider tells it."""
-    estimated: bool
+    estimated: bool = False
     """The gateway counted, because the provider did not say."""
-    written: int
+    written: int = 0
     """The part of `prompt` that was put into the provider's cache."""
-    written_1h: int
+    written_1h: int = 0
     """The part of `written` that is kept there for an hour."""
-    audio_input: int
+    audio_input: int = 0
     """The part of `prompt` that was sound and had not been cached."""
-    audio_output: int
+    audio_output: int = 0
     """The part of `completion` that is sound."""
-
-    def __init__(
-        self,
-        prompt: int = 0,
-        completion: int = 0,
-        cached: int = 0,
-        reasoning: int = 0,
-        estimated: bool = False,
-        written: int = 0,
-        written_1h: int = 0,
-        audio_input: int = 0,
-        audio_output: int = 0,
-    ) -> None:
-        self.prompt = prompt
-        self.completion = completion
-        self.cached = cached
-        self.reasoning = reasoning
-        self.estimated = estimated
-        self.written = written
-        self.written_1h = written_1h
-        self.audio_input = audio_input
-        self.audio_output = audio_output
 
     @property
     def total(self) -> int:

@@ -1,9 +1,6 @@
 """
 The hot path as C: with HAPAX_COMPILED=1 set, the wheel is built with the modules below compiled by mypyc.
 
-Dataclasses of which every call makes some write out their `__init__` and say `init=False`: the one that is generated
-stays interpreted, which takes 110 ns for three fields, and 330 where it is frozen, instead of 20.
-
 They are the same files with the same behaviour; without a C compiler, or where the variable is not set, they run as
 they are. What mypyc asks of a module beyond `mypy --strict`: a class inherits from no library's class and from no
 `Generic` dataclass, a name is bound by one type of exception in a function, no two tuples are told apart by `is`, no

@@ -54,35 +54,21 @@ Claim = tuple[Limit, int]
 """What a call asks of a limit: 1 request, so many tokens, 1 place, so much money."""
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Reservation:
     """What an admitted call holds until it is settled, once."""
 
     claims: Sequence[Claim]
     """Amounts as they were taken, perhaps less than asked: nobody can hold more tokens than the bucket has."""
-    local: bool
+    local: bool = True
     """Taken from this process's memory, not from the shared state."""
-    settled: bool
-    about: Any
+    settled: bool = field(init=False, default=False)
+    about: Any = None
     """The state's own note, for settling."""
-    standings: "Sequence[tuple[Limit, int, float]]"
+    standings: "Sequence[tuple[Limit, int, float]]" = ()
     """What is left now of the limits on requests and tokens, as in `Standing`, where that was at hand."""
-    left: bool
+    left: bool = field(init=False, default=False)
     """Its places have been given back."""
-
-    def __init__(
-        self,
-        claims: Sequence[Claim],
-        local: bool = True,
-        about: Any = None,
-        standings: "Sequence[tuple[Limit, int, float]]" = (),
-    ) -> None:
-        self.claims = claims
-        self.local = local
-        self.settled = False
-        self.about = about
-        self.standings = standings
-        self.left = False
 
 
 @dataclass(slots=True)

@@ -72,7 +72,7 @@ MOVES = {
 }
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Permit:
     """
     Leave to send one call, to be recorded exactly once however it ends. A stream that begins well and dies is a
@@ -84,11 +84,6 @@ class Permit:
     probe: bool
     at: float
     """When the call began, in monotonic seconds."""
-
-    def __init__(self, generation: int, probe: bool, at: float) -> None:
-        self.generation = generation
-        self.probe = probe
-        self.at = at
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,30 +10,18 @@ from dataclasses import dataclass
 from proxy.providers.target import Target
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Choice:
     """A model's targets at one moment."""
 
     available: Sequence[Target]
     """In the order to try them."""
-    resting: Sequence[tuple[Target, float]]
+    resting: Sequence[tuple[Target, float]] = ()
     """
     Those that may be waited for, and until when: a provider named that moment, or it named none and no fallback could
     take the call meanwhile.
     """
-    skipped: Sequence[tuple[Target, str]]
+    skipped: Sequence[tuple[Target, str]] = ()
     """Those that are not available, and why."""
-    despite: bool
+    despite: bool = False
     """Those that are available are so in spite of what is known of them: none is well."""
-
-    def __init__(
-        self,
-        available: Sequence[Target],
-        resting: Sequence[tuple[Target, float]] = (),
-        skipped: Sequence[tuple[Target, str]] = (),
-        despite: bool = False,
-    ) -> None:
-        self.available = available
-        self.resting = resting
-        self.skipped = skipped
-        self.despite = despite

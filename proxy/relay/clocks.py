@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Clocks:
     """Seconds each phase may take."""
 
@@ -18,28 +18,12 @@ class Clocks:
     """Without a sign of life once the answer has begun."""
     total: float
     """From the request to the end of an answer that is not streamed, or to the first content of one that is."""
-    patience: float
+    patience: float = math.inf
     """Time without content after which another target is asked beside this one, if there is one; `inf`: never."""
-    strict: bool
+    strict: bool = False
     """`first_token` holds even for the last target there is; otherwise that one may take as long as `total`."""
-    stream: float
+    stream: float = math.inf
     """From the first content of a stream to its end, however lively it is; `inf`: no limit."""
-
-    def __init__(
-        self,
-        first_token: float,
-        idle: float,
-        total: float,
-        patience: float = math.inf,
-        strict: bool = False,
-        stream: float = math.inf,
-    ) -> None:
-        self.first_token = first_token
-        self.idle = idle
-        self.total = total
-        self.patience = patience
-        self.strict = strict
-        self.stream = stream
 
     def within(self, left: float) -> "Clocks":
         """The same with no more than *left* seconds in all."""

@@ -5,14 +5,14 @@ Facts only; `race` takes them and gives them back.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.providers.breaker import Permit
 from proxy.providers.target import Target
 from proxy.relay.step import Try
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Entrant:
     """What an attempt holds while it runs."""
 
@@ -23,19 +23,4 @@ class Entrant:
     """Its target refused the usage option, perhaps, and is asked again without it."""
     total: float
     """Seconds it has: what its provider is given, or what is left of the call's time."""
-    pump: asyncio.Task[None] | None
-
-    def __init__(
-        self,
-        step: Try[Target],
-        permit: Permit | None,
-        key: int,
-        again: bool,
-        total: float,
-    ) -> None:
-        self.step = step
-        self.permit = permit
-        self.key = key
-        self.again = again
-        self.total = total
-        self.pump = None
+    pump: asyncio.Task[None] | None = field(init=False, default=None)

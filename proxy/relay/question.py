@@ -102,7 +102,7 @@ class Upload:
             await call.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self.length is None else chunk)
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Question:
     """One call."""
 
@@ -123,52 +123,19 @@ class Question:
     """Seconds the client says it will wait; None when it did not say."""
     may_use: Callable[[str], bool]
     """Whether the caller may be answered by that model: fallbacks do not widen what a key allows."""
-    timeout: float | None
+    timeout: float | None = None
     """Seconds its path allows, a stream until its first content; None: as many as its provider is given."""
-    prompt_tokens: int
+    prompt_tokens: int = 0
     """What its prompt is estimated at, for when nobody counts it."""
-    pin: Pin | None
+    pin: Pin | None = None
     """What it is kept to, because it names what an account keeps; None for a call any target can take."""
-    lists: bool
+    lists: bool = False
     """It lists what an account keeps: every page has to come from the same one."""
-    counted: bool
+    counted: bool = True
     """What its answer says was used, it has used. To read or change what is kept tells what that once used."""
 
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        operation: Operation,
-        headers: bytes,
-        body: bytes | Upload | None,
-        value: dict[str, Any],
-        model: str | None,
-        stream: bool,
-        repeatable: bool,
-        patience: float | None,
-        may_use: Callable[[str], bool],
-        timeout: float | None = None,
-        prompt_tokens: int = 0,
-        pin: Pin | None = None,
-        lists: bool = False,
-        counted: bool = True,
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.operation = operation
-        self.headers = headers
-        self.body = body
-        self.value = value
-        self.model = model
-        self.stream = stream
-        self.repeatable = repeatable
-        self.patience = patience
-        self.may_use = may_use
-        self.timeout = timeout
-        self.prompt_tokens = prompt_tokens
-        self.pin = pin
-        self.lists = lists
-        self.counted = counted and method == "POST"
+    def __post_init__(self) -> None:
+        self.counted = self.counted and self.method == "POST"
 
     @property
     def uses_tokens(self) -> bool:

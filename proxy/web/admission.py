@@ -51,7 +51,7 @@ class Known:
     """Until when that is to be believed, in monotonic seconds."""
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Held:
     """What an exchange holds until its end."""
 
@@ -59,23 +59,9 @@ class Held:
     applying: Applying
     unpriced: bool
     """Nobody knows what it costs, and its answer tells no tokens either."""
-    reservation: Reservation | None
-    running: bool
+    reservation: Reservation | None = None
+    running: bool = False
     """It has a place in the queue's running part."""
-
-    def __init__(
-        self,
-        holder: str,
-        applying: Applying,
-        unpriced: bool,
-        reservation: Reservation | None = None,
-        running: bool = False,
-    ) -> None:
-        self.holder = holder
-        self.applying = applying
-        self.unpriced = unpriced
-        self.reservation = reservation
-        self.running = running
 
 
 class Admission:

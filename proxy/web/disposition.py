@@ -16,7 +16,7 @@ _IDENTITY = ("", "7bit", "8bit", "binary")
 """Transfer codings that change no byte (RFC 2045 section 6.2)."""
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Disposition:
     """What the headers of a part say."""
 
@@ -28,12 +28,6 @@ class Disposition:
     """Some server takes the content for a field's value, because it sees no file name."""
     encoded: bool
     """The content is in a transfer coding, which some servers undo (RFC 7578 section 4.7 deprecates it)."""
-
-    def __init__(self, names: set[str], is_file: bool, may_be_field: bool, encoded: bool) -> None:
-        self.names = names
-        self.is_file = is_file
-        self.may_be_field = may_be_field
-        self.encoded = encoded
 
 
 def disposition(lines: list[str]) -> Disposition:

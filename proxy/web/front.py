@@ -222,8 +222,11 @@ class Front:
                 self._complete(exchange, answer, response)
             return response
         except ProxyError as error:
-            told = error if known is None else self._admission.charge(known, error)
-            self._refuse(exchange, answer, told, error_body, path)
+            if known is None:
+                self._refuse(exchange, answer, error, error_body, path)
+            else:
+                # A name of its own would lead from the error back to itself, by its traceback.
+                self._refuse(exchange, answer, self._admission.charge(known, error), error_body, path)
         except Exception as fault:
             if answer.gone:
                 exchange.outcome = Outcome.CLIENT_GONE

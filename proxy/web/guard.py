@@ -44,23 +44,17 @@ _SINGLE = frozenset(
 """Headers two readers could pick differently from, when they come twice."""
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Location:
     """Where a request goes, and what came with it."""
 
     path: str
     query: str
     """As it came, with its question mark; empty when there is none. Whether it may be passed on, `query` tells."""
-    host: str | None
+    host: str | None = None
     """The authority it is addressed to; None for a request of HTTP/1.0 that does not say."""
-    deployment: str
+    deployment: str = ""
     """The model that the path names, as Azure's SDKs write it; empty where it names none."""
-
-    def __init__(self, path: str, query: str, host: str | None = None, deployment: str = "") -> None:
-        self.path = path
-        self.query = query
-        self.host = host
-        self.deployment = deployment
 
 
 def check(request: Request, max_header_bytes: int) -> Location:

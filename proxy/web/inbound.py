@@ -6,7 +6,7 @@ Bounded in size and time; a body is never decompressed and never echoed.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -32,7 +32,7 @@ NO_STORE: Header = (b"Cache-Control", b"no-store")
 JSON_HEADERS: list[Header] = [(b"Content-Type", b"application/json"), NO_STORE]
 
 
-@dataclass(init=False, slots=True)
+@dataclass(slots=True)
 class Inbound:
     """A request that is well formed, its record, and the answer to come."""
 
@@ -43,39 +43,16 @@ class Inbound:
     max_body_bytes: int
     read_timeout: float
     look: "Look"
+    """Whether a body may be waited for, see `Admission.look`."""
     buffered: Buffered
-    principal: Principal
-    timeout: float | None
+    """Where long bodies are counted."""
+    principal: Principal = field(init=False, default=ANYONE)
+    timeout: float | None = field(init=False, default=None)
     """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
-    _awaited: float
+    _awaited: float = field(init=False, default=0.0)
     """Seconds spent waiting for parts of the body."""
-    _held: int
+    _held: int = field(init=False, default=0)
     """Bytes of the body that are counted in `buffered`."""
-
-    def __init__(
-        self,
-        request: Request,
-        exchange: Exchange,
-        answer: Answer,
-        location: Location,
-        max_body_bytes: int,
-        read_timeout: float,
-        look: "Look",
-        buffered: Buffered,
-    ) -> None:
-        """*look* says whether a body may be waited for, see `Admission.look`; in *buffered* long ones are counted."""
-        self.request = request
-        self.exchange = exchange
-        self.answer = answer
-        self.location = location
-        self.max_body_bytes = max_body_bytes
-        self.read_timeout = read_timeout
-        self.look = look
-        self.buffered = buffered
-        self.principal = ANYONE
-        self.timeout = None
-        self._awaited = 0.0
-        self._held = 0
 
     def beside(self, exchange: Exchange) -> "Inbound":
         """The same request as part of another *exchange*: a response within a session."""
