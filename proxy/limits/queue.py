@@ -51,8 +51,9 @@ class Ticket:
 
     async def wait(self) -> None:
         """
-        Return when the call may run; it then owes one `Queue.leave`. Raises `QueueTimeout` or `QueueClosed`. Cancelling
-        it leaves the queue, and gives back a place that was granted in the same moment.
+        Return when the call may run; it then owes one `Queue.leave`. Raises `QueueTimeout`, `QueueClosed`, or
+        `QueueFull` where it had to make room. Cancelling it leaves the queue, and gives back a place that was granted
+        in the same moment.
         """
         try:
             reason = await self._woken
@@ -95,6 +96,13 @@ class _Turns:
         del line[ticket]
         if not line:
             del self._rounds[ticket.holder]
+
+    def dispensable(self, holder: str) -> Ticket | None:
+        """The newest call of the longest line, where that is longer than *holder*'s would be with one more."""
+        if not self._rounds:
+            return None
+        longest = max(self._rounds.values(), key=len)
+        return next(reversed(longest)) if len(longest) > len(self._rounds.get(holder, ())) + 1 else None
 
     def first(self) -> Ticket:
         """Whose turn it is; there must be somebody."""
@@ -144,13 +152,18 @@ class Queue:
     def join(self, holder: str) -> Ticket:
         """
         Take a place in the line of *holder*, and `await` its `wait` at once. Raises `QueueFull` or `QueueClosed`. A
-        place that is free already is granted, which `wait` then returns with.
+        place that is free already is granted, which `wait` then returns with. Where all places to wait are taken, the
+        newest call of the longest line makes room for one of a shorter line: one holder's flood is its own affair.
         """
         if self._closed:
             raise QueueClosed
         if self.waiting >= self.size:
             self.refused_full += 1
-            raise QueueFull
+            newest = self._turns.dispensable(holder)
+            if newest is None:
+                raise QueueFull
+            self._remove(newest)
+            newest.wake(_Stage.GONE, QueueFull)
         loop = asyncio.get_running_loop()
         ticket = Ticket(self, holder, self.waiting, loop)
         ticket.timer = loop.call_later(self.max_wait, self._expire, ticket)

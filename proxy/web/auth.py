@@ -118,7 +118,7 @@ class Doorkeeper:
 
     async def _stranger(self, keys: list[str], address: str) -> Principal:
         """The caller's keys are not known here, or not yet."""
-        self._keyless.leave(self._keyless.enter(address))
+        self._keyless.leave(self._keyless.enter(address, "key"))
         if not keys:
             if self._watch is not None and not self._watch.reachable and not len(self._principals):
                 # Nobody could be let in, whatever they brought.

@@ -25,12 +25,15 @@ class Keyless:
         """Other limits from now on."""
         self._rates = rates
 
-    def enter(self, address: str) -> Reservation | None:
-        """Count one request; `ProxyError` 429 when it is one too many. What it returns is for `leave`."""
+    def enter(self, address: str, what: str = "page") -> Reservation | None:
+        """
+        Count one request for *what*, a page or a try of a key, each by itself: wrong keys must not keep the address's
+        health checks from theirs. `ProxyError` 429 when it is one too many. What it returns is for `leave`.
+        """
         rates = self._rates
         if not rates.requests_per_minute and not rates.concurrent:
             return None
-        holder = f"address:{network_of(address)}|"
+        holder = f"address:{network_of(address)}|{what}|"
         claims = []
         if rates.requests_per_minute:
             per_minute = rates.requests_per_minute

@@ -350,6 +350,24 @@ def test_a_refused_client_is_told_how_long_those_who_wait_will_take(
     virtually(story)
 
 
+def test_where_all_places_are_taken_the_longest_line_makes_room_for_a_shorter_one() -> None:
+    async def story() -> None:
+        room = Room(max_running=1, size=3, max_wait=30.0)
+        room.full()
+        flood = [await room.call("a") for _ in range(3)]
+        single = await room.call("b")
+        await turn()
+        assert [fate(each) for each in flood] == ["", "", "made room"]
+        assert fate(single) == ""
+        # Lines that are as long, or longer by one, make none.
+        with pytest.raises(QueueFull):
+            await room.call("b")
+        room.queue.close()
+        await turn()
+
+    virtually(story)
+
+
 def test_a_refused_client_is_never_sent_away_for_more_than_a_minute() -> None:
     assert Queue(1, 1, 600.0).retry_after(0.0) == 60.0
 
@@ -424,11 +442,16 @@ class QueueMachine(RuleBasedStateMachine):
             assert ticket.position == position
             await ticket.wait()
 
+        full = len(self.waiting()) >= self.size
+        longest = max(self.rounds, key=lambda each: len(self.lines[each]), default=holder)
+        makes_room = full and len(self.lines[longest]) > len(self.lines.get(holder, [])) + 1
+        self.refused += full
+        if makes_room:
+            self.model_drop(self.lines[longest][-1], "made room")
         position = len(self.waiting())
         task = self.loop.create_task(call())
         self.settle()
-        if position >= self.size:
-            self.refused += 1
+        if full and not makes_room:
             assert isinstance(task.exception(), QueueFull)
         else:
             waiter = Waiter(holder, self.loop.now + self.max_wait, task)
@@ -527,7 +550,7 @@ def fate(task: "asyncio.Task[None]") -> str:
     error = task.exception()
     if error is None:
         return "ran"
-    return {QueueTimeout: "timed out", QueueClosed: "closed"}[type(error)]
+    return {QueueTimeout: "timed out", QueueClosed: "closed", QueueFull: "made room"}[type(error)]
 
 
 QueueMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

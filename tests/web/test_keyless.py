@@ -16,6 +16,8 @@ from proxy.errors import ProxyError
 from proxy.limits.memory import MemoryLimits
 from proxy.settings.access import RateLimits
 from proxy.web.keyless import Keyless, network_of
+from tests.conftest import GatewayFactory
+from tests.spec.wire import ask, get
 
 
 async def nobody(holder: str, unit: str, since: datetime) -> int | None:
@@ -158,3 +160,11 @@ def test_strangers_from_random_networks_cost_less_than_20_megabytes() -> None:
     root = Path(__file__).parents[2]
     grown = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert int(grown.stdout) < 20_000_000
+
+
+async def test_wrong_keys_do_not_keep_an_address_from_its_health_checks(gateway: GatewayFactory) -> None:
+    keys = [{"name": "web", "key": "hpx_web_0123456789abcdef"}]
+    running = await gateway({"auth": {"keys": keys}, "limits": {"keyless": {"requests_per_minute": 2}}})
+    wrong = get("/v1/models", head="X-API-Key: wrong\r\n")
+    assert [(await ask(running.port, wrong)).status for _ in range(3)] == [401, 401, 429]
+    assert [(await ask(running.port, get("/health"))).status for _ in range(3)] == [200, 200, 429]
