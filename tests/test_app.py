@@ -101,6 +101,26 @@ async def test_a_middleware_of_others_sees_what_it_answers(aiohttp_client: Aioht
     assert seen == [("/llm/v1/chat/completions", 200), ("/llm/nowhere", 404)]
 
 
+async def test_a_middleware_within_it_may_answer_in_aiohttps_way(aiohttp_client: AiohttpClient) -> None:
+    @web.middleware
+    async def guarding(request: web.Request, handler: Any) -> web.StreamResponse:
+        if "X-Team" not in request.headers:
+            raise web.HTTPForbidden(text="Which team?")
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    app = application()
+    app.middlewares.append(guarding)
+    client = await aiohttp_client(app)
+    refused = await client.post("/v1/chat/completions", json=CHAT, headers={"X-Request-ID": "one"})
+    assert (refused.status, await refused.text(), refused.headers["X-Request-ID"]) == (403, "Which team?", "one")
+    assert (await client.post("/v1/chat/completions", json=CHAT, headers={"X-Team": "a"})).status == 200
+    gateway = app[GATEWAY]
+    gateway.records.hand_over()
+    counted = gateway.metrics.registry.get_sample_value
+    assert [counted("hapax_exchanges_total", {"outcome": outcome}) for outcome in ("ok", "refused")] == [1, 1]
+
+
 @asynccontextmanager
 async def served(tmp_path: Path, listening: socket.socket, *command: str) -> AsyncIterator[str]:
     """The base URL of *command*, which serves `served.py` on *listening*; it has ended well by the end."""

@@ -227,6 +227,12 @@ class Front:
             else:
                 # A name of its own would lead from the error back to itself, by its traceback.
                 self._refuse(exchange, answer, self._admission.charge(known, error), error_body, path)
+        except web.HTTPException as theirs:
+            # A middleware within ours has answered, in aiohttp's way.
+            self._complete(exchange, answer, theirs)
+            if theirs.status >= 400:
+                exchange.outcome = Outcome.FAILED if theirs.status >= 500 else Outcome.REFUSED
+            raise
         except Exception as fault:
             if answer.gone:
                 exchange.outcome = Outcome.CLIENT_GONE
