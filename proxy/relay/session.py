@@ -101,15 +101,14 @@ class Sessions:
         opened: Opened,
         admit: Callable[[bool, bytes], Awaitable[bytes | None]],
         tell: Callable[[ProxyError], str],
-        ended: Callable[[Tokens | None, bool], bool],
+        ended: Callable[[Tokens | None, bool], object],
         first: bytes | None = None,
     ) -> None:
         """
         Pass messages both ways until one side ends, and the end as well. *admit* is asked about each message of the
         client, whether it is a text and its bytes: it returns those to send on, or None where it has answered already.
         *tell* makes the event that tells a client of an error. *ended* hears of each response that has ended, with what
-        it used and whether it failed; what it does not take is the session's own. *first*: a text of the client's that
-        has been read already.
+        it used and whether it failed. *first*: a text of the client's that has been read already.
         """
         record, target = opened.record, opened.target
         up, down = _Reading(client), _Reading(opened.socket)
@@ -132,9 +131,7 @@ class Sessions:
                 exchange.bytes_out += len(data)
                 exchange.events += 1
                 if text and (end := _end_in(data)) is not None:
-                    used, failed = end
-                    if not ended(used, failed) and used is not None:
-                        record.tokens = used if record.tokens is None else record.tokens + used
+                    ended(*end)
                 if text and (error := _error_in(data)) is not None:
                     data = self._as_told(opened, data, error, tell)
                 await _send(up.socket, text, data)

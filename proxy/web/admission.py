@@ -173,6 +173,25 @@ class Admission:
         if self._ledger is not None:
             self._ledger.open(exchange, principal.team)
 
+    def hand_over(self, session: Exchange, response: Exchange) -> bool:
+        """The first *response* of a *session* is the call that its handshake was admitted as; False for a later one."""
+        if session.reservation is None:
+            return False
+        response.reservation, session.reservation = session.reservation, None
+        response.ledger_id, session.ledger_id = session.ledger_id, ""
+        return True
+
+    def note(self, inbound: Inbound) -> None:
+        """A call that its provider began by itself: it cannot be refused any more, and is charged as far as it goes."""
+        exchange, principal, holder = inbound.exchange, inbound.principal, _holder(inbound)
+        applying = self._policy.applying(holder, principal.limits, principal.budget, exchange.route, exchange.model)
+        held = self._hold(exchange, holder, applying)
+        decided = self._decide_now(applying.claims(0, 0)) if applying.limiting else None
+        if isinstance(decided, Reservation):
+            held.reservation = decided
+        if self._ledger is not None:
+            self._ledger.open(exchange, principal.team)
+
     def leave(self, exchange: Exchange) -> None:
         """
         The exchange is over: give back its places. What it cost is worked out together with others', see `ended`, or

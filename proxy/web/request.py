@@ -101,9 +101,9 @@ class Request:
         ascii = True
         number = 0
         # What aiohttp has made of the values is the same, but for those that are not ASCII.
-        # Of what could not be read as a request, aiohttp has an empty mapping in the place of headers.
-        raw: Any = request.raw_headers
-        for header, text in zip(raw, request.headers.values(), strict=True):
+        # Of what could not be read as a request, aiohttp has empty mappings here, which are not of the types it says.
+        untyped: Any = request
+        for header, text in zip(untyped.raw_headers, untyped.headers.values(), strict=True):
             name, value = header
             known = _NAMES.get(name)
             if known is None:

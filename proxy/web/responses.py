@@ -1,8 +1,9 @@
 """
 The responses of a WebSocket session: each is a call, to limits, to the ledger and to all that read records.
 
-A client asks for one by `response.create` (Realtime API and Responses API). One that a provider begins by itself, as it
-does when it hears that a speaker has paused, is the session's. No message is read or sent here.
+A client asks for one by `response.create` (Realtime API and Responses API); a provider begins one by itself when it
+hears that a speaker has paused. The first one is the call as which the handshake was admitted. No message is read or
+sent here.
 """
 
 from collections import deque
@@ -37,40 +38,36 @@ class Responses:
 
     async def begin(self, data: bytes, event: dict[str, Any]) -> None:
         """The client asks for one by *event*, which is *data*; `ProxyError` where its limits do not allow that."""
-        session, whole = self._session, self._session.exchange
-        exchange = Exchange(f"{whole.id}-{next(self._numbers)}", whole.method)
-        exchange.route, exchange.principal, exchange.model = whole.route, whole.principal, whole.model
-        exchange.client_ip, exchange.correlation_id = whole.client_ip, whole.correlation_id
-        exchange.user_agent, exchange.stream, exchange.bytes_in = whole.user_agent, True, len(data)
-        exchange.status = whole.status
-        inbound = session.beside(exchange)
+        exchange = self._new()
+        exchange.bytes_in = len(data)
         described = event.get("response")
         most = most_completion(described if type(described) is dict else event)
-        try:
-            await self._admission.admit(inbound, self._asked, estimate(len(data)), most)
-        except ProxyError as error:
-            exchange.status, exchange.error_code = error.status, error.code
-            exchange.outcome = Outcome.FAILED if error.status >= 500 else Outcome.REFUSED
-            self._end(exchange)
-            raise
-        target = self._opened.target
-        attempt = AttemptRecord(target.provider.name, target.model or whole.model, clock.now(), whole.status)
-        attempt.account = self._opened.record.account
-        exchange.attempts.append(attempt)
+        if not self._admission.hand_over(self._session.exchange, exchange):
+            try:
+                await self._admission.admit(self._session.beside(exchange), self._asked, estimate(len(data)), most)
+            except ProxyError as error:
+                exchange.status, exchange.error_code = error.status, error.code
+                exchange.outcome = Outcome.FAILED if error.status >= 500 else Outcome.REFUSED
+                self._end(exchange)
+                raise
+        self._add_attempt(exchange)
         self._under_way.append(exchange)
 
-    def ended(self, used: Tokens | None, failed: bool) -> bool:
-        """A response has ended; False when the client has asked for none."""
-        if not self._under_way:
-            return False
-        exchange = self._under_way.popleft()
+    def ended(self, used: Tokens | None, failed: bool) -> None:
+        """A response has ended, whether the client has asked for it or the provider began it by itself."""
+        if self._under_way:
+            exchange = self._under_way.popleft()
+        else:
+            exchange = self._new()
+            if not self._admission.hand_over(self._session.exchange, exchange):
+                self._admission.note(self._session.beside(exchange))
+            self._add_attempt(exchange)
         (attempt,) = exchange.attempts
         attempt.tokens, attempt.first_content_at = used, clock.now()
         if failed:
             exchange.outcome, exchange.error_code = Outcome.FAILED, "upstream_error"
             attempt.failure = exchange.error_code
         self._end(exchange)
-        return True
 
     def close(self) -> None:
         """The session is over, and with it what it had not answered yet."""
@@ -80,6 +77,20 @@ class Responses:
             exchange.outcome = Outcome.CLIENT_GONE if whole.outcome is Outcome.OK else whole.outcome
             exchange.error_code = whole.error_code
             self._end(exchange)
+
+    def _new(self) -> Exchange:
+        whole = self._session.exchange
+        exchange = Exchange(f"{whole.id}-{next(self._numbers)}", whole.method)
+        exchange.route, exchange.principal, exchange.model = whole.route, whole.principal, whole.model
+        exchange.client_ip, exchange.correlation_id = whole.client_ip, whole.correlation_id
+        exchange.user_agent, exchange.stream, exchange.status = whole.user_agent, True, whole.status
+        return exchange
+
+    def _add_attempt(self, exchange: Exchange) -> None:
+        target, whole = self._opened.target, self._session.exchange
+        attempt = AttemptRecord(target.provider.name, target.model or whole.model, clock.now(), whole.status)
+        attempt.account = self._opened.record.account
+        exchange.attempts.append(attempt)
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = clock.now()
