@@ -249,9 +249,9 @@ class Front:
             raise
         finally:
             # What leads in circles stays in memory until the garbage collector walks all of it.
-            inbound = request.pop(INBOUND, None)
-            if inbound is not None:
-                inbound.let_go()
+            made: Inbound | None = request.pop(INBOUND, None)
+            if made is not None:
+                made.let_go()
             if self.closing:
                 answer.force_close()
             self._keyless.leave(entered)
