@@ -13,6 +13,7 @@ import orjson
 
 from proxy.errors import KINDS, ProxyError
 from proxy.headers import Header
+from proxy.relay.client import Intermediary
 from proxy.usage import Tokens
 from proxy.web.answer import Answer
 from proxy.web.captured import first_choice, loads
@@ -24,11 +25,12 @@ ErrorBody = Callable[[ProxyError, str], bytes]
 EVENT_STREAM: Header = (b"Content-Type", b"text/event-stream; charset=utf-8")
 
 
-class NativeStream:
+class NativeStream(Intermediary):
     """A relay's client that reads a chat's stream and writes the native one."""
 
     def __init__(self, answer: Answer, request_id: str, pieces: Pieces, error_body: ErrorBody) -> None:
         """*error_body*: the shape of an error at the path that was asked."""
+        super().__init__(answer)
         self.status = 0
         self.headers: list[Header] = []
         self.body = b""
@@ -44,26 +46,6 @@ class NativeStream:
         self._reason: str | None = None
         self._usage: dict[str, Any] | None = None
         self._failed = False
-
-    @property
-    def on_pause(self) -> Callable[[], object] | None:
-        return self._answer.on_pause
-
-    @on_pause.setter
-    def on_pause(self, call: Callable[[], object] | None) -> None:
-        self._answer.on_pause = call
-
-    @property
-    def on_resume(self) -> Callable[[], object] | None:
-        return self._answer.on_resume
-
-    @on_resume.setter
-    def on_resume(self, call: Callable[[], object] | None) -> None:
-        self._answer.on_resume = call
-
-    @property
-    def paused(self) -> bool:
-        return self._answer.paused
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
