@@ -58,6 +58,7 @@ from proxy.web.models import Models
 from proxy.web.native import Native
 from proxy.web.openai import OpenAI
 from proxy.web.origin import Neighbourhood
+from proxy.web.reader import Reader
 from proxy.web.records import Records
 from proxy.web.route_checks import RouteChecks
 from proxy.web.trace import TraceContext
@@ -198,6 +199,7 @@ class Gateway:
             routes.append(Route("/metrics", _GET, pages.text, operator))
             routes.append(Route("/metrics/json", _GET, pages.json, operator))
         cors = Cors(settings.server.cors)
+        self.reader = Reader(settings.server.read_timeout)
         self.front = Front(
             configured(routes, settings.routes),
             doorkeeper,
@@ -211,6 +213,7 @@ class Gateway:
             max_header_bytes=settings.server.max_header_bytes,
             max_body_bytes=settings.server.max_body_bytes,
             max_buffered=settings.server.max_buffered,
+            reader=self.reader,
             read_timeout=settings.server.read_timeout,
             max_requests=settings.server.max_requests or affordable_requests(),
             keep_content=settings.logging.log_content,
@@ -274,6 +277,7 @@ class Gateway:
         await self.checks.stop()
         await self.route_checks.stop()
         await self.sessions.stop()
+        await self.reader.stop()
         await self.upstreams.stop()
         self.records.hand_over()
         if self.traces is not None:

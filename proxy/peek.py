@@ -6,7 +6,6 @@ body is checked here and obeyed elsewhere. It never rebuilds a body: a change re
 """
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import orjson
 
 from proxy import json_faults
 from proxy.errors import ProxyError
+from proxy.places import SPACE, Edit, Place, Places, edited, find, place
 
 MAX_DEPTH = 128
 """Nesting above this is refused: recursive parsers behind us may fall over."""
@@ -24,12 +24,26 @@ MAX_MODEL = 256
 LONG = 16 * 1024
 """Bytes of a body from which on `outline` is worth its while."""
 
+LIGHT = 256 * 1024
+"""Bytes up to which a body is read on the loop whatever is in it: 20 ms at worst."""
+
+HEAVY = 2 * 1024 * 1024
+"""Bytes above which it is not, whatever is in it: 10 ms, if all of it is one string."""
+
+MANY = 64 * 1024
+"""Of the signs that JSON is made of between the two: 10 ms, if they stand for that many values."""
+
 DESTINATIONS = frozenset(("api_base", "base_url", "api_key", "user_config", "extra_headers"))
 """Fields by which other gateways let a body choose where it goes or with whose key (CVE-2024-6587)."""
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TOKEN = re.compile(_STRING + rb"|[\[\]{}:,]")
-_SPACE = b" \t\r\n"
+ASKED = (
+    *sorted(DESTINATIONS),
+    *("model", "stream", "stream_options", "store", "background", "deferred", "prompt", "messages", "input", "n"),
+    *("tools", "functions", "logprobs", "top_logprobs", "audio", "modalities", "response_format"),
+)
+"""The members of a body that anything here is ever decided by, once it has been read."""
+ASKED_WITHIN = ("include_usage", "type")
+"""Those of the objects among them."""
 
 
 @dataclass(slots=True)
@@ -83,47 +97,95 @@ def peek_json(value: dict[str, Any], chooses: bool = True) -> Peek:
 
 def outline(value: dict[str, Any]) -> dict[str, Any]:
     """
-    What a call's further way may ask of *value*, without what makes it large: lists are cut to one None, long strings
-    to their beginning. The body says the rest, and to keep both for as long as an answer takes doubles its memory.
+    What a call's further way may ask of *value*, without what makes it large: the members in `ASKED`, lists cut to one
+    None, long strings to their beginning, objects to what of them is asked. The body says the rest, and to keep both
+    for as long as an answer takes doubles its memory.
     """
-    return {name: _cut(part) for name, part in value.items()}
+    return _of_these(value, ASKED)
 
 
 def _cut(part: Any) -> Any:
+    if type(part) is dict:
+        return _of_these(part, ASKED_WITHIN)
     if type(part) is list:
         return [None] if part else []
-    return part[:MAX_MODEL] if type(part) is str else part
+    # One more than a name may have, so that it is still too long.
+    return part[: MAX_MODEL + 1] if type(part) is str else part
+
+
+def _of_these(value: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    # An empty object means another thing, so what is not empty must not become so.
+    return {name: _cut(value[name]) for name in names if name in value} or ({"": None} if value else {})
+
+
+def is_heavy(body: bytes) -> bool:
+    """
+    Whether reading *body*, of more than `LIGHT` bytes, could take the loop longer than some ten milliseconds. A picture
+    is one string and read fast; what takes its time are many small values.
+    """
+    if len(body) > HEAVY:
+        return True
+    # What stands in strings counts as well: to tell it apart takes as long as reading.
+    return sum(map(body.count, (b",", b":", b"{", b"["))) > MANY
+
+
+def places_of(body: bytes, value: dict[str, Any]) -> Places:
+    """The places in *body*, read as *value*, that the changes below need; those of `include_usage` are the body's."""
+    names = [name for name in ("model", "messages", "stream_options") if name in value]
+    found = find(body, names)
+    options = value.get("stream_options")
+    if type(options) is dict and "include_usage" in options:
+        found |= find(body, ("include_usage",), found["stream_options"][1])
+    return found
+
+
+def model_edit(body: bytes, model: str, places: Places | None = None) -> Edit:
+    """What replaces the top-level `model` value of *body*, a JSON object already read; *places*: where known."""
+    _, start, end = places["model"] if places is not None else place(body, "model")
+    return start, end, orjson.dumps(model)
+
+
+def model_added(body: bytes, value: dict[str, Any], model: str) -> tuple[Edit, Place]:
+    """What gives *body*, read as *value*, the `model` that it has not, and the place of that once it is made."""
+    start = body.index(b"{") + 1
+    name, written = b'"model":', orjson.dumps(model)
+    place = (start, start + len(name), start + len(name) + len(written))
+    return (start, start, name + written + (b"," if value else b"")), place
+
+
+def message_edit(body: bytes, message: dict[str, Any], places: Places | None = None) -> Edit:
+    """What adds *message* to the `messages` of *body*, of which there are some. Arguments as for `model_edit`."""
+    _, _, end = places["messages"] if places is not None else place(body, "messages")
+    return end - 1, end - 1, b"," + orjson.dumps(message)
+
+
+def usage_edit(body: bytes, value: dict[str, Any], places: Places | None = None) -> Edit:
+    """
+    What makes `stream_options.include_usage` true in *body*, which was read as *value*. Its `stream_options` must be an
+    object or null, if there is any. Other arguments as for `model_edit`.
+    """
+    if "stream_options" not in value:
+        return _at_end(body, len(body), value, b'"stream_options":{"include_usage":true}')
+    options = value["stream_options"]
+    _, start, end = places["stream_options"] if places is not None else place(body, "stream_options")
+    if options is None:
+        return start, end, b'{"include_usage":true}'
+    if "include_usage" not in options:
+        return _at_end(body, end, options, b'"include_usage":true')
+    _, start, end = (
+        places["include_usage"] if places is not None else find(body, ("include_usage",), start)["include_usage"]
+    )
+    return start, end, b"true"
 
 
 def with_model(body: bytes, model: str) -> bytes:
     """*body*, a JSON object already read, with the top-level `model` value replaced and every other byte as it was."""
-    _, start, end = _member(body, "model")
-    return body[:start] + orjson.dumps(model) + body[end:]
-
-
-def with_message(body: bytes, message: dict[str, Any]) -> bytes:
-    """*body*, a JSON object already read, with *message* added to its `messages` and every other byte as it was."""
-    _, _, end = _member(body, "messages")
-    return body[: end - 1] + b"," + orjson.dumps(message) + body[end - 1 :]
+    return edited(body, [model_edit(body, model)])
 
 
 def with_usage_asked(body: bytes, value: dict[str, Any]) -> bytes:
-    """
-    *body*, which was read as *value*, with `stream_options.include_usage` true and every other byte as it was. Its
-    `stream_options` must be an object or null, if there is any.
-    """
-    if "stream_options" not in value:
-        return _with_member(body, b'"stream_options":{"include_usage":true}')
-    _, start, end = _member(body, "stream_options")
-    options = body[start:end]
-    if value["stream_options"] is None:
-        options = b'{"include_usage":true}'
-    elif "include_usage" in value["stream_options"]:
-        _, first, last = _member(options, "include_usage")
-        options = options[:first] + b"true" + options[last:]
-    else:
-        options = _with_member(options, b'"include_usage":true')
-    return body[:start] + options + body[end:]
+    """*body*, which was read as *value*, with `usage_edit` made and every other byte as it was."""
+    return edited(body, [usage_edit(body, value)])
 
 
 def span_with_comma(value: bytes, name: str) -> tuple[int, int]:
@@ -131,55 +193,27 @@ def span_with_comma(value: bytes, name: str) -> tuple[int, int]:
     What to take out of the JSON object *value* so that its member *name* is gone and nothing else: the member, and
     the comma that joined it to the others. `ValueError` when there is none.
     """
-    start, _, end = _member(value, name)
-    before = len(value[:start].rstrip(_SPACE))
+    start, _, end = place(value, name)
+    before = len(value[:start].rstrip(SPACE))
     if value[before - 1 : before] == b",":
         return before - 1, end
-    after = len(value) - len(value[end:].lstrip(_SPACE))
+    after = len(value) - len(value[end:].lstrip(SPACE))
     if value[after : after + 1] == b",":
-        end = len(value) - len(value[after + 1 :].lstrip(_SPACE))
+        end = len(value) - len(value[after + 1 :].lstrip(SPACE))
     return start, end
 
 
-def _with_member(value: bytes, member: bytes) -> bytes:
-    """The JSON object *value* with one more member at its end."""
-    end = value.rindex(b"}")
-    comma = b"" if value[:end].rstrip(_SPACE).endswith(b"{") else b","
-    return value[:end] + comma + member + value[end:]
-
-
-def _member(body: bytes, name: str) -> tuple[int, int, int]:
-    """Where the top-level *name* starts, its value starts and its value ends; `ValueError` when there is none."""
-    depth = 0
-    key: re.Match[bytes] | None = None
-    start = -1
-    for token in _TOKEN.finditer(body):
-        text = token.group()
-        if depth == 1 and start >= 0 and text in b",}":
-            assert key is not None
-            return key.start(), start, start + len(body[start : token.start()].rstrip())
-        if text in b"{[":
-            depth += 1
-        elif text in b"}]":
-            depth -= 1
-        elif depth != 1 or start >= 0:
-            continue
-        elif text == b":":
-            if key is not None and orjson.loads(key.group()) == name:
-                start = token.end() + len(body[token.end() :]) - len(body[token.end() :].lstrip())
-            else:
-                key = None
-        elif text != b",":
-            key = token
-    raise ValueError(f"the body has no top-level {name}")
+def _at_end(body: bytes, end: int, value: dict[str, Any], member: bytes) -> Edit:
+    """What adds *member* to the object that ends before *end*, but for spaces, and was read as *value*."""
+    brace = body.rindex(b"}", 0, end)
+    return brace, brace, b"," + member if value else member
 
 
 def _refuse_duplicate_keys(body: bytes) -> None:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
+    # Nothing is made of the objects: only whether their keys are told apart is asked.
+    def unique(pairs: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in pairs}) != len(pairs):
             raise json_faults.repeated(body)
-        return made
 
     json.loads(body, object_pairs_hook=unique)
 

@@ -19,8 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "proxy"
 HOT = {
-    "": "clock dialect error_events errors exchange finishes headers lenient peek progress_events said sse stream_facts"
-    " traceparent usage",
+    "": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
+    " stream_facts traceparent usage",
     "accounts/": "ledger prices principals rows tables",
     "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",

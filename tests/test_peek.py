@@ -1,7 +1,9 @@
 """What is read of a request's body, what is refused, and that a changed model changes nothing else."""
 
 import json
+import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -42,7 +44,7 @@ def test_the_outline_of_a_long_body_has_every_name_and_nothing_large() -> None:
         "model": "m",
         "messages": [None],
         "tools": [],
-        "prompt": "y" * 256,
+        "prompt": "y" * 257,
         "stream_options": {"include_usage": True},
         "n": 1,
         "store": None,
@@ -342,3 +344,17 @@ def test_a_member_goes_with_its_comma(first: dict[str, Any], last: dict[str, Any
 def test_a_member_that_is_not_there_has_no_place() -> None:
     with pytest.raises(ValueError, match="no top-level usage"):
         peek.span_with_comma(b'{"a":{"usage":null}}', "usage")
+
+
+def test_what_is_asked_of_a_body_later_is_in_its_outline() -> None:
+    """`ASKED` names every member that the relay reads once a body has been cut to its outline."""
+    read = set()
+    for path in ("relay/arrival", "relay/race", "relay/resume", "relay/usage_option", "web/openai", "web/deployments"):
+        source = (Path(peek.__file__).parent / f"{path}.py").read_text()
+        read |= set(re.findall(r'\bvalue\.get\("(\w+)"\)', source)) | set(
+            re.findall(r'"(\w+)" (?:not )?in value', source)
+        )
+    # Of what a provider says.
+    read -= {"choices", "created", "error", "id", "usage"}
+    assert read
+    assert read <= set(peek.ASKED)

@@ -16,6 +16,7 @@ FLOORS = {
     "lenient": 1,
     "masking": 1,
     "peek": 1,
+    "places": 1,
     "sse": 1,
     "stream_facts": 1,
     "dialect": 1,

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from proxy.places import Places
 from proxy.relay.endpoints import Operation
 from proxy.relay.owners import Pin
 from proxy.upstream.wire import Call
@@ -131,6 +132,8 @@ class Question:
     """What it is kept to, because it names what an account keeps; None for a call any target can take."""
     lists: bool = False
     """It lists what an account keeps: every page has to come from the same one."""
+    places: Places | None = None
+    """Where what may be changed stands in a body that is too large to be looked through here; None for any other."""
     counted: bool = True
     """What its answer says was used, it has used. To read or change what is kept tells what that once used."""
 

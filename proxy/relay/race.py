@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from proxy import clock, tasks
 from proxy.exchange import AttemptRecord, Exchange
-from proxy.peek import with_model, with_usage_asked
+from proxy.peek import model_edit, usage_edit
+from proxy.places import Edit, edited
 from proxy.providers.breaker import State
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.latency import PeakEwma
@@ -162,10 +163,14 @@ class Race:
         if isinstance(body, Upload):
             self._start_upload(attempt, entrant, endpoint, headers, body)
             return
-        if body is not None and target.model is not None and target.model != question.model:
-            body = with_model(body, target.model)
-        if asks_usage and body is not None:
-            body = with_usage_asked(body, question.value)
+        if body is not None:
+            edits: list[Edit] = []
+            if target.model is not None and target.model != question.model:
+                edits.append(model_edit(body, target.model, question.places))
+            if asks_usage:
+                edits.append(usage_edit(body, question.value, question.places))
+            if edits:
+                body = edited(body, edits)
         attempt.call = endpoint.send(
             question.method, question.path, headers, exchange.id, body, key, attempt, question.repeatable
         )

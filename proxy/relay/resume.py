@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from proxy.headers import Header
-from proxy.peek import with_message
+from proxy.peek import message_edit
+from proxy.places import edited, moved
 from proxy.relay.client import Client, Intermediary
 from proxy.relay.gate import last_boundary
 from proxy.relay.question import Question
@@ -47,8 +48,13 @@ def is_resumable(question: Question) -> bool:
 def continuing(question: Question, told: "Transcript") -> Question:
     """*question* with what was delivered as the beginning of the answer."""
     assert type(question.body) is bytes
-    body = with_message(question.body, {"role": "assistant", "content": told.text})
-    return replace(question, body=body, prompt_tokens=question.prompt_tokens + estimate(len(told.text.encode())))
+    edit = message_edit(question.body, {"role": "assistant", "content": told.text}, question.places)
+    return replace(
+        question,
+        body=edited(question.body, [edit]),
+        places=None if question.places is None else moved(question.places, edit),
+        prompt_tokens=question.prompt_tokens + estimate(len(told.text.encode())),
+    )
 
 
 class Recorder:

@@ -6,25 +6,31 @@ Only the model's own bytes change, or are added where there are none; all others
 
 from typing import Any
 
-import orjson
-
 from proxy import peek
+from proxy.places import edited, moved
 from proxy.relay.question import Upload
+from proxy.web.gist import Gist
 from proxy.web.multipart import boundary_of
 
 
-def in_json(body: bytes, value: dict[str, Any], model: str) -> bytes:
-    """The JSON object *body*, read as *value*, with *model* as its model; *value* is changed with it."""
+def in_json(body: bytes, value: dict[str, Any], gist: Gist | None, model: str) -> bytes:
+    """
+    The JSON object *body*, read as *value*, with *model* as its model; *value* is changed with it, and its *gist*, if
+    there is one.
+    """
     if value.get("model") == model:
         return body
+    places = None if gist is None else gist.places
     if "model" in value:
-        body = peek.with_model(body, model)
+        edit = peek.model_edit(body, model, places)
+        made = {}
     else:
-        brace = body.index(b"{") + 1
-        comma = b"," if value else b""
-        body = body[:brace] + b'"model":' + orjson.dumps(model) + comma + body[brace:]
+        edit, place = peek.model_added(body, value, model)
+        made = {"model": place}
+    if gist is not None:
+        gist.places = moved(gist.places, edit) | made
     value["model"] = model
-    return body
+    return edited(body, [edit])
 
 
 def in_form(upload: Upload, found: peek.Peek, content_type: str, model: str) -> peek.Peek:

@@ -30,6 +30,7 @@ from proxy.web.inbound import INBOUND, JSON_HEADERS, Inbound
 from proxy.web.keyless import Keyless
 from proxy.web.meant import unknown_url
 from proxy.web.origin import Neighbourhood
+from proxy.web.reader import Reader
 from proxy.web.records import Records
 from proxy.web.request import Request
 from proxy.web.trace import TraceContext
@@ -91,6 +92,7 @@ class Front:
         max_header_bytes: int,
         max_body_bytes: int,
         max_buffered: int,
+        reader: Reader,
         read_timeout: float,
         max_requests: int,
         keep_content: bool = False,
@@ -117,6 +119,7 @@ class Front:
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
         self._buffered = Buffered(max_buffered)
+        self._reader = reader
         self._read_timeout = read_timeout
         self._max_requests = max_requests
         self._keep_content = keep_content
@@ -192,6 +195,7 @@ class Front:
                 self._read_timeout,
                 self._admission.look,
                 self._buffered,
+                self._reader,
             )
             if route.access is Access.CLIENT:
                 if len(self._under_way) > self._max_requests:

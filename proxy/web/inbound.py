@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from proxy import clock, peek
@@ -18,7 +19,9 @@ from proxy.exchange import Exchange
 from proxy.headers import Header
 from proxy.web.answer import Answer
 from proxy.web.buffered import Buffered
+from proxy.web.gist import Gist
 from proxy.web.guard import Location
+from proxy.web.reader import Reader
 from proxy.web.request import BrokenBody, Request
 
 MIN_RATE = 1024
@@ -26,6 +29,9 @@ MIN_RATE = 1024
 
 UNCOUNTED = 64 * 1024
 """Bytes of a body up to which it is not counted: so much may have come with its head."""
+
+MOST_HERE = 4 * 1024 * 1024
+"""Bytes of a body of which another one is made: 20 ms, if it is all text. No prompt of any model is longer."""
 
 NO_STORE: Header = (b"Cache-Control", b"no-store")
 """On every answer of our own: a cache may keep a 404 or a list of models for as long as it likes otherwise."""
@@ -46,6 +52,8 @@ class Inbound:
     """Whether a body may be waited for, see `Admission.look`."""
     buffered: Buffered
     """Where long bodies are counted."""
+    reader: Reader
+    """Where heavy ones are read."""
     principal: Principal = field(init=False, default=ANYONE)
     timeout: float | None = field(init=False, default=None)
     """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
@@ -65,6 +73,7 @@ class Inbound:
             self.read_timeout,
             self.look,
             self.buffered,
+            self.reader,
         )
         inbound.principal = self.principal
         return inbound
@@ -133,11 +142,38 @@ class Inbound:
         return chunk
 
     async def read_json(self) -> tuple[bytes, dict[str, Any]]:
-        """The body and the JSON object in it; 415 for another content type, 400 for anything ambiguous."""
+        """
+        The body and the JSON object in it, for a path that makes another body of it. 415 for another content type, 400
+        for anything ambiguous; otherwise as `read_here`.
+        """
         if self.content_type != "application/json":
             raise ProxyError("unsupported_media_type")
         body = await self.read_body()
+        if len(body) > peek.LIGHT and peek.is_heavy(body):
+            return body, await self.read_here(body)
         return body, peek.read_json(body)
+
+    async def read_here(self, body: bytes) -> dict[str, Any]:
+        """
+        The JSON object in a heavy *body*, where the call needs all of it. `ProxyError` as `Reader.weigh` raises it, and
+        413 for one that even then would hold up all other calls.
+        """
+        if len(body) > MOST_HERE:
+            raise ProxyError("request_too_large", f"This path takes at most {MOST_HERE >> 20} MiB.")
+        await self.reader.weigh(body)
+        value: dict[str, Any] = orjson.loads(body)
+        return value
+
+    async def read_call(self, path: str) -> tuple[bytes, dict[str, Any], Gist | None]:
+        """
+        The body of a call to *path*, below `/v1`, and the JSON object in it; of a heavy one its outline, and beside it
+        what else the call's further way asks. 400 for anything ambiguous, 413 and 503 where a heavy one is not read.
+        """
+        body = await self.read_body()
+        if len(body) > peek.LIGHT and peek.is_heavy(body):
+            gist = await self.reader.read(self.request.method, path, self.location.query, body)
+            return body, gist.value, gist
+        return body, peek.read_json(body), None
 
     async def _collect(self, limit: int) -> bytes:
         parts = []

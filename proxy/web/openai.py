@@ -14,6 +14,7 @@ from proxy import peek
 from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
+from proxy.places import Places
 from proxy.relay.endpoints import Operation, operation
 from proxy.relay.ids import named_by
 from proxy.relay.learner import Learner
@@ -25,6 +26,7 @@ from proxy.settings.server import Server
 from proxy.usage import expected_prompt, most_completion
 from proxy.web import deployments, query
 from proxy.web.admission import Admission
+from proxy.web.gist import Gist
 from proxy.web.guard import asks_for_websocket
 from proxy.web.inbound import INBOUND, Inbound
 from proxy.web.meant import check_relayed
@@ -82,15 +84,18 @@ class OpenAI:
         found = peek.Peek(None, False)
         deployment = inbound.location.deployment
         value: dict[str, Any] = {}
+        gist: Gist | None = None
         body: bytes | None = None
         if not request.has_body and not (request.method == "POST" and asked.json_only):
             # SDKs cancel and delete with a POST that has nothing to say.
             body = None if request.method in ("GET", "DELETE") else b""
         elif inbound.content_type == "application/json":
-            body, value = await inbound.read_json()
+            body, value, gist = await inbound.read_call(path)
             if deployment:
-                body = deployments.in_json(body, value, deployment)
+                body = deployments.in_json(body, value, gist, deployment)
             if path == "/completions" and "prompt" not in value and ("messages" in value or "input" in value):
+                if gist is not None:
+                    value = await inbound.read_here(body)
                 await self._native.answer(inbound, value)
                 return inbound.answer
             # A key that is held to some models has no other object in the model's place either.
@@ -102,11 +107,11 @@ class OpenAI:
             try:
                 if deployment:
                     found = deployments.in_form(upload, found, request.headers.get("content-type", ""), deployment)
-                await self._ask(inbound, asked, path, upload, value, found)
+                await self._ask(inbound, asked, path, upload, value, None, found)
             finally:
                 upload.close()
             return inbound.answer
-        await self._ask(inbound, asked, path, body, value, found)
+        await self._ask(inbound, asked, path, body, value, gist, found)
         return inbound.answer
 
     async def _ask(
@@ -116,6 +121,7 @@ class OpenAI:
         path: str,
         body: bytes | Upload | None,
         value: dict[str, Any],
+        gist: Gist | None,
         found: peek.Peek,
     ) -> None:
         """Relay a call that has been read: whether its caller may make it is settled here."""
@@ -127,12 +133,16 @@ class OpenAI:
                 raise ProxyError("model_not_allowed", param="model")
         exchange.model = found.model or ""
         exchange.stream = found.stream
-        prompt = expected_prompt(body, value) if type(body) is bytes else 0
-        most = most_completion(value)
-        named = named_by(request.method, path, inbound.location.query, value)
-        told = tells(request.method, path, value)
-        if type(body) is bytes and len(body) >= peek.LONG:
-            value = peek.outline(value)
+        places: Places | None = None
+        if gist is None:
+            prompt = expected_prompt(body, value) if type(body) is bytes else 0
+            most = most_completion(value)
+            named = named_by(request.method, path, inbound.location.query, value)
+            told = tells(request.method, path, value)
+            if type(body) is bytes and len(body) >= peek.LONG:
+                value = peek.outline(value)
+        else:
+            prompt, most, named, told, places = gist.prompt, gist.most, gist.named, gist.told, gist.places
         await self._admission.admit(inbound, asked, prompt, most)
         who = "" if inbound.principal is ANYONE else inbound.principal.name
         team = inbound.principal.team
@@ -163,6 +173,7 @@ class OpenAI:
                 prompt,
                 pin,
                 named is not None and named.lists,
+                places,
                 not updates(request.method, path),
             ),
             inbound.answer if learner is None else learner,

@@ -18,7 +18,7 @@ from proxy import tasks
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
-from proxy.peek import read_json, with_model
+from proxy.peek import LIGHT, is_heavy, read_json, with_model
 from proxy.relay.endpoints import Operation
 from proxy.relay.handshake import MAX_MESSAGE_BYTES, Opened
 from proxy.relay.session import Sessions, Socket
@@ -95,6 +95,7 @@ class WebSockets:
             if first.type is WSMsgType.BINARY:
                 raise ProxyError("invalid_json", "The first message must be a text that names a model.")
             data = first.data.encode()
+            await _weigh(inbound, data)
             names = self._allowed(inbound, True, data)
             if not names:
                 raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
@@ -132,6 +133,7 @@ class WebSockets:
 
         async def admit(text: bool, data: bytes) -> bytes | None:
             try:
+                await _weigh(inbound, data)
                 names = self._allowed(inbound, text, data)
                 if text and _CREATE in data:
                     event = _lenient(data)
@@ -214,6 +216,12 @@ def _offered(inbound: Inbound) -> list[str]:
 
 def _model_in(query: str) -> str | None:
     return next((value for name, value in parse_qsl(query[1:]) if name == "model" and value), None)
+
+
+async def _weigh(inbound: Inbound, data: bytes) -> None:
+    """`ProxyError` for a message that would be read, and would hold up all other calls: see `Reader.weigh`."""
+    if len(data) > LIGHT and (b"model" in data or b"\\u" in data or _CREATE in data) and is_heavy(data):
+        await inbound.reader.weigh(data)
 
 
 def _lenient(data: bytes) -> Any:

@@ -19,7 +19,7 @@ def ask(query: str) -> dict[str, str]:
     """What comes of a GET with *query*."""
     request = Request(make_mocked_request("GET", f"/admin/usage{query}"))
     nothing: Any = None
-    return parameters(Inbound(request, nothing, nothing, Location("/", ""), 0, 1.0, nothing, nothing), KNOWN)
+    return parameters(Inbound(request, nothing, nothing, Location("/", ""), 0, 1.0, nothing, nothing, nothing), KNOWN)
 
 
 @pytest.mark.parametrize(
