@@ -141,6 +141,19 @@ async def test_a_later_message_that_names_a_forbidden_model_is_answered_with_an_
     assert asked.messages == [CREATE]
 
 
+async def test_a_message_that_would_hold_up_other_calls_is_answered_with_an_error_and_one_long_text_passes(
+    play: Play,
+) -> None:
+    heavy = CREATE[:-1] + ',"metadata":[' + "0," * 300_000 + "0]}"
+    long = CREATE[:-1] + ',"metadata":["' + "A" * 3_000_000 + '"]}'
+    step = talk("receive", {"send": heavy}, "receive", {"send": long})
+    played = await play(one(), {"a": opens({"send": CREATED}, "receive")}, [step])
+    assert '"code":"request_too_large"' in played["talk"].messages[1]
+    [asked] = played.asked("a")
+    await until(lambda: asked.messages)
+    assert asked.messages == [long]
+
+
 async def test_a_first_message_that_names_a_forbidden_model_ends_the_session(play: Play) -> None:
     step = talk(
         {"send": '{"type":"response.create","model":"other"}'}, "receive", "end", path="/v1/responses",
