@@ -28,6 +28,8 @@ FEW = 20_000
 """Values that are read on the loop in no time."""
 AT_ONCE = 256 * 1024
 """Bytes that are handed over in one step of the loop."""
+LONGEST_ANSWER = 1024 * 1024
+"""Bytes of a gist: some tens of texts, each cut to the length of a name or an id."""
 
 _NEEDED = ("PATH", "LANG", "LD_LIBRARY_PATH", "PYTHONHOME")
 """What it is told of our environment. The rest is none of its business: keys stand there."""
@@ -128,7 +130,7 @@ class Reader:
         command = (sys.executable, "-P", "-m", "proxy.web.reading")
         try:
             self._process = process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
+                *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, limit=LONGEST_ANSWER
             )
         except OSError as error:
             _log.warning("the process that reads large bodies cannot be started: %s", error.strerror)

@@ -171,6 +171,25 @@ async def test_the_gist_is_what_is_read_of_any_other(alone: Reader) -> None:
     assert listed.named.ids[0] == "batch_1"
 
 
+async def test_a_gist_is_handed_over_however_long_its_texts_are(alone: Reader) -> None:
+    names = b"".join(b'"%b":"%b",' % (name.encode(), b"\\u0001" * 300) for name in peek.ASKED)
+    ids = b",".join(b'"%d%b"' % (number, b"\\u0001" * 250) for number in range(16))
+    whole = b"{" + names + b'"file_ids":[' + ids + b'],"metadata":[' + HEAVY["numbers"] + b"]}"
+    found = await alone.read("POST", "/threads/thread_1", "", whole)
+    assert found.value == peek.outline(peek.read_json(whole))
+    assert found.named is not None
+    assert len(found.named.ids) == 16
+
+
+async def test_any_bytes_may_stand_in_the_query(gateway: GatewayFactory, simulator: Simulator) -> None:
+    running = await gateway()
+    small, heavy = (
+        post(body(what)).replace(b"completions", "completions?a=é\udcff".encode("utf-8", "surrogateescape"), 1)
+        for what in (b"0", HEAVY["numbers"])
+    )
+    assert (await ask(running.port, heavy)).status == (await ask(running.port, small)).status
+
+
 async def test_an_object_of_nothing_but_space_is_still_an_empty_one(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
