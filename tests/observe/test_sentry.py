@@ -65,14 +65,14 @@ async def broken(gateway: GatewayFactory, tracker: Tracker, monkeypatch: pytest.
     """A gateway whose every call meets a fault of our own, with secrets in its text and its locals."""
     running = await gateway({"tracing": {"sentry_dsn": tracker.dsn}})
 
-    async def read_json(inbound: Inbound) -> None:
+    async def read_call(inbound: Inbound, path: str) -> None:
         local = await inbound.read_body()
         try:
             raise KeyError(f"{CANARY} {local!r}")
         except KeyError as error:
             raise RuntimeError(f"{CANARY} {local!r}") from error
 
-    monkeypatch.setattr(Inbound, "read_json", read_json)
+    monkeypatch.setattr(Inbound, "read_call", read_call)
     return running
 
 
@@ -87,7 +87,7 @@ async def test_an_internal_error_is_reported_by_type_and_place_alone(
     cause, error = event["exception"]["values"]
     assert (cause["type"], error["type"]) == ("KeyError", "RuntimeError")
     frames = error["stacktrace"]["frames"]
-    assert [frame["function"].rpartition(".")[2] for frame in frames] == ["handle", "relay", "read_json"]
+    assert [frame["function"].rpartition(".")[2] for frame in frames] == ["handle", "relay", "read_call"]
     assert frames[0]["module"] == "proxy.web.front"
     assert frames[0]["filename"] == "front.py"
     assert frames[0]["in_app"]
