@@ -14,7 +14,7 @@ import yaml
 
 from tests.rigs.built import python_path
 
-START_DEADLINE = 20.0
+START_DEADLINE = 30.0
 
 
 class Hapax:
@@ -43,8 +43,10 @@ class Hapax:
 
 
 @asynccontextmanager
-async def hapax(folder: Path, settings: dict[str, Any], name: str = "hapax") -> AsyncIterator[Hapax]:
-    """A process that answers, with *settings* as its file; killed in the end unless it has ended."""
+async def starting(
+    folder: Path, settings: dict[str, Any], name: str = "hapax"
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process with *settings* as its file, from its birth on; killed in the end unless it has ended."""
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump({"logging": {"level": "error"}, **settings}))
     kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "SYSTEMROOT", "LANG")}
@@ -55,12 +57,23 @@ async def hapax(folder: Path, settings: dict[str, Any], name: str = "hapax") -> 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    assert process.stdout is not None
     try:
-        async with asyncio.timeout(START_DEADLINE):
-            banner = await process.stdout.readline()
-        yield Hapax(process, int(banner.rpartition(b":")[2]))
+        yield process
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+async def banner(process: asyncio.subprocess.Process) -> int:
+    """Wait until *process* serves, as its banner says; returns the port."""
+    assert process.stdout is not None
+    async with asyncio.timeout(START_DEADLINE):
+        return int((await process.stdout.readline()).rpartition(b":")[2])
+
+
+@asynccontextmanager
+async def hapax(folder: Path, settings: dict[str, Any], name: str = "hapax") -> AsyncIterator[Hapax]:
+    """A process that answers, with *settings* as its file; killed in the end unless it has ended."""
+    async with starting(folder, settings, name) as process:
+        yield Hapax(process, await banner(process))
