@@ -121,6 +121,30 @@ async def test_a_middleware_within_it_may_answer_in_aiohttps_way(aiohttp_client:
     assert [counted("hapax_exchanges_total", {"outcome": outcome}) for outcome in ("ok", "refused")] == [1, 1]
 
 
+async def test_a_middleware_within_it_sees_a_call_however_its_path_is_spelled(aiohttp_client: AiohttpClient) -> None:
+    seen: list[str] = []
+
+    @web.middleware
+    async def watching(request: web.Request, handler: Any) -> web.StreamResponse:
+        seen.append(request.path)
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    app = application()
+    app.middlewares.append(watching)
+    client = await aiohttp_client(app)
+    spelled = [
+        "/v1/chat/completions",
+        "/v1/chat/completions/",
+        "/openai/deployments/sim-fast/chat/completions",
+        "/live/",
+    ]
+    for path in spelled:
+        answer = await (client.get(path) if path == "/live/" else client.post(path, json=CHAT))
+        assert answer.status == 200, path
+    assert seen == spelled
+
+
 @asynccontextmanager
 async def served(tmp_path: Path, listening: socket.socket, *command: str) -> AsyncIterator[str]:
     """The base URL of *command*, which serves `served.py` on *listening*; it has ended well by the end."""

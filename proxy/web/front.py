@@ -106,6 +106,7 @@ class Front:
         self._routes = routes
         self._router: web.UrlDispatcher | None = None
         self._by_resource: dict[object, Route] = {}
+        self._handlers: dict[str, Handler] = {}
         self._anywhere: web.Resource | None = None
         self._prefix = ""
         self._doorkeeper = doorkeeper
@@ -149,11 +150,12 @@ class Front:
         self._router = router
         for route in self._routes:
             resource = router.add_resource(route.path)
-            resource.add_route("*", route.handler, expect_handler=_ask_for_nothing)
+            resource.add_route("*", self._serve, expect_handler=_ask_for_nothing)
             self._by_resource[resource] = route
+            self._handlers[route.template] = route.handler
         # What no route takes is refused below like everything else.
         self._anywhere = router.add_resource("/{path:.*}")
-        self._anywhere.add_route("*", _nothing_there, expect_handler=_ask_for_nothing)
+        self._anywhere.add_route("*", self._serve, expect_handler=_ask_for_nothing)
 
     def mounted(self) -> None:
         """Every application is where it will stay: learn what stands before our paths."""
@@ -177,11 +179,11 @@ class Front:
                 exchange.route = "preflight"
                 answer.send(204, self._cors.preflight(asked), b"")
                 return answer
-            match = request.match_info
+            resource = request.match_info.route.resource
             if path != asked.target.partition("?")[0] or (path.endswith("/") and path != "/"):
                 # Spelled otherwise than the route it means.
-                match, handler = await self._find(request, path)
-            route = self._by_resource.get(match.route.resource)
+                resource = await self._find(request, path)
+            route = self._by_resource.get(resource)
             if route is None:
                 raise unknown_url(path)
             exchange.route = route.template
@@ -288,13 +290,20 @@ class Front:
         self._under_way[id(exchange)] = exchange
         return exchange, answer
 
-    async def _find(self, request: web.Request, path: str) -> tuple[web.UrlMappingMatchInfo, Handler]:
-        """What *request* would have found under *path*; a slash at its end is none of it."""
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        """
+        Every path's handler as aiohttp knows it: it goes on to that of the route that was meant. A path that is spelled
+        otherwise than its route passes the middlewares that stand within ours like any other.
+        """
+        return await self._handlers[request[INBOUND].exchange.route](request)
+
+    async def _find(self, request: web.Request, path: str) -> web.AbstractResource | None:
+        """The resource *request* would have found under *path*; a slash at its end is none of it."""
         assert self._router is not None
         if len(path) > 1 and path.endswith("/"):
             path = path[:-1]
         match = await self._router.resolve(request.clone(rel_url=URL.build(path=self._prefix + path)))
-        return match, match.handler
+        return match.route.resource
 
     def _complete(self, exchange: Exchange, answer: Answer, response: web.StreamResponse) -> None:
         """Put what every answer carries on the *response* of a page, which aiohttp writes."""
@@ -347,7 +356,3 @@ class Front:
 
 async def _ask_for_nothing(request: web.Request) -> None:
     """A body is asked for by the handler that wants it, once its head has been judged."""
-
-
-async def _nothing_there(request: web.Request) -> web.StreamResponse:
-    raise unknown_url(request.path)
