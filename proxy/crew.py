@@ -62,6 +62,8 @@ class Member:
         """It stands still and is being killed."""
         self.told: Snapshot = []
         """What it had counted when it last said so."""
+        self.why = ""
+        """Why it cannot serve, where it said so."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
         """Its banner, once it serves; `NotStarted` when it never will."""
@@ -194,8 +196,30 @@ class Crew:
         member.kill(signal.SIGKILL)
 
     async def _attend(self, member: Member) -> None:
-        """Listen to *member* until it is gone."""
-        why = ""
+        """Listen to *member* until it is gone, and clear away after it, whatever it says."""
+        try:
+            await self._listen(member)
+        except Exception as error:
+            # It is of no use any more, and is killed as one that has closed its channel is.
+            told = {"worker_pid": member.pid, "error": type(error).__name__}
+            _log.error("a worker cannot be understood", extra={"fields": told}, exc_info=error)
+        if not (await asyncio.wait([member.exited], timeout=STACK_WITHIN))[0]:
+            member.kill(signal.SIGKILL)
+        code = await member.exited
+        await member.channel.close()
+        self.members.remove(member)
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if not member.ready.done():
+            member.ready.set_exception(NotStarted(member.why or f"it ended with {how}"))
+            # Whoever waited may have given up.
+            member.ready.exception()
+        elif not member.leaving:
+            self._lost(member, how)
+        member.crash.close()
+        self._gone.add(member.told, gone=True)
+
+    async def _listen(self, member: Member) -> None:
+        """Do as *member* says, until it says no more."""
         async for message in member.channel.messages():
             kind = message["kind"]
             if kind == "beat":
@@ -214,21 +238,7 @@ class Crew:
             elif kind == "leaving":
                 self._leaves(member)
             elif kind == "failed":
-                why = message["why"]
-        if not (await asyncio.wait([member.exited], timeout=STACK_WITHIN))[0]:
-            member.kill(signal.SIGKILL)
-        code = await member.exited
-        await member.channel.close()
-        self.members.remove(member)
-        self._gone.add(member.told, gone=True)
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if not member.ready.done():
-            member.ready.set_exception(NotStarted(why or f"it ended with {how}"))
-            # Whoever waited may have given up.
-            member.ready.exception()
-        elif not member.leaving:
-            self._lost(member, how)
-        member.crash.close()
+                member.why = message["why"]
 
     async def _ask_others(self, asker: Member, message: dict[str, Any]) -> None:
         what = message["what"]

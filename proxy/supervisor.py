@@ -8,6 +8,7 @@ one thread, and forks while its event loop does not run.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -290,18 +291,27 @@ def _fixed(old: Settings, new: Settings) -> list[str]:
 
 
 def _fork(birth: Birth) -> None:
-    """Make the worker somebody waits for."""
-    ours, theirs = socket.socketpair()
-    crash = tempfile.TemporaryFile()  # noqa: SIM115  # the crew closes it, when the worker is gone
-    sys.stdout.flush()
-    # A signal between the fork and the child's own handlers would be told to us.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS, signal.SIGCHLD))
-    pid = os.fork()
-    if pid == 0:
-        _become_worker(birth, theirs, crash, before)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()
-    birth.born.set_result((pid, ours, crash))
+    """Make the worker somebody waits for, who is told where the system has no room for it."""
+    with contextlib.ExitStack() as held:
+        try:
+            ours, theirs = map(held.enter_context, socket.socketpair())
+            crash = held.enter_context(tempfile.TemporaryFile())
+            sys.stdout.flush()
+            # A signal between the fork and the child's own handlers would be told to us.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS, signal.SIGCHLD))
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    _become_worker(birth, theirs, crash, before)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except OSError as error:
+            birth.born.set_exception(NotStarted(f"it could not be forked: {error.strerror or error}"))
+            return
+        # The crew closes them, when the worker is gone.
+        held.pop_all()
+        theirs.close()
+        birth.born.set_result((pid, ours, crash))
 
 
 def _become_worker(birth: Birth, channel: socket.socket, crash: IO[bytes], mask: Iterable[int]) -> NoReturn:

@@ -90,6 +90,40 @@ async def test_a_websocket_over_tls_is_relayed(
         assert (message.type, message.data) == (WSMsgType.TEXT, "heard one")
 
 
+@pytest.mark.parametrize("name", ["unknown.example", None], ids=["an unknown name", "no name"])
+async def test_whatever_name_a_client_asks_for_it_is_shown_the_one_certificate(
+    gateway: GatewayFactory, tmp_path: Path, name: str | None
+) -> None:
+    """RFC 6066 section 3: a server that does not know the name may go on, and the client judges."""
+    running = await served(gateway, tmp_path)
+    asking = trusting(tmp_path)
+    asking.check_hostname = False
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    handshake = asking.wrap_bio(incoming, outgoing, server_hostname=name)
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                handshake.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65536))
+    writer.close()
+    certificate_shown = handshake.getpeercert()
+    assert certificate_shown is not None
+    assert certificate_shown["subject"] == ((("commonName", "first"),),)
+
+
+async def test_a_client_that_asks_for_another_name_does_not_go_on(gateway: GatewayFactory, tmp_path: Path) -> None:
+    running = await served(gateway, tmp_path)
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"unknown\.example"):
+        await asyncio.open_connection(
+            "127.0.0.1", running.port, ssl=trusting(tmp_path), server_hostname="unknown.example"
+        )
+    assert await shown(running.port, trusting(tmp_path)) == "first"
+
+
 async def test_versions_nobody_should_use_are_refused(gateway: GatewayFactory, tmp_path: Path) -> None:
     running = await served(gateway, tmp_path)
     old = trusting(tmp_path)
