@@ -25,8 +25,11 @@ from proxy.sockets import Sockets, Unservable
 
 BEAT = 0.5
 """Seconds between two signs of life."""
-BEATS_BETWEEN_COUNTS = 2
-"""Signs of life between two reports of what was counted: what `kill -9` takes along was counted since the last."""
+BEATS_BETWEEN_COUNTS = 30
+"""
+Signs of life between two reports of what was counted. A page of metrics asks for it; these are for `kill -9`, which
+takes along what was counted since the last page or report: 15 seconds, as often as scrapers mostly look.
+"""
 ANSWERS_WITHIN = 2.0
 """Seconds the supervisor gets to collect the others' answers."""
 
@@ -61,6 +64,7 @@ class _Worker:
         self._numbers = count()
         self._gateway: Gateway | None = None
         self._counted = -1
+        """Exchanges in what the supervisor was told last of what was counted."""
 
     async def serve(self, end: socket.socket) -> int:
         """All of it."""
@@ -97,6 +101,9 @@ class _Worker:
 
     async def ask(self, what: str, of: Any = None) -> list[Any]:
         """See `others`."""
+        if what == METRICS:
+            # The supervisor keeps what an asker shows.
+            self._counted = self._total
         number = next(self._numbers)
         answers: asyncio.Future[list[Any]]
         self._asked[number] = answers = asyncio.get_running_loop().create_future()
@@ -127,6 +134,8 @@ class _Worker:
             if kind == "question":
                 found = gateway.answer(message["what"], message["of"])
                 self._channel.say("answer", number=message["number"], found=found)
+                if message["what"] == METRICS:
+                    self._counted = self._total
             elif kind == "answers":
                 waiting = self._asked.get(message["number"])
                 if waiting is not None and not waiting.done():
@@ -144,10 +153,15 @@ class _Worker:
             if next(beats) % BEATS_BETWEEN_COUNTS == 0:
                 self._tell_counts()
 
+    @property
+    def _total(self) -> int:
+        gateway = self._gateway
+        return 0 if gateway is None else gateway.records.handed_over_total
+
     def _tell_counts(self) -> None:
-        """What was counted so far, unless nothing was since the last time."""
+        """What was counted so far, unless the supervisor has heard of all of it."""
         gateway = self._gateway
         assert gateway is not None
-        if gateway.records.handed_over_total != self._counted:
+        if self._total != self._counted:
             self._channel.say("counted", families=gateway.answer(METRICS, None))
-            self._counted = gateway.records.handed_over_total
+            self._counted = self._total

@@ -161,6 +161,19 @@ async def test_of_a_worker_that_is_killed_only_its_own_connections_break(simulat
     assert (line["worker_pid"], line["how"], line["deaths_in_a_row"]) == (doomed, "signal SIGKILL", 1)
 
 
+async def test_what_a_page_has_shown_of_a_worker_stays_when_it_is_killed(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        for _ in range(20):
+            await ask(process.port, chat(head=KEYED))
+        assert await counted(process.port) == 20
+        for pid in workers(process):
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda pid=pid: len(workers(process)) == 2 and pid not in workers(process))
+            await until(lambda: is_open(process.port))
+            assert await counted(process.port) == 20
+        await ended(process)
+
+
 async def test_a_worker_that_stands_still_is_replaced_and_the_others_go_on(
     simulator: Simulator, tmp_path: Path
 ) -> None:
