@@ -35,6 +35,9 @@ METRICS = "metrics"
 TRAIL = "trail"
 """Question: the decision trail of the request with the id *of*, or null."""
 EVENTS = "events"
-"""Question: what happened there since the asker read it last; *of*: by worker, the number of the last event it read."""
+"""
+Question: what happened there since the asker read it last; *of*: `read`, by worker the last event of it that was read,
+and `since`, the moment from which on a worker tells that is not named there.
+"""
 PROVIDERS = "providers"
 """Question: what is thought of every provider, with the pid of who thinks so."""
