@@ -30,8 +30,8 @@ HOT = {
     " summary"
     " usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint lengths wire",
-    "web/": "address admission allowance auth buffered cors front guard head_lines inbound keyless meant openai origin"
-    " records request trace trails",
+    "web/": "address admission allowance auth buffered charges cors front guard head_lines inbound keyless meant openai"
+    " origin records request trace trails",
 }
 """What every request passes through, and what that inherits from; whatever else there is costs no request anything."""
 MODULES = [room + name for room, names in HOT.items() for name in names.split()]

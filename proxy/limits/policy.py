@@ -22,6 +22,7 @@ MOST_REMEMBERED = 10_000
 class Applying:
     """The limits of one kind of call: of one holder, route and model."""
 
+    holder: str
     requests: tuple[Limit, ...]
     tokens: tuple[Limit, ...]
     concurrent: tuple[Limit, ...]
@@ -89,6 +90,7 @@ class Policy:
             if rates.concurrent:
                 concurrent.append(Limit(id + What.CONCURRENT, What.CONCURRENT, rates.concurrent))
         return Applying(
+            holder,
             tuple(requests),
             tuple(tokens),
             tuple(concurrent),
