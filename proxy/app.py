@@ -40,6 +40,7 @@ from proxy.web.address import trusting
 from proxy.web.admin import Admin, standing
 from proxy.web.admission import Admission
 from proxy.web.auth import Doorkeeper
+from proxy.web.charges import Charges
 from proxy.web.checkup import Checkup, Condition
 from proxy.web.configured import configured
 from proxy.web.connections import ClientConnections
@@ -103,7 +104,7 @@ class Gateway:
         state.principals.reads_as_class = pool.reads_as_class
         self.relay = relay = Relay(pool, behind.endpoints, behind.clocks, *_retrying(settings), rng)
         self.admission = admission = Admission(
-            state.limits, state.policy, state.prices, self._upstream_models, state.queue, state.ledger
+            state.limits, state.policy, Charges(state.prices, self._upstream_models), state.queue, state.ledger
         )
         self.metrics = Metrics(pool)
         self.surroundings = around = self._surroundings()

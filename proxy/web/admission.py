@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from proxy import clock
 from proxy.accounts.ledger import Ledger
-from proxy.accounts.prices import Prices
 from proxy.accounts.principals import ANYONE
 from proxy.errors import ProxyError
 from proxy.exchange import Exchange, Outcome
-from proxy.limits.limit import Claim, Limits, Refusal, Reservation
+from proxy.limits.limit import Claim, Limits, Refusal, Reservation, What
 from proxy.limits.policy import Applying, Policy
-from proxy.limits.queue import Queue, QueueClosed, QueueFull, QueueTimeout
+from proxy.limits.queue import Queue
 from proxy.relay.endpoints import Operation
 from proxy.web import allowance
-from proxy.web.charges import Charges, UpstreamModels, costs_unknown
+from proxy.web.charges import Charges, costs_unknown
 from proxy.web.inbound import Inbound
 from proxy.web.keyless import network_of
+from proxy.web.waiting import wait
 
 _log = logging.getLogger("hapax")
 
@@ -35,8 +35,12 @@ class Held:
     unpriced: bool = False
     """Nobody knows what it costs, and its answer tells no tokens either."""
     reservation: Reservation | None = None
+    place: Reservation | None = None
+    """Its places among calls at once, of a session, which keeps them when what else it has reserved is settled."""
     running: bool = False
     """It has a place in the queue's running part."""
+    lender: "Held | None" = None
+    """The session that has lent its places to this response, until that ends."""
 
 
 class Admission:
@@ -46,15 +50,14 @@ class Admission:
         self,
         limits: Limits,
         policy: Policy,
-        prices: Prices,
-        upstream_models: UpstreamModels,
+        charges: Charges,
         queue: Queue | None,
         ledger: Ledger | None,
     ) -> None:
         """*queue*: None where calls do not wait. *ledger*: None where nothing is written down."""
         self._limits = limits
         self._policy = policy
-        self._charges = Charges(prices, upstream_models)
+        self._charges = charges
         self._queue = queue
         self._ledger = ledger
         self._running = 0
@@ -107,19 +110,26 @@ class Admission:
         if claims:
             self._hold(inbound.exchange, applying).reservation = await self._reserve(inbound, applying, claims)
 
-    async def admit(self, inbound: Inbound, asked: Operation, prompt: int, most: int | None) -> None:
+    async def admit(
+        self, inbound: Inbound, asked: Operation, prompt: int, most: int | None, session: Exchange | None = None
+    ) -> None:
         """
         Let a call begin that has *prompt* tokens and an answer of at most *most* (None: it does not say); `ProxyError`
         429 or 503 when it may not. What it holds is given back by `leave` and `ended`, whatever becomes of it.
+        *session*: the one that it is a response of.
         """
         exchange = inbound.exchange
         applying = self._applying(inbound, exchange.model)
         held = self._hold(exchange, applying)
         held.unpriced = not asked.generates and costs_unknown(exchange, asked)
+        if session is not None:
+            self._lend(session, held)
         if applying.limiting:
             claims = self._charges.claims(exchange, applying, asked, prompt, most, clock.now())
             if isinstance(claims, Refusal):
                 raise self._refused(inbound, applying, claims)
+            if held.place is not None:
+                claims = _beyond(held.place, claims)
             held.reservation = reservation = await self._reserve(inbound, applying, claims)
             if reservation.standings:
                 inbound.answer.extra_lines += allowance.header_lines(reservation.standings)
@@ -130,22 +140,37 @@ class Admission:
         if self._ledger is not None:
             self._ledger.open(exchange, inbound.principal.team)
 
-    def hand_over(self, session: Exchange, response: Exchange) -> bool:
-        """The first *response* of a *session* is the call that its handshake was admitted as; False for a later one."""
-        if session.reservation is None:
-            return False
-        response.reservation, session.reservation = session.reservation, None
+    async def admit_session(self, inbound: Inbound, asked: Operation) -> None:
+        """Let a session begin, which keeps its places while it is open, and is a call besides: see `hand_over`."""
+        applying = self._applying(inbound, inbound.exchange.model)
+        if applying.concurrent:
+            held = self._hold(inbound.exchange, applying)
+            held.place = await self._reserve(inbound, applying, [(limit, 1) for limit in applying.concurrent])
+        await self.admit(inbound, asked, 0, None)
+
+    def hand_over(self, session: Exchange, response: Exchange) -> None:
+        """The first *response* of a *session* is the call as which its handshake was admitted."""
+        whole: Held = session.reservation
+        held = self._hold(response, whole.applying)
+        held.reservation, whole.reservation = whole.reservation, None
+        # What the session costs, its responses tell.
+        whole.unpriced = True
+        self._lend(session, held)
         response.ledger_id, session.ledger_id = session.ledger_id, ""
-        return True
 
     def note(self, inbound: Inbound) -> None:
-        """A call that its provider began by itself: it cannot be refused any more, and is charged as far as it goes."""
+        """
+        A call that its provider began by itself, and that is over: it cannot be refused any more, needs no place, and
+        is charged as far as it goes.
+        """
         exchange = inbound.exchange
         applying = self._applying(inbound, exchange.model)
         held = self._hold(exchange, applying)
-        decided = self._decide_now(applying.claims(0, 0)) if applying.limiting else None
-        if isinstance(decided, Reservation):
-            held.reservation = decided
+        if applying.limiting:
+            claims = [claim for claim in applying.claims(0, 0) if claim[0].what is not What.CONCURRENT]
+            decided = self._decide_now(claims)
+            if isinstance(decided, Reservation):
+                held.reservation = decided
         if self._ledger is not None:
             self._ledger.open(exchange, inbound.principal.team)
 
@@ -158,8 +183,14 @@ class Admission:
         if held is None:
             return
         now = clock.now()
+        lender = held.lender
+        if lender is not None:
+            lender.place, lender.running = held.place, held.running
+            held.place, held.running, held.lender = None, False, None
         if held.running and self._queue is not None:
             self._queue.leave(now)
+        if held.place is not None:
+            self._limits.settle(held.place, {}, now)
         if held.reservation is not None:
             self._limits.leave(held.reservation, now)
         self._ended.append(exchange)
@@ -209,6 +240,14 @@ class Admission:
         held.applying = applying
         return held
 
+    @staticmethod
+    def _lend(session: Exchange, held: Held) -> None:
+        """A response that begins runs in the places of its *session*, unless another one does."""
+        whole: Held = session.reservation
+        if whole.place is not None or whole.running:
+            held.place, held.running, held.lender = whole.place, whole.running, whole
+            whole.place, whole.running = None, False
+
     async def _reserve(self, inbound: Inbound, applying: Applying, claims: Sequence[Claim]) -> Reservation:
         """Take what a call *claims*; `ProxyError` 429 where a limit is in the way."""
         decided = self._decide_now(claims)
@@ -221,14 +260,14 @@ class Admission:
     def _decide_now(self, claims: Sequence[Claim]) -> Reservation | Refusal | None:
         decided = self._limits.reserve_now(claims, clock.now())
         if type(decided) is Refusal and self._ended:
-            # What stands in the way may be held by calls that are over.
+            # As in `look`.
             self.settle_all()
             decided = self._limits.reserve_now(claims, clock.now())
         return decided
 
     async def _enter(self, queue: Queue, held: Held, inbound: Inbound) -> None:
         if not queue.enter_now():
-            await self._wait(queue, inbound, held.applying.holder)
+            await wait(queue, inbound, held.applying.holder)
         held.running = True
 
     def _tell(self, inbound: Inbound, applying: Applying) -> None:
@@ -245,22 +284,8 @@ class Admission:
             self.hits[name] = self.hits.get(name, 0) + 1
         return allowance.refusal(refusal)
 
-    async def _wait(self, queue: Queue, inbound: Inbound, holder: str) -> None:
-        exchange, began = inbound.exchange, clock.now()
-        try:
-            ticket = queue.join(holder)
-            exchange.position = ticket.position
-            await ticket.wait()
-        except QueueFull:
-            raise ProxyError("queue_full", headers=_again(queue.retry_after(began))) from None
-        except QueueTimeout:
-            raise ProxyError("queue_timeout", headers=_again(queue.retry_after(clock.now()))) from None
-        except QueueClosed:
-            raise ProxyError("shutting_down") from None
-        finally:
-            exchange.queued = clock.now() - began
-        inbound.answer.extra_lines += b"X-Hapax-Queue-Position: %d\r\n" % ticket.position
 
-
-def _again(seconds: float) -> tuple[tuple[str, str], ...]:
-    return (("Retry-After", str(max(1, round(seconds + 0.5)))),)
+def _beyond(place: Reservation, claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """Those of *claims* that *place* does not hold already."""
+    held = {limit.id for limit, _ in place.claims}
+    return tuple(claim for claim in claims if claim[0].id not in held)

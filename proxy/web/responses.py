@@ -2,8 +2,8 @@
 The responses of a WebSocket session: each is a call, to limits, to the ledger and to all that read records.
 
 A client asks for one by `response.create` (Realtime API and Responses API); a provider begins one by itself when it
-hears that a speaker has paused. The first one is the call as which the handshake was admitted. No message is read or
-sent here.
+hears that a speaker has paused. The first one is the call as which the handshake was admitted. One at a time runs in
+the places that the session holds. No message is read or sent here.
 """
 
 from collections import deque
@@ -33,6 +33,8 @@ class Responses:
         self._admission = admission
         self._records = records
         self._numbers = count(1)
+        self._first = True
+        """None has begun yet."""
         self._under_way: deque[Exchange] = deque()
         """In the order they were asked for, in which a provider answers them."""
 
@@ -42,13 +44,18 @@ class Responses:
         exchange.bytes_in = len(data)
         described = event.get("response")
         most = most_completion(described if type(described) is dict else event)
-        if not self._admission.hand_over(self._session.exchange, exchange):
+        if not self._handed_over(exchange):
+            whole, inbound = self._session.exchange, self._session.beside(exchange)
             try:
-                await self._admission.admit(self._session.beside(exchange), self._asked, estimate(len(data)), most)
+                await self._admission.admit(inbound, self._asked, estimate(len(data)), most, whole)
             except ProxyError as error:
                 exchange.status, exchange.error_code = error.status, error.code
                 exchange.outcome = Outcome.FAILED if error.status >= 500 else Outcome.REFUSED
                 self._end(exchange)
+                raise
+            except BaseException:
+                # The session has ended while it waited for its place.
+                self._end_with_session(exchange)
                 raise
         self._add_attempt(exchange)
         self._under_way.append(exchange)
@@ -59,7 +66,7 @@ class Responses:
             exchange = self._under_way.popleft()
         else:
             exchange = self._new()
-            if not self._admission.hand_over(self._session.exchange, exchange):
+            if not self._handed_over(exchange):
                 self._admission.note(self._session.beside(exchange))
             self._add_attempt(exchange)
         (attempt,) = exchange.attempts
@@ -72,11 +79,14 @@ class Responses:
     def close(self) -> None:
         """The session is over, and with it what it had not answered yet."""
         while self._under_way:
-            exchange = self._under_way.popleft()
-            whole = self._session.exchange
-            exchange.outcome = Outcome.CLIENT_GONE if whole.outcome is Outcome.OK else whole.outcome
-            exchange.error_code = whole.error_code
-            self._end(exchange)
+            self._end_with_session(self._under_way.popleft())
+
+    def _handed_over(self, exchange: Exchange) -> bool:
+        """Whether the response is the call as which the handshake was admitted: the first one is."""
+        first, self._first = self._first, False
+        if first:
+            self._admission.hand_over(self._session.exchange, exchange)
+        return first
 
     def _new(self) -> Exchange:
         whole = self._session.exchange
@@ -91,6 +101,12 @@ class Responses:
         attempt = AttemptRecord(target.provider.name, target.model or whole.model, clock.now(), whole.status)
         attempt.account = self._opened.record.account
         exchange.attempts.append(attempt)
+
+    def _end_with_session(self, exchange: Exchange) -> None:
+        whole = self._session.exchange
+        exchange.outcome = Outcome.CLIENT_GONE if whole.outcome is Outcome.OK else whole.outcome
+        exchange.error_code = whole.error_code
+        self._end(exchange)
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = clock.now()

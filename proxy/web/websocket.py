@@ -60,7 +60,7 @@ class WebSockets:
             self._judge(inbound, model)
         elif inbound.principal.restricted and path.startswith("/realtime"):
             raise ProxyError("missing_required_parameter", "You must provide a model.", param="model")
-        await self._admission.admit(inbound, asked, 0, None)
+        await self._admission.admit_session(inbound, asked)
         offered = _offered(inbound)
         if model is None and (asked.dialect is Dialect.RESPONSES or inbound.principal.restricted):
             return await self._relay_from_first(inbound, path, asked, offered)
