@@ -35,6 +35,7 @@ from proxy.relay.session import Sessions
 from proxy.relay.step import Rules
 from proxy.settings import Settings
 from proxy.state import State
+from proxy.upstream.control_plane import ControlPlane
 from proxy.upstreams import Upstreams, probing
 from proxy.web.address import trusting
 from proxy.web.admin import Admin, standing
@@ -91,9 +92,10 @@ class Gateway:
         self._logs = logs
         self.state = State(settings)
         self._rng = random.Random()
-        self.upstreams = Upstreams(settings, self._rng)
+        self._control = control = ControlPlane()
+        self.upstreams = Upstreams(settings, self._rng, control)
         self.reports = outlets.error_reports(settings.tracing)
-        self.traces = outlets.traces(settings.tracing, lambda: self.settings.providers, self._instance)
+        self.traces = outlets.traces(settings.tracing, lambda: self.settings.providers, self._instance, control)
         self.lag = LoopLag()
         self.clients: ClientConnections | None = None
         """Those it is served over; None where another server than ours does."""
@@ -142,7 +144,7 @@ class Gateway:
                 *([self.traces] if self.traces is not None else []),
             ]
         )
-        self.sessions = sessions = Sessions(pool, behind.endpoints, rng)
+        self.sessions = sessions = Sessions(pool, behind.endpoints, rng, control)
         websockets, owners = WebSockets(sessions, admission, records), Owners(state.objects, pool)
         openai = OpenAI(relay, admission, native, websockets, settings.server, owners)
         models = Models(relay, admission, pool, self.checks)
@@ -221,7 +223,7 @@ class Gateway:
         )
         self.metrics_port = self._metrics_port(health)
         self._reports_of_metrics = outlets.metrics_out(
-            settings.metrics, self.metrics.registry, records.hand_over, self._others.asker, self._instance
+            settings.metrics, self.metrics.registry, records.hand_over, self._others.asker, self._instance, control
         )
 
     async def start(self) -> None:
@@ -229,6 +231,7 @@ class Gateway:
         if self.reports is not None:
             self.reports.start()
         await self.state.start()
+        await self._control.start()
         await self.upstreams.start()
         self.checks.replace(self.pool.providers, *probing(self.settings))
         self.lag.start()
@@ -277,12 +280,12 @@ class Gateway:
             await each.stop()
         await self.checks.stop()
         await self.route_checks.stop()
-        await self.sessions.stop()
         await self.reader.stop()
         await self.upstreams.stop()
         self.records.hand_over()
         if self.traces is not None:
             await self.traces.stop()
+        await self._control.stop()
         await self.state.stop()
         if self.reports is not None:
             await self.reports.stop()

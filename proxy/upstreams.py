@@ -21,8 +21,9 @@ from proxy.providers.provider import Provider
 from proxy.relay.clocks import Clocks
 from proxy.settings import Settings
 from proxy.settings.models import is_glob
+from proxy.upstream.control_plane import ControlPlane, FetchError
 from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.fetch import FetchError, fetch
+from proxy.upstream.fetch import fetch
 from proxy.upstream.model_list import NoList, model_list
 from proxy.upstream.presets import PRESETS
 
@@ -42,8 +43,10 @@ GONE_LOOK = 1.0
 class Upstreams:
     """Everything behind the relay."""
 
-    def __init__(self, settings: Settings, rng: random.Random) -> None:
+    def __init__(self, settings: Settings, rng: random.Random, control: ControlPlane) -> None:
+        """*control*: by which providers are probed."""
         self._settings = settings
+        self._control = control
         self._simulator: Simulator | None = None
         self._rng = rng
         self._going: set[asyncio.Task[None]] = set()
@@ -95,7 +98,7 @@ class Upstreams:
         try:
             if rules.probe == "completion":
                 await self._ask_for_a_token(provider, endpoint, rules.timeout)
-            return await model_list(endpoint, provider.key_count, rules.timeout)
+            return await model_list(self._control, endpoint, provider.key_count, rules.timeout)
         except FetchError as error:
             raise ProbeFailed(str(error)) from error
         except NoList as error:
@@ -112,7 +115,7 @@ class Upstreams:
         now = clock.now()
         key = next((key for key, until in enumerate(provider.parked_until) if until <= now), 0)
         question = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "health check"}]}
-        status, _ = await fetch(endpoint, "/chat/completions", timeout, key, orjson.dumps(question))
+        status, _ = await fetch(self._control, endpoint, "/chat/completions", timeout, key, orjson.dumps(question))
         if status >= 500:
             raise ProbeFailed(f"completion: status {status}")
 

@@ -19,6 +19,7 @@ from proxy.settings import Settings, split_target
 from proxy.settings.models import is_glob
 
 if TYPE_CHECKING:
+    from proxy.upstream.control_plane import ControlPlane
     from proxy.upstream.endpoint import Endpoint
 
 PATIENCE = 10.0
@@ -92,9 +93,12 @@ def ask(settings: Settings, heard: Callable[[int, int], object]) -> list[Asked]:
 
 async def _ask(settings: Settings, heard: Callable[[int, int], object]) -> list[Asked]:
     # Imported here: the rest of the checklist needs no HTTP client.
+    from proxy.upstream.control_plane import ControlPlane
     from proxy.upstreams import Upstreams
 
-    upstreams = Upstreams(settings, random.Random())
+    control = ControlPlane()
+    upstreams = Upstreams(settings, random.Random(), control)
+    await control.start()
     await upstreams.start()
     try:
         provider_keys = [
@@ -106,7 +110,7 @@ async def _ask(settings: Settings, heard: Callable[[int, int], object]) -> list[
 
         async def one(name: str, endpoint: "Endpoint", key: int) -> Asked:
             nonlocal done
-            found = await _one(settings, name, endpoint, key)
+            found = await _one(settings, control, name, endpoint, key)
             done += 1
             heard(done, len(provider_keys))
             return found
@@ -114,23 +118,27 @@ async def _ask(settings: Settings, heard: Callable[[int, int], object]) -> list[
         return list(await asyncio.gather(*(one(*each) for each in provider_keys)))
     finally:
         await upstreams.stop()
+        await control.stop()
 
 
-async def _one(settings: Settings, name: str, endpoint: "Endpoint", key: int) -> Asked:
-    from proxy.upstream.fetch import FetchError, fetch
+async def _one(settings: Settings, control: "ControlPlane", name: str, endpoint: "Endpoint", key: int) -> Asked:
+    from proxy.upstream.control_plane import FetchError
+    from proxy.upstream.fetch import fetch
 
     secrets = [secret.get_secret_value() for secret in settings.providers[name].keys]
     number = key + 1 if secrets else 0
     timeout = max(PATIENCE, settings.health_check.timeout)
     began = time.monotonic()
     try:
-        status, body = await fetch(endpoint, endpoint.models_path, timeout, key)
+        status, body = await fetch(control, endpoint, endpoint.models_path, timeout, key)
         listed = length(body) if status == 200 else None
         model = first_model(settings, name)
         if listed is None and model is not None and (status in (200, 403, 404, 405) or status >= 500):
             # That it is asked for a list is not its job.
             question = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
-            status, body = await fetch(endpoint, "/chat/completions", timeout, key, body=json.dumps(question).encode())
+            status, body = await fetch(
+                control, endpoint, "/chat/completions", timeout, key, json.dumps(question).encode()
+            )
             state, wrong, advice = judged(status, body, secrets, question=True)
         else:
             state, wrong, advice = judged(status, body, secrets)

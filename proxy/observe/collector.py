@@ -11,9 +11,8 @@ from enum import Enum
 from urllib.parse import quote, urlsplit
 
 from proxy import __version__
-from proxy.headers import PSEUDONYM, value_of
-from proxy.upstream.connections import Connections
-from proxy.upstream.fetch import FetchError, Gathered
+from proxy.headers import PSEUDONYM
+from proxy.upstream.control_plane import ControlPlane, FetchError
 
 _log = logging.getLogger("hapax")
 
@@ -38,24 +37,22 @@ class Fate(Enum):
 class Collector:
     """One address of a collector."""
 
-    def __init__(self, endpoint: str, path: str, headers: Mapping[str, str], what: str) -> None:
+    def __init__(self, control: ControlPlane, endpoint: str, path: str, headers: Mapping[str, str], what: str) -> None:
         """*path* is added to *endpoint* unless it ends so already; *what* is posted, for the log."""
         endpoint = endpoint.rstrip("/")
-        self._url = endpoint if endpoint.endswith(path) else endpoint + path
-        parts = urlsplit(self._url)
+        parts = urlsplit(endpoint if endpoint.endswith(path) else endpoint + path)
         host = parts.netloc.rpartition("@")[2]
         # Neither a password nor a token in the query belongs into a log.
         self._shown = f"{parts.scheme}://{host}{parts.path}"
+        self._url = f"{parts.scheme}://{host}{quote(parts.path, safe=_OF_A_PATH)}"
         ours = {"Host": host, "User-Agent": f"{PSEUDONYM}/{__version__}", "Accept-Encoding": "identity"}
         theirs = {name.lower() for name in headers}
         lines = {name: value for name, value in ours.items() if name.lower() not in theirs}
         lines |= {name: value for name, value in headers.items() if name.lower() != "content-type"}
         lines["Content-Type"] = "application/x-protobuf"
-        self._head = f"POST {quote(parts.path, safe=_OF_A_PATH)} HTTP/1.1\r\n" + "".join(
-            f"{name}: {value}\r\n" for name, value in lines.items()
-        )
+        self._headers = list(lines.items())
+        self._control = control
         self._what = what
-        self._connections: Connections | None = None
         self.available = True
         """The last post was taken."""
         self.retry_after: float | None = None
@@ -78,23 +75,15 @@ class Collector:
         self._changed(False, f"status {status}")
         return Fate.LATER if status in _PASSING else Fate.NEVER, b""
 
-    async def close(self) -> None:
-        """Close the connection."""
-        connections, self._connections = self._connections, None
-        if connections is not None:
-            await connections.close()
-
     async def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        if self._connections is None:
-            self._connections = Connections(self._url, TIMEOUT)
-        gathered = Gathered(MOST_ANSWER, enough=True)
-        head = f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
-        # A collector does not redirect, and a redirect would not be followed: it would be handed the headers' token.
-        answer = await gathered.body(self._connections.send(head, gathered, body=body), TIMEOUT)
-        asked = value_of(gathered.headers, b"retry-after")
-        if asked is not None and asked.isdigit():
+        # A collector does not redirect, and a redirect is not followed: it would be handed the headers' token.
+        status, headers, answer = await self._control.ask(
+            "POST", self._url, self._headers, body, TIMEOUT, TIMEOUT, MOST_ANSWER, enough=True
+        )
+        asked = headers.get("Retry-After", "")
+        if asked.isascii() and asked.isdigit():
             self.retry_after = float(asked)
-        return gathered.status, answer
+        return status, answer
 
     def _changed(self, available: bool, why: str) -> None:
         if available is self.available:

@@ -16,18 +16,26 @@ from proxy.observe.statsd import Statsd
 from proxy.observe.traces import Traces
 from proxy.settings.observation import Metrics, Tracing
 from proxy.settings.providers import Provider
+from proxy.upstream.control_plane import ControlPlane
 
 
-def traces(settings: Tracing, providers: Callable[[], Mapping[str, Provider]], instance: str) -> Traces | None:
+def traces(
+    settings: Tracing, providers: Callable[[], Mapping[str, Provider]], instance: str, control: ControlPlane
+) -> Traces | None:
     """Where spans go; None while traces are not recorded. *instance*: the id of this process."""
     if not settings.otlp_endpoint:
         return None
     headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-    return Traces(Collector(settings.otlp_endpoint, "/v1/traces", headers, "spans"), providers, instance)
+    return Traces(Collector(control, settings.otlp_endpoint, "/v1/traces", headers, "spans"), providers, instance)
 
 
 def metrics_out(
-    settings: Metrics, registry: CollectorRegistry, catch_up: Callable[[], None], worker: str, instance: str
+    settings: Metrics,
+    registry: CollectorRegistry,
+    catch_up: Callable[[], None],
+    worker: str,
+    instance: str,
+    control: ControlPlane,
 ) -> list[Statsd | MetricsPush]:
     """Those that send metrics somewhere. *catch_up* is called before each time."""
     out: list[Statsd | MetricsPush] = []
@@ -36,7 +44,7 @@ def metrics_out(
         out.append(Statsd(registry, catch_up, statsd.address, statsd.prefix, statsd.interval, worker))
     if settings.enabled and settings.otlp.endpoint:
         headers = {name: value.get_secret_value() for name, value in settings.otlp.headers.items()}
-        collector = Collector(settings.otlp.endpoint, "/v1/metrics", headers, "metrics")
+        collector = Collector(control, settings.otlp.endpoint, "/v1/metrics", headers, "metrics")
         out.append(MetricsPush(registry, catch_up, collector, settings.otlp.interval, instance))
     return out
 

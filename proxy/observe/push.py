@@ -55,7 +55,6 @@ class MetricsPush:
             self._task.cancel()
             await asyncio.wait((self._task,))
             await self._collector.post(self.message())
-        await self._collector.close()
 
     async def _run(self) -> None:
         while True:

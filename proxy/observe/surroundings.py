@@ -134,9 +134,9 @@ class Surroundings(Collector):
             for name, (busy, idle, _) in counts.items()
             for state, number in (("busy", busy), ("idle", idle))
         )
-        yield gauge("hapax_upstream_connections", "Connections to a provider.", ("provider", "state"), states)
+        yield gauge("hapax_upstream_connections", "Connections to a provider for calls.", ("provider", "state"), states)
         opened = (((name,), number) for name, (_, _, number) in counts.items())
-        yield counter("hapax_upstream_connections_opened", "Connections made so far.", ("provider",), opened)
+        yield counter("hapax_upstream_connections_opened", "Connections made for calls so far.", ("provider",), opened)
         upstream = sum(busy + idle for busy, idle, _ in counts.values())
         yield gauge(
             "llm_router_active_connections",

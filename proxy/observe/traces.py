@@ -123,7 +123,6 @@ class Traces:
             await asyncio.wait((task,), timeout=STOP_WITHIN)
             if task.cancel():
                 await asyncio.wait((task,))
-        await self._collector.close()
         if left := self.waiting:
             self.dropped_total += left
             self._waiting.clear()

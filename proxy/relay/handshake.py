@@ -8,8 +8,8 @@ What a provider answers instead is judged as any answer of it is. It relays no m
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING
+
+import aiohttp
 
 from proxy import clock
 from proxy.errors import ProxyError
@@ -24,25 +24,16 @@ from proxy.relay.course import OF_A_KEY
 from proxy.relay.lesson import learn
 from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, sum_up
 from proxy.relay.verdict import Failed, Reach, judge
+from proxy.upstream.control_plane import ControlPlane, FetchError, NoUpgrade
 from proxy.upstream.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from types import SimpleNamespace
-
-    import aiohttp
 
 OPENING = 20.0
 """Seconds a provider has to open a session; it is a handshake, no model is asked yet."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A message longer than this ends the session; OpenAI takes 15 MiB of audio at once (Realtime API)."""
-MAX_REFUSAL_BYTES = 64 * 1024
-"""Bytes that are read of an answer which is no upgrade."""
 WITHOUT = (404, 405, 426, 501)
 """Statuses by which a server tells that it has no WebSocket at a path (RFC 9110 sections 15.5 and 15.6.2)."""
 NO_SOCKET = "No provider of this model opens a WebSocket at this path; use HTTP."
-
-_said: ContextVar[bytearray] = ContextVar("said")
-"""What the provider said in the place of an upgrade: aiohttp keeps its head alone."""
 
 
 class Opened:
@@ -50,7 +41,7 @@ class Opened:
 
     def __init__(
         self,
-        socket: "aiohttp.ClientWebSocketResponse",
+        socket: aiohttp.ClientWebSocketResponse,
         target: Target,
         key: int,
         permit: Permit | None,
@@ -66,16 +57,13 @@ class Opened:
 class Handshakes:
     """Asks providers to open sessions."""
 
-    def __init__(self, pool: Pool, endpoints: Mapping[Provider, Endpoint], rng: random.Random) -> None:
+    def __init__(
+        self, pool: Pool, endpoints: Mapping[Provider, Endpoint], rng: random.Random, control: ControlPlane
+    ) -> None:
         self._pool = pool
         self._endpoints = endpoints
         self._rng = rng
-        self._client: aiohttp.ClientSession | None = None
-
-    async def stop(self) -> None:
-        """Close what connections to providers there still are."""
-        if self._client is not None:
-            await self._client.close()
+        self._control = control
 
     async def open(
         self,
@@ -172,37 +160,20 @@ class Handshakes:
         key: int,
         request_id: str,
         record: AttemptRecord,
-    ) -> "aiohttp.ClientWebSocketResponse | Failed | None":
-        # A megabyte, and eight with what it brings, that only sessions need.
-        import aiohttp
-
-        if self._client is None:
-            self._client = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None), trace_configs=[_without_redirects()]
-            )
+    ) -> aiohttp.ClientWebSocketResponse | Failed | None:
         endpoint = self._endpoints[target.provider]
-        url, headers = endpoint.websocket(path, passing, request_id, key)
+        url, headers = endpoint.described("GET", path, passing, request_id, key)
         record.sent_at = clock.now()
-        said = bytearray()
-        _said.set(said)
         try:
             async with asyncio.timeout(OPENING):
-                return await self._client.ws_connect(
-                    url,
-                    headers=headers,
-                    protocols=offered,
-                    autoclose=False,
-                    max_msg_size=MAX_MESSAGE_BYTES,
-                    proxy=endpoint.forward_proxy or None,
-                )
+                return await self._control.websocket(url, headers, offered, MAX_MESSAGE_BYTES, endpoint.forward_proxy)
         except TimeoutError:
             return Failed("upstream_timeout", Reach.UNANSWERED, "the session was not opened in time")
-        except aiohttp.WSServerHandshakeError as refused:
+        except NoUpgrade as refused:
             record.status = refused.status
-            answered = (refused.headers or {}).items()
-            pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in answered]
-            return _meaning(refused.status, pairs, bytes(said), endpoint)
-        except (aiohttp.ClientError, OSError):
+            pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in refused.headers]
+            return _meaning(refused.status, pairs, refused.body, endpoint)
+        except FetchError:
             return Failed("upstream_connect_error", Reach.NEVER_SENT, "no connection for a session")
 
 
@@ -213,22 +184,3 @@ def _meaning(status: int, headers: list[tuple[bytes, bytes]], body: bytes, endpo
     verdict = judge(status, headers, body, endpoint.source)
     # What is refused for what it asks may be answered over HTTP, or told there.
     return verdict if isinstance(verdict, Failed) and verdict.reach in (Reach.REFUSED, Reach.UNANSWERED) else None
-
-
-def _without_redirects() -> "aiohttp.TraceConfig":
-    """A handshake that is redirected is refused: our key must go nowhere but to its provider."""
-    import aiohttp
-
-    async def refuse(*_: object) -> None:
-        raise aiohttp.ClientError
-
-    async def keep(_: "aiohttp.ClientSession", __: "SimpleNamespace", ended: "aiohttp.TraceRequestEndParams") -> None:
-        said, content = _said.get(), ended.response.content
-        if ended.response.status >= 400:
-            while len(said) < MAX_REFUSAL_BYTES and (piece := await content.read(MAX_REFUSAL_BYTES)):
-                said += piece
-
-    config = aiohttp.TraceConfig()
-    config.on_request_redirect.append(refuse)
-    config.on_request_end.append(keep)
-    return config

@@ -8,8 +8,9 @@ that speaks of the operator's key; what is read of them is usage and such errors
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import aiohttp
 import orjson
 
 from proxy import clock, tasks
@@ -23,11 +24,9 @@ from proxy.relay.course import OF_A_KEY
 from proxy.relay.handshake import Handshakes, Opened
 from proxy.relay.lesson import learn
 from proxy.relay.verdict import Failed, told_in_200
+from proxy.upstream.control_plane import ControlPlane
 from proxy.upstream.endpoint import Endpoint
 from proxy.usage import Tokens, read_usage
-
-if TYPE_CHECKING:
-    import aiohttp
 
 FAILED = "response.failed"
 ENDING = ("response.done", "response.completed", "response.incomplete", FAILED)
@@ -40,7 +39,7 @@ LONGEST_REASON = 123
 class Socket(Protocol):
     """Either side of a session, as aiohttp has them."""
 
-    async def receive(self) -> "aiohttp.WSMessage":
+    async def receive(self) -> aiohttp.WSMessage:
         """The next message."""
 
     async def send_str(self, data: str) -> None:
@@ -56,24 +55,22 @@ class Socket(Protocol):
 class Sessions:
     """Relays sessions."""
 
-    def __init__(self, pool: Pool, endpoints: Mapping[Provider, Endpoint], rng: random.Random) -> None:
-        self.handshakes = Handshakes(pool, endpoints, rng)
+    def __init__(
+        self, pool: Pool, endpoints: Mapping[Provider, Endpoint], rng: random.Random, control: ControlPlane
+    ) -> None:
+        self.handshakes = Handshakes(pool, endpoints, rng, control)
         """What opens them."""
         self._endpoints = endpoints
         self._rng = rng
         self.under_way: set[asyncio.Event] = set()
         """What ends each session that is open."""
 
-    async def stop(self) -> None:
-        """Close what connections to providers there still are."""
-        await self.handshakes.stop()
-
     def end_all(self) -> None:
         """The gateway stops: end every session with 1012, service restart, so that clients come back (RFC 6455)."""
         for stopping in self.under_way:
             stopping.set()
 
-    async def first(self, exchange: Exchange, client: Socket) -> "aiohttp.WSMessage | None":
+    async def first(self, exchange: Exchange, client: Socket) -> aiohttp.WSMessage | None:
         """The client's first message; None when the gateway stops before it has come, which the client is told."""
         stopping = asyncio.Event()
         self.under_way.add(stopping)
@@ -187,8 +184,6 @@ class _Reading:
 
     async def next(self) -> tuple[bool, bytes] | None:
         """The next message: whether it is text, and its bytes; None when this side has ended."""
-        import aiohttp
-
         message = await self.socket.receive()
         if message.type is aiohttp.WSMsgType.TEXT:
             return True, message.data.encode()

@@ -46,10 +46,13 @@ class Endpoint:
             base_url += preset.path_suffix
         self.name = name
         self.base_url = base_url
+        self.connect_timeout = connect_timeout
         self.forward_proxy = forward_proxy
         self.models_path = "/models" + preset.models_query
         self.model_prefix = preset.model_prefix
         parts = urlsplit(base_url)
+        self.tunnels_plain_http = bool(forward_proxy) and parts.scheme == "http"
+        """It is reached through a proxy that has to lead to it by CONNECT although there is no TLS."""
         self._base_path = parts.path
         self._extra_names = {name.lower().encode() for name, _ in extra_headers}
         fixed = [
@@ -108,11 +111,13 @@ class Endpoint:
         head = self._head(method, path, client_lines, request_id, key)
         return self._connections.send_streamed(b"%b%b\r\n\r\n" % (head, framing), sink)
 
-    def websocket(self, path: str, client_lines: bytes, request_id: str, key: int) -> tuple[str, list[tuple[str, str]]]:
-        """The URL of a WebSocket at *path*, and the headers its handshake is sent with beside the protocol's own."""
-        lines = self._head("GET", path, client_lines, request_id, key).decode("latin-1").split("\r\n")[1:-1]
-        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
-        return self.base_url + path, [pair for pair in pairs if pair[0].lower() not in ("host", "accept-encoding")]
+    def described(
+        self, method: str, path: str, client_lines: bytes, request_id: str, key: int
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """The URL and the headers of a request that the control plane sends instead; arguments as for `send`."""
+        lines = self._head(method, path, client_lines, request_id, key).decode("latin-1").split("\r\n")[1:-1]
+        pairs = [(name, value) for name, _, value in [line.partition(": ") for line in lines]]
+        return self.base_url + path, pairs
 
     async def close(self) -> None:
         """Close every connection."""

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import orjson
 
+from proxy.upstream.control_plane import ControlPlane, FetchError, TooLarge
 from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.fetch import FetchError, TooLarge, fetch
+from proxy.upstream.fetch import fetch
 
 MOST_PAGES = 20
 LONGEST_NAME = 512
@@ -37,7 +38,7 @@ class NoList(Exception):
     """The provider answered, and with something else; the text says what, for the log."""
 
 
-async def model_list(endpoint: Endpoint, key_count: int, timeout: float) -> list[dict[str, Any]]:
+async def model_list(control: ControlPlane, endpoint: Endpoint, key_count: int, timeout: float) -> list[dict[str, Any]]:
     """
     The entries of the provider's list, each with an `id`. Each page has *timeout* seconds. Raises `FetchError` where
     it cannot be reached or has failed (a status above 499), `NoList` where it is there and gives none.
@@ -46,11 +47,11 @@ async def model_list(endpoint: Endpoint, key_count: int, timeout: float) -> list
     entries: dict[str, dict[str, Any]] = {}
     for page in range(MOST_PAGES):
         try:
-            status, body = await _page(endpoint, path, timeout, key)
+            status, body = await _page(control, endpoint, path, timeout, key)
             while not page and status in (401, 403) and key + 1 < key_count:
                 # One key that was revoked says nothing of the others.
                 key += 1
-                status, body = await _page(endpoint, path, timeout, key)
+                status, body = await _page(control, endpoint, path, timeout, key)
             value = _judged(status, body)
         except (FetchError, NoList):
             if page:
@@ -86,9 +87,9 @@ def next_page(value: Any) -> str | None:
     return f"after_id={quote(last, safe='')}&after={quote(last, safe='')}" if last else None
 
 
-async def _page(endpoint: Endpoint, path: str, timeout: float, key: int) -> tuple[int, bytes]:
+async def _page(control: ControlPlane, endpoint: Endpoint, path: str, timeout: float, key: int) -> tuple[int, bytes]:
     try:
-        return await fetch(endpoint, path, timeout, key)
+        return await fetch(control, endpoint, path, timeout, key)
     except TooLarge as error:
         raise NoList(str(error)) from error
 

@@ -14,6 +14,7 @@ from proxy.observe.collector import MOST_ANSWER, Collector, Fate
 from proxy.observe.traces import BATCH, Traces
 from proxy.server import Listener
 from proxy.settings import Settings
+from proxy.upstream.control_plane import ControlPlane
 from tests.conftest import GatewayFactory
 from tests.rigs.collector import SpanCollector, span_collector
 from tests.spec.wire import ask, becomes, chat
@@ -28,13 +29,21 @@ async def collector() -> AsyncIterator[SpanCollector]:
 
 
 @pytest.fixture
-async def traces(collector: SpanCollector) -> AsyncIterator[Make]:
+async def control() -> AsyncIterator[ControlPlane]:
+    running = ControlPlane()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def traces(collector: SpanCollector, control: ControlPlane) -> AsyncIterator[Make]:
     """Makes and starts an exporter to *collector*, or to another address."""
     made: list[Traces] = []
 
     def start(endpoint: str = collector.url, **more: float) -> Traces:
         arguments = {"interval": 0.01, "pause": 0.01, **more}
-        made.append(Traces(Collector(endpoint, "/v1/traces", {}, "spans"), dict, "one", **arguments))
+        made.append(Traces(Collector(control, endpoint, "/v1/traces", {}, "spans"), dict, "one", **arguments))
         made[-1].start()
         return made[-1]
 
@@ -161,7 +170,9 @@ async def test_a_frozen_collector_keeps_no_process_from_ending(
     assert running.dropped_total == 2
 
 
-async def test_a_post_says_what_was_configured_and_reads_no_more_of_an_answer_than_it_needs() -> None:
+async def test_a_post_says_what_was_configured_and_reads_no_more_of_an_answer_than_it_needs(
+    control: ControlPlane,
+) -> None:
     heard: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -173,9 +184,8 @@ async def test_a_post_says_what_was_configured_and_reads_no_more_of_an_answer_th
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    collector = Collector(f"http://{host}/a b", "/v1/traces", {"user-agent": "mine", "X-Token": "t"}, "spans")
+    collector = Collector(control, f"http://{host}/a b", "/v1/traces", {"user-agent": "mine", "X-Token": "t"}, "spans")
     assert await collector.post(b"span") == (Fate.TAKEN, b"x" * MOST_ANSWER)
-    await collector.close()
     server.close()
     await server.wait_closed()
     head = (
@@ -238,7 +248,7 @@ def test_a_collector_without_the_extra_is_an_error_that_says_what_to_install(mon
     ],
 )
 def test_the_path_of_traces_is_added_where_it_is_missing(endpoint: str, posts_to: str) -> None:
-    assert f"<Collector {posts_to} " in repr(Collector(endpoint, "/v1/traces", {}, "spans"))
+    assert f"<Collector {posts_to} " in repr(Collector(ControlPlane(), endpoint, "/v1/traces", {}, "spans"))
 
 
 @pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://host", "http://", "http://u:p@host", "http://host:0"])

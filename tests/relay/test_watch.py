@@ -8,6 +8,7 @@ import pytest
 from proxy.relay.clocks import Clocks
 from proxy.relay.watch import STREAM_OVER, Watch
 from proxy.settings import Settings
+from proxy.upstream.control_plane import ControlPlane
 from proxy.upstreams import Upstreams
 
 START = 1000.0
@@ -132,7 +133,7 @@ def test_a_sign_of_life_does_not_make_up_for_content_that_is_owed_without_a_stre
 
 def test_by_default_a_target_may_think_for_two_minutes_and_for_longer_while_it_says_that_it_is_alive() -> None:
     settings = Settings.model_validate({"providers": {"a": {"type": "compatible", "base_url": "http://a/v1"}}})
-    one = watch(clocks=Upstreams(settings, random.Random(1))._clocks("a"))
+    one = watch(clocks=Upstreams(settings, random.Random(1), ControlPlane())._clocks("a"))
     assert not one.loses_patience(START + 1e9)
     for second in range(5, 50, 5):
         assert overdue(one, second) == ""
