@@ -113,17 +113,8 @@ class Gateway:
         self.metrics.registry.register(around)
         if state.store is not None:
             state.store.on_done = around.stored
-        self.metrics.registry.register(
-            StateCollector(
-                admission.hits,
-                state.limits,
-                state.principals,
-                state.watch,
-                state.ledger,
-                state.queue,
-                *(state.queue_file, state.objects),
-            )
-        )
+        known = state.limits, state.principals, state.watch, state.ledger, state.queue, state.queue_file, state.objects
+        self.metrics.registry.register(StateCollector(admission.hits, *known))
         self.checks = Checks((), self._probe, *probing(settings), rng)
         native = Native(relay, admission, pool, settings.processing)
         done = native.processed
@@ -262,10 +253,8 @@ class Gateway:
     async def reload(self, settings: Settings) -> list[str]:
         """Put in force what changes without a restart; returns the sections that differ and wait for one."""
         waiting = self.state.reload(settings)
-        before, self.settings = (
-            self.settings,
-            self.settings.model_copy(update={name: getattr(settings, name) for name in upstreams.RELOADED}),
-        )
+        before = self.settings
+        self.settings = before.model_copy(update={name: getattr(settings, name) for name in upstreams.RELOADED})
         await self.upstreams.reload(self.settings, self.checks)
         if self.settings.failover != before.failover:
             self.relay.obey(*_retrying(self.settings))
