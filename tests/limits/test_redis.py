@@ -18,6 +18,7 @@ import pytest
 from proxy import clock, tasks
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, What
 from proxy.limits.redis import LOOKUP, PATIENCE, RedisLimits
+from tests.rigs.clock import at_most
 from tests.rigs.redis import RedisServer, Way, redis_server, way_to
 
 ROOT = Path(__file__).parents[2]
@@ -153,14 +154,14 @@ async def test_a_place_that_others_need_is_free_for_them_as_soon_as_its_call_end
             assert refused.wait is None
             one.settle(call, {}, clock.now())
             began = time.monotonic()
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(30):
                 while not (calls := admitted([await reserve(other, (limit, 1))])):  # noqa: ASYNC110 - nobody sets an event for it
                     await asyncio.sleep(0.001)
             waits.append(time.monotonic() - began)
             give_back(other, calls)
             await asyncio.sleep(0.12)
         # Not with the next tick, which may be 50 ms away.
-        assert sorted(waits)[2] < 0.015
+        assert sorted(waits)[2] < at_most(0.015)
 
 
 async def test_what_was_not_used_comes_back_and_what_was_used_beyond_is_owed(server: RedisServer) -> None:
@@ -356,10 +357,10 @@ async def test_what_a_killed_worker_held_is_free_when_its_time_is_up(server: Red
             assert isinstance(await reserve(worker, (money, 1)), Refusal)
             process.send_signal(signal.SIGKILL)
             killed = time.monotonic()
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(30):
                 while not admitted([await reserve(worker, (room, 5), (money, 100))]):  # noqa: ASYNC110 - nobody sets an event for it
                     await asyncio.sleep(0.01)
-            assert time.monotonic() - killed < 1.5
+            assert time.monotonic() - killed < at_most(1.5)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -376,7 +377,7 @@ async def test_a_worker_that_was_believed_dead_takes_its_places_back(server: Red
         await eventually(lambda: server.ask("ZCARD", "{hapax}:workers") == 2)
         assert len(admitted([await reserve(other, (room, 1), (money, 10)) for _ in range(5)])) == 2
         give_back(one, admitted(held), {What.BUDGET: 0})
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(30):
             while not admitted([await reserve(other, (room, 8), (money, 80))]):  # noqa: ASYNC110 - nobody sets an event for it
                 await asyncio.sleep(0.005)
 
@@ -415,7 +416,7 @@ async def test_what_nobody_knows_is_refused_as_unknown_and_not_waited_for_long(s
         refused = await reserve(worker, (budget(1000, "month"), 10))
         assert isinstance(refused, Refusal)
         assert refused.unknown
-        assert time.monotonic() - began < LOOKUP + SLOWEST + late.worst + 0.02
+        assert time.monotonic() - began < at_most(LOOKUP + SLOWEST + late.worst + 0.02)
     assert ledger.asked == 2
 
 
@@ -559,7 +560,7 @@ async def test_a_fault_of_redis_delays_nobody_and_is_over_when_it_is_over(
                     calls.append(call)
                     worker.settle(call, {}, clock.now())
                 await asyncio.sleep(0.001)
-            assert slowest < SLOWEST + late.worst + 0.02
+            assert slowest < at_most(SLOWEST + late.worst + 0.02)
             # Each has its half of the limit.
             assert len(calls) == 100
             assert all(call.local for call in calls)

@@ -16,6 +16,7 @@ from proxy.server import Listener
 from proxy.settings import Settings
 from proxy.upstream.control_plane import ControlPlane
 from tests.conftest import GatewayFactory
+from tests.rigs.clock import at_most
 from tests.rigs.collector import SpanCollector, span_collector
 from tests.spec.wire import ask, becomes, chat
 
@@ -166,7 +167,7 @@ async def test_a_frozen_collector_keeps_no_process_from_ending(
     await becomes(lambda: collector.posts)
     began = time.monotonic()
     await running.stop()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < at_most(1.0)
     assert running.dropped_total == 2
 
 
@@ -221,7 +222,7 @@ async def test_calls_go_on_as_if_there_were_no_collector(
         began = time.monotonic()
         assert (await ask(running.port, chat())).status == 200
         slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 1.0
+    assert slowest < at_most(1.0)
     running.caught_up()
     assert traces.waiting == 100
     assert traces.exported_total == traces.dropped_total == 0

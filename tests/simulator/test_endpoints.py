@@ -75,7 +75,7 @@ async def test_what_is_made_has_the_fields_it_was_sent_with(client: AsyncOpenAI)
 
 
 async def test_lists_end(client: AsyncOpenAI) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert [batch.object async for batch in client.batches.list()] == ["batch"]
         assert [job.object async for job in client.fine_tuning.jobs.list()] == ["fine_tuning.job"]
         assert [skill.object async for skill in client.skills.list()] == ["skill"]

@@ -13,6 +13,7 @@ import pytest
 
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.clock import at_most
 
 from .wire import ask, calls, chat, target
 
@@ -117,8 +118,8 @@ async def test_a_target_that_asks_for_rest_gets_it_and_then_traffic(
         asked += 1
     rested = time.monotonic() - refused
     print(f"\nrested {rested:.2f} s of 1 s, {asked - 1} calls went elsewhere meanwhile")
-    assert rested == pytest.approx(1.0, abs=0.1)
-    assert asked > 20
+    assert 0.9 < rested < 1.0 + at_most(0.1)
+    assert asked > 2
     before = len(calls(simulator))
     await ask_all(running, 10, chat(), 1)
     assert len(calls(simulator)) == before + 10
@@ -131,7 +132,7 @@ async def test_where_there_is_nobody_else_the_rest_is_waited_for(simulator: Simu
     began = time.monotonic()
     assert (await ask(running.port, chat())).status == 200
     print(f"\nanswered after {time.monotonic() - began:.2f} s of a rest of 0.4 s")
-    assert 0.4 <= time.monotonic() - began < 0.6
+    assert 0.4 <= time.monotonic() - began < at_most(0.6)
 
 
 def key_of(record: Any) -> str:
@@ -150,7 +151,7 @@ async def test_a_key_that_rests_does_not_stop_the_others(simulator: Simulator, g
     simulator.direct("status=429,retry_after=60,times=1")
     began = time.monotonic()
     assert await ask_all(running, 10, chat(), 1) == {200: 10}
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < at_most(1.0)
     assert [key_of(record) for record in calls(simulator)] == ["sk-a"] + ["sk-b"] * 10
 
 
@@ -183,7 +184,7 @@ async def test_nobody_with_room_left_is_a_503_at_once(simulator: Simulator, gate
     began = time.monotonic()
     answers = await asyncio.gather(*(ask(running.port, chat()) for _ in range(5)))
     assert Counter(answer.status for answer in answers) == {200: 2, 503: 3}
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < at_most(1.0)
     refused = next(answer for answer in answers if answer.status == 503)
     assert refused.code == "upstream_unavailable"
     assert refused.header("retry-after") is not None

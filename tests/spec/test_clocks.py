@@ -14,6 +14,7 @@ import pytest
 
 from proxy.simulator import Drip, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.clock import at_most
 
 from .loop import lag_watched
 from .wire import Response, Wire, ask, calls, chat, connect, target
@@ -52,7 +53,7 @@ async def on_time(name: str, awaited: Awaitable[Any], due: float) -> Any:
         result = await awaited
         took = time.monotonic() - began
     print(f"\n{name}: due after {due:.2f} s, came after {took:.3f} s (loop late by {lag.worst * 1000:.0f} ms)")
-    assert due - max(0.1 * due, 0.05) - lag.worst <= took <= due + max(0.1 * due, 0.15) + lag.worst
+    assert due - max(0.1 * due, 0.05) - lag.worst <= took <= due + at_most(max(0.1 * due, 0.15) + lag.worst)
     return result
 
 

@@ -19,6 +19,7 @@ import pytest
 from proxy import tasks
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.clock import at_most
 from tests.rigs.hapax import Hapax, hapax
 
 from .loop import until
@@ -82,10 +83,10 @@ async def test_a_term_signal_stops_the_process_in_order(simulator: Simulator, tm
         gone = time.monotonic() - asked
 
     print(f"\nunready after {unready:.3f} s, accepting {accepted:.3f} s, cut after {cut:.3f} s, gone {gone:.3f} s")
-    assert unready < 0.1
-    assert accepted == pytest.approx(DELAY, abs=0.1)
-    assert cut == pytest.approx(DELAY + TIMEOUT, abs=0.1)
-    assert gone < cut + 1
+    assert unready < at_most(0.1)
+    assert DELAY - 0.1 < accepted < DELAY + at_most(0.1)
+    assert DELAY + TIMEOUT - 0.1 < cut < DELAY + TIMEOUT + at_most(0.1)
+    assert gone < cut + at_most(1)
     assert code == 0
     assert b"Traceback" not in errors
 
@@ -99,7 +100,7 @@ async def test_a_process_without_streams_does_not_wait_for_them(simulator: Simul
         assert await process.ended() == (0, b"")
         assert await idle.to_end() == (b"", "fin")
         print(f"\nidle process gone after {time.monotonic() - asked:.3f} s")
-        assert time.monotonic() - asked < 1.0
+        assert time.monotonic() - asked < at_most(1.0)
 
 
 async def test_a_second_term_signal_ends_the_process_now(simulator: Simulator, tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ async def test_a_second_term_signal_ends_the_process_now(simulator: Simulator, t
         asked = process.signal(signal.SIGTERM)
         code, _ = await process.ended()
         print(f"\ngone {time.monotonic() - asked:.3f} s after the second signal")
-        assert time.monotonic() - asked < 1.0
+        assert time.monotonic() - asked < at_most(1.0)
         assert code == 0
         rest, _ = await wire.to_end()
         assert not rest.endswith(b"0\r\n\r\n")
@@ -229,5 +230,5 @@ async def test_who_has_connected_before_the_door_closes_is_heard(gateway: Gatewa
         answer = await wire.response()
         assert (answer.status, answer.header("connection")) == (200, "close")
         # The other one never says anything, and holds nobody up.
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             await draining

@@ -231,7 +231,7 @@ async def test_p13_a_draining_gateway_answers_and_closes(gateway: GatewayFactory
     """The last answers before a restart are whole, and say that no more will come this way."""
     running = await gateway()
     running.listener.gateway.front.draining = True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         answer = await ask(running.port, get("/ready"))
     assert (answer.status, answer.header("connection")) == (503, "close")
     assert answer.json["status"] == "not_ready"

@@ -12,6 +12,7 @@ import pytest
 from proxy.relay.resume import events_of
 from proxy.simulator import Fin, Hold, Reset, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
+from tests.rigs.clock import at_most
 
 ROLE = {"role": "assistant", "content": ""}
 
@@ -268,9 +269,9 @@ async def test_a_client_that_leaves_a_continued_answer_ends_the_continuation(
             body += await answer.content.readany()
         left = time.monotonic()
         answer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await [request for request in second.ledger if request.method == b"POST"][-1].closed()
         took = time.monotonic() - left
     print(f"\nresumed: closed after {took * 1000:.1f} ms")
-    assert took < 0.1
+    assert took < at_most(0.1)
     assert up.metric("hapax_exchanges_total", outcome="client_gone") == 1

@@ -11,11 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from proxy.simulator import Repeat, Send, Simulator
 from proxy.simulator.script import Step
 from tests.conftest import GatewayFactory
+from tests.rigs.clock import at_most
 from tests.rigs.hapax import hapax
 
 from .wire import Wire, calls, chat, connect, target
@@ -84,9 +83,9 @@ async def test_two_hundred_clients_that_never_read_cost_little_and_are_dropped(
         f"at worst {gaps[-1] * 1000:.0f} ms"
     )
     assert per_stream <= MOST
-    assert dropped <= WRITE_TIMEOUT * 1.1 + 0.2
-    assert gaps[len(gaps) // 2] < 0.05
-    assert gaps[-1] < 0.5
+    assert dropped <= at_most(WRITE_TIMEOUT * 1.1 + 0.2)
+    assert gaps[len(gaps) // 2] < at_most(0.05)
+    assert gaps[-1] < at_most(0.5)
 
 
 async def stalled(simulator: Simulator) -> None:
@@ -124,4 +123,4 @@ async def test_a_client_that_reads_slowly_is_not_one_that_stalls(simulator: Simu
     took = loop.time() - stopped
     peer.close()
     print(f"\na slow reader was served for 2 s, and dropped {took:.2f} s after it stopped")
-    assert took == pytest.approx(0.4, abs=0.15)
+    assert 0.25 < took < 0.4 + at_most(0.15)

@@ -46,14 +46,14 @@ class Recorded:
 
     async def loss(self) -> Loss:
         """Why the answer did not come."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             loss = await self.over
         assert isinstance(loss, Loss), "there was an answer"
         return loss
 
     async def answer(self) -> tuple[int, bytes, bool]:
         """Status, body, and whether its end was marked."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             ended = await self.over
         assert isinstance(ended, bool), ended
         return self.status, self.body, ended
@@ -64,5 +64,5 @@ async def connections(simulator: Simulator) -> AsyncIterator[Connections]:
     """Connections to the simulator."""
     pool = Connections(simulator.base_url, connect_timeout=2.0)
     yield pool
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await pool.close()

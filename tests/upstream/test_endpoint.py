@@ -52,7 +52,7 @@ async def provider() -> AsyncIterator[tuple[Provider, str]]:
         yield running, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(*tasks)
             await server.wait_closed()
 

@@ -73,7 +73,7 @@ def through(url: str, port: int, user: str = "") -> Connections:
 async def asked(pool: Connections) -> Recorded:
     sink = Recorded()
     pool.send(REQUEST, sink)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await sink.over
     return sink
 

@@ -18,6 +18,7 @@ from proxy.simulator.faults import program
 from proxy.simulator.script import Send
 from proxy.upstream.connections import Connections, verified_tls
 from tests.rigs.built import ROOT
+from tests.rigs.clock import at_most
 from tests.upstream.conftest import Recorded
 
 from ..wire import Response, ask, chat, connect, request
@@ -142,7 +143,7 @@ async def dead_and_live(world: World) -> None:
                     sink = Recorded()
                     pool.send(ASK, sink)
                     assert (await sink.answer())[0] == 200
-            assert 0.2 < time.monotonic() - began < 1.0
+            assert 0.2 < time.monotonic() - began < at_most(1.0)
 
 
 async def rebinding(world: World) -> None:
@@ -274,7 +275,7 @@ async def no_descriptors(world: World) -> None:
 
 
 async def _recovers(gateway: Gateway) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 if (await ask(gateway.port, chat("sim-fast", head=AUTH))).status == 200:
@@ -362,7 +363,7 @@ async def comments_for_ever(world: World) -> None:
     assert b'"code":"upstream_timeout"' in received
     assert not received.endswith(b"0\r\n\r\n")
     [record] = world.upstream.of(name)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await record.closed()
     assert (await world.main.provider(name))["failed_attempts"] == 1
 
@@ -392,8 +393,8 @@ async def hang_after_done(world: World) -> None:
     name = world.spare("hang_after_done")
     answer = await call(world, name, name, stream=True)
     assert answer.body.endswith(b"data: [DONE]\n\n")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < at_most(1)
     [record] = world.upstream.of(name)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         await record.closed()
     assert (await world.main.provider(name))["failed_attempts"] == 0

@@ -15,6 +15,7 @@ from typing import Any
 import openai
 
 from proxy.simulator import Request
+from tests.rigs.clock import at_most
 
 from .. import test_protocol_framing as framing
 from ..wire import PATIENCE, Wire, ask, chat, connect, get, only_answer, request
@@ -42,7 +43,7 @@ async def gone(world: World, key: str, *, called: bool) -> None:
     gateway = door(world)
     if called:
         for record in world.upstream.of(key):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(30):
                 assert await record.closed() in ("client", "reset")
     else:
         assert world.upstream.of(key) == []
@@ -158,7 +159,7 @@ async def never_reads(world: World) -> None:
     async with unread(world, "f57") as (_, record):
         async with asyncio.timeout(PATIENCE):
             assert await record.closed() in ("client", "reset")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < at_most(4)
     await gone(world, "f57", called=True)
 
 
@@ -215,7 +216,7 @@ async def slow_head(world: World) -> None:
             dripped += 1
             await asyncio.wait({ended}, timeout=0.05)
         assert (await ended)[0] == b""
-    assert 0.8 < time.monotonic() - began < 3
+    assert 0.8 < time.monotonic() - began < at_most(3)
     assert dripped < len(head)
 
 
@@ -241,7 +242,7 @@ async def idle_flood(world: World) -> None:
         wires = [await stack.enter_async_context(connect(door(world).port)) for _ in range(200)]
         assert (await ask(door(world).port, get("/live"))).status == 200
         assert {end for end, _ in await asyncio.gather(*(wire.to_end() for wire in wires))} == {b""}
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < at_most(4)
 
 
 async def too_large(world: World) -> None:
@@ -289,7 +290,7 @@ async def pipelined(world: World) -> None:
             if number % 2500 == 100:
                 began = time.monotonic()
                 assert (await ask(gateway.port, get("/live"))).status == 200
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < at_most(1)
     assert gateway.memory() - before < 32 * MEBIBYTE
 
 

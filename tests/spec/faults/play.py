@@ -211,7 +211,7 @@ async def _told(world: World, trial: Trial) -> None:
     world.played[trial] = bool(trail["hedged"])
     if case.at == "upstream" and case.gone:
         for record in world.upstream.of(trial.key):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 await record.closed()
 
 
