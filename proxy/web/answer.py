@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from proxy import clock, tasks
 from proxy.exchange import Exchange
 from proxy.headers import Header
-from proxy.web.head_lines import head_lines, in_milliseconds
+from proxy.web.head_lines import REASONS, head_lines, in_milliseconds
 from proxy.web.request import Request
 
 _STREAM_LINES = b"Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
@@ -68,6 +68,14 @@ class Answer(web.StreamResponse):
         return f"<Answer {self.status if self.begun else 'to come'}>"
 
     # What aiohttp asks of a response.
+
+    @property
+    def status(self) -> int:
+        return self._exchange.status
+
+    @property
+    def reason(self) -> str:
+        return REASONS.get(self.status, "")
 
     @property
     def prepared(self) -> bool:
@@ -171,7 +179,6 @@ class Answer(web.StreamResponse):
 
     def _head(self, status: int, headers: list[Header]) -> bytes:
         self._exchange.status = status
-        self.set_status(status)
         self.begun = True
         if not self._question.complete:
             # The rest of the body is not wanted, so nothing can follow it.

@@ -10,7 +10,8 @@ from http import HTTPStatus
 
 from proxy.headers import Header
 
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}
 
 _date: tuple[int, bytes] = (0, b"")
 

@@ -6,7 +6,7 @@ aiohttp reads the bytes. What is said here judges none of them; `guard` does.
 
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.headers import READ_HERE, TO_PROVIDER, Header
 
@@ -87,7 +87,7 @@ class Request:
         self.target = target[len(prefix) :] or "/" if prefix and target.startswith(prefix) else target
         """Path and query, as they came."""
         version = request.version
-        self.version = f"{version.major}.{version.minor}"
+        self.version = "1.1" if version is HttpVersion11 else f"{version.major}.{version.minor}"
         """Of HTTP, such as `1.1`."""
         self.keep_alive = request.keep_alive
         """The client means to use the connection again."""
@@ -98,35 +98,34 @@ class Request:
         repeated: dict[str, list[str]] | None = None
         passing: list[Header] = []
         size = len(target)
-        ascii = True
-        number = 0
-        # What aiohttp has made of the values is the same, but for those that are not ASCII.
         # Of what could not be read as a request, aiohttp has empty mappings here, which are not of the types it says.
         untyped: Any = request
-        for header, text in zip(untyped.raw_headers, untyped.headers.values(), strict=True):
-            name, value = header
-            known = _NAMES.get(name)
+        raw: tuple[Header, ...] = untyped.raw_headers or ()
+        ascii = b"".join([value for _, value in raw]).isascii()
+        # What aiohttp has made of the values is the same, but for those that are not ASCII.
+        texts = list(untyped.headers.values()) if ascii else [value.decode("latin-1") for _, value in raw]
+        if not ascii:
+            ascii = all(value.isascii() or name.lower().decode("latin-1") not in READ_HERE for name, value in raw)
+        names = _NAMES
+        number = 0
+        for name, value in raw:
+            known = names.get(name)
             if known is None:
                 key = name.lower().decode("latin-1")
                 spelled = _PASSING.get(key)
             else:
                 key, spelled = known
-            length = len(value)
-            size += len(name) + length
-            if len(text) != length or not text.isascii():
-                text = value.decode("latin-1")
-                if key in READ_HERE:
-                    ascii = False
+            size += len(name) + len(value)
             if spelled is not None:
                 passing.append((spelled, value))
-            first = headers.setdefault(key, text)
+            text: str = texts[number]
             number += 1
-            if len(headers) == number:
+            if key not in headers:
+                headers[key] = text
                 continue
-            number -= 1
             if repeated is None:
                 repeated = {}
-            repeated.setdefault(key, [first]).append(text)
+            repeated.setdefault(key, [headers[key]]).append(text)
         self.headers = headers
         """By name in lower case; of one that came more than once, the first."""
         self.repeated = repeated
