@@ -1,14 +1,16 @@
-"""openai for Python over WebSockets: `client.realtime.connect` and `client.responses.connect` through the gateway."""
+"""WebSockets through the gateway: `client.realtime.connect` and `client.responses.connect` of openai, and a page."""
 
 from pathlib import Path
 from typing import Any
 
 import openai
 import orjson
+import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.pytest_plugin import AiohttpServer
 
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.browser import PageServer, visit
 
 KEY = "hapax-client-4b1e9d7730aa65c2"
 SECRET = "sk-provider-0123456789"
@@ -24,7 +26,7 @@ class Provider:
 
     async def session(self, request: web.Request) -> web.WebSocketResponse:
         self.keys.append(request.headers.get("Authorization"))
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(protocols=("realtime",))
         await socket.prepare(request)
         realtime = request.path.endswith("/realtime")
         if realtime:
@@ -128,3 +130,25 @@ async def test_each_response_is_a_call_to_limits_and_ledger(
     assert ledger is not None
     assert await ledger.flush(everything=True)
     assert ledger.rows_total >= 2
+
+
+@pytest.mark.timeout(60)
+async def test_a_page_holds_a_realtime_session_with_its_key_in_a_subprotocol(
+    gateway: GatewayFactory, aiohttp_server: AiohttpServer, pages: PageServer
+) -> None:
+    provider, running = await started(gateway, aiohttp_server)
+    seen = await visit(pages, "realtime", base_url=running.base_url, api_key=KEY, model="m")
+    told = ["session.created", "response.output_text.delta", "response.done"]
+    assert seen == {"events": told, "protocol": "realtime", "code": 1000}
+    assert provider.keys == [f"Bearer {SECRET}"]
+    assert provider.heard == [{"type": "response.create"}]
+
+
+@pytest.mark.timeout(60)
+async def test_a_page_with_a_wrong_key_has_no_session(
+    gateway: GatewayFactory, aiohttp_server: AiohttpServer, pages: PageServer
+) -> None:
+    provider, running = await started(gateway, aiohttp_server)
+    seen = await visit(pages, "realtime", base_url=running.base_url, api_key="wrong", model="m")
+    assert seen == {"events": [], "protocol": None, "code": 1006}
+    assert provider.keys == []
