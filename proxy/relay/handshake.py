@@ -7,7 +7,7 @@ What a provider answers instead is judged as any answer of it is. It relays no m
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
 
@@ -33,6 +33,8 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A message longer than this ends the session; OpenAI takes 15 MiB of audio at once (Realtime API)."""
 WITHOUT = (404, 405, 426, 501)
 """Statuses by which a server tells that it has no WebSocket at a path (RFC 9110 sections 15.5 and 15.6.2)."""
+WITHOUT_FOR = 600.0
+"""Seconds for which a provider that has no WebSocket at a path is not asked for one there again."""
 NO_SOCKET = "No provider of this model opens a WebSocket at this path; use HTTP."
 
 
@@ -64,6 +66,16 @@ class Handshakes:
         self._endpoints = endpoints
         self._rng = rng
         self._control = control
+        self._without: dict[tuple[Provider, str], float] = {}
+        """Who has no WebSocket at which path, and until when that is believed, by the monotonic clock."""
+
+    def hopeless(self, path: str) -> bool:
+        """Whether every provider is known to have no WebSocket at *path*, which has no query."""
+        providers, now = self._pool.providers, clock.now()
+        return bool(providers) and all(self._is_without(provider, path, now) for provider in providers)
+
+    def _is_without(self, provider: Provider, path: str, now: float) -> bool:
+        return self._without.get((provider, path), now) > now
 
     async def open(
         self,
@@ -103,8 +115,7 @@ class Handshakes:
         now = clock.now()
         if not failures and without:
             # It is there and speaks HTTP: clients that know both go on with that when they are told so.
-            headers = [(header.decode(), value.decode("latin-1")) for header, value in answer_headers(exchange)]
-            raise ProxyError("upgrade_not_supported", NO_SOCKET, headers=(("Upgrade", "HTTP/1.1"), *headers))
+            raise no_socket([(header.decode(), value.decode("latin-1")) for header, value in answer_headers(exchange)])
         if not failures:
             failures = [none_asked(self._pool, model, now)]
         elif despite and all(failed.code in UNREACHED for failed in failures):
@@ -128,6 +139,8 @@ class Handshakes:
     ) -> Opened | Failed | None:
         """Ask *target*; None where it has no WebSocket there."""
         now = clock.now()
+        if self._is_without(target.provider, _bare(path(None)), now):
+            return None
         permit, key = target.begin(now)
         record = AttemptRecord(target.provider.name, target.model or "", now)
         exchange.attempts.append(record)
@@ -171,10 +184,31 @@ class Handshakes:
             return Failed("upstream_timeout", Reach.UNANSWERED, "the session was not opened in time")
         except NoUpgrade as refused:
             record.status = refused.status
+            if _has_none(refused.status, refused.body):
+                now = clock.now()
+                self._without = {each: until for each, until in self._without.items() if until > now}
+                self._without[target.provider, _bare(path)] = now + WITHOUT_FOR
             pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in refused.headers]
             return _meaning(refused.status, pairs, refused.body, endpoint)
         except FetchError:
             return Failed("upstream_connect_error", Reach.NEVER_SENT, "no connection for a session")
+
+
+def no_socket(headers: Iterable[tuple[str, str]] = ()) -> ProxyError:
+    """426, by which a client that knows both goes on over HTTP at once; with *headers*."""
+    return ProxyError("upgrade_not_supported", NO_SOCKET, headers=(("Upgrade", "HTTP/1.1"), *headers))
+
+
+def _bare(path: str) -> str:
+    return path.partition("?")[0]
+
+
+def _has_none(status: int, body: bytes) -> bool:
+    """
+    Whether an answer tells of its path, so of every session there: the upgrade was not heeded (RFC 9110 section 7.8)
+    or there is nothing. A 404 may tell of a model alone.
+    """
+    return status < 300 or (status in WITHOUT and (status != 404 or b"model" not in body.lower()))
 
 
 def _meaning(status: int, headers: list[tuple[bytes, bytes]], body: bytes, endpoint: Endpoint) -> Failed | None:

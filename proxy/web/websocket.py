@@ -20,7 +20,7 @@ from proxy.exchange import Exchange, Outcome
 from proxy.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.peek import LIGHT, is_heavy, read_json, with_model
 from proxy.relay.endpoints import Operation
-from proxy.relay.handshake import MAX_MESSAGE_BYTES, Opened
+from proxy.relay.handshake import MAX_MESSAGE_BYTES, Opened, no_socket
 from proxy.relay.session import Sessions, Socket
 from proxy.sse import Dialect
 from proxy.web.admission import Admission
@@ -63,6 +63,9 @@ class WebSockets:
         await self._admission.admit_session(inbound, asked)
         offered = _offered(inbound)
         if model is None and (asked.dialect is Dialect.RESPONSES or inbound.principal.restricted):
+            if self._sessions.handshakes.hopeless(path):
+                # Before the socket is open there is a status to say it by, which clients know.
+                raise no_socket()
             return await self._relay_from_first(inbound, path, asked, offered)
         # Elsewhere the provider may be the one who speaks first.
         opened = await self._open(inbound, path, model, offered)

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import openai
 import orjson
 import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.pytest_plugin import AiohttpServer
 
+from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.browser import PageServer, visit
 
@@ -152,3 +154,21 @@ async def test_a_page_with_a_wrong_key_has_no_session(
     seen = await visit(pages, "realtime", base_url=running.base_url, api_key="wrong", model="m")
     assert seen == {"events": [], "protocol": None, "code": 1006}
     assert provider.keys == []
+
+
+async def test_a_handshake_is_told_to_use_http_once_no_provider_is_known_to_open_a_socket(
+    gateway: GatewayFactory, simulator: Simulator
+) -> None:
+    provider = {"type": "compatible", "base_url": simulator.base_url, "models": ["sim-*"]}
+    running = await gateway({"providers": {"p": provider}, "auth": {"keys": [{"name": "me", "key": KEY}]}})
+    url, headers = running.base_url + "/responses", {"Authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(url, headers=headers) as socket:
+            await socket.send_json({"type": "response.create", "model": "sim-1", "input": "hello"})
+            event = await socket.receive_json()
+            assert (event["type"], event["error"]["code"]) == ("error", "upgrade_not_supported")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(url, headers=headers)
+    assert refused.value.status == 426
+    asked = [request for request in simulator.ledger if request.method == b"GET" and b"/responses" in request.target]
+    assert len(asked) == 1
