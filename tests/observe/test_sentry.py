@@ -88,7 +88,7 @@ async def test_an_internal_error_is_reported_by_type_and_place_alone(
     cause, error = event["exception"]["values"]
     assert (cause["type"], error["type"]) == ("KeyError", "RuntimeError")
     frames = error["stacktrace"]["frames"]
-    assert [frame["function"].rpartition(".")[2] for frame in frames] == ["handle", "relay", "read_call"]
+    assert [frame["function"].rpartition(".")[2] for frame in frames] == ["handle", "_serve", "relay", "read_call"]
     assert frames[0]["module"] == "proxy.web.front"
     assert frames[0]["filename"] == "front.py"
     assert frames[0]["in_app"]

@@ -33,8 +33,8 @@ PATIENT: dict[str, Any] = {
 """Nothing but the client's leaving ends a call."""
 CLOCKS = {"connect": "1h", "first_token": "1h", "idle": "1h", "total": "10h"}
 
-PROBING = [(0, 0), (0, 0), (0, 1), (1, 0)]
-"""Connections in use per provider, and those coming up, when nothing is under way but the probes of the deaf."""
+IDLE = [(0, 0)] * 4
+"""Connections in use per provider, and those coming up, when no call is under way; probes have their own."""
 
 Closed = Awaitable[object]
 Reach = Callable[["Stage", Wire, int], Awaitable[list[Closed]]]
@@ -129,7 +129,7 @@ async def stage(simulator: Simulator, backup: Simulator, gateway: GatewayFactory
         running = await gateway({**PATIENT, "failover": failover, "providers": providers, "models": models})
         found = Stage(running, simulator, backup, deaf)
         # All were asked for their models, and the deaf owe the answer.
-        await until(lambda: len(deaf.accepted) == 2 and found.busy() == PROBING)
+        await until(lambda: len(deaf.accepted) == 2 and found.busy() == IDLE)
         yield found
 
 
@@ -249,7 +249,7 @@ async def test_a_client_that_leaves_stops_everything_done_for_it_within_100_ms(s
     assert running.metric("hapax_http_active_requests", endpoint="/v1/chat/completions") == 0
     for provider in gateway.pool.providers:
         assert running.metric("hapax_provider_in_flight", provider=provider.name) == 0
-    assert stage.busy() == PROBING
+    assert stage.busy() == IDLE
     for each in gateway.pool.all_targets:
         assert each.in_flight == 0
         assert running.metric("circuit_breaker_state", name=str(each)) == 0
