@@ -223,6 +223,9 @@ class Front:
                 )
             if route.page and known is not None and asked.method != "DELETE":
                 await self._admission.page(known)
+            if request.match_info.http_exception is not None:
+                # A whole URL without a path, for which aiohttp has no route.
+                handler = self._serve
             response = await handler(request)
             if response is not answer:
                 self._complete(exchange, answer, response)
