@@ -16,10 +16,10 @@ from bench import subjects
 from bench.load import Load, request
 from bench.subjects import Subject
 
-EXPECTED = 0.52
+EXPECTED = 1.38
 """
-What a request costs in terms of the control, with a Python built without optimisations. With Debian's it is 0.48, so
-that only a loss of 24 % is noticed there; `profile.MOST_CALLS` notices others.
+What a request costs in terms of the control: 1.36 to 1.41 with a Python built without optimisations, on a machine where
+the control takes 145 us. That it is to cost less is for the limits of `bench` to say.
 """
 TOLERANCE = 1.14
 """How much more fails: less than the 15 % that must be noticed, more than machines differ and noise leaves."""
