@@ -35,6 +35,8 @@ WITHOUT = (404, 405, 426, 501)
 """Statuses by which a server tells that it has no WebSocket at a path (RFC 9110 sections 15.5 and 15.6.2)."""
 WITHOUT_FOR = 600.0
 """Seconds for which a provider that has no WebSocket at a path is not asked for one there again."""
+MOST_WITHOUT = 1000
+"""Of which so many are remembered: clients choose the paths."""
 NO_SOCKET = "No provider of this model opens a WebSocket at this path; use HTTP."
 
 
@@ -76,6 +78,20 @@ class Handshakes:
 
     def _is_without(self, provider: Provider, path: str, now: float) -> bool:
         return self._without.get((provider, path), now) > now
+
+    def _learn(self, provider: Provider, path: str, refused: NoUpgrade) -> None:
+        """
+        Remember that *provider* has no WebSocket at *path*, where its answer tells of the path alone and so of every
+        caller's session: the upgrade was not heeded (RFC 9110 section 7.8), or there is nothing. A query may name what
+        is not there, such as a model or a call, and an error object may speak of an account or a project.
+        """
+        told = refused.status < 300 or refused.status in WITHOUT
+        if not told or "?" in path or (refused.status == 404 and refused.body.lstrip().startswith(b"{")):
+            return
+        now = clock.now()
+        self._without = {each: until for each, until in self._without.items() if until > now}
+        if len(self._without) < MOST_WITHOUT:
+            self._without[provider, path] = now + WITHOUT_FOR
 
     async def open(
         self,
@@ -139,7 +155,7 @@ class Handshakes:
     ) -> Opened | Failed | None:
         """Ask *target*; None where it has no WebSocket there."""
         now = clock.now()
-        if self._is_without(target.provider, _bare(path(None)), now):
+        if self._is_without(target.provider, path(target.model), now):
             return None
         permit, key = target.begin(now)
         record = AttemptRecord(target.provider.name, target.model or "", now)
@@ -184,10 +200,7 @@ class Handshakes:
             return Failed("upstream_timeout", Reach.UNANSWERED, "the session was not opened in time")
         except NoUpgrade as refused:
             record.status = refused.status
-            if _has_none(refused.status, refused.body):
-                now = clock.now()
-                self._without = {each: until for each, until in self._without.items() if until > now}
-                self._without[target.provider, _bare(path)] = now + WITHOUT_FOR
+            self._learn(target.provider, path, refused)
             pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in refused.headers]
             return _meaning(refused.status, pairs, refused.body, endpoint)
         except FetchError:
@@ -197,18 +210,6 @@ class Handshakes:
 def no_socket(headers: Iterable[tuple[str, str]] = ()) -> ProxyError:
     """426, by which a client that knows both goes on over HTTP at once; with *headers*."""
     return ProxyError("upgrade_not_supported", NO_SOCKET, headers=(("Upgrade", "HTTP/1.1"), *headers))
-
-
-def _bare(path: str) -> str:
-    return path.partition("?")[0]
-
-
-def _has_none(status: int, body: bytes) -> bool:
-    """
-    Whether an answer tells of its path, so of every session there: the upgrade was not heeded (RFC 9110 section 7.8)
-    or there is nothing. A 404 may tell of a model alone.
-    """
-    return status < 300 or (status in WITHOUT and (status != 404 or b"model" not in body.lower()))
 
 
 def _meaning(status: int, headers: list[tuple[bytes, bytes]], body: bytes, endpoint: Endpoint) -> Failed | None:

@@ -172,3 +172,33 @@ async def test_a_handshake_is_told_to_use_http_once_no_provider_is_known_to_open
     assert refused.value.status == 426
     asked = [request for request in simulator.ledger if request.method == b"GET" and b"/responses" in request.target]
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/realtime?call_id=rtc_1", 404, "no such call"),
+        ("/realtime?call_id=rtc_1", 405, ""),
+        ("/realtime", 404, '{"error": {"message": "Project proj_1 was not found."}}'),
+    ],
+)
+async def test_what_one_caller_names_and_is_not_there_keeps_no_other_from_a_session(
+    gateway: GatewayFactory, aiohttp_server: AiohttpServer, path: str, status: int, body: str
+) -> None:
+    asked: list[str] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        return web.Response(status=status, text=body)
+
+    app = web.Application()
+    app.router.add_get("/v1/realtime", refuse)
+    server = await aiohttp_server(app)
+    provider = {"type": "compatible", "base_url": str(server.make_url("/v1")), "models": ["m"]}
+    running = await gateway({"providers": {"p": provider}, "auth": {"keys": [{"name": "me", "key": KEY}]}})
+    async with aiohttp.ClientSession() as session:
+        for _ in range(2):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(running.base_url + path, headers={"Authorization": f"Bearer {KEY}"})
+            assert refused.value.status == 426
+    assert asked == ["/v1" + path] * 2
