@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from proxy.exchange import Exchange
@@ -18,6 +19,12 @@ from proxy.server import Listener
 from proxy.settings import Settings
 from proxy.simulator import Simulator
 from tests.rigs.postgres import Postgres, postgres
+
+# No example is wrong because a machine was late with it.
+hypothesis.settings.register_profile(
+    "late", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("late")
 
 GatewayFactory = Callable[..., Awaitable["RunningGateway"]]
 

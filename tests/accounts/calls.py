@@ -47,7 +47,7 @@ async def rows(store: Store) -> list[dict[str, Any]]:
         return [dict(row) for row in found.mappings()]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return once *condition* holds; nothing tells when a ledger has written."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # see above

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONDEVMODE": ""}
 
 
-async def run_script(script: str, *arguments: str, timeout: float = 40) -> Finished:
+async def run_script(script: str, *arguments: str, timeout: float = 120) -> Finished:
     """The end of a process that ran *script* with *arguments*."""
     command = (sys.executable, "-c", textwrap.dedent(script), *arguments)
     return await run(*command, env=ENVIRONMENT, timeout=timeout)

@@ -97,7 +97,7 @@ async def through_an_outage(
     url: str, begin: Outage, over: Callable[[], Coroutine[Any, Any, None]], seconds: float
 ) -> None:
     """Traffic while the store is away for *seconds*: everything is in it in the end, once."""
-    store = Store(url, timeout=0.5)
+    store = Store(url, timeout=1.0)
     await store.open()
     ledger = Ledger(store, interval=0.02)
     await ledger.start()
@@ -107,8 +107,7 @@ async def through_an_outage(
     begin()
     await until(lambda: not ledger.available)
     await asyncio.sleep(seconds)  # the length of the outage
-    waiting = ledger.buffered
-    assert waiting > 100 * seconds
+    await until(lambda: ledger.buffered > 100 * seconds)
     await over()
     back = clock.now()
     await until(lambda: ledger.available)
@@ -273,7 +272,7 @@ async def test_stopping_while_the_store_is_away_ends_soon_and_says_what_is_lost(
         ledger.open(call(), "")
         began = clock.now()
         await ledger.stop()
-        assert clock.now() - began < 2
+        assert clock.now() - began < at_most(2)
     assert ledger.dropped_total == 30
     assert [record.message for record in caplog.records] == [
         "usage ledger: 30 rows of completed calls are lost, the store did not take them"
@@ -284,7 +283,7 @@ async def test_stopping_while_the_store_is_away_ends_soon_and_says_what_is_lost(
 async def test_what_somebody_spent_is_unknown_while_the_store_cannot_be_read(
     postgres_server: Postgres, postgres_url: str
 ) -> None:
-    store = Store(postgres_url, timeout=0.5)
+    store = Store(postgres_url)
     await store.open()
     ledger = Ledger(store, interval=3600)
     exchange = call()
@@ -299,7 +298,7 @@ async def test_what_somebody_spent_is_unknown_while_the_store_cannot_be_read(
 
 
 async def test_rows_that_may_have_arrived_are_counted_once(postgres_server: Postgres, postgres_url: str) -> None:
-    store, steady = Store(postgres_url, timeout=0.3), Store(postgres_url)
+    store, steady = Store(postgres_url, timeout=1.0), Store(postgres_url)
     await store.open()
     ledger = Ledger(store, interval=3600)
     since = clock.wall().replace(year=2020)
@@ -448,7 +447,7 @@ asyncio.run(main(sys.argv[1]))
 
 def test_a_full_disk_stops_nothing_and_loses_nothing(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "hapax.db")], cwd=ROOT, capture_output=True, text=True, timeout=50
+        [sys.executable, "-c", FULL, str(tmp_path / "hapax.db")], cwd=ROOT, capture_output=True, text=True, timeout=200
     )
     assert ended.stdout == "all there\n", ended.stderr
     assert "the store takes no rows" in ended.stderr

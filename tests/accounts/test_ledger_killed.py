@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy import tasks
+from tests.rigs.clock import at_most
 
 ROOT = Path(__file__).parents[2]
 INTERVAL = 0.1
@@ -88,13 +89,15 @@ async def killed(folder: Path, rng: random.Random) -> tuple[float, int, int]:
     assert set(found.values()) <= {"pending", "ok"}
     # A call may have been written down before the process came to say so.
     assert len(set(found) - set(moments["opened"])) <= 1
+    completed = [found.get(ledger_id) == "ok" for ledger_id in moments["ended"]]
+    assert completed == sorted(completed, reverse=True), "a completion is missing, and a later one is there"
     missing = [moment for ledger_id, moment in moments["ended"].items() if found.get(ledger_id) != "ok"]
     unknown = [moment for ledger_id, moment in moments["opened"].items() if ledger_id not in found]
-    assert not unknown or last - min(unknown) < 3 * INTERVAL + 0.5, "a call that ran for long has no row"
+    assert not unknown or last - min(unknown) < at_most(3 * INTERVAL + 0.5), "a call that ran for long has no row"
     return last - min(missing, default=last), count, len(missing)
 
 
-@pytest.mark.timeout(60 + 3 * REPEATS)
+@pytest.mark.timeout(300 + 3 * REPEATS)
 async def test_a_killed_gateway_leaves_rows_pending_or_complete_and_loses_the_last_interval_at_most(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +116,6 @@ async def test_a_killed_gateway_leaves_rows_pending_or_complete_and_loses_the_la
             f"\nkill -9 of a gateway's ledger, {REPEATS} times: {total} rows, {lost} completions missing, "
             f"the oldest {max(ages) * 1000:.0f} ms before the end (interval {INTERVAL * 1000:.0f} ms)"
         )
-    assert total > 0
+    assert total > lost
     # The interval, and the time the batch under way took on a machine that did much else.
-    assert max(ages) < INTERVAL + 0.4
+    assert max(ages) < at_most(INTERVAL + 0.4)

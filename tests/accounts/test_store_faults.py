@@ -20,7 +20,7 @@ from tests.rigs.clock import at_most
 from tests.rigs.postgres import Postgres
 
 COUNTER = tables.versions.c.value
-PATIENCE = 0.5
+PATIENCE = 2.0
 
 
 async def counter(store: Store) -> int:
@@ -66,7 +66,7 @@ async def test_a_server_that_is_gone_is_an_error_at_once_and_used_again_when_it_
     server.stop()
     for work in (counter, count_up):
         words, took = await failure(work(impatient))
-        assert took < PATIENCE + 0.2
+        assert took < at_most(PATIENCE + 0.2)
         assert "Connect call failed" in words
     assert not impatient.available
     await server.start()
@@ -81,8 +81,8 @@ async def test_a_server_that_hangs_is_an_error_in_time_and_used_again_when_it_go
     await asyncio.gather(*(counter(impatient) for _ in range(5)))
     server.freeze()
     failures = await asyncio.gather(*(failure(work(impatient)) for work in (counter, count_up) * 10))
-    assert {words for words, _ in failures} == {"no answer within 0.5 s"}
-    assert max(took for _, took in failures) < PATIENCE + 0.3
+    assert {words for words, _ in failures} == {"no answer within 2 s"}
+    assert max(took for _, took in failures) < at_most(PATIENCE + 0.3)
     server.thaw()
     assert await asyncio.gather(*(counter(impatient) for _ in range(10))) == [0] * 10
     await count_up(impatient)
@@ -103,8 +103,8 @@ async def test_a_server_that_hangs_in_the_middle_of_a_transaction_is_an_error_in
                 server.freeze()
 
     words, took = await failure(work())
-    assert words == "no answer within 0.5 s"
-    assert took < PATIENCE + 0.3
+    assert words == "no answer within 2 s"
+    assert took < at_most(PATIENCE + 0.3)
     server.thaw()
     assert await counter(impatient) in ({0} if moment == "before the statement" else {0, 1})
 
@@ -115,7 +115,7 @@ async def test_a_store_opened_while_the_server_hangs_or_is_gone_fails_in_time_fo
     store = Store(postgres_url, timeout=PATIENCE)
     server.freeze()
     failures = await asyncio.gather(*(failure(counter(store)) for _ in range(20)))
-    assert max(took for _, took in failures) < PATIENCE + 0.3
+    assert max(took for _, took in failures) < at_most(PATIENCE + 0.3)
     server.thaw()
     server.stop()
     assert "Connect call failed" in (await failure(store.open()))[0]
@@ -135,7 +135,7 @@ async def test_closing_does_not_wait_for_a_server_that_hangs(postgres_url: str, 
 
 async def test_the_server_itself_ends_statements_that_take_too_long(impatient: Store) -> None:
     async with impatient.reading() as connection:
-        assert (await connection.execute(text("SHOW statement_timeout"))).scalar_one() == "500ms"
+        assert (await connection.execute(text("SHOW statement_timeout"))).scalar_one() == "2s"
 
 
 async def test_eight_processes_write_one_file_and_none_finds_it_locked(sqlite_url: str) -> None:

@@ -28,7 +28,7 @@ def settings(base_url: str, *, api_key: str = PROVIDER_KEY, targets: int = 1, **
 async def models_known(base_url: str) -> str:
     """The same URL, once the gateway behind it knows its models: it fetches their lists in the background."""
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(30),
         aiohttp.ClientSession(base_url + "/", headers={"Authorization": f"Bearer {KEY}"}) as session,
     ):
         while True:
@@ -56,7 +56,7 @@ async def first_call(simulator: Simulator) -> Request:
 
 async def ended_by_client(call: Request) -> bool:
     """Whether the gateway left this call before its answer was over; waits until one of them has gone."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         ending = await call.closed()
     return ending in ("client", "reset") and not call.finished
 

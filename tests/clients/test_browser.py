@@ -9,7 +9,7 @@ from tests.rigs.browser import PageServer, visit
 
 from .helpers import KEY, MODEL, asking, calls, chat_text, ended_by_client, models_known, settings
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

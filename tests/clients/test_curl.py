@@ -55,7 +55,7 @@ async def test_events_arrive_while_the_answer_is_still_being_written(url: str, s
     )
     try:
         assert process.stdout is not None
-        events = [await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 10) for _ in range(5)]
+        events = [await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 30) for _ in range(5)]
     finally:
         process.kill()
         await process.wait()

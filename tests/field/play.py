@@ -18,7 +18,7 @@ from proxy import clock
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.field.provider import Asked, Provider
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which something that should have come long ago is taken as missing."""
 Play = Callable[..., Awaitable["Played"]]
 

@@ -77,7 +77,7 @@ async def test_a_reload_takes_what_is_a_configuration(case: dict[str, Any], tmp_
 async def _said_of_the_reload(process: Hapax) -> bytes:
     """The line of the log that tells what became of it."""
     assert process.process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while b"reload" not in (line := (await process.process.stderr.readline()).lower()):
             assert line, "the log says nothing of the reload"
     return line

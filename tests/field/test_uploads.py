@@ -395,7 +395,7 @@ async def test_a_file_for_a_path_that_asks_no_model_goes_on_while_it_comes(gatew
         running = await gateway(configured(ONE, providers["cloud"].url))
         async with connect(running.port) as wire:
             wire.send(head("/v1/files", len(body)) + body[:300_000])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not providers["cloud"].calls():  # noqa: ASYNC110 - its head arrives before the file is whole
                     await asyncio.sleep(0.005)
             wire.send(body[300_000:])

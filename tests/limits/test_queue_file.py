@@ -20,7 +20,7 @@ ALWAYS = 0.001
 
 async def until(condition: Callable[[], object]) -> None:
     """Return as soon as *condition* holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  # a file tells nobody that it was written
             await asyncio.sleep(0.001)
 
@@ -229,7 +229,7 @@ async def test_a_reader_never_finds_half_a_file(path: Path, kept: Kept) -> None:
     kept(path, ALWAYS, queue)
     await until(lambda: exists(path))
     inodes = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(inodes) < 3:
             # Sizes of different lengths, so that one written over the other would leave something behind.
             queue.resize(10**9 if queue.size == 10 else 10)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from proxy import clock, tasks
+from proxy.limits import redis as module
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, What
 from proxy.limits.redis import LOOKUP, PATIENCE, RedisLimits
 from tests.rigs.clock import at_most
@@ -25,8 +26,10 @@ ROOT = Path(__file__).parents[2]
 SOAK_REPEATS = int(os.environ.get("HAPAX_SOAK_REPEATS", "25"))
 NOTHING = {What.REQUESTS: 0, What.TOKENS: 0, What.BUDGET: 0}
 PATIENT = 5.0
-SLOWEST = 0.1
-"""Seconds a call may wait for Redis."""
+WAITS = at_most(PATIENCE)
+"""Seconds a call waits for Redis where it fails: more than a Redis that works takes on a machine that is busy."""
+MARGIN = 0.02
+"""Seconds by which it may be decided later than that."""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ async def reserve(worker: RedisLimits, *claims: Claim) -> Reservation | Refusal:
     return await worker.reserve(claims) if decided is None else decided
 
 
-async def eventually(condition: Callable[[], object], within: float = 2.0) -> None:
+async def eventually(condition: Callable[[], object], within: float = 30.0) -> None:
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.005)
@@ -142,11 +145,15 @@ async def test_a_refused_call_takes_nothing_of_any_limit(server: RedisServer) ->
         assert worker.standing(wide, clock.now()).remaining == 50
 
 
-async def test_a_place_that_others_need_is_free_for_them_as_soon_as_its_call_ends(server: RedisServer) -> None:
+async def test_a_place_that_others_need_is_free_for_them_as_soon_as_its_call_ends(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Far away, so that no machine is slow enough to take the one for the other.
+    monkeypatch.setattr(module, "TICK", 2.0)
     async with workers(server.url, 2) as [one, other]:
         limit = places(1)
         waits = []
-        for _ in range(5):
+        for _ in range(3):
             call = await reserve(one, (limit, 1))
             assert isinstance(call, Reservation)
             refused = await reserve(other, (limit, 1))
@@ -159,9 +166,9 @@ async def test_a_place_that_others_need_is_free_for_them_as_soon_as_its_call_end
                     await asyncio.sleep(0.001)
             waits.append(time.monotonic() - began)
             give_back(other, calls)
-            await asyncio.sleep(0.12)
-        # Not with the next tick, which may be 50 ms away.
-        assert sorted(waits)[2] < at_most(0.015)
+            await eventually(lambda: not server.ask("EXISTS", "{hapax}:p:h||concurrent"))
+        # Not with the next tick.
+        assert sorted(waits)[1] < at_most(0.015)
 
 
 async def test_what_was_not_used_comes_back_and_what_was_used_beyond_is_owed(server: RedisServer) -> None:
@@ -259,7 +266,7 @@ async def test_what_was_lent_and_is_not_used_goes_back(server: RedisServer) -> N
             assert isinstance(fields, dict)
             return set(fields) == {"level", "at"} and float(fields["level"]) == pytest.approx(10**6 - used, abs=0.01)
 
-        await eventually(returned, within=1.0)
+        await eventually(returned, within=at_most(1.0))
         assert server.ask("EXISTS", "{hapax}:p:h||concurrent") == 0
         # And nothing is said about it any more.
         before = worker.round_trips_total
@@ -324,27 +331,31 @@ async def test_limits_nobody_uses_are_forgotten(server: RedisServer, monkeypatch
 HOLDER = """
 import asyncio, sys
 from proxy.limits.limit import Limit, What
-from proxy.limits.redis import LOOKUP, PATIENCE, RedisLimits
+from proxy.limits.redis import RedisLimits
 
 async def spent(holder, unit, since):
     return 0
 
 async def main():
-    worker = RedisLimits(sys.argv[1], spent, ttl=1.0)
+    worker = RedisLimits(sys.argv[1], spent, ttl=float(sys.argv[2]))
     await worker.start()
     for _ in range(5):
         await worker.reserve([(Limit("h||concurrent", What.CONCURRENT, 5), 1),
                               (Limit("h||budget/month", What.BUDGET, 100, per="month", unit="usd", holder="h"), 20)])
     print("holding", flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 asyncio.run(main())
 """
 
 
+BELIEVED = 3.0
+"""Seconds a worker that says nothing is believed alive."""
+
+
 async def test_what_a_killed_worker_held_is_free_when_its_time_is_up(server: RedisServer) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HOLDER, server.url, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", HOLDER, server.url, str(BELIEVED), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
@@ -352,15 +363,15 @@ async def test_what_a_killed_worker_held_is_free_when_its_time_is_up(server: Red
         async with workers(server.url) as [worker]:
             room, money = places(5), budget(100, "month")
             # It shows its signs of life for longer than it would be believed without.
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(1.2 * BELIEVED)
             assert isinstance(await reserve(worker, (room, 1)), Refusal)
             assert isinstance(await reserve(worker, (money, 1)), Refusal)
             process.send_signal(signal.SIGKILL)
             killed = time.monotonic()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(at_most(2 * BELIEVED)):
                 while not admitted([await reserve(worker, (room, 5), (money, 100))]):  # noqa: ASYNC110 - nobody sets an event for it
                     await asyncio.sleep(0.01)
-            assert time.monotonic() - killed < at_most(1.5)
+            assert time.monotonic() - killed < at_most(BELIEVED + 0.5)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -368,7 +379,7 @@ async def test_what_a_killed_worker_held_is_free_when_its_time_is_up(server: Red
 
 
 async def test_a_worker_that_was_believed_dead_takes_its_places_back(server: RedisServer) -> None:
-    async with workers(server.url, 2, ttl=0.5) as [one, other]:
+    async with workers(server.url, 2, ttl=BELIEVED) as [one, other]:
         room, money = places(10), budget(100)
         held = [await reserve(one, (room, 1), (money, 10)) for _ in range(8)]
         assert len(admitted(held)) == 8
@@ -408,15 +419,15 @@ async def test_an_empty_redis_learns_from_the_ledger_what_was_spent_once(server:
 
 async def test_what_nobody_knows_is_refused_as_unknown_and_not_waited_for_long(server: RedisServer) -> None:
     ledger = Ledger(None)
-    async with workers(server.url, spent=ledger, patience=PATIENCE) as [worker], lag() as late:
+    async with workers(server.url, spent=ledger, patience=WAITS) as [worker], lag() as late:
         refused = await reserve(worker, (budget(1000, "month"), 10))
         assert refused == Refusal(budget(1000, "month"), 1.0, unknown=True)
-        ledger.delay = 5.0
+        ledger.delay = 3600.0
         began = time.monotonic()
         refused = await reserve(worker, (budget(1000, "month"), 10))
         assert isinstance(refused, Refusal)
         assert refused.unknown
-        assert time.monotonic() - began < at_most(LOOKUP + SLOWEST + late.worst + 0.02)
+        assert time.monotonic() - began < at_most(LOOKUP + PATIENCE + 2 * MARGIN) + late.worst
     assert ledger.asked == 2
 
 
@@ -507,7 +518,7 @@ def faulty(name: str, server: RedisServer, way: Way) -> tuple[Callable[[], objec
     return {
         "refused": (server.kill, server.start),
         "frozen": (server.freeze, server.thaw),
-        "slow": (lambda: setattr(way, "delay", 0.2), lambda: setattr(way, "delay", 0.0)),
+        "slow": (lambda: setattr(way, "delay", 2.5 * WAITS), lambda: setattr(way, "delay", 0.0)),
         "loading": (
             lambda: setattr(way, "answer", b"-LOADING Redis is loading the dataset in memory\r\n"),
             lambda: setattr(way, "answer", None),
@@ -543,7 +554,7 @@ FAULTS = (
 async def test_a_fault_of_redis_delays_nobody_and_is_over_when_it_is_over(
     server: RedisServer, log: Log, fault: str
 ) -> None:
-    async with way_to(server.port) as way, workers(way.url, 2, patience=PATIENCE) as both, lag() as late:
+    async with way_to(server.port) as way, workers(way.url, 2, patience=WAITS) as both, lag() as late:
         await both[0].reserve([(requests(1), 1)])
         begin, end = faulty(fault, server, way)
         await asyncio.to_thread(begin)
@@ -560,7 +571,7 @@ async def test_a_fault_of_redis_delays_nobody_and_is_over_when_it_is_over(
                     calls.append(call)
                     worker.settle(call, {}, clock.now())
                 await asyncio.sleep(0.001)
-            assert slowest < at_most(SLOWEST + late.worst + 0.02)
+            assert slowest < at_most(WAITS + 2 * MARGIN) + late.worst
             # Each has its half of the limit.
             assert len(calls) == 100
             assert all(call.local for call in calls)
@@ -570,7 +581,7 @@ async def test_a_fault_of_redis_delays_nobody_and_is_over_when_it_is_over(
             assert all(worker.failures_total and worker.fallbacks_total for worker in both)
         finally:
             await asyncio.to_thread(end)
-        await eventually(lambda: all(worker.available for worker in both), within=2.0)
+        await eventually(lambda: all(worker.available for worker in both))
         assert log.levels == ["WARNING", "WARNING", "INFO", "INFO"]
         decision = await reserve(both[0], (limit, 1))
         assert isinstance(decision, Reservation)
@@ -617,7 +628,8 @@ async def test_a_restart_without_data_forgets_no_budget_and_no_place(server: Red
         money, room, rate = budget(1000, "month"), places(10), requests(100)
         give_back(one, admitted([await reserve(one, (money, 400)), await reserve(one, (money, 300))]), {})
         held = [await reserve(one, (room, 1), (rate, 1)) for _ in range(6)]
-        await asyncio.sleep(0.1)
+        key = f"{{hapax}}:s:{money.id}:{datetime.now(UTC):%Y-%m}-01T00"
+        await eventually(lambda: server.ask("HGET", key, "level") == "700")
         server.kill()
         ledger.spent = 650
         await eventually(lambda: not one.available and not other.available)
@@ -627,7 +639,6 @@ async def test_a_restart_without_data_forgets_no_budget_and_no_place(server: Red
         give_back(one, admitted(while_alone[:1]), {What.BUDGET: 60})
         server.start()
         await eventually(lambda: one.available and other.available)
-        key = f"{{hapax}}:s:{money.id}:{datetime.now(UTC):%Y-%m}-01T00"
         await eventually(lambda: server.ask("HGET", key, "level") == "760")
         # 200 are held by calls that began without Redis.
         assert len(admitted([await reserve(other, (money, 20)) for _ in range(4)])) == 2
@@ -637,11 +648,12 @@ async def test_a_restart_without_data_forgets_no_budget_and_no_place(server: Red
 
 
 async def test_what_was_spent_without_redis_is_added_when_it_is_back(server: RedisServer) -> None:
-    async with workers(server.url, 2, patience=PATIENCE) as [one, other]:
+    async with workers(server.url, 2, patience=WAITS) as [one, other]:
         money = budget(1000)
         give_back(one, admitted([await reserve(one, (money, 100))]), {})
         give_back(other, admitted([await reserve(other, (money, 100))]), {})
-        await asyncio.sleep(0.1)
+        key = f"{{hapax}}:s:{money.id}:{datetime.now(UTC):%Y-%m-%d}T00"
+        await eventually(lambda: server.ask("HGET", key, "level") == "200")
         server.freeze()
         try:
             for worker in (one, other):
@@ -651,25 +663,24 @@ async def test_what_was_spent_without_redis_is_added_when_it_is_back(server: Red
         finally:
             server.thaw()
         await eventually(lambda: one.available and other.available)
-        key = f"{{hapax}}:s:{money.id}:{datetime.now(UTC):%Y-%m-%d}T00"
         assert server.ask("HGET", key, "level") == "740"
 
 
 async def test_a_long_time_without_redis_costs_no_memory_for_who_came_once(server: RedisServer) -> None:
-    async with workers(server.url, probe_interval=60.0, patience=PATIENCE) as [worker]:
+    async with workers(server.url, probe_interval=60.0, patience=WAITS) as [worker]:
         server.freeze()
         try:
             for number in range(500):
                 limit = Limit(f"{number}||requests", What.REQUESTS, 100, 10.0)
                 give_back(worker, admitted([await reserve(worker, (limit, 1))]), {})
             assert "500 limits" in repr(worker)
-            await eventually(lambda: " 0 limits" in repr(worker), within=5.0)
+            await eventually(lambda: " 0 limits" in repr(worker))
         finally:
             server.thaw()
 
 
 async def test_what_was_spent_without_redis_is_added_by_a_worker_that_stops(server: RedisServer) -> None:
-    async with workers(server.url, probe_interval=60.0, patience=PATIENCE) as [worker]:
+    async with workers(server.url, probe_interval=60.0, patience=WAITS) as [worker]:
         money = budget(1000)
         give_back(worker, admitted([await reserve(worker, (money, 100))]), {})
         server.freeze()
@@ -685,7 +696,7 @@ async def test_what_was_spent_without_redis_is_added_by_a_worker_that_stops(serv
 
 async def test_budgets_nobody_knew_are_looked_up_when_redis_is_away(server: RedisServer) -> None:
     ledger = Ledger(None)
-    async with workers(server.url, spent=ledger, patience=PATIENCE) as [worker]:
+    async with workers(server.url, spent=ledger, patience=WAITS) as [worker]:
         server.freeze()
         try:
             refused = await reserve(worker, (budget(1000), 100))
@@ -699,7 +710,7 @@ async def test_budgets_nobody_knew_are_looked_up_when_redis_is_away(server: Redi
 
 
 async def test_losing_redis_often_is_no_way_to_more(server: RedisServer) -> None:
-    async with workers(server.url, probe_interval=0.02, patience=PATIENCE) as [worker]:
+    async with workers(server.url, probe_interval=0.02, patience=WAITS) as [worker]:
         limit = requests(100)
         count = 0
         for _ in range(5):
@@ -719,15 +730,15 @@ async def test_losing_redis_often_is_no_way_to_more(server: RedisServer) -> None
 
 
 async def test_lateness_of_this_process_is_not_taken_for_a_fault_of_redis(server: RedisServer, log: Log) -> None:
-    async with workers(server.url, patience=PATIENCE) as [worker]:
-        for _ in range(5):
+    async with workers(server.url, patience=WAITS) as [worker]:
+        for _ in range(3):
             call = tasks.start(reserve(worker, (requests(100), 1)), "call")
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             # A loop that is blocked, by whatever it may be.
-            time.sleep(0.15)  # noqa: ASYNC251
+            time.sleep(1.5 * WAITS)  # noqa: ASYNC251
             assert isinstance(await call, Reservation)
-            await eventually(lambda: worker.available, within=0.2)
+            await eventually(lambda: worker.available)
         assert log.lines == []
 
 
@@ -778,7 +789,7 @@ async def test_a_call_that_leaves_in_the_moment_it_is_admitted_gives_back_what_i
 
 
 async def test_more_than_fits_into_a_message_is_told_when_redis_is_back(server: RedisServer) -> None:
-    async with workers(server.url, patience=PATIENCE) as [worker]:
+    async with workers(server.url, patience=WAITS) as [worker]:
         limits = [Limit(f"{number}||concurrent", What.CONCURRENT, 1) for number in range(1000)]
         server.freeze()
         try:
@@ -794,8 +805,8 @@ async def test_more_than_fits_into_a_message_is_told_when_redis_is_back(server: 
 
 async def test_an_answer_that_comes_after_its_call_was_decided_gives_back_what_it_took(server: RedisServer) -> None:
     limit, room = requests(1000), places(1000)
-    async with way_to(server.port) as way, workers(way.url, patience=PATIENCE) as [worker]:
-        way.delay = 0.15
+    async with way_to(server.port) as way, workers(way.url, patience=WAITS) as [worker]:
+        way.delay = 2 * WAITS
         decisions = await asyncio.gather(*[reserve(worker, (limit, 1), (room, 1)) for _ in range(50)])
         assert all(call.local for call in admitted(decisions))
         assert len(admitted(decisions)) == 50
@@ -809,7 +820,7 @@ async def test_an_answer_that_comes_after_its_call_was_decided_gives_back_what_i
 
 
 async def test_who_waits_when_the_worker_stops_is_decided(server: RedisServer) -> None:
-    async with workers(server.url, patience=PATIENCE) as [worker]:
+    async with workers(server.url, patience=WAITS) as [worker]:
         server.freeze()
         try:
             waiting = tasks.start(reserve(worker, (requests(10), 1)), "call")

@@ -11,6 +11,7 @@ from proxy.observe import lag
 from proxy.observe.tally import Buckets, histogram
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.clock import at_most
 from tests.spec.wire import ask, becomes, chat, connect, target
 
 
@@ -32,14 +33,14 @@ async def test_open_streams_show_while_they_are_open(gateway: GatewayFactory) ->
 
 
 async def test_the_time_of_a_call_is_told_by_where_it_went(gateway: GatewayFactory) -> None:
-    running = await gateway({"models": {"slow": {"targets": ["sim/sim-1:tokens=8,ttft=120ms"]}}})
+    running = await gateway({"models": {"slow": {"targets": ["sim/sim-1:tokens=8,ttft=1s"]}}})
     assert (await ask(running.port, chat("slow", stream=True))).status == 200
-    assert running.metric("hapax_time_to_first_token_seconds_sum", provider="sim", model="slow") >= 0.12
-    assert running.metric("hapax_request_latency_seconds_sum", provider="sim") >= 0.12
+    assert running.metric("hapax_time_to_first_token_seconds_sum", provider="sim", model="slow") >= 1.0
+    assert running.metric("hapax_request_latency_seconds_sum", provider="sim") >= 1.0
     # What the gateway itself needs is none of that.
     for phase in ("request", "answer"):
         assert running.metric("hapax_overhead_seconds_count", phase=phase) == 1
-        assert running.metric("hapax_overhead_seconds_sum", phase=phase) < 0.06
+        assert running.metric("hapax_overhead_seconds_sum", phase=phase) < at_most(0.06)
     labels = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "sim", "gen_ai_request_model": "slow"}
     assert running.metric("gen_ai_client_operation_duration_seconds_count", **labels) == 1
     assert running.metric("gen_ai_client_token_usage_sum", **labels, gen_ai_token_type="output") == 8

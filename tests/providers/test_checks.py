@@ -13,7 +13,7 @@ from proxy.providers.checks import JITTER, Checks, Listless, ProbeFailed
 from proxy.providers.provider import Provider
 
 TINY = 0.001
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 Answer = list[str] | ProbeFailed | None
 """What a probe finds: the names of models, nothing to list, or a failure."""

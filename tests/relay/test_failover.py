@@ -11,6 +11,7 @@ import pytest
 
 from proxy.simulator import Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.clock import at_most
 from tests.spec.wire import ONCE, Response, ask, calls, chat, connect, get, request, target
 
 FAST = {"connect": "1s", "first_token": "400ms", "idle": "400ms", "total": "2s"}
@@ -99,7 +100,7 @@ async def test_a_stream_that_fails_before_its_first_content_is_replaced(
     # Nobody listens to the first one any more.
     for record in calls(simulator):
         if not record.finished:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(at_most(2)):
                 await record.closed()
 
 

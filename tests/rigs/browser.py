@@ -104,7 +104,7 @@ async def page_server() -> AsyncIterator[PageServer]:
         await server.stop()
 
 
-async def visit(server: PageServer, scenario: str, *, timeout: float = 30, **options: Any) -> Any:
+async def visit(server: PageServer, scenario: str, *, timeout: float = 60, **options: Any) -> Any:
     """Open the scenario in a fresh browser and return what its page reported."""
     chromium = shutil.which("chromium")
     if chromium is None:

@@ -14,7 +14,7 @@ import yaml
 
 from tests.rigs.built import python_path
 
-START_DEADLINE = 30.0
+START_DEADLINE = 60.0
 
 
 class Hapax:

@@ -19,7 +19,7 @@ from .tiny_gguf import write_tiny_gguf
 MODEL = "tiny"
 KEY = "llama-key-of-the-tests"
 SERVE = str(Path(__file__).with_name("llama_serve.py"))
-START_DEADLINE = 20.0
+START_DEADLINE = 60.0
 LISTENING = b"listening: "
 
 

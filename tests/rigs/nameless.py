@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def nameless() -> list[str]:

@@ -23,7 +23,7 @@ def node() -> str:
     return found
 
 
-async def run_scenario(name: str, *, timeout: float = 30, **options: Any) -> Any:
+async def run_scenario(name: str, *, timeout: float = 60, **options: Any) -> Any:
     """`options` reach the script as one JSON argument. A script that fails shows its stderr in the test's failure."""
     done = await run(node(), str(SCENARIOS / f"{name}.mjs"), json.dumps(options), env={}, timeout=timeout)
     assert done.code == 0, f"{name}.mjs ended with {done.code}:\n{done.stderr.decode(errors='replace')}"

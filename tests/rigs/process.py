@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-GRACE = 5.0
+GRACE = 30.0
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -36,7 +36,7 @@ class Finished:
     stderr: bytes
 
 
-async def run(*command: str, env: Mapping[str, str] | None = None, timeout: float = 30) -> Finished:
+async def run(*command: str, env: Mapping[str, str] | None = None, timeout: float = 60) -> Finished:
     """Run a command to its end. Out of time or cancelled: it is killed, never left behind."""
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -17,7 +17,7 @@ import yaml
 from .process import stop
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-START_DEADLINE = 20.0
+START_DEADLINE = 60.0
 INTERVAL = "250ms"
 
 

@@ -14,7 +14,7 @@ import redis
 
 from .process import stop
 
-START_DEADLINE = 10.0
+START_DEADLINE = 30.0
 
 
 class RedisServer:
@@ -74,7 +74,7 @@ class RedisServer:
 
     def ask(self, *command: str) -> object:
         """Send one command, over a connection of its own."""
-        with redis.Redis(port=self.port, decode_responses=True, socket_timeout=5) as client:
+        with redis.Redis(port=self.port, decode_responses=True, socket_timeout=30) as client:
             return client.execute_command(*command)
 
 

@@ -18,14 +18,15 @@ from proxy.accounts import tables
 from proxy.accounts.store import Store
 from proxy.simulator import Simulator
 from proxy.usage import estimate
+from tests.rigs.clock import at_most
 from tests.rigs.redis import RedisServer
 from tests.spec.wire import ask, get
 
 from .mixture import ADMIN, UNADMITTED, Asked
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 """Seconds in which everything that was under way has to be written down."""
-TOLD_WITHIN = 2.0
+TOLD_WITHIN = at_most(2.0)
 """Seconds in which Redis has to know of everything that ended."""
 
 

@@ -228,7 +228,7 @@ async def _hold(held: AsyncExitStack, victim: Member, running: Cluster, silent: 
         wire.send(asked)
         answered = tasks.start(wire.response(), "answer to a call that has none")
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while len(calls(silent)) == before:
                     assert not answered.done(), answered.result()
                     await asyncio.sleep(0.002)  # nothing tells
@@ -243,7 +243,7 @@ async def _hold(held: AsyncExitStack, victim: Member, running: Cluster, silent: 
 async def _returned(running: Cluster, i: int, killed_at: float) -> float:
     """Seconds until everything is back that kill number *i* took with it."""
     waiting = _probes(i)
-    async with asyncio.timeout(at_most(HEARTBEAT + NOTICE)):
+    async with asyncio.timeout(at_most(2 * HEARTBEAT)):
         while waiting:
             member = running.members[0]
             try:
@@ -263,7 +263,7 @@ def _probes(i: int) -> list[bytes]:
 async def _compare(load: Load, killed_at: dict[Member, float], store_url: str, prefix: str, found: Kills) -> None:
     store = Store(store_url)
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while True:
                 rows = await rows_of(store, prefix)
                 by_request = {row["request_id"]: row for row in rows}
@@ -322,4 +322,6 @@ def harmless(found: Kills) -> None:
     """
     assert found.errors == []
     assert found.window <= at_most(FLUSH + 2 * found.write + LATE)
+    # However long ago that may have been: most of what was told had been written.
+    assert found.incomplete < found.by_the_killed / 2
     assert max(found.returned) <= at_most(HEARTBEAT + NOTICE)

@@ -19,6 +19,7 @@ from typing import Any
 from proxy import tasks
 from proxy.accounts.store import Store
 from proxy.simulator import Simulator
+from tests.rigs.clock import at_most
 from tests.rigs.cluster import Member
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer
@@ -31,11 +32,12 @@ from .bursts import bearing
 CLIENTS = 16
 PACE = 0.03
 """Seconds from one question of a client to its next one at least: a load, and not all that the machine can carry."""
-SECOND = 1.0
-RECOVERY = 5.0
+RECOVERY = at_most(5.0)
 """Seconds after which everything is used again that was away."""
-ADDED = 0.1
+ADDED = at_most(0.1)
 """Seconds by which an outage may lengthen what 99 of 100 calls take at most."""
+SECOND = max(1.0, 2 * ADDED)
+"""An outage: longer than a call may take for it, so that one that waits for its end is seen."""
 KEY = "hpx_load_k3q8v2x7m5w9"
 MODEL = "sim-fast:tokens=8"
 LOST_AND_BACK = (

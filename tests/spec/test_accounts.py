@@ -18,10 +18,11 @@ from proxy.simulator import Simulator
 from proxy.web.auth import TERMINAL_TOKEN
 from tests.accounts.calls import total
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.clock import at_most
 from tests.rigs.hapax import hapax
 from tests.rigs.postgres import Postgres
 
-from .wire import Response, ask, becomes, chat, connect, eventually, get, request, target
+from .wire import PATIENCE, Response, ask, becomes, chat, connect, eventually, get, request, target
 
 ADMIN, FILE_KEY = "hpx_admin_7d1f3b9c5e20", "hpx_of_the_file_e81c4fa6"
 AUTH = {"keys": [{"name": "file", "key": FILE_KEY, "team": "old"}], "admin_key": ADMIN}
@@ -50,7 +51,7 @@ async def used(running: RunningGateway, key: str = ADMIN, path: str = "/admin/us
 
 async def written(running: RunningGateway, true: Callable[[Any], bool], query: str = "") -> Any:
     """The report, once it says what it should."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not true(report := await used(running, query=query)):
             pass
     return report
@@ -79,7 +80,7 @@ async def test_a_revoked_key_is_refused_by_every_process_within_a_second(
     assert {(await call(each, secret)).status for each in (here, there)} == {200}
     revoked = await ask(here.port, request("/admin/keys/web", method="DELETE", head=bearing(ADMIN)))
     assert (revoked.status, revoked.json["status"]) == (200, "revoked")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(at_most(1)):
         for each in (here, there):
             while (answer := await call(each, secret)).status == 200:
                 pass
@@ -137,7 +138,7 @@ async def test_a_gateway_whose_store_has_held_a_key_is_closed_to_those_without(
     assert (await ask(running.port, get("/admin/keys"))).status == 200
     made_openly = await ask(running.port, request("/admin/keys", {"name": "first"}, head=bearing(TERMINAL_TOKEN)))
     assert made_openly.status == 201
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(at_most(1)):
         while (answer := await ask(running.port, chat())).status == 200:
             pass
     assert answer.code == "missing_api_key"
@@ -287,14 +288,14 @@ async def test_a_reload_puts_keys_and_limits_in_force_and_a_bad_one_changes_noth
         assert [await status(running.port, key) for key in (FILE_KEY, new)] == [200, 401]
         write(auth={"keys": [{"name": "new", "key": new, "limits": {"requests_per_minute": 2}}]})
         running.signal(signal.SIGHUP)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await status(running.port, FILE_KEY) == 200:
                 pass
         assert [await status(running.port, new) for _ in range(3)] == [200, 200, 429]
         write(auth={"keys": [{"name": "", "key": new}], "nonsense": True})
         running.signal(signal.SIGHUP)
         assert running.process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             told = await running.process.stderr.readline()
         assert b"reload refused, the old configuration stays" in told
         assert b"auth.nonsense" in told

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
-from tests.rigs.clock import SLOWER, at_most
+from tests.rigs.clock import at_most
 
 from .wire import ask, calls, chat, target
 
@@ -88,10 +88,10 @@ async def test_a_slow_target_gets_less(
     policy: str, simulator: Simulator, backup: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway(settings(target(simulator), target(backup), policy))
-    simulator.direct("headers=100ms")
+    simulator.direct("headers=500ms")
     backup.direct("headers=10ms")
     await ask_all(running, CALLS, chat(), 20)
-    print(f"\n{policy}, ten times slower: {share(simulator, backup):.1%}")
+    print(f"\n{policy}, fifty times slower: {share(simulator, backup):.1%}")
     assert share(simulator, backup) < (0.35 if policy == "least_requests" else 0.2)
 
 
@@ -109,17 +109,17 @@ async def test_a_target_that_asks_for_rest_gets_it_and_then_traffic(
 ) -> None:
     running = await gateway(settings(target(simulator), target(backup)))
     simulator.direct("status=429,retry_after=1")
+    began = time.monotonic()
     assert (await ask(running.port, chat())).status == 200
-    refused = time.monotonic()
     simulator.direct("")
     asked = 0
     while len(calls(simulator)) == 1:
         assert (await ask(running.port, chat())).status == 200
         asked += 1
-    rested = time.monotonic() - refused
+    rested = time.monotonic() - began
     print(f"\nrested {rested:.2f} s of 1 s, {asked - 1} calls went elsewhere meanwhile")
-    assert 0.9 < rested < 1.0 + at_most(0.1)
-    assert asked > 20 / SLOWER
+    assert 1.0 <= rested < at_most(1.1)
+    assert asked > 1
     before = len(calls(simulator))
     await ask_all(running, 10, chat(), 1)
     assert len(calls(simulator)) == before + 10
@@ -172,7 +172,8 @@ async def test_a_full_target_leaves_the_rest_to_the_next(
     simulator: Simulator, backup: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway(settings(target(simulator, max_concurrency=3), target(backup)))
-    simulator.direct("headers=300ms")
+    # Long enough for all the others to be asked meanwhile.
+    simulator.direct("headers=2s")
     assert await ask_all(running, 20, chat(), 20) == {200: 20}
     print(f"\n20 at once, room for 3: {len(calls(simulator))} and {len(calls(backup))}")
     assert (len(calls(simulator)), len(calls(backup))) == (3, 17)
@@ -180,12 +181,11 @@ async def test_a_full_target_leaves_the_rest_to_the_next(
 
 async def test_nobody_with_room_left_is_a_503_at_once(simulator: Simulator, gateway: GatewayFactory) -> None:
     running = await gateway({"providers": {"first": target(simulator, max_concurrency=2)}})
-    simulator.direct("headers=500ms")
-    began = time.monotonic()
-    answers = await asyncio.gather(*(ask(running.port, chat()) for _ in range(5)))
-    assert Counter(answer.status for answer in answers) == {200: 2, 503: 3}
-    assert time.monotonic() - began < at_most(1.0)
-    refused = next(answer for answer in answers if answer.status == 503)
+    simulator.direct("headers=2s")
+    answers = [await each for each in asyncio.as_completed([ask(running.port, chat()) for _ in range(5)])]
+    # Those who are refused need not wait for those who are answered.
+    assert [answer.status for answer in answers] == [503] * 3 + [200] * 2
+    refused = answers[0]
     assert refused.code == "upstream_unavailable"
     assert refused.header("retry-after") is not None
     assert running.metric("hapax_provider_in_flight", provider="first") == 0

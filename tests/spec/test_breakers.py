@@ -5,15 +5,15 @@ Through the whole gateway, counted at the providers.
 """
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
 
+from proxy import clock
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 
-from .wire import ask, calls, chat, connect, target
+from .wire import ask, becomes, calls, chat, connect, target
 
 THRESHOLD = 3
 
@@ -111,13 +111,13 @@ async def ask_cut(running: RunningGateway, times: int) -> None:
 async def test_half_open_lets_one_probe_through_and_no_more(
     simulator: Simulator, backup: Simulator, gateway: GatewayFactory
 ) -> None:
-    running = await gateway(settings(simulator, backup, timeout="200ms"))
+    running = await gateway(settings(simulator, backup, timeout="1s"))
     simulator.direct("status=502")
     await ask_often(running, THRESHOLD)
     assert state(running) == 2
-    await asyncio.sleep(0.25)
-    assert state(running) == 1
-    simulator.direct("headers=200ms")
+    await becomes(lambda: state(running) == 1)
+    # The probe is under way until all the others have been asked.
+    simulator.direct("headers=2s")
     before = len(calls(simulator))
     answers = await asyncio.gather(*(ask(running.port, chat("model")) for _ in range(100)))
     assert [answer.status for answer in answers] == [200] * 100
@@ -129,10 +129,10 @@ async def test_half_open_lets_one_probe_through_and_no_more(
 async def test_a_probe_that_fails_shuts_the_target_out_again(
     simulator: Simulator, backup: Simulator, gateway: GatewayFactory
 ) -> None:
-    running = await gateway(settings(simulator, backup, timeout="200ms"))
+    running = await gateway(settings(simulator, backup, timeout="2s"))
     simulator.direct("status=502")
     await ask_often(running, THRESHOLD)
-    await asyncio.sleep(0.25)
+    await becomes(lambda: state(running) == 1)
     assert await ask_often(running, 10) == [200] * 10
     assert len(calls(simulator)) == THRESHOLD + 1
     assert state(running) == 2
@@ -144,7 +144,7 @@ async def test_a_probe_whose_client_leaves_gives_its_place_back(
     running = await gateway(settings(simulator, backup, timeout="100ms"))
     simulator.direct("status=502")
     await ask_often(running, THRESHOLD)
-    await asyncio.sleep(0.13)
+    await becomes(lambda: state(running) == 1)
     simulator.direct("silence")
     for _ in range(20):
         asked = simulator.ledger.seen
@@ -158,24 +158,25 @@ async def test_a_probe_whose_client_leaves_gives_its_place_back(
 
 
 async def test_a_target_that_came_back_gets_its_share_bit_by_bit(
-    simulator: Simulator, backup: Simulator, gateway: GatewayFactory
+    simulator: Simulator, backup: Simulator, gateway: GatewayFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = await gateway(settings(simulator, backup, timeout="200ms"))
     simulator.direct("status=502")
     await ask_often(running, THRESHOLD)
     simulator.direct("")
-    await asyncio.sleep(0.25)
+    await becomes(lambda: state(running) == 1)
+    # The clock stands still while calls are made, however long they take.
+    stopped, passed = clock.now(), 0.0
+    monkeypatch.setattr(clock, "now", lambda: stopped + passed)
     await ask_often(running, 1)
-    closed = time.monotonic()
     shares = []
-    while len(shares) < 3:
+    for passed in (0.0, 1.0, 4.0):
         before = len(calls(simulator))
         await ask_often(running, 200)
         shares.append((len(calls(simulator)) - before) / 200)
-        print(f"\n{time.monotonic() - closed:.1f} s after closing: {shares[-1]:.0%} of the calls")
-        await asyncio.sleep(1.0)
-    assert shares[0] < 0.3
-    assert shares[0] < shares[-1]
+        print(f"\n{passed:.1f} s after closing: {shares[-1]:.0%} of the calls")
+    assert 0 < shares[0] < 0.3
+    assert shares[0] < shares[1] < shares[2] == 1
     assert state(running) == 0
 
 

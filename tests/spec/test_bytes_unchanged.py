@@ -48,7 +48,7 @@ def for_all(
 
 
 async def _bounded(example: Awaitable[None]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await example
 
 

@@ -26,7 +26,7 @@ from .wire import PATIENCE, Wire, calls, chat, connect, target
 TRIES = 50
 LIMIT = 0.1
 PATIENT: dict[str, Any] = {
-    "health_check": {"enabled": False},
+    "health_check": {"enabled": False, "timeout": "1h"},
     "failover": {"initial_delay": "1h", "max_delay": "1h", "budget": 1},
     "circuit_breaker": {"failure_threshold": 1000},
 }
@@ -244,7 +244,7 @@ async def test_a_client_that_leaves_stops_everything_done_for_it_within_100_ms(s
                 await until(gateway.front.idle.is_set)
 
     print(f"\n{reach.__name__}: at worst {worst * 1000:.1f} ms (loop late by {lag.worst * 1000:.1f} ms)")
-    assert worst < at_most(LIMIT + lag.worst)
+    assert worst < at_most(LIMIT) + lag.worst
     assert running.metric("hapax_exchanges_total", outcome="client_gone") == TRIES
     assert running.metric("hapax_http_active_requests", endpoint="/v1/chat/completions") == 0
     for provider in gateway.pool.providers:

@@ -53,7 +53,8 @@ async def on_time(name: str, awaited: Awaitable[Any], due: float) -> Any:
         result = await awaited
         took = time.monotonic() - began
     print(f"\n{name}: due after {due:.2f} s, came after {took:.3f} s (loop late by {lag.worst * 1000:.0f} ms)")
-    assert due - max(0.1 * due, 0.05) - lag.worst <= took <= due + at_most(max(0.1 * due, 0.15) + lag.worst)
+    assert due - max(0.1 * due, 0.05) - lag.worst <= took
+    assert took <= at_most(due + max(0.1 * due, 0.15)) + lag.worst
     return result
 
 
@@ -97,9 +98,9 @@ async def test_first_content_that_does_not_come_in_time_is_a_504(
 async def test_comments_keep_a_provider_alive_until_its_total_and_no_longer(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
-    running = await gateway(one(simulator, first_token="200ms", total="700ms"))
+    running = await gateway(one(simulator, first_token="1s", total="2s"))
     chatter = "sim-fault:comments_forever@1,pace=20ms"
-    answer = await answer_in("total, with comments", running, chat(chatter, stream=True), 0.7)
+    answer = await answer_in("total, with comments", running, chat(chatter, stream=True), 2.0)
     assert (answer.status, answer.code) == (504, "upstream_timeout")
 
 
@@ -141,10 +142,10 @@ async def test_patience_asks_a_second_target_beside_and_the_first_with_content_w
 async def test_the_first_target_wins_when_its_content_comes_before_the_second_ones(
     simulator: Simulator, backup: Simulator, gateway: GatewayFactory
 ) -> None:
-    settings = two(simulator, backup, "sim-fast:headers=500ms", failover={"patience": "200ms"})
+    settings = two(simulator, backup, "sim-fast:headers=1500ms", failover={"patience": "200ms"})
     settings["models"]["both"]["targets"][1] = "second/sim-fast:headers=1h"
     running = await gateway(settings)
-    answer = await answer_in("patience, the first wins", running, chat("both", stream=True), 0.5)
+    answer = await answer_in("patience, the first wins", running, chat("both", stream=True), 1.5)
     assert answer.header("x-hapax-provider") == "first"
     assert await calls(backup)[0].closed() in ("client", "reset")
 
@@ -159,11 +160,11 @@ async def cut_after(wire: Wire) -> bytes:
 async def test_comments_alone_keep_a_stream_alive_no_longer_than_the_total(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
-    running = await gateway(one(simulator, idle="100ms", total="400ms"))
+    running = await gateway(one(simulator, idle="1s", total="2s"))
     async with connect(running.port) as wire:
         wire.send(chat("sim-fast:comments_forever@3,pace=20ms", stream=True))
         await wire.until(b"content")
-        rest = await on_time("total, comments", cut_after(wire), 0.4)
+        rest = await on_time("total, comments", cut_after(wire), 2.0)
     assert rest.count(b"\n:") > 5
     assert CUT in rest
 
@@ -191,20 +192,20 @@ async def test_half_an_event_at_a_time_is_no_progress(simulator: Simulator, gate
 async def test_a_paced_stream_outlives_its_idle_clock_as_long_as_events_come(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
-    running = await gateway(one(simulator, idle="200ms", total="300ms"))
-    answer = await answer_in("a whole stream", running, chat("sim-1:tokens=10,pace=100ms", stream=True), 0.9)
+    running = await gateway(one(simulator, idle="1s", total="500ms"))
+    answer = await answer_in("a whole stream", running, chat("sim-1:tokens=16,pace=100ms", stream=True), 1.5)
     assert answer.body.endswith(b"data: [DONE]\n\n")
 
 
 async def test_the_total_includes_every_retry_and_every_pause(
     simulator: Simulator, backup: Simulator, gateway: GatewayFactory
 ) -> None:
-    settings = one(simulator, total="900ms", first_token="400ms", failover={"retries": 5, "budget": 1})
-    settings["providers"]["second"] = target(backup, timeouts={**LONG, "total": "900ms", "first_token": "400ms"})
-    third = {**target(backup, timeouts={**LONG, "total": "900ms", "first_token": "400ms"})}
+    settings = one(simulator, total="2500ms", first_token="1s", failover={"retries": 5, "budget": 1})
+    settings["providers"]["second"] = target(backup, timeouts={**LONG, "total": "2500ms", "first_token": "1s"})
+    third = {**target(backup, timeouts={**LONG, "total": "2500ms", "first_token": "1s"})}
     settings["providers"]["third"] = third
     running = await gateway(settings)
-    answer = await answer_in("total over three attempts", running, chat(FAULTY, stream=True), 0.9)
+    answer = await answer_in("total over three attempts", running, chat(FAULTY, stream=True), 2.5)
     assert (answer.status, answer.code) == (504, "upstream_timeout")
     assert answer.header("x-hapax-attempts") == "3"
 
@@ -223,11 +224,11 @@ async def test_a_client_that_says_how_long_it_waits_is_told_before_that(
 async def test_a_stream_lives_no_longer_than_it_may_and_its_target_is_not_to_blame(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
-    running = await gateway(one(simulator, idle="200ms", stream="600ms"))
+    running = await gateway(one(simulator, idle="1s", stream="2s"))
     async with connect(running.port) as wire:
         wire.send(chat("sim-1:forever,pace=20ms", stream=True))
         await wire.until(b"content")
-        assert CUT in await on_time("life of a stream", cut_after(wire), 0.6)
+        assert CUT in await on_time("life of a stream", cut_after(wire), 2.0)
     await running.listener.gateway.front.idle.wait()
     assert running.metric("circuit_breaker_failures_total", name="first/sim-1:forever,pace=20ms") == 0
 
@@ -263,7 +264,8 @@ async def test_a_dripped_head_ends_at_the_read_timeout(
 
 async def test_a_dripped_json_body_is_a_408_at_the_read_timeout(simulator: Simulator, gateway: GatewayFactory) -> None:
     running = await gateway({"server": {"read_timeout": "500ms"}})
-    data = chat()
+    # Longer than it could ever take to end.
+    data = chat(user="x" * 3000)
     head = data.index(b"\r\n\r\n") + 4
     async with connect(running.port) as wire:
         wire.send(data[:head])
@@ -297,11 +299,11 @@ async def test_an_upload_below_1_kib_a_second_is_a_408_and_its_provider_is_let_g
 
 
 async def test_an_upload_above_1_kib_a_second_may_take_its_time(simulator: Simulator, gateway: GatewayFactory) -> None:
-    running = await gateway({"server": {"read_timeout": "300ms"}})
+    running = await gateway({"server": {"read_timeout": "1s"}})
     end = b"\r\n--xx--\r\n"
     async with connect(running.port) as wire:
-        wire.send(upload(12 * 400 + len(end)))
-        for _ in range(12):
+        wire.send(upload(16 * 400 + len(end)))
+        for _ in range(16):
             wire.send(b"x" * 400)
             await asyncio.sleep(0.1)
         wire.send(end)

@@ -25,7 +25,7 @@ from tests.rigs.hapax import Hapax, hapax
 from .loop import until
 from .wire import ask, chat, connect, get, target
 
-DELAY, TIMEOUT = 0.4, 0.6
+DELAY, TIMEOUT = 1.5, 1.5
 CYCLES = 20
 STREAMS = 200
 
@@ -123,10 +123,11 @@ async def test_a_second_term_signal_ends_the_process_now(simulator: Simulator, t
 async def test_an_interrupt_skips_the_delay_and_lets_streams_end(simulator: Simulator, tmp_path: Path) -> None:
     server = {"drain_delay": "30s", "shutdown_timeout": "30s"}
     async with hapax(tmp_path, settings(simulator, **server)) as process, connect(process.port) as wire:
-        wire.send(chat("sim-1:tokens=10,pace=50ms", stream=True))
+        wire.send(chat("sim-1:tokens=80,pace=50ms", stream=True))
         await wire.until(b"content")
         asked = process.signal(signal.SIGINT)
-        assert await until_refused(process.port) - asked < 0.2
+        # The stream takes longer than that on any machine.
+        assert await until_refused(process.port) - asked < at_most(0.2)
         rest, _ = await wire.to_end()
         assert rest.endswith(b"\r\n0\r\n\r\n")
         assert await process.ended() == (0, b"")
@@ -176,13 +177,13 @@ async def keep_calling(balancer: Balancer, seen: Counter[str], data: bytes, end:
         await asyncio.sleep(pause)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_twenty_rolling_restarts_refuse_nobody_and_cut_nothing_in_silence(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     balancer = Balancer()
     # Long enough for a balancer that asks ten times a second, on a machine that has much else to do.
-    server = {"drain_delay": "1s", "shutdown_timeout": "10s"}
+    server = {"drain_delay": "3s", "shutdown_timeout": "60s"}
     names = (f"process{number}" for number in itertools.count())
     streams: Counter[str] = Counter()
     calls: Counter[str] = Counter()
@@ -224,11 +225,11 @@ async def test_who_has_connected_before_the_door_closes_is_heard(gateway: Gatewa
     running = await gateway()
     async with connect(running.port) as wire, connect(running.port):
         await until(lambda: running.listener.gateway.clients.open == 2)
-        draining = tasks.start(running.listener.drain(0.0, 5.0), "drain")
+        draining = tasks.start(running.listener.drain(0.0, 60.0), "drain")
         await until(lambda: running.listener.gateway.front.closing)
         wire.send(chat())
         answer = await wire.response()
         assert (answer.status, answer.header("connection")) == (200, "close")
         # The other one never says anything, and holds nobody up.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(at_most(3)):
             await draining

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.clock import at_most
 
 from .wire import PATIENCE, ask, calls, chat, connect, eventually, get, parse_head
 
@@ -136,7 +137,7 @@ async def leave(port: int, simulator: Simulator, phase: str, how: str) -> None:
             wire.writer.close()
         else:
             wire.abort()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(at_most(1)):
             assert await record.closed() in ("client", "reset")
     assert not record.finished
 

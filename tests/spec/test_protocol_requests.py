@@ -7,6 +7,7 @@ import pytest
 
 from proxy.simulator import Send, Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.clock import at_most
 
 from .wire import QUESTION, Wire, ask, calls, chat, connect, get, only_answer, parse_head, target
 
@@ -241,7 +242,7 @@ async def test_p7_a_request_refused_by_its_head_is_not_asked_for_its_body(
     """No 100, no byte of the body read: the connection ends without it, and says so."""
     running = await gateway(LOCKED)
     data, status = REFUSED[name]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(at_most(2)):
         answer = await only_answer(running.port, data)
     assert (answer.status, answer.header("connection")) == (status, "close")
     assert calls(simulator) == []

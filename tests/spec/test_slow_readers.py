@@ -20,7 +20,7 @@ from tests.rigs.hapax import hapax
 from .wire import Wire, calls, chat, connect, target
 
 STALLED = 200
-WRITE_TIMEOUT = 8.0
+WRITE_TIMEOUT = 20.0
 MOST = 256 * 1024
 
 
@@ -60,7 +60,7 @@ async def test_two_hundred_clients_that_never_read_cost_little_and_are_dropped(
         flood = chat("sim-flood", stream=True)
         clients = [await deaf_client(process.port, flood) for _ in range(STALLED)]
         # Each provider's connection stands still once the buffers on the way are full.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WRITE_TIMEOUT):
             await stalled(simulator)
         per_stream = (process.resident - before) / STALLED
         records = calls(simulator)
@@ -89,9 +89,9 @@ async def test_two_hundred_clients_that_never_read_cost_little_and_are_dropped(
 
 
 async def stalled(simulator: Simulator) -> None:
-    """Return when all streams have begun and none has moved for half a second."""
+    """Return when all streams have begun and none has moved for two seconds."""
     sent, since = 0, time.monotonic()
-    while sent == 0 or time.monotonic() - since < 0.5 or len(calls(simulator)) < STALLED:
+    while sent == 0 or time.monotonic() - since < 2.0 or len(calls(simulator)) < STALLED:
         await asyncio.sleep(0.05)
         now = sum(record.bytes_sent for record in calls(simulator))
         if now != sent:
@@ -110,17 +110,18 @@ async def gaps_of(wire: Wire) -> list[float]:
 
 
 async def test_a_client_that_reads_slowly_is_not_one_that_stalls(simulator: Simulator, gateway: GatewayFactory) -> None:
-    running = await gateway({"server": {"write_timeout": "400ms"}})
+    slow = 2.0
+    running = await gateway({"server": {"write_timeout": f"{slow}s"}})
     peer = await deaf_client(running.port, chat("sim-fast:forever", stream=True))
     loop = asyncio.get_running_loop()
-    until_when = loop.time() + 2.0
-    while loop.time() < until_when:
-        assert await loop.sock_recv(peer, 16384)
+    began = stopped = loop.time()
+    while stopped - began < 2 * slow:
         await asyncio.sleep(0.1)
+        assert await loop.sock_recv(peer, 16384)
+        stopped = loop.time()
     assert running.listener.gateway.front.active == 1
-    stopped = loop.time()
     await running.listener.gateway.front.idle.wait()
     took = loop.time() - stopped
     peer.close()
-    print(f"\na slow reader was served for 2 s, and dropped {took:.2f} s after it stopped")
-    assert 0.25 < took < 0.4 + at_most(0.15)
+    print(f"\na slow reader was served for {2 * slow} s, and dropped {took:.2f} s after it stopped")
+    assert 0.6 * slow < took < at_most(1.4 * slow)

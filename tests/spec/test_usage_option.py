@@ -59,7 +59,7 @@ def test_the_client_gets_the_bytes_of_a_call_that_never_asked(
     async def example(case: tuple[tuple[bytes, bytes], list[Step]], asks: bool) -> None:
         (asked, unasked), steps = case
         simulator.script(steps, match="/v1/chat/*")
-        async with asyncio.timeout(10), connect(running.port) as wire:
+        async with asyncio.timeout(30), connect(running.port) as wire:
             wire.send(chat(stream=True, **({"stream_options": {"include_usage": True}} if asks else {})))
             answer = await wire.response()
         assert answer.status == 200

@@ -178,7 +178,7 @@ async def test_what_a_page_has_shown_of_a_worker_stays_when_it_is_killed(simulat
 async def test_a_worker_that_stands_still_is_replaced_and_the_others_go_on(
     simulator: Simulator, tmp_path: Path
 ) -> None:
-    async with hapax(tmp_path, settings(simulator, worker_timeout="1s")) as process:
+    async with hapax(tmp_path, settings(simulator, worker_timeout="5s")) as process:
         stuck = workers(process)[0]
         os.kill(stuck, signal.SIGSTOP)
         callers = Callers(process.port)

@@ -17,7 +17,7 @@ from proxy.simulator.ledger import Request
 QUESTION = [{"role": "user", "content": "hello there"}]
 ONCE: dict[str, Any] = {"failover": {"retries": 0}}
 """Settings under which the first attempt is the last one: for what becomes of a single bad answer."""
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds after which something that should have come long ago is taken as missing."""
 
 

@@ -62,7 +62,7 @@ class Recorded:
 @pytest.fixture
 async def connections(simulator: Simulator) -> AsyncIterator[Connections]:
     """Connections to the simulator."""
-    pool = Connections(simulator.base_url, connect_timeout=2.0)
+    pool = Connections(simulator.base_url, connect_timeout=30.0)
     yield pool
     async with asyncio.timeout(30):
         await pool.close()

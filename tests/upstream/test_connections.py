@@ -14,6 +14,7 @@ from proxy import clock
 from proxy.simulator import Delay, Drip, DropNext, Fin, Hold, Repeat, Reset, Send, Simulator
 from proxy.simulator.script import Step
 from proxy.upstream.connections import Connections, verified_tls
+from tests.rigs.clock import at_most
 
 from .conftest import Recorded
 
@@ -321,7 +322,7 @@ async def test_an_old_one_is_not_used(
 
 
 async def test_an_idle_one_closes_by_itself(simulator: Simulator) -> None:
-    pool = Connections(simulator.base_url, connect_timeout=2.0, keep_alive=0.02)
+    pool = Connections(simulator.base_url, connect_timeout=30.0, keep_alive=0.02)
     answered(simulator, OK)
     assert await ask(pool).answer() == KEPT
     async with asyncio.timeout(30):
@@ -406,7 +407,7 @@ async def test_a_reason_of_70_kb_is_too_long_a_head(simulator: Simulator, connec
 async def test_a_refused_connection_was_never_sent_anything() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        pool = Connections(f"http://127.0.0.1:{free.getsockname()[1]}", connect_timeout=2.0)
+        pool = Connections(f"http://127.0.0.1:{free.getsockname()[1]}", connect_timeout=30.0)
         sink = ask(pool)
         loss = await sink.loss()
     assert (loss.code, loss.sent, loss.received) == ("upstream_connect_error", False, False)
@@ -419,12 +420,12 @@ async def test_a_silent_address_is_given_up_in_time(silent: str) -> None:
     began = clock.now()
     loss = await ask(pool).loss()
     assert (loss.code, loss.sent) == ("upstream_connect_timeout", False)
-    assert 0.09 < clock.now() - began < 1.0
+    assert 0.09 < clock.now() - began < at_most(1.0)
     await pool.close()
 
 
 async def test_a_name_nobody_knows_cannot_be_reached() -> None:
-    pool = Connections("http://nowhere.invalid", connect_timeout=5.0)
+    pool = Connections("http://nowhere.invalid", connect_timeout=30.0)
     loss = await ask(pool).loss()
     assert (loss.code, loss.sent) == ("upstream_connect_error", False)
     await pool.close()
@@ -479,7 +480,7 @@ async def test_giving_up_closes_the_connection_at_once(
     await simulator.seen(1)
     await turns()
     call.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(at_most(1)):
         assert await simulator.ledger[-1].closed() in ("client", "reset")
     assert not sink.over.done()
     call.cancel()  # again, and nothing happens
@@ -496,7 +497,7 @@ async def test_giving_up_after_the_end_keeps_the_connection(simulator: Simulator
 
 
 async def test_closing_all_closes_the_busy_and_the_connecting(simulator: Simulator, silent: str) -> None:
-    pool = Connections(simulator.base_url, connect_timeout=5.0)
+    pool = Connections(simulator.base_url, connect_timeout=30.0)
     answered(simulator, FRAMED + b"\r\nhel", Hold())
     busy = ask(pool)
     await busy.began.wait()
@@ -589,7 +590,7 @@ async def test_an_answer_may_come_before_the_upload_has_ended() -> None:
         closed.set()
 
     async with origin(talk) as base_url:
-        pool = Connections(base_url, connect_timeout=2.0)
+        pool = Connections(base_url, connect_timeout=30.0)
         sink = Recorded()
         call = pool.send_streamed(UPLOAD % 10_000_000, sink)
         await call.write(b"x" * 1000)
@@ -611,7 +612,7 @@ async def test_a_provider_that_does_not_read_holds_the_upload_up() -> None:
 
     gone = asyncio.Event()
     async with origin(talk) as base_url:
-        pool = Connections(base_url, connect_timeout=2.0)
+        pool = Connections(base_url, connect_timeout=30.0)
         call = pool.send_streamed(UPLOAD % 10**12, Recorded())
         written = 0
 
@@ -669,7 +670,7 @@ async def test_cookies_are_not_kept(simulator: Simulator, connections: Connectio
 async def test_proxy_variables_are_not_read(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    pool = Connections(simulator.base_url, connect_timeout=2.0)
+    pool = Connections(simulator.base_url, connect_timeout=30.0)
     answered(simulator, OK)
     assert await ask(pool).answer() == KEPT
     assert simulator.ledger[-1].target == b"/v1/chat/completions"
@@ -713,7 +714,7 @@ async def test_a_trusted_certificate_of_the_right_host_is_taken(tmp_path: Path, 
     path, context = certificate(tmp_path, "IP:127.0.0.1")
     trust(path)
     async with Simulator(ssl=context) as simulator:
-        pool = Connections(simulator.base_url, connect_timeout=5.0)
+        pool = Connections(simulator.base_url, connect_timeout=30.0)
         for _ in range(2):
             answered(simulator, OK)
             assert await ask(pool).answer() == KEPT
@@ -723,7 +724,7 @@ async def test_a_trusted_certificate_of_the_right_host_is_taken(tmp_path: Path, 
 
 async def refused_by_tls(simulator: Simulator) -> str:
     """Why TLS refused the simulator; fails if it saw as much as one request."""
-    pool = Connections(simulator.base_url, connect_timeout=5.0)
+    pool = Connections(simulator.base_url, connect_timeout=30.0)
     sink = ask(pool)
     loss = await sink.loss()
     assert (loss.code, loss.sent, loss.received) == ("upstream_connect_error", False, False)
@@ -756,7 +757,7 @@ def test_tls_is_never_older_than_1_2_and_never_unchecked(trust: Callable[[Path],
 
 
 async def test_no_request_is_sent_in_clear_where_tls_was_asked_for(simulator: Simulator) -> None:
-    pool = Connections(simulator.base_url.replace("http://", "https://"), connect_timeout=5.0)
+    pool = Connections(simulator.base_url.replace("http://", "https://"), connect_timeout=30.0)
     loss = await ask(pool).loss()
     assert (loss.code, loss.sent) == ("upstream_connect_error", False)
     # What a TLS handshake looks like to somebody who expects a request.

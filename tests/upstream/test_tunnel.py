@@ -67,7 +67,7 @@ async def proxy(answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") 
 
 
 def through(url: str, port: int, user: str = "") -> Connections:
-    return Connections(url, connect_timeout=2.0, forward_proxy=ForwardProxy.at(f"http://{user}127.0.0.1:{port}"))
+    return Connections(url, connect_timeout=30.0, forward_proxy=ForwardProxy.at(f"http://{user}127.0.0.1:{port}"))
 
 
 async def asked(pool: Connections) -> Recorded:

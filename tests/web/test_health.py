@@ -156,7 +156,7 @@ CHECKED = {
     "health_check": {
         "enabled": True,
         "interval": "1h",
-        "timeout": "10ms",
+        "timeout": "1s",
         "threshold": 2,
         "checks": {"providers": "http", "port": "tcp", "latency": "threshold"},
     },
@@ -172,11 +172,11 @@ async def test_a_route_is_unhealthy_after_as_many_bad_rounds_as_its_checks_allow
         200,
         {"status": "healthy", "consecutive_fails": 0, "last_check": None, "checks": {}},
     )
-    assert (await ask(running.port, chat("sim-1:tokens=1,headers=50ms", head=HEAD))).status == 200
+    assert (await ask(running.port, chat("sim-1:tokens=1,headers=1100ms", head=HEAD))).status == 200
     await checks.look(path)
     status, body = await told(running, f"/health{path}")
     assert (status, body["checks"]) == (200, {"providers": True, "port": True, "latency": False})
-    assert (await ask(running.port, chat("sim-1:tokens=1,headers=50ms", head=HEAD))).status == 200
+    assert (await ask(running.port, chat("sim-1:tokens=1,headers=1100ms", head=HEAD))).status == 200
     await checks.look(path)
     status, body = await told(running, f"/health{path}")
     assert (status, body["status"], body["consecutive_fails"]) == (503, "unhealthy", 2)

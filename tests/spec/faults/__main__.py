@@ -20,7 +20,7 @@ from .play import ask_node, blamed, play
 from .words import Check, trials
 from .world import world
 
-LONGEST = 30.0
+LONGEST = 120.0
 
 
 async def main() -> int:

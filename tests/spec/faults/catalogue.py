@@ -323,9 +323,8 @@ HEAD = (
             *each(
                 Error(429, "rate_limit_exceeded", wait=(40, 45), final=False),
                 *("status=429,retry_after=45", "status=429,retry_after_ms=45000", "status=429,retry_after=44.5"),
-                blameless=True,
                 # Beyond the call's own deadline, so that it is told and not waited for.
-                timed=True,
+                blameless=True,
             ),
             *each(
                 Error(429, "rate_limit_exceeded", wait=(290, 3600)),

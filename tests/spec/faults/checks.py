@@ -46,7 +46,7 @@ async def at_once(world: World) -> None:
         name = world.spare("status=503")
         assert from_second(await call(world, f"{name}-pair", name))
         first, second = (await world.main.trail(name))["attempts"]
-        assert second["began_ms"] - first["ended_ms"] < 50
+        assert second["began_ms"] - first["ended_ms"] < at_most(50)
 
 
 async def nothing_sent_past_tls(world: World) -> None:
@@ -76,7 +76,7 @@ def resolver(answer: Callable[[], Any]) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def pool_of(url: str, timeout: float = 2.0) -> AsyncIterator[Connections]:
+async def pool_of(url: str, timeout: float = 30.0) -> AsyncIterator[Connections]:
     pool = Connections(url, connect_timeout=timeout)
     yield pool
     await pool.close()
@@ -138,7 +138,7 @@ async def dead_and_live(world: World) -> None:
             port = world.upstream.port
             await full_port(stack, "127.0.0.2", port)
             began = time.monotonic()
-            async with pool_of(f"http://provider.example:{port}/v1", 5.0) as pool:
+            async with pool_of(f"http://provider.example:{port}/v1", 60.0) as pool:
                 with resolver(lambda: [address(port, "127.0.0.2"), address(port)]):
                     sink = Recorded()
                     pool.send(ASK, sink)
@@ -261,13 +261,14 @@ async def no_descriptors(world: World) -> None:
         assert refusal is not None
         assert refusal.startswith(b"HTTP/1.1 503 "), refusal
         assert b"Retry-After: 1\r\n" in refusal
-        cpu = gateway.cpu()
         crowd = [await stack.enter_async_context(connect(gateway.port)) for _ in range(40)]
         for _ in range(20):
             held.send(chat("sim-fast", head=AUTH))
             answer = await held.response()
             assert (answer.status, answer.code) == (503, "overloaded")
-        assert gateway.cpu() - cpu < 0.5, "spinning"
+        cpu = gateway.cpu()
+        await asyncio.sleep(2)  # a while in which there is nothing to do
+        assert gateway.cpu() - cpu < at_most(0.1), "spinning"
         assert len(crowd) == 40
         await stack.aclose()
         await _recovers(gateway)
@@ -363,7 +364,7 @@ async def comments_for_ever(world: World) -> None:
     assert b'"code":"upstream_timeout"' in received
     assert not received.endswith(b"0\r\n\r\n")
     [record] = world.upstream.of(name)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(at_most(1)):
         await record.closed()
     assert (await world.main.provider(name))["failed_attempts"] == 1
 
@@ -395,6 +396,6 @@ async def hang_after_done(world: World) -> None:
     assert answer.body.endswith(b"data: [DONE]\n\n")
     assert time.monotonic() - began < at_most(1)
     [record] = world.upstream.of(name)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(at_most(1.9)):
         await record.closed()
     assert (await world.main.provider(name))["failed_attempts"] == 0

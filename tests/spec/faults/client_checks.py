@@ -43,7 +43,7 @@ async def gone(world: World, key: str, *, called: bool) -> None:
     gateway = door(world)
     if called:
         for record in world.upstream.of(key):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(at_most(1)):
                 assert await record.closed() in ("client", "reset")
     else:
         assert world.upstream.of(key) == []
@@ -222,7 +222,8 @@ async def slow_head(world: World) -> None:
 
 async def slow_body(world: World) -> None:
     async with connect(door(world).port) as wire:
-        data = chat("sim-fast", head=named("f58"))
+        # Longer than it could ever take to end.
+        data = chat("sim-fast", head=named("f58"), user="x" * 1000)
         head, _, body = data.partition(b"\r\n\r\n")
         wire.send(head + b"\r\n\r\n")
         answer = asyncio.ensure_future(wire.response())  # noqa: TID251  # awaited below
@@ -333,7 +334,7 @@ async def bad_bodies(world: World) -> None:
         data = request("/v1/chat/completions", good, head=f"{AUTH}Content-Type: {kind}\r\n")
         answer = await ask(door(world).port, data)
         assert (answer.status, answer.code) == (415, "unsupported_media_type")
-    assert door(world).cpu() - cpu < 0.5
+    assert door(world).cpu() - cpu < at_most(0.5)
     assert len(world.upstream.ledger) == before
 
 
@@ -450,5 +451,5 @@ async def bad_keys(world: World) -> None:
     # An address may try so many in a minute (limits.keyless), and a few come back while they are tried.
     assert codes.keys() == {(401, "invalid_api_key"), (429, "rate_limit_exceeded")}
     assert 600 <= codes[401, "invalid_api_key"] <= 700
-    assert door(world).cpu() - cpu < 1.0
+    assert door(world).cpu() - cpu < at_most(1.0)
     assert len(world.upstream.ledger) == before

@@ -13,9 +13,9 @@ from .words import trials
 from .world import World, world
 
 T = TypeVar("T")
-LONGEST = 30.0
+LONGEST = 120.0
 """Seconds any one trial may take."""
-ALL_AT_ONCE = 120.0
+ALL_AT_ONCE = 240.0
 """Seconds Node may take for all of its trials, when it has just been installed and the disk is slow."""
 
 

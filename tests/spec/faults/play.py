@@ -14,6 +14,7 @@ import openai
 import orjson
 
 from proxy.errors import KINDS
+from tests.rigs.clock import at_most
 from tests.rigs.node import run_scenario
 
 from ..wire import QUESTION, Response, ask, connect, parse_head, request
@@ -176,7 +177,7 @@ async def ask_node(world: World, found: list[Trial]) -> None:
         for trial in found
         if trial.client == "node"
     }
-    world.node = await run_scenario("faults", timeout=90, base_url=gateway.base_url, api_key=KEY, calls=calls)
+    world.node = await run_scenario("faults", timeout=200, base_url=gateway.base_url, api_key=KEY, calls=calls)
 
 
 def _as_node_saw(world: World, trial: Trial) -> None:
@@ -211,7 +212,7 @@ async def _told(world: World, trial: Trial) -> None:
     world.played[trial] = bool(trail["hedged"])
     if case.at == "upstream" and case.gone:
         for record in world.upstream.of(trial.key):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(at_most(2)):
                 await record.closed()
 
 
@@ -246,7 +247,7 @@ async def _raw(world: World, upstream: str, trial: Trial, model: str) -> tuple[b
         received = b""
         data = b" "
         with contextlib.suppress(ConnectionResetError, TimeoutError):
-            async with asyncio.timeout(0.2 if trial.case.timed else 5):
+            async with asyncio.timeout(2 if trial.case.timed else 30):
                 while data and not _over(received):
                     data = await wire.reader.read(65536)
                     received += data
