@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A process of tests a core, of four at most: each has servers of its own. The tests of one file stay together.
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .PHONY: demo test ready compiled test-compiled soak bench peers profile perf faults suites lint format lock generated clean
 
@@ -11,7 +13,7 @@ demo: $(VENV)/installed
 
 test: ready
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # What tests and measures need: programs, and the compiled gateway.
 ready: $(VENV)/installed-for-tests
@@ -23,7 +25,7 @@ compiled: .compiled/installed
 
 # The suite again, with the compiled gateway in the process of the tests: nine minutes.
 test-compiled: ready
-	PYTHONPATH=.compiled/site:. $(BIN)/python -P -m pytest -m "not as_python" $(ARGS)
+	PYTHONPATH=.compiled/site:. $(BIN)/python -P -m pytest $(SIDE_BY_SIDE) -m "not as_python" $(ARGS)
 
 # The long proofs of docs/soak.md, whose figures it prints: three quarters of an hour at most. Last come the tests that
 # say how soon something happens, which `make test` believes on any machine (tests/rigs/clock.py), as strict as they are.

@@ -327,3 +327,5 @@ async def test_a_feed_tells_of_the_calls_at_every_worker_from_then_on(simulator:
                 assert sorted(each[1].decode() for each in found if each) == asked
             for number in range(10):
                 await ask(process.port, chat("sim-fast", head=f"{KEYED}X-Request-ID: between-{number}\r\n"))
+            # A page that counts them has been told of every one.
+            assert await counted(process.port) == 20 * (reader + 1)
