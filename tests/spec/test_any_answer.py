@@ -81,7 +81,7 @@ def test_any_answer_reaches_the_client_whole_or_is_told_to_be_none(
         else:
             told = objects_of(rest)
             assert "[DONE]" not in told or answer.path.startswith("/audio")
-            last = next(value for value in reversed(told) if type(value) is dict)
+            last = next((value for value in reversed(told) if type(value) is dict), {})
             streamed = any(type(value) is dict and value.get("error") for value in told)
             assert streamed or last.get("type") == "response.failed" or not told
 
