@@ -29,7 +29,9 @@ _FRAME = re.compile(r"\s*([0-9a-f]+) (\S+)")
 _OURS = re.compile(r"CPy(?:Def|Py)_([a-z_]+?)___")
 _KERNEL = {"write": "kernel: writing", "send": "kernel: writing", "read": "kernel: reading", "recv": "kernel: reading"}
 _LIBRARIES = re.compile(r"_pyx_|__Pyx|^uv_|llhttp")
-_COMPILED = ("accounts", "limits", "observe", "providers", "relay", "upstream", "web")
+_COMPILED = ("admin", "api", "accounts", "limits", "observe", "providers", "relay", "http", "upstream", "admission")
+_COMPILED += ("middleware", "core")
+"""Rooms with compiled modules; of two modules of one name the later room's is the compiled one."""
 _ROOMS = {file.stem: f"proxy/{room}" for room in _COMPILED for file in Path(subjects.ROOT, "proxy", room).glob("*.py")}
 
 

@@ -15,8 +15,42 @@ from typing import Any
 from aiohttp import web
 from prometheus_async.aio import time
 
-from proxy import clock, upstreams, vitals
-from proxy.errors import ProxyError
+from proxy.admin.admin import Admin, standing
+from proxy.admin.configured import configured
+from proxy.admin.debug import Debug
+from proxy.admin.events import Events
+from proxy.admin.feed import Feed
+from proxy.admin.keys import KeysAdmin
+from proxy.admin.metrics import MetricsPages
+from proxy.admin.metrics_port import MetricsPort
+from proxy.admin.trails import Trails
+from proxy.admin.usage import UsagePages
+from proxy.admission.admission import Admission
+from proxy.admission.charges import Charges
+from proxy.admission.state import State
+from proxy.api.generate import Generate
+from proxy.api.models import Models
+from proxy.api.native import Native
+from proxy.api.openai import OpenAI
+from proxy.api.websocket import WebSockets
+from proxy.api.welcome import welcome
+from proxy.core import clock
+from proxy.core.errors import ProxyError
+from proxy.core.others import EVENTS, METRICS, PROVIDERS, TRAIL, Nobody, Others
+from proxy.health import vitals
+from proxy.health.checkup import Checkup, Condition
+from proxy.health.health import Health
+from proxy.health.route_checks import RouteChecks
+from proxy.http.address import trusting
+from proxy.http.connections import ClientConnections
+from proxy.http.files import affordable_requests
+from proxy.http.reader import Reader
+from proxy.middleware.auth import Doorkeeper
+from proxy.middleware.cors import Cors
+from proxy.middleware.front import Access, Front, Route
+from proxy.middleware.origin import Neighbourhood
+from proxy.middleware.records import Records
+from proxy.middleware.trace import TraceContext
 from proxy.observe import outlets
 from proxy.observe.access import AccessLog, epoch, fields
 from proxy.observe.lag import LoopLag
@@ -26,48 +60,16 @@ from proxy.observe.page import Pages
 from proxy.observe.processing import Processing as ProcessingFamilies
 from proxy.observe.state import StateCollector
 from proxy.observe.surroundings import Surroundings
-from proxy.others import EVENTS, METRICS, PROVIDERS, TRAIL, Nobody, Others
 from proxy.providers.budget import RetryBudget
 from proxy.providers.checks import Checks, ProbeFailed
+from proxy.relay import upstreams
 from proxy.relay.owners import Owners
 from proxy.relay.relay import Relay
 from proxy.relay.session import Sessions
 from proxy.relay.step import Rules
+from proxy.relay.upstreams import Upstreams, probing
 from proxy.settings import Settings
-from proxy.state import State
 from proxy.upstream.control_plane import ControlPlane
-from proxy.upstreams import Upstreams, probing
-from proxy.web.address import trusting
-from proxy.web.admin import Admin, standing
-from proxy.web.admission import Admission
-from proxy.web.auth import Doorkeeper
-from proxy.web.charges import Charges
-from proxy.web.checkup import Checkup, Condition
-from proxy.web.configured import configured
-from proxy.web.connections import ClientConnections
-from proxy.web.cors import Cors
-from proxy.web.debug import Debug
-from proxy.web.events import Events
-from proxy.web.feed import Feed
-from proxy.web.files import affordable_requests
-from proxy.web.front import Access, Front, Route
-from proxy.web.generate import Generate
-from proxy.web.health import Health
-from proxy.web.keys import KeysAdmin
-from proxy.web.metrics import MetricsPages
-from proxy.web.metrics_port import MetricsPort
-from proxy.web.models import Models
-from proxy.web.native import Native
-from proxy.web.openai import OpenAI
-from proxy.web.origin import Neighbourhood
-from proxy.web.reader import Reader
-from proxy.web.records import Records
-from proxy.web.route_checks import RouteChecks
-from proxy.web.trace import TraceContext
-from proxy.web.trails import Trails
-from proxy.web.usage import UsagePages
-from proxy.web.websocket import WebSockets
-from proxy.web.welcome import welcome
 
 _GET = frozenset(("GET", "HEAD"))
 _POST = frozenset(("POST",))

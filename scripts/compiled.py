@@ -19,19 +19,21 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "proxy"
 HOT = {
-    "": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
-    " stream_facts traceparent usage",
     "accounts/": "ledger prices principals rows tables",
+    "admin/": "trails",
+    "admission/": "admission allowance charges keyless",
+    "api/": "openai",
+    "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
+    " stream_facts traceparent usage",
+    "http/": "address buffered guard head_lines inbound meant request",
     "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
+    "middleware/": "auth cors front origin records trace",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget choice health keys latency pool provider target",
     "relay/": "absence arrival attempt blame candidates client clocks counts course cut endpoints entrant event_stream"
-    " first_bytes gate ids kept learner lesson made no_answer owners progress question race relay resume shapes step"
-    " summary"
-    " usage_option verdict watch whole_answer",
+    " first_bytes gate ids kept learner lesson made no_answer owners progress question race relay resume"
+    " shapes step summary usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint lengths wire",
-    "web/": "address admission allowance auth buffered charges cors front guard head_lines inbound keyless meant openai"
-    " origin records request trace trails",
 }
 """What every request passes through, and what that inherits from; whatever else there is costs no request anything."""
 MODULES = [room + name for room, names in HOT.items() for name in names.split()]

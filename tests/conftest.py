@@ -14,8 +14,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-from proxy.exchange import Exchange
-from proxy.server import Listener
+from proxy.core.exchange import Exchange
+from proxy.process.server import Listener
 from proxy.settings import Settings
 from proxy.simulator import Simulator
 from tests.rigs.postgres import Postgres, postgres

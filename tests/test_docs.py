@@ -7,7 +7,7 @@ from pathlib import Path
 import typer.main
 
 from proxy.cli import command
-from proxy.errors import KINDS
+from proxy.core.errors import KINDS
 from tests.conftest import GatewayFactory
 
 DOCS = Path(__file__).parent.parent / "docs"

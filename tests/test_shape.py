@@ -8,50 +8,25 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "proxy"
 
 FLOORS = {
+    "core": 1,
     "settings": 1,
-    "errors": 1,
-    "exchange": 1,
-    "headers": 1,
-    "json_faults": 1,
-    "lenient": 1,
-    "masking": 1,
-    "peek": 1,
-    "places": 1,
-    "sse": 1,
-    "stream_facts": 1,
-    "dialect": 1,
-    "error_events": 1,
-    "finishes": 1,
-    "progress_events": 1,
-    "said": 1,
-    "clock": 1,
-    "tasks": 1,
-    "loop": 1,
-    "others": 1,
-    "usage": 1,
-    "traceparent": 1,
-    "providers": 2,
-    "upstream": 2,
-    "limits": 2,
     "accounts": 2,
-    "cache": 2,
+    "limits": 2,
+    "providers": 2,
+    "simulator": 2,
+    "upstream": 2,
     "relay": 3,
-    "web": 4,
+    "http": 4,
     "observe": 4,
-    "app": 5,
-    "state": 5,
-    "upstreams": 5,
-    "vitals": 5,
-    "channel": 5,
-    "crew": 5,
-    "sockets": 5,
-    "certificate": 5,
-    "hangups": 5,
-    "server": 5,
-    "worker": 5,
-    "supervisor": 5,
-    "cli": 5,
-    "__main__": 5,
+    "admission": 5,
+    "middleware": 6,
+    "admin": 7,
+    "api": 7,
+    "health": 7,
+    "app": 8,
+    "process": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 
 
@@ -85,15 +60,13 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 def test_a_room_imports_only_from_the_floors_below_it(path: Path) -> None:
     room = room_of(path)
     for imported in imports_of(path) - {room}:
-        if room == "simulator":
-            assert FLOORS[imported] == 1, f"the simulator stands on facts alone, not on {imported}"
-        elif imported == "simulator":
-            assert FLOORS[room] == 5, f"only the process may start the simulator, not {room}"
-        elif FLOORS[room] in (1, 5):
-            # Facts may build on facts, and the process wires everyone.
-            assert FLOORS[imported] <= FLOORS[room], f"{room} imports {imported} from a floor above"
-        else:
-            assert FLOORS[imported] < FLOORS[room], f"{room} imports its sibling or superior {imported}"
+        assert FLOORS[imported] < FLOORS[room], f"{room} imports its sibling or superior {imported}"
+        assert room != "simulator" or imported == "core", "the simulator stands on facts alone"
+
+
+def test_nothing_but_the_application_lies_loose() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "app.py"}
+    assert {room_of(path) for path in FILES} == FLOORS.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -22,9 +22,9 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy import clock
 from proxy.accounts import tables
 from proxy.accounts.store import Store
+from proxy.core import clock
 from proxy.settings import Budget, KeyLimits
 
 _log = logging.getLogger("hapax")

@@ -17,7 +17,6 @@ from itertools import count
 from prometheus_async.aio import time
 from sqlalchemy import exc, func, select
 
-from proxy import clock, tasks
 from proxy.accounts import tables
 from proxy.accounts.rows import (
     COMPLETION_TOKENS,
@@ -32,7 +31,8 @@ from proxy.accounts.rows import (
 )
 from proxy.accounts.store import Store, StoreError
 from proxy.accounts.took import Took
-from proxy.exchange import Exchange
+from proxy.core import clock, tasks
+from proxy.core.exchange import Exchange
 
 BATCH = 1024
 """Rows written in one transaction at most, so that others get their turn with the database."""

@@ -12,10 +12,10 @@ from contextlib import suppress
 
 from sqlalchemy import select
 
-from proxy import clock, tasks
 from proxy.accounts import tables
 from proxy.accounts.homes import Home, Statements
 from proxy.accounts.store import Store, StoreError
+from proxy.core import clock, tasks
 
 KNOWN = 50_000
 """Ids held in memory, at some 500 bytes each; without a store those are all."""

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
+from proxy.core.usage import Tokens
 from proxy.settings import SettingsError, most_specific
 from proxy.settings.models import either_way
 from proxy.settings.yamlfile import parse
-from proxy.usage import Tokens
 
 BUILT_IN = (Path(__file__).with_name("prices.yaml"), Path(__file__).parents[2] / "config" / "prices.yaml")
 """Where the list that comes with the gateway may lie: beside this file in a wheel, in `config/` of a checkout."""

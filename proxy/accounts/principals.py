@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from proxy import clock
 from proxy.accounts.keys import KeyRecord, digest
+from proxy.core import clock
 from proxy.settings import Budget, ClientKey, KeyLimits
 from proxy.settings.models import speaks_for
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Column, Table, delete, select
 
-from proxy import clock, tasks
 from proxy.accounts import tables
 from proxy.accounts.store import Store, StoreError
+from proxy.core import clock, tasks
 
 EVERY = 3600.0
 """Seconds between two looks, before jitter."""

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Dialect, and_, bindparam, literal_column
 
 from proxy.accounts import tables
-from proxy.exchange import Exchange
+from proxy.core.exchange import Exchange
 
 Row = tuple[Any, ...]
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from proxy import clock
 from proxy.accounts.asked import UsageQuestion
 from proxy.accounts.keys import KeyRecord
 from proxy.accounts.usage import UsageLine
+from proxy.core import clock
 from proxy.settings import Budget, ClientKey, KeyLimits
 
 _COUNTS = ("requests", "ok", "failed", "pending")

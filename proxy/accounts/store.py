@@ -13,8 +13,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from proxy import clock, tasks
 from proxy.accounts import engines, schema
+from proxy.core import clock, tasks
 
 MIGRATION_TIMEOUT = 300.0
 """Seconds a migration may take, waiting for another process's included."""

@@ -16,7 +16,7 @@ from proxy.accounts import tables
 from proxy.accounts.asked import By
 from proxy.accounts.rows import PENDING
 from proxy.accounts.store import Store
-from proxy.exchange import Outcome
+from proxy.core.exchange import Outcome
 
 READ_WITHIN = 60.0
 """Seconds a report may take: it may have to look at every row there is."""

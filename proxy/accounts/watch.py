@@ -11,11 +11,11 @@ import math
 
 from prometheus_async.aio import time
 
-from proxy import clock, tasks
 from proxy.accounts.keys import KeyRecord, Keys
 from proxy.accounts.principals import Principals
 from proxy.accounts.store import StoreError
 from proxy.accounts.took import Took
+from proxy.core import clock, tasks
 
 SPACING = 0.1
 """Seconds from one read to the next at least, however many ask."""

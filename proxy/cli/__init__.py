@@ -7,7 +7,7 @@ hold no behaviour of the gateway.
 
 import sys
 
-from proxy import hangups
+from proxy.process import hangups
 
 if sys.argv[1:2] == ["serve"]:
     # Loading what follows takes a second, in which a hangup would end the process.

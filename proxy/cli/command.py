@@ -46,7 +46,7 @@ def hapax(
     """
     if version:
         # Asked of the file, since a version must not load what it is asked about.
-        spec = find_spec("proxy.peek")
+        spec = find_spec("proxy.core.peek")
         compiled = spec is not None and not str(spec.origin).endswith(".py")
         typer.echo(f"hapax {__version__}" + ", compiled" * compiled)
         raise typer.Exit

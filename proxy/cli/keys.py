@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from proxy import clock
 from proxy.cli import show
 from proxy.cli.check import Config
 from proxy.cli.store import FAILED, refusal, settings_of, store_exists, with_store, without_store
+from proxy.core import clock
 from proxy.settings import Budget, KeyLimits, Settings
 from proxy.settings.values import parse_duration
 

@@ -93,8 +93,8 @@ def ask(settings: Settings, heard: Callable[[int, int], object]) -> list[Asked]:
 
 async def _ask(settings: Settings, heard: Callable[[int, int], object]) -> list[Asked]:
     # Imported here: the rest of the checklist needs no HTTP client.
+    from proxy.relay.upstreams import Upstreams
     from proxy.upstream.control_plane import ControlPlane
-    from proxy.upstreams import Upstreams
 
     control = ControlPlane()
     upstreams = Upstreams(settings, random.Random(), control)

@@ -57,7 +57,7 @@ def serve(
 
     # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
     if loaded.settings.server.workers > 1:
-        from proxy.supervisor import run
+        from proxy.process.supervisor import run
     else:
-        from proxy.server import run
+        from proxy.process.server import run
     raise typer.Exit(run(loaded, load_again))

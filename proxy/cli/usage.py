@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from proxy import clock
 from proxy.cli import show
 from proxy.cli.check import Config
 from proxy.cli.store import FAILED, refusal, settings_of, with_store
+from proxy.core import clock
 from proxy.settings import Settings
 
 if TYPE_CHECKING:

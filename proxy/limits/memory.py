@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 
-from proxy import clock
+from proxy.core import clock
 from proxy.limits import period
 from proxy.limits.bucket import Bucket
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standing, What

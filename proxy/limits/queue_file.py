@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from proxy import clock, tasks
+from proxy.core import clock, tasks
 from proxy.limits.queue import Queue
 
 FILE_MODE, DIRECTORY_MODE = 0o644, 0o755

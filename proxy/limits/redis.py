@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from proxy import clock, tasks
+from proxy.core import clock, tasks
 from proxy.limits.lease_book import NOTHING, Ask, LeaseBook, Message
 from proxy.limits.lease_kinds import SpendLease
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standing, What

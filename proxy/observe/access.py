@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from proxy import clock
-from proxy.exchange import Exchange, Outcome
+from proxy.core import clock
+from proxy.core.exchange import Exchange, Outcome
 from proxy.observe.content import readable, spoken
 from proxy.observe.ending import ending
 from proxy.observe.log import Logs

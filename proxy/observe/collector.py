@@ -11,7 +11,7 @@ from enum import Enum
 from urllib.parse import quote, urlsplit
 
 from proxy import __version__
-from proxy.headers import PSEUDONYM
+from proxy.core.headers import PSEUDONYM
 from proxy.upstream.control_plane import ControlPlane, FetchError
 
 _log = logging.getLogger("hapax")

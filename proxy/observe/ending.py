@@ -4,7 +4,7 @@ Who ended an exchange, and how far it had come: the two words an operator sorts 
 Derived from the ended record, after the termination states of HAProxy and Envoy's response flags.
 """
 
-from proxy.exchange import Exchange, Outcome
+from proxy.core.exchange import Exchange, Outcome
 
 _OURS = frozenset(("overloaded", "queue_full", "queue_timeout", "store_unavailable", "internal_error"))
 

@@ -7,7 +7,7 @@ A timer that measures its own delay, twice a second. It judges nothing.
 import asyncio
 from collections import deque
 
-from proxy import clock
+from proxy.core import clock
 
 INTERVAL = 0.5
 """Seconds between two looks."""

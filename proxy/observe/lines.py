@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from proxy import __version__, clock
+from proxy import __version__
+from proxy.core import clock
 from proxy.observe.redaction import without_secrets
 
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from proxy import clock
+from proxy.core import clock
 from proxy.observe.lines import Form, Json, RecordFormatter, Text
 from proxy.observe.sink import DirectSink, File, Sink, Stream
 from proxy.settings import Logging

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from proxy import clock
-from proxy.exchange import AttemptRecord, Exchange, Outcome
+from proxy.core import clock
+from proxy.core.exchange import AttemptRecord, Exchange, Outcome
 from proxy.observe.rows import AnswersRow, AttemptsRow, RequestsRow
 from proxy.observe.tally import Histograms, Labels, counter, histogram
 from proxy.providers.pool import Pool

@@ -12,8 +12,8 @@ import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from proxy.core.others import METRICS, Nobody, Others
 from proxy.observe.merged import Merged, Snapshot, snapshot
-from proxy.others import METRICS, Nobody, Others
 
 
 class Pages:

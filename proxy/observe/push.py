@@ -13,7 +13,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from proxy import __version__, tasks
+from proxy import __version__
+from proxy.core import tasks
 from proxy.observe.collector import Collector
 
 

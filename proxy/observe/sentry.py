@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from proxy import __version__
-from proxy.headers import PSEUDONYM
+from proxy.core.headers import PSEUDONYM
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from proxy import clock
+from proxy.core import clock
 
 CAPACITY = 4 * 1024 * 1024
 """Bytes that may wait: some seconds of lines at full load."""

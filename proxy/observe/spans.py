@@ -19,8 +19,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 
 from proxy import __version__
-from proxy.exchange import AttemptRecord, Exchange, Outcome
-from proxy.headers import PSEUDONYM
+from proxy.core.exchange import AttemptRecord, Exchange, Outcome
+from proxy.core.headers import PSEUDONYM
 from proxy.settings import Provider
 
 Value = str | bool | int | float

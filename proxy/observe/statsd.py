@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
-from proxy import tasks
+from proxy.core import tasks
 
 PACKET = 1432
 """Bytes of a datagram: what fits into a frame of Ethernet whole."""

@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from proxy import __version__, clock
+from proxy import __version__
+from proxy.core import clock
 from proxy.observe.lag import LoopLag
 from proxy.observe.tally import Buckets, Histograms, counter, gauge, histogram
 from proxy.providers.breaker import State

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from proxy import clock, tasks
-from proxy.exchange import Exchange
+from proxy.core import clock, tasks
+from proxy.core.exchange import Exchange
+from proxy.core.traceparent import SAMPLED
 from proxy.observe.collector import Collector, Fate
 from proxy.settings import Provider
-from proxy.traceparent import SAMPLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import Any
 
-from proxy import clock, tasks
+from proxy.core import clock, tasks
 from proxy.providers.provider import Provider
 from proxy.providers.target import UNWELL
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from proxy.errors import ProxyError
+from proxy.core.errors import ProxyError
 from proxy.relay.told import Told, read
 from proxy.relay.verdict import Failed, Refused
 

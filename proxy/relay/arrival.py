@@ -7,14 +7,14 @@ targets and sets no clocks.
 
 from typing import Final
 
-from proxy.headers import Header
+from proxy.core.headers import Header
+from proxy.core.sse import Dialect
 from proxy.relay.event_stream import EventStream
 from proxy.relay.first_bytes import FirstBytes, is_labelled_stream
 from proxy.relay.no_answer import ErrorAnswer, InsteadOfStream
 from proxy.relay.progress import Progress
 from proxy.relay.question import Question
 from proxy.relay.whole_answer import WholeAnswer
-from proxy.sse import Dialect
 from proxy.upstream.source import Source
 
 NOTHING: Final = 0

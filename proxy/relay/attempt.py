@@ -9,9 +9,10 @@ broke off. What an answer amounts to is judged by its kind, which `arrival` choo
 import asyncio
 from typing import Any, Protocol
 
-from proxy import clock
-from proxy.exchange import AttemptRecord, Exchange
-from proxy.headers import Header, for_client, value_of
+from proxy.core import clock
+from proxy.core.exchange import AttemptRecord, Exchange
+from proxy.core.headers import Header, for_client, value_of
+from proxy.core.usage import Tokens
 from proxy.relay import counts
 from proxy.relay.arrival import NOTHING, SAID, Arrival
 from proxy.relay.client import Client
@@ -26,7 +27,6 @@ from proxy.relay.whole_answer import WholeAnswer
 from proxy.upstream.decoding import Decoder, DecodingError, coding_of
 from proxy.upstream.source import Source
 from proxy.upstream.wire import Call, Loss
-from proxy.usage import Tokens
 
 DRAIN_AFTER_DONE = 1.0
 """Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again (S14)."""

@@ -6,7 +6,7 @@ An account is a provider's key. They are only named here; `kept` asks them.
 
 from collections.abc import Iterator
 
-from proxy.errors import ProxyError
+from proxy.core.errors import ProxyError
 from proxy.providers.pool import Pool
 from proxy.providers.target import Target
 from proxy.relay.absence import LONGEST_WAIT, lives_at, unavailable

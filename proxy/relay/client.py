@@ -7,7 +7,7 @@ The front implements it over its server's connection.
 from collections.abc import Callable
 from typing import Protocol
 
-from proxy.headers import Header
+from proxy.core.headers import Header
 
 
 class Client(Protocol):

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from proxy.said import size_of
-from proxy.sse import Dialect, Scanner
-from proxy.usage import Tokens, estimate, read_usage
+from proxy.core.said import size_of
+from proxy.core.sse import Dialect, Scanner
+from proxy.core.usage import Tokens, estimate, read_usage
 
 TAIL = 4 * 1024
 """Bytes kept of the end of an answer that passes as it comes: usage is the last thing most answers say."""

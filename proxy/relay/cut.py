@@ -6,10 +6,10 @@ An event stream gets a last event that says so; every answer ends without the ma
 
 import orjson
 
-from proxy.errors import KINDS
+from proxy.core.errors import KINDS
+from proxy.core.sse import Dialect
 from proxy.relay.client import Client
 from proxy.relay.verdict import Cut
-from proxy.sse import Dialect
 
 
 def end_cut(client: Client, cut: Cut, dialect: Dialect, request_id: str) -> None:

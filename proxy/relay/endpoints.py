@@ -6,7 +6,7 @@ A table, and the rules for a path nobody listed.
 
 from dataclasses import dataclass
 
-from proxy.sse import Dialect
+from proxy.core.sse import Dialect
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ It takes bytes as they come and tells its attempt what they amount to. It knows 
 is given.
 """
 
-from proxy.masking import mask_bytes
+from proxy.core.masking import mask_bytes
+from proxy.core.sse import Dialect, EventTooLarge, Scanner
 from proxy.relay.gate import Gate
 from proxy.relay.progress import Progress
 from proxy.relay.usage_option import UsageFilter
 from proxy.relay.verdict import Failed, told_in_200
-from proxy.sse import Dialect, EventTooLarge, Scanner
 from proxy.upstream.source import UNKNOWN, Source
 
 AT_WORK = 2.0

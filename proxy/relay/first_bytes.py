@@ -7,7 +7,7 @@ on how the bytes were cut.
 
 from collections.abc import Iterable
 
-from proxy.headers import Header, value_of
+from proxy.core.headers import Header, value_of
 
 MAX_BLANK = 64 * 1024
 """White space that is held at most; what begins with more is no event stream."""

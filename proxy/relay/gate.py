@@ -5,7 +5,7 @@ Before the first content an answer can still be exchanged for another target's; 
 has come, so that an answer that breaks off breaks between events. No byte is changed, and none is lost at a good end.
 """
 
-from proxy.sse import Scanner
+from proxy.core.sse import Scanner
 
 MAX_HELD = 64 * 1024
 """Bytes held back at most; a preamble or an event that is longer passes as it comes."""

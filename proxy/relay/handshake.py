@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
 
-from proxy import clock
-from proxy.errors import ProxyError
-from proxy.exchange import AttemptRecord, Exchange
+from proxy.core import clock
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.providers.breaker import Permit
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.pool import Pool

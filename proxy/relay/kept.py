@@ -8,9 +8,9 @@ other account's word on it. Which account that is, `owners` knows.
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from proxy import clock
-from proxy.errors import ProxyError
-from proxy.exchange import Exchange
+from proxy.core import clock
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange
 from proxy.providers.budget import RetryBudget
 from proxy.providers.choice import Choice
 from proxy.providers.pool import Pool

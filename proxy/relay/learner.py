@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from proxy.headers import Header
+from proxy.core.headers import Header
 from proxy.relay.client import Client, Intermediary
 from proxy.relay.ids import short
 from proxy.relay.made import Tells, told_by

@@ -7,8 +7,8 @@ It asks a memory, which is handed in, and remembers what answers tell. It sends 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from proxy.errors import ProxyError
-from proxy.exchange import Exchange
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange
 from proxy.providers.pool import Pool
 from proxy.relay.ids import Named
 

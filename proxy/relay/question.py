@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from proxy.places import Places
+from proxy.core.places import Places
 from proxy.relay.endpoints import Operation
 from proxy.relay.owners import Pin
 from proxy.upstream.wire import Call

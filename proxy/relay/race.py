@@ -10,10 +10,11 @@ import logging
 import random
 from collections.abc import Mapping
 
-from proxy import clock, tasks
-from proxy.exchange import AttemptRecord, Exchange
-from proxy.peek import model_edit, usage_edit
-from proxy.places import Edit, edited
+from proxy.core import clock, tasks
+from proxy.core.exchange import AttemptRecord, Exchange
+from proxy.core.peek import model_edit, usage_edit
+from proxy.core.places import Edit, edited
+from proxy.core.traceparent import header_lines, new_span_id
 from proxy.providers.breaker import State
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.latency import PeakEwma
@@ -31,7 +32,6 @@ from proxy.relay.question import Question, Upload
 from proxy.relay.resume import Recorder, Splice
 from proxy.relay.step import Try
 from proxy.relay.verdict import Cut, Failed, Verdict
-from proxy.traceparent import header_lines, new_span_id
 from proxy.upstream.endpoint import Endpoint
 
 _log = logging.getLogger("hapax")

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from proxy.headers import Header, for_client
-from proxy.masking import mask, mask_bytes
+from proxy.core.headers import Header, for_client
+from proxy.core.masking import mask, mask_bytes
 from proxy.relay.told import Told
 
 JSON: Header = (b"Content-Type", b"application/json")

@@ -9,9 +9,9 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from proxy import clock
-from proxy.errors import ProxyError
-from proxy.exchange import Exchange, Outcome
+from proxy.core import clock
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange, Outcome
 from proxy.providers.budget import RetryBudget
 from proxy.providers.choice import Choice
 from proxy.providers.pool import Pool

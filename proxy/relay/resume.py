@@ -12,14 +12,14 @@ from typing import Any
 
 import orjson
 
-from proxy.headers import Header
-from proxy.peek import message_edit
-from proxy.places import edited, moved
+from proxy.core.headers import Header
+from proxy.core.peek import message_edit
+from proxy.core.places import edited, moved
+from proxy.core.sse import Dialect
+from proxy.core.usage import Tokens, estimate
 from proxy.relay.client import Client, Intermediary
 from proxy.relay.gate import last_boundary
 from proxy.relay.question import Question
-from proxy.sse import Dialect
-from proxy.usage import Tokens, estimate
 
 MAX_RECORDED = 1024 * 1024
 """Bytes of an answer that are remembered; a longer one is not continued."""

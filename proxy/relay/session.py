@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import aiohttp
 import orjson
 
-from proxy import clock, tasks
-from proxy.errors import ProxyError
-from proxy.exchange import Exchange, Outcome
-from proxy.masking import mask, mask_bytes
+from proxy.core import clock, tasks
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange, Outcome
+from proxy.core.masking import mask, mask_bytes
+from proxy.core.usage import Tokens, read_usage
 from proxy.providers.breaker import Verdict as Judgement
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
@@ -26,7 +27,6 @@ from proxy.relay.lesson import learn
 from proxy.relay.verdict import Failed, told_in_200
 from proxy.upstream.control_plane import ControlPlane
 from proxy.upstream.endpoint import Endpoint
-from proxy.usage import Tokens, read_usage
 
 FAILED = "response.failed"
 ENDING = ("response.done", "response.completed", "response.incomplete", FAILED)

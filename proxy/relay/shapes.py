@@ -6,8 +6,8 @@ A look at a parsed object, on every answer's way; it judges no error and knows n
 
 from typing import Any
 
-from proxy.error_events import error_in as told_in
-from proxy.error_events import failure_in, is_blank
+from proxy.core.error_events import error_in as told_in
+from proxy.core.error_events import failure_in, is_blank
 from proxy.relay.told import read
 
 _LISTS = ("data", "results", "embeddings", "output", "segments", "words")

@@ -7,9 +7,9 @@ Only judgements; `relay` sends them.
 import math
 from collections.abc import Iterable
 
-from proxy.errors import ProxyError
-from proxy.exchange import Exchange
-from proxy.headers import Header
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange
+from proxy.core.headers import Header
 from proxy.providers.pool import Pool
 from proxy.relay.verdict import Failed, Reach, Refused
 

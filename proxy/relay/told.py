@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from proxy.error_events import is_blank
-from proxy.lenient import lenient
+from proxy.core.error_events import is_blank
+from proxy.core.lenient import lenient
 
 LONGEST_TEXT = 2000
 """Bytes of a plain text that may be a message; a longer one is a page or a log."""

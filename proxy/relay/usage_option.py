@@ -8,10 +8,10 @@ decided in `race`; what the counts are worth, in `counts`.
 import re
 from collections.abc import Iterator
 
-from proxy.lenient import loads
-from proxy.peek import span_with_comma
+from proxy.core.lenient import loads
+from proxy.core.peek import span_with_comma
+from proxy.core.sse import Dialect, Scanner
 from proxy.relay.question import Question
-from proxy.sse import Dialect, Scanner
 
 _NAME = b'"usage"'
 _NULLS = (b',"usage":null', b', "usage": null')

@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
-from proxy.headers import Header, value_of
-from proxy.lenient import lenient
-from proxy.masking import mask
+from proxy.core.headers import Header, value_of
+from proxy.core.lenient import lenient
+from proxy.core.masking import mask
 from proxy.relay import refusal
 from proxy.relay.faults import ROWS
 from proxy.relay.meaning import Meaning, find

@@ -6,7 +6,7 @@ It takes bytes as they come and tells its attempt what they amount to. It knows 
 
 from typing import Any
 
-from proxy.headers import Header, value_of
+from proxy.core.headers import Header, value_of
 from proxy.relay.counts import TAIL, usage_in
 from proxy.relay.progress import Progress
 from proxy.relay.shapes import error_in, is_errors

@@ -1,7 +1,7 @@
 """
 The `routes` section: what differs from the built-in behaviour on one path.
 
-Routes describe; what they change is worked out in `web.configured`.
+Routes describe; what they change is worked out in `admin.configured`.
 """
 
 import re

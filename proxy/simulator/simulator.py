@@ -17,7 +17,7 @@ from typing import Final
 
 import orjson
 
-from proxy.loop import Loop
+from proxy.core.loop import Loop
 from proxy.simulator.answers import Reply, refusal
 from proxy.simulator.directives import DirectiveError, Directives, parse
 from proxy.simulator.faults import Program, program, written

@@ -11,7 +11,7 @@ from typing import cast
 
 import httptools
 
-from proxy.headers import Header
+from proxy.core.headers import Header
 from proxy.upstream.lengths import are_told_twice, told_once
 from proxy.upstream.wire import Loss, Sink
 

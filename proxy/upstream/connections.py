@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 
-from proxy import clock, tasks
+from proxy.core import clock, tasks
 from proxy.upstream.connection import Connection
 from proxy.upstream.tunnel import ForwardProxy, TunnelRefused
 from proxy.upstream.wire import Loss, Sink

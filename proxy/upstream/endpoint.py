@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from proxy import __version__
-from proxy.headers import PSEUDONYM, TO_PROVIDER
+from proxy.core.headers import PSEUDONYM, TO_PROVIDER
 from proxy.upstream.connections import Connections, HttpCall
 from proxy.upstream.presets import OPENAI_PATHS, Preset
 from proxy.upstream.source import Source

@@ -7,8 +7,8 @@ find. Small and bounded; a client's request never passes here.
 
 import asyncio
 
-from proxy import clock
-from proxy.headers import Header
+from proxy.core import clock
+from proxy.core.headers import Header
 from proxy.upstream.control_plane import ControlPlane, FetchError, TooLarge, Unreadable
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.wire import Loss

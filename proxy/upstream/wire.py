@@ -8,7 +8,7 @@ or clients; `connections` implements it over HTTP/1.1.
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.headers import Header
+from proxy.core.headers import Header
 
 
 @dataclass(frozen=True, slots=True)

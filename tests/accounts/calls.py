@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from proxy import clock
 from proxy.accounts import tables
 from proxy.accounts.store import Store
 from proxy.accounts.usage import UsageLine, added_up, summary
-from proxy.exchange import AttemptRecord, Exchange, Outcome
-from proxy.usage import Tokens
+from proxy.core import clock
+from proxy.core.exchange import AttemptRecord, Exchange, Outcome
+from proxy.core.usage import Tokens
 
 
 def call(principal: str = "web", ago: float = 0.0, **fields: Any) -> Exchange:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from proxy import clock, tasks
 from proxy.accounts import tables
 from proxy.accounts.backup import BackupError, back_up, restore
 from proxy.accounts.keys import Keys
 from proxy.accounts.ledger import Ledger
 from proxy.accounts.store import Store, StoreError
+from proxy.core import clock, tasks
 from proxy.settings import Budget, KeyLimits
 from tests.accounts.calls import answered, call, rows, total, until
 from tests.accounts.test_usage import row, written

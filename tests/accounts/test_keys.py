@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from proxy import clock
 from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRecord, KeyRevoked, Keys, digest, looks_minted, mint
 from proxy.accounts.store import Store, StoreError
+from proxy.core import clock
 from proxy.settings import Budget, KeyLimits
 from proxy.settings.secrets import weakness
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from proxy import clock
 from proxy.accounts import rows as module
 from proxy.accounts.ledger import BATCH, Ledger
 from proxy.accounts.store import Store
-from proxy.exchange import AttemptRecord, Outcome
-from proxy.usage import Tokens
+from proxy.core import clock
+from proxy.core.exchange import AttemptRecord, Outcome
+from proxy.core.usage import Tokens
 from tests.accounts.calls import answered, call, rows, until
 from tests.rigs.clock import at_most
 

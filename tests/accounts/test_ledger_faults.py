@@ -18,13 +18,13 @@ from sqlalchemy import text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
-from proxy import clock, tasks
 from proxy.accounts import ledger as module
 from proxy.accounts import tables
 from proxy.accounts.ledger import Ledger
 from proxy.accounts.rows import Statements, completed, pending
 from proxy.accounts.store import Store
-from proxy.exchange import Exchange, Outcome
+from proxy.core import clock, tasks
+from proxy.core.exchange import Exchange, Outcome
 from tests.accounts.calls import answered, call, rows, until
 from tests.rigs.clock import at_most
 from tests.rigs.postgres import Postgres

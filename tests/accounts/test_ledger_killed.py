@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import tasks
+from proxy.core import tasks
 from tests.rigs.clock import at_most
 
 ROOT = Path(__file__).parents[2]

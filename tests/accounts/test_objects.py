@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from proxy import clock
 from proxy.accounts import homes, objects, tables
 from proxy.accounts.engines import Statement
 from proxy.accounts.homes import Home
 from proxy.accounts.objects import Objects
 from proxy.accounts.retention import Retention
 from proxy.accounts.store import Store
+from proxy.core import clock
 from tests.accounts.calls import until
 
 Start = Callable[..., Awaitable[Objects]]

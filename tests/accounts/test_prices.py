@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.accounts import prices as module
 from proxy.accounts.prices import BUILT_IN, Price, Prices, built_in
-from proxy.usage import Tokens
+from proxy.core.usage import Tokens
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy import clock
 from proxy.accounts.keys import KeyRecord, digest
 from proxy.accounts.principals import ANYONE, Principal, Principals
+from proxy.core import clock
 from proxy.settings import Budget, ClientKey, KeyLimits
 
 NO_LIMITS = KeyLimits.model_validate({})

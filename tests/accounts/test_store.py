@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from proxy import tasks
 from proxy.accounts import tables
 from proxy.accounts.store import Store, StoreError
+from proxy.core import tasks
 from tests.rigs.clock import at_most
 
 COUNTER = tables.versions.c.value

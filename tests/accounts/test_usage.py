@@ -8,12 +8,12 @@ from typing import Any, get_args
 import pytest
 from sqlalchemy import insert
 
-from proxy import clock
 from proxy.accounts import tables
 from proxy.accounts.asked import By
 from proxy.accounts.rows import COLUMNS
 from proxy.accounts.store import Store, StoreError
 from proxy.accounts.usage import UsageLine, summary
+from proxy.core import clock
 from tests.accounts.calls import total
 
 NOON = datetime(2026, 10, 25, 12, tzinfo=UTC)

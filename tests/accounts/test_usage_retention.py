@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from proxy import clock
 from proxy.accounts import retention as module
 from proxy.accounts.retention import Retention
 from proxy.accounts.store import Store
+from proxy.core import clock
 from tests.accounts.calls import rows, until
 from tests.accounts.test_usage import row, written
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from sqlalchemy import event, insert, text, update
 
-from proxy import clock
 from proxy.accounts import tables, watch
 from proxy.accounts.keys import Keys, digest, mint
 from proxy.accounts.principals import Principals
 from proxy.accounts.store import Store
 from proxy.accounts.watch import PATIENCE, KeyWatch
+from proxy.core import clock
 from tests.accounts.scripts import begin_script
 from tests.rigs.clock import at_most
 from tests.rigs.postgres import Postgres

@@ -42,7 +42,7 @@ def hapax():
 def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """A server and a simulator that only note what they were started with."""
     calls: list[object] = []
-    names = ("proxy.server", "proxy.supervisor", "proxy.simulator")
+    names = ("proxy.process.server", "proxy.process.supervisor", "proxy.simulator")
 
     def run(*arguments: object) -> int:
         calls.append(arguments[0] if len(arguments) == 1 else arguments)
@@ -125,7 +125,7 @@ def test_serve_starts_the_server_with_the_loaded_settings(hapax, started) -> Non
 
 
 def test_serve_hands_on_the_servers_exit_code(hapax, started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["proxy.server"], "run", lambda loaded, load_again: 3)
+    monkeypatch.setattr(sys.modules["proxy.process.server"], "run", lambda loaded, load_again: 3)
     assert hapax("serve").exit_code == 3
 
 
@@ -189,7 +189,7 @@ def test_the_module_runs_like_the_command(tmp_path: Path) -> None:
 
 
 def test_check_does_not_load_the_gateway(tmp_path: Path) -> None:
-    script = "import sys, proxy.cli; print({'proxy.server', 'proxy.simulator', 'aiohttp'} & set(sys.modules))"
+    script = "import sys, proxy.cli; print({'proxy.process.server', 'proxy.simulator', 'aiohttp'} & set(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from proxy import clock
 from proxy.accounts.store import Store
 from proxy.cli.command import app
+from proxy.core import clock
 from tests.accounts.test_usage import row, written
 
 Usage = Callable[..., Result]

@@ -9,8 +9,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from proxy.core.tasks import start
 from proxy.simulator import Simulator
-from proxy.tasks import start
 
 from .helpers import KEY, MODEL, PROVIDER_KEY, asking, calls, ended_by_client, first_call, models_known, settings
 

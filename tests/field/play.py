@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from proxy import clock
+from proxy.core import clock
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.field.provider import Asked, Provider
 

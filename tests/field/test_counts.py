@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from proxy.core.sse import Dialect, Scanner
+from proxy.core.usage import Tokens, read_usage
 from proxy.relay.counts import of_answer, of_stream
-from proxy.sse import Dialect, Scanner
-from proxy.usage import Tokens, read_usage
 from tests.field.build import answer
 from tests.field.play import Play
 

@@ -8,8 +8,8 @@ from typing import Any
 import openai.types
 import pytest
 
-from proxy.errors import ProxyError
-from proxy.web import query
+from proxy.api import query
+from proxy.core.errors import ProxyError
 from tests.field.build import answer
 from tests.field.play import Play
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.web import spool
+from proxy.http import spool
 from tests.conftest import GatewayFactory
 from tests.field.build import answer
 from tests.field.play import Play

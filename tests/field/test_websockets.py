@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy import tasks
+from proxy.core import tasks
 from tests.field.build import KEY_A, KEY_A2, answer, one, rule, two
 from tests.field.play import Play
 from tests.field.websocket import talk as speak

@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from proxy import clock
+from proxy.core import clock
 from proxy.limits import period
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Standing, What
 from proxy.limits.memory import MemoryLimits

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import clock, tasks
+from proxy.core import clock, tasks
 from proxy.limits import redis as module
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, What
 from proxy.limits.redis import LOOKUP, PATIENCE, RedisLimits

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from proxy.server import Listener, Unservable
+from proxy.process.server import Listener, Unservable
 from proxy.settings import Settings
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory

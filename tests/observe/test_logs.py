@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.exchange import Exchange
+from proxy.core.exchange import Exchange
 from proxy.observe.access import fields
 from proxy.observe.lines import Json, base_fields
 from proxy.observe.log import Logs

@@ -11,10 +11,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from proxy.exchange import Exchange
-from proxy.server import Listener
+from proxy.core.exchange import Exchange
+from proxy.http.inbound import Inbound
+from proxy.process.server import Listener
 from proxy.settings import Settings
-from proxy.web.inbound import Inbound
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
 from tests.spec.wire import ask, becomes, chat
@@ -89,7 +89,7 @@ async def test_an_internal_error_is_reported_by_type_and_place_alone(
     assert (cause["type"], error["type"]) == ("KeyError", "RuntimeError")
     frames = error["stacktrace"]["frames"]
     assert [frame["function"].rpartition(".")[2] for frame in frames] == ["handle", "_serve", "relay", "read_call"]
-    assert frames[0]["module"] == "proxy.web.front"
+    assert frames[0]["module"] == "proxy.middleware.front"
     assert frames[0]["filename"] == "front.py"
     assert frames[0]["in_app"]
     assert all(set(frame) == {"module", "filename", "function", "lineno", "in_app"} for frame in frames)

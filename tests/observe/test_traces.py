@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from proxy.exchange import Exchange
+from proxy.core.exchange import Exchange
+from proxy.core.traceparent import header_lines, parse
+from proxy.http.request import Request
+from proxy.middleware.trace import TraceContext
 from proxy.simulator import Simulator
-from proxy.traceparent import header_lines, parse
-from proxy.web.request import Request
-from proxy.web.trace import TraceContext
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.collector import SpanCollector, attributes, span_collector, turns
 from tests.spec.wire import ONCE, ask, calls, chat, connect, eventually, get, request

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from proxy.exchange import AttemptRecord, Exchange
+from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.observe import traces as observed
 from proxy.observe.collector import MOST_ANSWER, Collector, Fate
 from proxy.observe.traces import BATCH, Traces
-from proxy.server import Listener
+from proxy.process.server import Listener
 from proxy.settings import Settings
 from proxy.upstream.control_plane import ControlPlane
 from tests.conftest import GatewayFactory

@@ -18,9 +18,9 @@ from typing import Any
 
 import orjson
 
-from proxy.errors import ProxyError
-from proxy.exchange import Exchange
-from proxy.headers import Header
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange
+from proxy.core.headers import Header
 from proxy.providers.breaker import Breaker
 from proxy.providers.budget import RetryBudget
 from proxy.providers.pool import Entry, Pool

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from hypothesis import example, given, settings
 
-from proxy.exchange import AttemptRecord, Exchange
-from proxy.headers import Header
+from proxy.core.exchange import AttemptRecord, Exchange
+from proxy.core.headers import Header
 from proxy.relay.attempt import Attempt
 from proxy.relay.clocks import Clocks
 from proxy.relay.endpoints import operation

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.sse import Dialect, Scanner
+from proxy.core.usage import Tokens
 from proxy.relay.counts import TAIL, of_answer, of_stream, usage_in
-from proxy.sse import Dialect, Scanner
-from proxy.usage import Tokens
 
 PROMPT = 50
 """What the question was estimated at."""

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from proxy.core.sse import Dialect
 from proxy.relay.event_stream import AT_WORK, EventStream
 from proxy.relay.verdict import Failed, Refused
-from proxy.sse import Dialect
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 WORD = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'

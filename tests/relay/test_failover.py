@@ -67,6 +67,7 @@ REFUSALS = [
 FAILURES = ["status=500", "status=502", "status=504", "status=520", "redirect=/v1/elsewhere", "html"]
 DEATHS = ["fin", "rst", "silence", "head_cut", "junk", "cl_te", "two_cl", "bad_te", "status=000", "status=999"]
 BODIES = ["badjson", "list", "empty", "badlength=+5", "gzip_cut", "gzip_corrupt", "coding=br", "fin@9", "rst@9"]
+OF_A_CALL = tuple(f"proxy.{room}" for room in ("relay", "core.exchange", "http", "middleware", "admission", "api"))
 PREAMBLES = ["error@0", "error@1", "fin@1", "rst@1", "end@0", "end@1", "stall@0", "stall@1", "badchunk@1", "empty"]
 DISGUISES = ["json_for_stream", "error_for_stream", "html,status=200"]
 
@@ -403,4 +404,4 @@ async def test_a_call_leaves_nothing_to_the_garbage_collector(
             gc.garbage.clear()
             gc.enable()
     # Probes and a provider's connection, which its parser holds, are not of the call.
-    assert sorted(name for name in left if name.startswith(("proxy.relay", "proxy.exchange", "proxy.web"))) == []
+    assert sorted(name for name in left if name.startswith(OF_A_CALL)) == []

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.core.sse import Dialect, Scanner
 from proxy.relay.gate import MAX_HELD, Gate
-from proxy.sse import Dialect, Scanner
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
 WORD = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'

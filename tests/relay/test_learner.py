@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.headers import Header
+from proxy.core.headers import Header
 from proxy.relay.learner import Learner
 from proxy.relay.made import Tells
 

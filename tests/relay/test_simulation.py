@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from proxy import clock
+from proxy.core import clock
 from tests.relay.simulation import World
 
 pytestmark = pytest.mark.as_python

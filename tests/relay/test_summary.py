@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.errors import ProxyError
-from proxy.exchange import Exchange
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange
 from proxy.relay.summary import refusal_in, sum_up
 from proxy.relay.verdict import Failed, Reach, Refused
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.error_events import is_blank
+from proxy.core.error_events import is_blank
 from proxy.relay.told import Told, read, read_text
 
 

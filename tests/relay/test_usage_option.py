@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.core.sse import Dialect, Scanner
 from proxy.relay.endpoints import operation
 from proxy.relay.gate import MAX_HELD, Gate
 from proxy.relay.question import Question
 from proxy.relay.usage_option import UsageFilter, is_missing, is_named
-from proxy.sse import Dialect, Scanner
 
 CONTENT = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]%b}\n\n'
 USAGE = b'{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}'

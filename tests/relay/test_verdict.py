@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.errors import KINDS
+from proxy.core.errors import KINDS
 from proxy.relay.verdict import MAX_RETRY_AFTER, Failed, Reach, Refused, judge, object_of, retry_after, told_in_200
 from proxy.upstream.source import Source
 

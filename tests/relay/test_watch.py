@@ -6,10 +6,10 @@ import random
 import pytest
 
 from proxy.relay.clocks import Clocks
+from proxy.relay.upstreams import Upstreams
 from proxy.relay.watch import STREAM_OVER, Watch
 from proxy.settings import Settings
 from proxy.upstream.control_plane import ControlPlane
-from proxy.upstreams import Upstreams
 
 START = 1000.0
 CLOCKS = Clocks(first_token=10.0, idle=5.0, total=60.0, patience=3.0)

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.tasks import start
+from proxy.core.tasks import start
 
 from .node import CLIENTS, MODULES
 from .process import kill_group

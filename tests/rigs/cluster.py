@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from proxy import tasks
+from proxy.core import tasks
 
 from .hapax import Hapax, hapax
 

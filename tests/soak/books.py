@@ -16,8 +16,8 @@ from sqlalchemy import Select, select
 
 from proxy.accounts import tables
 from proxy.accounts.store import Store
+from proxy.core.usage import estimate
 from proxy.simulator import Simulator
-from proxy.usage import estimate
 from tests.rigs.clock import at_most
 from tests.rigs.redis import RedisServer
 from tests.spec.wire import ask, get

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.usage import estimate
+from proxy.core.usage import estimate
 from tests.spec.wire import Response, Wire, connect, request
 
 

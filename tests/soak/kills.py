@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy import tasks
 from proxy.accounts.store import Store
+from proxy.core import tasks
 from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.cluster import Cluster, Member

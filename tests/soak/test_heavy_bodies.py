@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy import tasks
+from proxy.core import tasks
 from tests.rigs.built import python_path
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import hapax

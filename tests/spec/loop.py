@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from proxy import tasks
+from proxy.core import tasks
 
 from .wire import PATIENCE
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy import clock
 from proxy.accounts.keys import Keys
 from proxy.accounts.store import Store
+from proxy.core import clock
+from proxy.middleware.auth import TERMINAL_TOKEN
 from proxy.settings import KeyLimits
 from proxy.simulator import Simulator
-from proxy.web.auth import TERMINAL_TOKEN
 from tests.accounts.calls import total
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy import clock
+from proxy.core import clock
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 

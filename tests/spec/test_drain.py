@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from proxy import tasks
+from proxy.core import tasks
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most

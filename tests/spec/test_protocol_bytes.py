@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy import peek
-from proxy.errors import ProxyError
+from proxy.core import peek
+from proxy.core.errors import ProxyError
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most

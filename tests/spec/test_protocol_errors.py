@@ -8,11 +8,11 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from proxy.errors import KINDS, ProxyError
+from proxy.api.models import Models
+from proxy.api.openai import OpenAI
+from proxy.core.errors import KINDS, ProxyError
 from proxy.observe.lines import Json, RecordFormatter, Text
 from proxy.simulator import Simulator
-from proxy.web.models import Models
-from proxy.web.openai import OpenAI
 from tests.conftest import GatewayFactory
 
 from .wire import Response, ask, calls, chat, get, request

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy import upstreams
+from proxy.relay import upstreams
 from proxy.settings import Settings
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway

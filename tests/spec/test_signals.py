@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import tasks
+from proxy.core import tasks
 from tests.rigs.hapax import banner, starting
 from tests.spec.loop import until
 from tests.spec.wire import ask, get

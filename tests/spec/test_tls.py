@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession, TCPConnector, WSMsgType, web
 from aiohttp.pytest_plugin import AiohttpServer
 
-from proxy import certificate
+from proxy.process import certificate
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.spec.loop import until
 

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.exchange import Exchange, Outcome
+from proxy.core.exchange import Exchange, Outcome
+from proxy.core.usage import Tokens
 from proxy.providers.budget import RetryBudget
 from proxy.simulator import Fin, Hold, Reset, Send, Simulator
-from proxy.usage import Tokens
 from tests.conftest import Ended, GatewayFactory
 from tests.spec.loop import until
 from tests.spec.wire import ONCE, PATIENCE, QUESTION, ask, calls, chat, connect, request, target

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
+from proxy.core.usage import Tokens
 from proxy.simulator import Drip, Send, Simulator
 from proxy.simulator.script import Delay, Step
-from proxy.usage import Tokens
 from tests.conftest import GatewayFactory
 from tests.relay.test_usage_option import streams
 from tests.spec.wire import ONCE, QUESTION, Response, ask, calls, chat, connect, request, target

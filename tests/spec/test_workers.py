@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from proxy import tasks
+from proxy.core import tasks
 from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import Hapax, hapax

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.headers import Header
+from proxy.core.headers import Header
 from proxy.simulator import Simulator
 from proxy.upstream.connections import Connections
 from proxy.upstream.wire import Loss

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import clock
+from proxy.core import clock
 from proxy.simulator import Delay, Drip, DropNext, Fin, Hold, Repeat, Reset, Send, Simulator
 from proxy.simulator.script import Step
 from proxy.upstream.connections import Connections, verified_tls

@@ -6,7 +6,7 @@ from typing import Any, cast
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.headers import Header
+from proxy.core.headers import Header
 from proxy.upstream.connection import MAX_HEADERS, Connection
 from proxy.upstream.wire import Loss
 

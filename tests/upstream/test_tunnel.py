@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import tasks
+from proxy.core import tasks
 from proxy.simulator import Simulator
 from proxy.upstream.connections import Connections
 from proxy.upstream.tunnel import ForwardProxy

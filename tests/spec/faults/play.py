@@ -13,7 +13,7 @@ from typing import Any
 import openai
 import orjson
 
-from proxy.errors import KINDS
+from proxy.core.errors import KINDS
 from tests.rigs.clock import at_most
 from tests.rigs.node import run_scenario
 

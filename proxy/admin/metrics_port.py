@@ -1,0 +1,93 @@
+"""
+A port for what operators and their tools read, apart from the clients': metrics and health, without a key.
+
+It listens on loopback unless told otherwise. The pages are those of the gateway's own port, but for `/health`, whose
+status is a plain string here.
+"""
+
+import os
+import resource
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from aiohttp import web
+
+from proxy import __version__
+from proxy.core import clock
+from proxy.health.checkup import Condition, resident_bytes
+from proxy.providers.pool import Pool
+
+Page = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Makes a page for an Accept header; says its content type."""
+
+
+class MetricsPort:
+    """The listener."""
+
+    def __init__(
+        self,
+        pages: Mapping[str, Page],
+        condition: Callable[[], Awaitable[Condition]],
+        initialised: Callable[[], bool],
+        uptime: Callable[[], float],
+        pool: Pool,
+    ) -> None:
+        """*pages* by path."""
+        self._pages = pages
+        self._condition = condition
+        self._initialised = initialised
+        self._uptime = uptime
+        self._pool = pool
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+        """The port it listens on, once started."""
+
+    async def start(self, listening: socket.socket) -> None:
+        """Begin to serve on a socket that is bound."""
+        # Nothing here may outlast its client.
+        self._runner = web.ServerRunner(web.Server(self._answer, handler_cancellation=True, access_log=None))
+        await self._runner.setup()
+        await web.SockSite(self._runner, listening).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        path = request.path
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        page = self._pages.get(path)
+        if page is not None:
+            body, content_type = await page(request.headers.get("Accept", ""))
+            return web.Response(body=body, headers={"Content-Type": content_type})
+        if path == "/health":
+            return await self._health()
+        if path in ("/live", "/ready"):
+            fine = path == "/live" or await self._condition() is not Condition.CRITICAL
+            words = "alive" if path == "/live" else "ready" if fine else "not_ready"
+            return _json({"status": words, "timestamp": clock.iso(clock.wall())}, 200 if fine else 503)
+        return web.Response(status=404)
+
+    async def _health(self) -> web.Response:
+        initialised = self._initialised()
+        condition = await self._condition()
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        body: dict[str, object] = {
+            "status": condition if initialised else "initializing",
+            "timestamp": clock.iso(clock.wall()),
+            "uptime": self._uptime(),
+            "memory": {"rss": resident_bytes(), "limit": None if limit == resource.RLIM_INFINITY else limit},
+            "models": {"loaded": len(self._pool.listing()), "registry_size": len(self._pool.listing())},
+            "engine": "hapax",
+            "version": __version__,
+            "environment": os.environ.get("HAPAX_ENV", "production"),
+        }
+        return _json(body, 200 if initialised and condition is not Condition.CRITICAL else 503)
+
+
+def _json(body: dict[str, object], status: int) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

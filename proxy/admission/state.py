@@ -1,0 +1,192 @@
+"""
+What outlives a call: keys, limits, prices, the queue and the ledger, opened at the start and closed in the end.
+
+It wires the rooms of accounts and limits from the settings, and lets a reload change what may change. Calls are led
+through it by `admission.admission`.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from proxy.accounts.keys import Keys
+from proxy.accounts.ledger import Ledger
+from proxy.accounts.objects import Objects
+from proxy.accounts.prices import Prices
+from proxy.accounts.principals import Principal, Principals
+from proxy.accounts.retention import Retention
+from proxy.accounts.store import Store, StoreError
+from proxy.accounts.watch import KeyWatch
+from proxy.admission.keyless import Keyless
+from proxy.limits.limit import Limits
+from proxy.limits.memory import MemoryLimits
+from proxy.limits.policy import Policy
+from proxy.limits.queue import Queue
+from proxy.limits.queue_file import QueueFile
+from proxy.settings import ClientKey, Settings
+from proxy.settings.checks import loopback
+
+_log = logging.getLogger("hapax")
+
+RELOADED = ("auth", "limits", "queue")
+"""Sections of the settings that a reload puts in force."""
+_FIXED_OF_QUEUE = ("enabled", "state_path", "save_interval")
+MOST_ADDRESSES = 20_000
+"""Client addresses remembered; at some 500 bytes each, a flood of strangers costs 10 MB."""
+
+
+class State:
+    """Everything that is kept between calls."""
+
+    def __init__(self, settings: Settings) -> None:
+        """`ValueError` for a store or a price file that cannot be used, with the path of the setting."""
+        self._settings = settings
+        self.store = _store(settings.store.url.get_secret_value())
+        self.keys = Keys(self.store) if self.store is not None else None
+        self.principals = Principals(
+            settings.auth.keys,
+            _admin_key(settings),
+            may_be_open=loopback(settings.server.host),
+            has_store=self.store is not None,
+        )
+        self.watch = KeyWatch(self.keys, self.principals) if self.keys is not None else None
+        self.ledger = Ledger(self.store) if self.store is not None else None
+        self._retention = None
+        if self.store is not None and (settings.store.retention or settings.store.objects):
+            self._retention = Retention(self.store, settings.store.retention, settings.store.objects)
+        of_a_file = self.store is not None and self.store.dialect == "sqlite"
+        self.objects = Objects(self.store, alone=of_a_file and settings.server.workers == 1)
+        try:
+            self.prices = Prices.load(settings.store.prices or None)
+        except ValueError as error:
+            raise ValueError(f"store.prices: {error}") from None
+        self.limits: Limits = self._make_limits(settings.state.url.get_secret_value())
+        self.policy = Policy(settings.limits)
+        self.keyless = Keyless(settings.limits.keyless, MemoryLimits(self._spent, most_buckets=MOST_ADDRESSES))
+        rules = settings.queue
+        self.queue_file = QueueFile(rules.state_path, rules.save_interval) if rules.state_path else None
+        self.queue = None
+        if rules.enabled:
+            size = self.queue_file.restore() if self.queue_file is not None else None
+            self.queue = Queue(rules.max_running, size or rules.initial_size, rules.max_wait)
+
+    async def start(self) -> None:
+        """Read the keys and begin background work. A store that cannot be reached is tried again, not waited for."""
+        if self.watch is not None:
+            await self.watch.start()
+        if self.ledger is not None:
+            await self.ledger.start()
+        await self.objects.start()
+        if self._retention is not None:
+            await self._retention.start()
+        await self.limits.start()
+        if self.queue is not None and self.queue_file is not None:
+            self.queue_file.start(self.queue)
+
+    async def stop(self) -> None:
+        """Give back what is held, write down what is left to write, and close."""
+        if self.queue is not None:
+            self.queue.close()
+            if self.queue_file is not None:
+                await self.queue_file.stop()
+        await self.limits.stop()
+        if self._retention is not None:
+            await self._retention.stop()
+        await self.objects.stop()
+        if self.ledger is not None:
+            await self.ledger.stop()
+        if self.watch is not None:
+            await self.watch.stop()
+        if self.store is not None:
+            await self.store.close()
+
+    @property
+    def file_keys(self) -> Sequence[ClientKey]:
+        """The keys of the configuration, as last loaded."""
+        return self._settings.auth.keys
+
+    def why_not(self) -> str | None:
+        """Why this process must not serve with the keys there are, as a sentence with what to do; None when it may."""
+        host = self._settings.server.host
+        # Whoever has the admin key can make the first client key over HTTP.
+        keyless = not len(self.principals) and not self.principals.has_admin
+        if keyless and not loopback(host) and (self.watch is None or self.watch.reachable):
+            return (
+                f"server.host ({host}) is reachable from other machines and there is no key; make one with "
+                "`hapax keys create NAME`, or listen on 127.0.0.1"
+            )
+        workers = self._settings.server.workers
+        if (
+            workers > 1
+            and isinstance(self.limits, MemoryLimits)
+            and any(_is_limited(each) for each in self.principals.all())
+        ):
+            return (
+                f"server.workers is {workers} and some keys have limits, which one process alone cannot keep; "
+                'set `state: {url: "redis://127.0.0.1:6379/0"}`, or server.workers to 1'
+            )
+        return None
+
+    def reload(self, settings: Settings) -> list[str]:
+        """Put the sections `RELOADED` of *settings* in force; returns the others that differ and wait for a restart."""
+        self.principals.replace_file_keys(settings.auth.keys, _admin_key(settings))
+        self.policy.replace(settings.limits)
+        self.keyless.replace(settings.limits.keyless)
+        if self.queue is not None:
+            self._reload_queue(self.queue, settings)
+        waiting = list(self._waiting(settings))
+        # What waits stays as it was, so that the next reload says so again.
+        queue = settings.queue.model_copy(
+            update={name: getattr(self._settings.queue, name) for name in _FIXED_OF_QUEUE}
+        )
+        self._settings = self._settings.model_copy(
+            update={"auth": settings.auth, "limits": settings.limits, "queue": queue}
+        )
+        return waiting
+
+    def _reload_queue(self, queue: Queue, settings: Settings) -> None:
+        rules = settings.queue
+        queue.run_at_most(rules.max_running)
+        queue.max_wait = rules.max_wait
+        if rules.initial_size != self._settings.queue.initial_size:
+            queue.resize(rules.initial_size)
+            if self.queue_file is not None:
+                self.queue_file.save_soon()
+
+    def _waiting(self, settings: Settings) -> Iterator[str]:
+        for name in Settings.model_fields:
+            if name not in RELOADED and getattr(settings, name) != getattr(self._settings, name):
+                yield name
+        for name in _FIXED_OF_QUEUE:
+            if getattr(settings.queue, name) != getattr(self._settings.queue, name):
+                yield f"queue.{name}"
+
+    def _make_limits(self, url: str) -> Limits:
+        if url.startswith("memory:"):
+            return MemoryLimits(self._spent)
+        # Only who shares limits loads the client.
+        from proxy.limits.redis import RedisLimits
+
+        try:
+            return RedisLimits(url, self._spent)
+        except ValueError as error:
+            raise ValueError(f"state.url: {error}") from None
+
+    async def _spent(self, holder: str, unit: str, since: datetime) -> int | None:
+        # Without a ledger nobody remembers: budgets begin anew with the process.
+        return 0 if self.ledger is None else await self.ledger.spent(holder, unit, since)
+
+
+def _store(url: str) -> Store | None:
+    try:
+        return Store(url) if url else None
+    except StoreError as error:
+        raise ValueError(f"store.url: {error}") from None
+
+
+def _is_limited(principal: Principal) -> bool:
+    return principal.limits.any or principal.budget is not None
+
+
+def _admin_key(settings: Settings) -> str | None:
+    return settings.auth.admin_key.get_secret_value() if settings.auth.admin_key else None

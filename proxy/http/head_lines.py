@@ -1,0 +1,42 @@
+"""
+The head of an answer as bytes: its status line and its headers, joined in one go.
+
+It decides nothing about what is sent.
+"""
+
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from proxy.core.headers import Header
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}
+
+_date: tuple[int, bytes] = (0, b"")
+
+
+def head_lines(status: int, request_id: str, more: bytes, headers: Iterable[Header]) -> bytes:
+    """All of it but for the empty line at its end; *more* are header lines that are joined already."""
+    return b"%bDate: %b\r\nX-Request-ID: %b\r\n%b%b" % (
+        _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status,
+        _http_date(),
+        request_id.encode("ascii"),
+        more,
+        b"".join([b"%b: %b\r\n" % pair for pair in headers]),
+    )
+
+
+def in_milliseconds(seconds: float) -> str:
+    """A duration as `X-Response-Time` has it: `12.345ms`."""
+    microseconds = int(seconds * 1e6 + 0.5)
+    return f"{microseconds // 1000}.{microseconds % 1000:03}ms"
+
+
+def _http_date() -> bytes:
+    """The time as HTTP writes it, formatted once a second."""
+    global _date
+    now = int(time.time())
+    if _date[0] != now:
+        _date = (now, time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(now)).encode("ascii"))
+    return _date[1]

@@ -1,0 +1,38 @@
+"""
+The query of a path that is answered here: each parameter once, and only known ones.
+
+The guard has seen to its characters; of a call that is relayed, `query` says what may pass.
+"""
+
+from collections.abc import Collection
+from urllib.parse import parse_qsl
+
+from proxy.accounts.asked import AskedWrongly
+from proxy.core.errors import ProxyError
+from proxy.http.inbound import Inbound
+
+MOST = 20
+"""Parameters looked at."""
+
+
+def parameters(inbound: Inbound, known: Collection[str]) -> dict[str, str]:
+    """The request's parameters by name; `ProxyError` 400 for one that is not *known*, comes twice or is no UTF-8."""
+    query = inbound.request.target.partition("?")[2]
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST)
+    except ValueError:
+        raise ProxyError("invalid_parameter", "The query cannot be read.") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            names = ", ".join(sorted(known))
+            raise ProxyError("invalid_parameter", f"Parameters known here are: {names}.", param=name[:64])
+        if name in found:
+            raise ProxyError("invalid_parameter", "A parameter came twice.", param=name)
+        found[name] = value
+    return found
+
+
+def refused(error: AskedWrongly) -> ProxyError:
+    """What whoever asked wrongly is told."""
+    return ProxyError("invalid_parameter", str(error), param=error.param or None)

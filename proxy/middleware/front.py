@@ -1,0 +1,361 @@
+"""
+The one middleware: every request enters here, becomes an exchange, finds its route, and ends here exactly once.
+
+The order is the contract of docs/http.md: request id, record, well-formedness, host and origin, CORS, route, key,
+handler. What a route does stands in its own file; which there are, in `app`; how the server runs, in `server`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from aiohttp import web
+from yarl import URL
+
+from proxy.admission.admission import Admission
+from proxy.admission.keyless import Keyless
+from proxy.core import clock
+from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange, Outcome
+from proxy.core.headers import Header, request_id
+from proxy.http.address import AddressOf
+from proxy.http.answer import Answer
+from proxy.http.buffered import Buffered
+from proxy.http.guard import check
+from proxy.http.inbound import INBOUND, JSON_HEADERS, Inbound
+from proxy.http.meant import unknown_url
+from proxy.http.reader import Reader
+from proxy.http.request import Request
+from proxy.limits.limit import Reservation
+from proxy.middleware.auth import Doorkeeper
+from proxy.middleware.cors import Cors
+from proxy.middleware.origin import Neighbourhood
+from proxy.middleware.records import Records
+from proxy.middleware.trace import TraceContext
+
+_log = logging.getLogger("hapax")
+
+_MESSAGES = "/v1/messages"
+"""Where Anthropic's SDKs call, which show an error with the `request-id` beside it."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ErrorBody = Callable[[ProxyError, str], bytes]
+
+
+class Access(Enum):
+    """Who may use a route."""
+
+    PROBE = "anyone, however often"
+    OPEN = "anyone, within limits.keyless"
+    CLIENT = "a client key"
+    OPERATOR = "a client key or the admin key"
+    ADMIN = "the admin key"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path, and what happens there."""
+
+    template: str
+    """The path; one that ends in `/*` takes everything below it."""
+    methods: frozenset[str]
+    handler: Handler
+    access: Access = Access.CLIENT
+    error_body: ErrorBody = ProxyError.body
+    """The shape of its errors: OpenAI's, unless an API of its own has another."""
+    page: bool = False
+    """It is answered here: no call, and limited by `limits.routes` alone."""
+
+    @property
+    def path(self) -> str:
+        """The template as aiohttp's router has it."""
+        return f"{self.template[:-1]}{{below:.*}}" if self.template.endswith("/*") else self.template
+
+
+class Front:
+    """Receives requests and hands them to their routes."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        doorkeeper: Doorkeeper,
+        keyless: Keyless,
+        address_of: AddressOf,
+        cors: Cors,
+        neighbourhood: Neighbourhood,
+        admission: Admission,
+        records: Records,
+        traces: TraceContext,
+        *,
+        max_header_bytes: int,
+        max_body_bytes: int,
+        max_buffered: int,
+        reader: Reader,
+        read_timeout: float,
+        max_requests: int,
+        keep_content: bool = False,
+    ) -> None:
+        """
+        *max_requests*: exchanges that may be under way when a client's call is admitted. *keep_content*: request and
+        answer stay on the record, for the log.
+        """
+        self.templates = [route.template for route in routes]
+        """Every route, for the documentation."""
+        self._routes = routes
+        self._router: web.UrlDispatcher | None = None
+        self._by_resource: dict[object, Route] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._anywhere: web.Resource | None = None
+        self._prefix = ""
+        self._doorkeeper = doorkeeper
+        self._keyless = keyless
+        self._address_of = address_of
+        self._cors = cors
+        self._neighbourhood = neighbourhood
+        self._admission = admission
+        self._records = records
+        self._traces = traces
+        self._max_header_bytes = max_header_bytes
+        self._max_body_bytes = max_body_bytes
+        self._buffered = Buffered(max_buffered)
+        self._reader = reader
+        self._read_timeout = read_timeout
+        self._max_requests = max_requests
+        self._keep_content = keep_content
+        self._under_way: dict[int, Exchange] = {}
+        self.draining = False
+        """The process is about to stop: every answer closes its connection."""
+        self.closing = False
+        """Nobody new is accepted any more: a connection ends with its exchange."""
+        self.idle = asyncio.Event()
+        """No exchange is under way."""
+        self.idle.set()
+
+    @property
+    def active(self) -> int:
+        """Exchanges that have begun and not ended."""
+        return len(self._under_way)
+
+    def active_by_route(self) -> dict[str, int]:
+        """The same by route; every route there is, so that a series exists before its first call."""
+        counts = dict.fromkeys(self.templates, 0)
+        for exchange in self._under_way.values():
+            counts[exchange.route] = counts.get(exchange.route, 0) + 1
+        return counts
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Put every route into *router*, which finds them; whether a method is one of theirs is said here."""
+        self._router = router
+        for route in self._routes:
+            resource = router.add_resource(route.path)
+            resource.add_route("*", self._serve, expect_handler=_ask_for_nothing)
+            self._by_resource[resource] = route
+            self._handlers[route.template] = route.handler
+        # What no route takes is refused below like everything else.
+        self._anywhere = router.add_resource("/{path:.*}")
+        self._anywhere.add_route("*", self._serve, expect_handler=_ask_for_nothing)
+
+    def mounted(self) -> None:
+        """Every application is where it will stay: learn what stands before our paths."""
+        assert self._anywhere is not None
+        self._prefix = self._anywhere.canonical.removesuffix("/{path}")
+
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer one request, with *handler* where it may be."""
+        asked = Request(request, self._prefix)
+        exchange, answer = self._admit(asked)
+        error_body: ErrorBody = ProxyError.body
+        path = ""
+        entered: Reservation | None = None
+        known: Inbound | None = None
+        try:
+            answer.extra_lines = self._cors.lines(asked.headers.get("origin"))
+            location = check(asked, self._max_header_bytes)
+            path = location.path
+            self._neighbourhood.check(asked, path, location.host)
+            if self._cors.enabled and self._cors.is_preflight(asked):
+                exchange.route = "preflight"
+                answer.send(204, self._cors.preflight(asked), b"")
+                return answer
+            resource = request.match_info.route.resource
+            if path != asked.target.partition("?")[0] or (path.endswith("/") and path != "/"):
+                # Spelled otherwise than the route it means.
+                resource = await self._find(request, path)
+            route = self._by_resource.get(resource)
+            if route is None:
+                raise unknown_url(path)
+            exchange.route = route.template
+            error_body = route.error_body
+            request[INBOUND] = inbound = Inbound(
+                asked,
+                exchange,
+                answer,
+                location,
+                self._max_body_bytes,
+                self._read_timeout,
+                self._admission.look,
+                self._buffered,
+                self._reader,
+            )
+            if route.access is Access.CLIENT:
+                if len(self._under_way) > self._max_requests:
+                    # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
+                    raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
+                inbound.principal = principal = await self._doorkeeper.client(asked, exchange.client_ip)
+                exchange.principal = principal.name
+                known = inbound
+                if not principal.may_call(path):
+                    raise ProxyError("route_not_allowed")
+            elif route.access is Access.OPERATOR:
+                inbound.principal = await self._doorkeeper.operator(asked, exchange.client_ip)
+            elif route.access is Access.ADMIN:
+                inbound.principal = await self._doorkeeper.admin(asked, exchange.client_ip)
+            elif route.access is Access.OPEN:
+                entered = self._keyless.enter(exchange.client_ip)
+            exchange.principal = inbound.principal.name
+            if asked.method not in route.methods:
+                raise ProxyError(
+                    "method_not_allowed",
+                    details={"allowed_methods": sorted(route.methods)},
+                    headers=(("Allow", ", ".join(sorted(route.methods))),),
+                )
+            if route.page and known is not None and asked.method != "DELETE":
+                await self._admission.page(known)
+            if request.match_info.http_exception is not None:
+                # A whole URL without a path, for which aiohttp has no route.
+                handler = self._serve
+            response = await handler(request)
+            if response is not answer:
+                self._complete(exchange, answer, response)
+            return response
+        except ProxyError as error:
+            if known is None:
+                self._refuse(exchange, answer, error, error_body, path)
+            else:
+                # A name of its own would lead from the error back to itself, by its traceback.
+                self._refuse(exchange, answer, self._admission.charge(known, error), error_body, path)
+        except web.HTTPException as theirs:
+            # A middleware within ours has answered, in aiohttp's way.
+            self._complete(exchange, answer, theirs)
+            if theirs.status >= 400:
+                exchange.outcome = Outcome.FAILED if theirs.status >= 500 else Outcome.REFUSED
+            raise
+        except Exception as fault:
+            if answer.gone:
+                exchange.outcome = Outcome.CLIENT_GONE
+            else:
+                # The type and place only: an exception's text may quote the request.
+                _log.error("internal error in request %s: %s", exchange.id, type(fault).__name__, exc_info=fault)
+                self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body, path)
+        except BaseException:
+            if self.closing and not answer.gone:
+                # It was not the client that left.
+                self._refuse(exchange, answer, ProxyError("shutting_down", close=True), error_body, path)
+            else:
+                exchange.outcome = Outcome.CLIENT_GONE
+            raise
+        finally:
+            # What leads in circles stays in memory until the garbage collector walks all of it.
+            made: Inbound | None = request.pop(INBOUND, None)
+            if made is not None:
+                made.let_go()
+            if self.closing:
+                answer.force_close()
+            self._keyless.leave(entered)
+            self._end(exchange)
+        return answer
+
+    def refuse(self, request: web.BaseRequest, error: ProxyError) -> Answer:
+        """Answer bytes that never became a request; counted and logged like any other exchange."""
+        exchange, answer = self._admit(Request(request))
+        self._refuse(exchange, answer, error, ProxyError.body, "")
+        self._end(exchange)
+        return answer
+
+    def _admit(self, asked: Request) -> tuple[Exchange, Answer]:
+        headers = asked.headers
+        exchange = Exchange(request_id(headers.get("x-request-id")), asked.method)
+        correlation = headers.get("x-correlation-id")
+        exchange.correlation_id = exchange.id if correlation is None else request_id(correlation)
+        exchange.client_ip = self._address_of(asked.inner.remote or "", asked.every("x-forwarded-for"))
+        exchange.user_agent = headers.get("user-agent", "")
+        exchange.referer = headers.get("referer", "")
+        self._traces.join(exchange, asked)
+        if self._keep_content:
+            exchange.content = (bytearray(), bytearray())
+        answer = Answer(exchange, asked)
+        if self.draining:
+            answer.force_close()
+        if not self._under_way:
+            self.idle.clear()
+        self._under_way[id(exchange)] = exchange
+        return exchange, answer
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        """
+        Every path's handler as aiohttp knows it: it goes on to that of the route that was meant. A path that is spelled
+        otherwise than its route passes the middlewares that stand within ours like any other.
+        """
+        return await self._handlers[request[INBOUND].exchange.route](request)
+
+    async def _find(self, request: web.Request, path: str) -> web.AbstractResource | None:
+        """The resource *request* would have found under *path*; a slash at its end is none of it."""
+        assert self._router is not None
+        if len(path) > 1 and path.endswith("/"):
+            path = path[:-1]
+        match = await self._router.resolve(request.clone(rel_url=URL.build(path=self._prefix + path)))
+        return match.route.resource
+
+    def _complete(self, exchange: Exchange, answer: Answer, response: web.StreamResponse) -> None:
+        """Put what every answer carries on the *response* of a page, which aiohttp writes."""
+        if response.prepared:
+            # A WebSocket, which has come to its end.
+            return
+        exchange.status = response.status
+        exchange.answered_at = clock.now()
+        headers = response.headers
+        headers["X-Request-ID"] = exchange.id
+        headers["X-Response-Time"] = answer.response_time()
+        headers.setdefault("Cache-Control", "no-store")
+        for name, value in answer.extra_headers():
+            headers[name] = value
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            exchange.keep_answer(response.body)
+        if self.draining:
+            response.force_close()
+
+    def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, error_body: ErrorBody, path: str) -> None:
+        exchange.error_code = error.code
+        if answer.begun:
+            answer.cut()
+            exchange.outcome = Outcome.CUT
+            return
+        # A limit of ours is the caller's affair; a 429 for want of a provider is not.
+        server_side = error.status >= 500 or (error.status == 429 and "limit" not in error.details)
+        exchange.outcome = Outcome.FAILED if server_side else Outcome.REFUSED
+        if error.close:
+            answer.force_close()
+        headers: list[Header] = [(name.encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
+        if path.startswith(_MESSAGES):
+            headers.append((b"request-id", exchange.id.encode("ascii")))
+        body = error_body(error, exchange.id)
+        exchange.bytes_out += len(body)
+        answer.send(error.status, JSON_HEADERS + headers, body)
+
+    def _end(self, exchange: Exchange) -> None:
+        del self._under_way[id(exchange)]
+        if not self._under_way:
+            self.idle.set()
+        exchange.ended = clock.now()
+        try:
+            self._admission.leave(exchange)
+        except Exception as error:
+            # A fault in the limits must not keep the record from those that read it.
+            _log.error("request %s could not give back: %s", exchange.id, type(error).__name__, exc_info=error)
+        self._records.add(exchange, not self._under_way)
+
+
+async def _ask_for_nothing(request: web.Request) -> None:
+    """A body is asked for by the handler that wants it, once its head has been judged."""

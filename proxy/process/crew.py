@@ -1,0 +1,271 @@
+"""
+The workers of a supervisor: started, listened to, asked for one another, and killed when they stand still.
+
+It knows who lives and what they said; whether somebody who has gone is replaced is decided in `supervisor`.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import IO, Any
+
+from proxy.core import clock, tasks
+from proxy.core.others import METRICS
+from proxy.observe.merged import Merged, Snapshot
+from proxy.process.channel import Channel
+from proxy.process.worker import BEAT, Place
+
+READY_WITHIN = 60.0
+"""Seconds a new worker gets until it serves."""
+ANSWER_WITHIN = 1.0
+"""Seconds a worker gets for a question; see `worker.ANSWERS_WITHIN`, which must be longer."""
+LOOK = 0.5
+"""Seconds between two looks at whether all of them live."""
+STACK_WITHIN = 1.0
+"""Seconds a worker that stands still gets to write down where."""
+
+_FRAME = re.compile(rb'File "([^"]*)", line (\d+) in (\S+)')
+_log = logging.getLogger("hapax")
+
+
+class NotStarted(Exception):
+    """A worker ended before it served; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A worker somebody waits for."""
+
+    place: Place
+    born: "asyncio.Future[tuple[int, socket.socket, IO[bytes]]]"
+    """To be resolved with its pid, our end of the channel and the file a crash is written to."""
+
+
+class Member:
+    """One worker."""
+
+    def __init__(self, place: Place, pid: int, channel: Channel, crash: IO[bytes]) -> None:
+        self.place = place
+        self.pid = pid
+        self.channel = channel
+        self.crash = crash
+        self.born = self.beat = clock.now()
+        self.leaving = False
+        """It was told to end: nobody wonders when it does."""
+        self.stuck = False
+        """It stands still and is being killed."""
+        self.told: Snapshot = []
+        """What it had counted when it last said so."""
+        self.why = ""
+        """Why it cannot serve, where it said so."""
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[str] = loop.create_future()
+        """Its banner, once it serves; `NotStarted` when it never will."""
+        self.exited: asyncio.Future[int] = loop.create_future()
+        """Its exit code, or the negative number of the signal that killed it."""
+
+    @property
+    def serves(self) -> bool:
+        """It has begun to."""
+        return self.ready.done() and self.ready.exception() is None
+
+    def drain(self, delay: float) -> None:
+        """Have it end in an orderly way after *delay* seconds."""
+        self.leaving = True
+        self.channel.say("drain", delay=delay)
+
+    def stop(self) -> None:
+        """Have it end at once; it must have been told to drain before."""
+        self.channel.say("stop")
+
+    def kill(self, number: signal.Signals) -> None:
+        """End it by a signal, unless it has ended."""
+        if not self.exited.done():
+            os.kill(self.pid, number)
+
+    def stack(self) -> str:
+        """Where it was when it crashed, innermost first; empty when it did not say."""
+        self.crash.seek(0)
+        frames = _FRAME.findall(self.crash.read())
+        return " < ".join(
+            f"{os.path.basename(file.decode())}:{int(line)} {name.decode()}" for file, line, name in frames
+        )
+
+
+class Crew:
+    """All of them."""
+
+    def __init__(
+        self, lost: Callable[[Member, str], None], leaves: Callable[[Member], None], own: Callable[[], Snapshot]
+    ) -> None:
+        """
+        *lost* is told of a member that served and ended by itself, and how; *leaves* of one that asks to be replaced;
+        *own* gives the supervisor's metrics.
+        """
+        self.members: list[Member] = []
+        self.births: asyncio.Queue[Birth] = asyncio.Queue()
+        """Whoever forks takes them from here."""
+        self.closed = False
+        """All are to end: a worker that is being born is told so at once."""
+        self._unborn: set[asyncio.Task[Member]] = set()
+        self._lost = lost
+        self._leaves = leaves
+        self._own = own
+        self._gone = Merged()
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._numbers = count()
+
+    def of(self, slot: int) -> Member | None:
+        """Who serves there and has not been told to end."""
+        found = (each for each in self.members if each.place.slot == slot and each.serves and not each.leaving)
+        return next(found, None)
+
+    async def start(self, place: Place) -> Member:
+        """A new worker that serves; `NotStarted` when it does not come to that."""
+        birth = Birth(place, asyncio.get_running_loop().create_future())
+        self.births.put_nowait(birth)
+        born: asyncio.Task[Member] = tasks.start(self._born(birth), f"birth of worker {place.slot}")
+        self._unborn.add(born)
+        born.add_done_callback(self._unborn.discard)
+        # Whoever waits may give up, and the child that has been forked must be looked after all the same.
+        member = await asyncio.shield(born)
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                await asyncio.shield(member.ready)
+        except TimeoutError:
+            member.leaving = True
+            member.kill(signal.SIGKILL)
+            raise NotStarted(f"it did not serve within {READY_WITHIN:g} s") from None
+        return member
+
+    async def _born(self, birth: Birth) -> Member:
+        pid, end, crash = await birth.born
+        member = Member(birth.place, pid, await Channel.over(end), crash)
+        self.members.append(member)
+        self.reap()
+        tasks.start(self._attend(member), f"worker {pid}")
+        if self.closed:
+            member.drain(0.0)
+        return member
+
+    def reap(self) -> None:
+        """Take note of those that have ended; to be called at SIGCHLD."""
+        for member in self.members:
+            if not member.exited.done():
+                pid, status = os.waitpid(member.pid, os.WNOHANG)
+                if pid:
+                    member.exited.set_result(os.waitstatus_to_exitcode(status))
+
+    async def empty(self) -> None:
+        """Wait until all of them have ended."""
+        while self.members or self._unborn:
+            ends: list[asyncio.Future[Any]] = [member.exited for member in self.members]
+            await asyncio.wait([*ends, *self._unborn])
+            # Those who attend them have their turn now.
+            await asyncio.sleep(0)
+
+    async def watch(self, timeout_now: Callable[[], float]) -> None:
+        """Kill those whose loop has not turned for as many seconds as *timeout_now* says, for ever."""
+        looked = clock.now()
+        while True:
+            await asyncio.sleep(LOOK)
+            now = clock.now()
+            if now - looked > 2 * LOOK:
+                # It is the whole machine that stood still, and what they said meanwhile is not read yet.
+                for member in self.members:
+                    member.beat = now
+            looked, timeout = now, timeout_now()
+            for member in self.members:
+                if member.serves and now - member.beat > timeout and not member.stuck:
+                    member.stuck = True
+                    tasks.start(self._end_stuck(member, timeout), f"end of {member.pid}")
+
+    async def _end_stuck(self, member: Member, timeout: float) -> None:
+        _log.error(
+            "a worker stands still and is killed", extra={"fields": {"worker_pid": member.pid, "seconds": timeout}}
+        )
+        # Its last words are where it stands: see `faulthandler`.
+        member.kill(signal.SIGABRT)
+        await asyncio.wait([member.exited], timeout=STACK_WITHIN)
+        member.kill(signal.SIGKILL)
+
+    async def _attend(self, member: Member) -> None:
+        """Listen to *member* until it is gone, and clear away after it, whatever it says."""
+        try:
+            await self._listen(member)
+        except Exception as error:
+            # It is of no use any more, and is killed as one that has closed its channel is.
+            told = {"worker_pid": member.pid, "error": type(error).__name__}
+            _log.error("a worker cannot be understood", extra={"fields": told}, exc_info=error)
+        if not (await asyncio.wait([member.exited], timeout=STACK_WITHIN))[0]:
+            member.kill(signal.SIGKILL)
+        code = await member.exited
+        await member.channel.close()
+        self.members.remove(member)
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if not member.ready.done():
+            member.ready.set_exception(NotStarted(member.why or f"it ended with {how}"))
+            # Whoever waited may have given up.
+            member.ready.exception()
+        elif not member.leaving:
+            self._lost(member, how)
+        member.crash.close()
+        self._gone.add(member.told, gone=True)
+
+    async def _listen(self, member: Member) -> None:
+        """Do as *member* says, until it says no more."""
+        async for message in member.channel.messages():
+            kind = message["kind"]
+            if kind == "beat":
+                member.beat = clock.now()
+            elif kind == "counted":
+                member.told = message["families"]
+            elif kind == "answer":
+                waiting = self._asked.get(message["number"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message["found"])
+            elif kind == "ask":
+                tasks.start(self._ask_others(member, message), f"question of {member.pid}")
+            elif kind == "ready":
+                member.beat = clock.now()
+                member.ready.set_result(message["banner"])
+            elif kind == "leaving":
+                self._leaves(member)
+            elif kind == "failed":
+                member.why = message["why"]
+
+    async def _ask_others(self, asker: Member, message: dict[str, Any]) -> None:
+        what = message["what"]
+        found: list[Any] = []
+        if what == METRICS:
+            # What was shown once must not be forgotten: a counter that falls is read as one that began anew.
+            asker.told = message["of"]
+            found = [self._gone.snapshot(), self._own()]
+        others = [each for each in self.members if each is not asker and each.serves]
+        asked = {each: self._ask(each, what, None if what == METRICS else message["of"]) for each in others}
+        if asked:
+            await asyncio.wait(asked.values(), timeout=ANSWER_WITHIN)
+        for each, answer in asked.items():
+            if answer.done() and what == METRICS:
+                each.told = answer.result()
+            if what == METRICS:
+                found.append(each.told)
+            elif answer.done():
+                found.append(answer.result())
+        for number in [number for number, waiting in self._asked.items() if waiting in asked.values()]:
+            del self._asked[number]
+        asker.channel.say("answers", number=message["number"], found=found)
+
+    def _ask(self, member: Member, what: str, of: Any) -> "asyncio.Future[Any]":
+        number = next(self._numbers)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if clock.now() - member.beat < 4 * BEAT:
+            member.channel.say("question", number=number, what=what, of=of)
+            self._asked[number] = answer
+        return answer

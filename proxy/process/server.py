@@ -1,0 +1,320 @@
+"""
+The process that serves: event loop, listening socket, signals, and an orderly end.
+
+What is served is built in `app`. One process here; several workers are `supervisor`'s business, and each is a `worker`.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import http_parser, web
+
+from proxy import __version__
+from proxy.app import GATEWAY, create_app
+from proxy.core import clock, tasks
+from proxy.core.loop import Loop
+from proxy.core.others import Others
+from proxy.http.connections import GatewayRunner
+from proxy.middleware.auth import TERMINAL_TOKEN
+from proxy.observe.log import Logs
+from proxy.process import hangups
+from proxy.process.certificate import Certificate
+from proxy.process.sockets import Sockets, Unservable
+from proxy.settings import Loaded, Settings, SettingsError
+
+_log = logging.getLogger("hapax")
+_audit = logging.getLogger("hapax.audit")
+
+FLUSH = 0.5
+"""Seconds that last bytes get to leave, once everything has been cut."""
+LAST_TURNS = 3
+"""Turns of the loop before the door closes: whoever has knocked by then is let in, not reset by the kernel."""
+KNOCKING = 1.0
+"""
+Seconds in which somebody who has connected sends a request, unless they only meant to be connected; a quarter was less
+than a busy client takes now and then.
+"""
+LOOK = 0.01
+"""Seconds between two looks at whether they have."""
+BACKLOG = 2048
+"""Connections the kernel may hold for us; asyncio's 100 refuses bursts."""
+
+AT_ONCE = 0.1
+"""Seconds what is still under way gets when everything is closed."""
+
+NO_C_PARSER = "aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel"
+
+
+class Listener:
+    """A gateway with a listening socket."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        logs: Logs | None = None,
+        sockets: Sockets | None = None,
+        others: Others | None = None,
+    ) -> None:
+        """*sockets*: those of a supervisor; without them it opens its own. *others*: the workers beside this one."""
+        app = create_app(settings, logs, others)
+        self.gateway = app[GATEWAY]
+        self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, AT_ONCE)
+        self._site: web.SockSite | None = None
+        self.certificate: Certificate | None = None
+        """What clients are shown; None where TLS is not served."""
+        self._watching: asyncio.Task[None] | None = None
+        self.port = 0
+        """The port it listens on, once started."""
+        self._settings = settings
+        self._sockets = sockets
+
+    @property
+    def url(self) -> str:
+        """Where to reach it."""
+        host = self._settings.server.host
+        if host in ("0.0.0.0", "::"):
+            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        scheme = "https" if self._settings.server.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def start(self) -> None:
+        """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
+        sockets = self._sockets or Sockets(self._settings)
+        metrics_port = self.gateway.metrics_port
+        try:
+            if not parsed_by_c():
+                raise Unservable(NO_C_PARSER)
+            await self._runner.setup()
+            obstacle = self.gateway.state.why_not()
+            if obstacle is not None:
+                raise Unservable(obstacle)
+            if metrics_port is not None and sockets.metrics is not None:
+                await metrics_port.start(sockets.metrics)
+        except BaseException:
+            sockets.close()
+            raise
+        self.gateway.served_over(self._runner.connections)
+        context = None
+        if self._settings.server.tls is not None:
+            self.certificate = Certificate(self._settings.server.tls)
+            context = self.certificate.context
+            self._watching = tasks.start(self.certificate.watch(), "certificate")
+        self.gateway.address = sockets.clients.getsockname()[:2]
+        self.port = self.gateway.address[1]
+        self._site = web.SockSite(self._runner, sockets.clients, ssl_context=context, backlog=BACKLOG)
+        await self._site.start()
+
+    async def drain(self, delay: float, timeout: float) -> None:
+        """
+        Say that we are not ready, keep accepting for *delay* seconds, then accept no more; exchanges under way may end
+        within *timeout* seconds after that and are then cut, with the error event where a stream has begun.
+        """
+        front = self.gateway.front
+        front.draining = True
+        await asyncio.sleep(delay)
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
+        if self._site is not None:
+            await self._site.stop()
+        front.closing = True
+        self.gateway.feed.close()
+        self._runner.connections.close_idle()
+        began = clock.now()
+        await self._heard_out(min(KNOCKING, timeout))
+        if await self._emptied(timeout - (clock.now() - began)):
+            return
+        if front.active:
+            _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": front.active}})
+        if self.gateway.state.queue is not None:
+            self.gateway.state.queue.close()
+        self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
+        self.gateway.sessions.end_all()
+        await self._emptied(FLUSH)
+
+    async def _heard_out(self, seconds: float) -> None:
+        """Give those who connected just before the door closed as long to send their request, if there are any."""
+        for _ in range(round(seconds / LOOK)):
+            if not self._runner.connections.unasked:
+                return
+            await asyncio.sleep(LOOK)
+
+    async def _emptied(self, timeout: float) -> bool:
+        """Whether within *timeout* seconds every exchange has ended and its last byte has left."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.gateway.front.idle.wait()
+                await self._runner.connections.close_all()
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """Close everything at once; call `drain` first to let exchanges end."""
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._runner.cleanup()
+
+    async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
+        """Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close."""
+        draining = tasks.start(self.drain(delay, self._settings.server.shutdown_timeout), "drain")
+        second = tasks.start(insisted, "second signal")
+        await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (draining, second):
+            waiting.cancel()
+        await self.stop()
+
+
+def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
+    """Serve in this process until a signal says otherwise; returns the exit code. *load_again* is called at SIGHUP."""
+    raise_file_limit()
+    try:
+        logs = Logs(loaded.settings.logging)
+    except OSError as error:
+        print(f"hapax: {no_logs(error)}", file=sys.stderr)
+        return 2
+    logs.take_over()
+    try:
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            return runner.run(_serve(loaded, load_again, logs))
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        logs.stop()
+
+
+async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -> int:
+    settings = loaded.settings
+    loop = asyncio.get_running_loop()
+    # From here on no signal ends the process: what comes while it starts is obeyed as soon as it has.
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    hangups.let_through()
+    try:
+        listener = Listener(settings, logs)
+    except ValueError as problem:
+        print(f"hapax: {problem}", file=sys.stderr)
+        return 2
+    try:
+        await listener.start()
+    except OSError as error:
+        print(f"hapax: {no_address(settings, error)}", file=sys.stderr)
+        await listener.stop()
+        return 1
+    except Unservable as obstacle:
+        print(f"hapax: {obstacle}.", file=sys.stderr)
+        await listener.stop()
+        return 2
+    calm_the_collector()
+    print(banner(loaded, listener), flush=True)
+    while (first := await signals.get()) is signal.SIGHUP:
+        logs.reopen()
+        await _reload(listener, load_again)
+    _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
+    await listener.end(settings.server.drain_delay if first is signal.SIGTERM else 0.0, _second(signals))
+    _log.info("shutdown complete")
+    return 0
+
+
+async def _second(signals: "asyncio.Queue[signal.Signals]") -> None:
+    """Until somebody insists; there is nothing to reload any more."""
+    while await signals.get() is signal.SIGHUP:
+        pass
+
+
+async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
+    """Put the settings as they are now in force, as far as that goes without a restart; bad ones change nothing."""
+    if listener.certificate is not None:
+        listener.certificate.read_again()
+    try:
+        loaded = await asyncio.to_thread(load_again)
+    except SettingsError as error:
+        _log.error(
+            "reload refused, the old configuration stays",
+            extra={"fields": {"problems": [str(problem) for problem in error.problems]}},
+        )
+        return
+    waiting = await listener.gateway.reload(loaded.settings)
+    _audit.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
+
+
+def calm_the_collector() -> None:
+    """
+    Take what start-up made out of the garbage collector's sight and let it look less often. An exchange leaves no
+    cycles behind, so it finds little, and walking the whole heap for that cost a fifth of every request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+
+
+def banner(loaded: Loaded, listener: Listener) -> str:
+    """What is printed once the gateway answers: where it is, whom it asks, and a line that streams."""
+    settings = loaded.settings
+    providers = ", ".join(settings.preferred_order)
+    model = next(iter(settings.models), "MODEL")
+    if listener.gateway.upstreams.simulates:
+        model = "sim-1"
+    state = listener.gateway.state
+    key = "" if state.principals.open else '-H "X-API-Key: $KEY" '
+    lines = [
+        f"hapax {__version__} listens on {listener.url}",
+        f"  configuration  {loaded.source}",
+        f"  providers      {providers}",
+    ]
+    if settings.store.url.get_secret_value():
+        lines.append(f"  store          {settings.store.url}")
+    if state.principals.open:
+        lines.append("  keys           none: any program on this machine may call, with any key; a web page only where")
+        lines.append(
+            "                 server.cors.allow_origins names it, and no name but this machine's own is answered"
+        )
+        if state.store is not None and not state.principals.has_admin:
+            lines.append(f"  admin          changes below /admin need this token: {TERMINAL_TOKEN}")
+    elif state.watch is not None and not state.watch.reachable:
+        lines.append("  keys           the store cannot be read, see the log: until it can, only keys of the file work")
+    elif not len(state.principals):
+        lines.append("  keys           none that works; make one with `hapax keys create NAME`")
+    lines += [
+        "",
+        "Try it:",
+        "",
+        f"  curl -N {listener.url}/v1/chat/completions {key}-H 'Content-Type: application/json' \\",
+        f'    -d \'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}\'',
+        "",
+        f"Or set base_url={listener.url}/v1 in any OpenAI client. Stop with Ctrl-C.",
+    ]
+    return "\n".join(lines)
+
+
+def no_address(settings: Settings, error: OSError) -> str:
+    """The sentence for an address that cannot be had."""
+    return (
+        f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}. "
+        "Choose another with --port, or stop what listens there."
+    )
+
+
+def no_logs(error: OSError) -> str:
+    """The sentence for logs that cannot be opened."""
+    return f"logging.dir: {error.strerror or error}; name a directory that can be written."
+
+
+def raise_file_limit() -> None:
+    """As many open files as the system lets us have: the soft limit is meant for programs that use select()."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def parsed_by_c() -> bool:
+    """Most request smuggling holes were found in aiohttp's other parser, in Python."""
+    return http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy

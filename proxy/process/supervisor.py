@@ -1,0 +1,340 @@
+"""
+The process above several workers: it opens the sockets, starts workers, replaces those that die, and rolls them on a
+reload.
+
+It serves nobody itself. Workers are forked: they share the memory of what was imported, and a new one answers within a
+fraction of a second. A fork copies one thread, and whatever the others held locked stays so; this process therefore has
+one thread, and forks while its event loop does not run.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from typing import IO, NoReturn
+
+from proxy.core import clock, tasks
+from proxy.observe.log import Logs
+from proxy.observe.merged import Snapshot
+from proxy.process import hangups, worker
+from proxy.process.crew import Birth, Crew, Member, NotStarted
+from proxy.process.server import calm_the_collector, no_address, no_logs, raise_file_limit
+from proxy.process.sockets import Sockets, Unservable
+from proxy.process.worker import Place
+from proxy.settings import Loaded, Settings, SettingsError
+
+STEADY = 10.0
+"""Seconds a worker must have lived for its death to count as the first one."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+"""Seconds before a worker that died young is replaced: doubled with each death in a row."""
+GRACE = 10.0
+"""Seconds beyond what the settings give a drain, in which workers write down what is left to write."""
+OWN_SIGNAL_WITHIN = 0.2
+"""Seconds to see whether a signal that a worker got was meant for all."""
+STOP_WITHIN = 5.0
+"""Seconds workers get to close everything once somebody insisted."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_log = logging.getLogger("hapax")
+_audit = logging.getLogger("hapax.audit")
+
+
+def pause(deaths: int) -> float:
+    """Seconds to wait before a worker is replaced after so many *deaths* in a row."""
+    return 0.0 if deaths == 0 else min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (deaths - 1))
+
+
+def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
+    """Serve with `server.workers` processes until a signal says otherwise; returns the exit code."""
+    raise_file_limit()
+    settings = loaded.settings
+    try:
+        logs = Logs(settings.logging, shared=True, threads=False)
+        sockets = Sockets(settings)
+    except Unservable as obstacle:
+        print(f"hapax: {obstacle}.", file=sys.stderr)
+        return 2
+    except OSError as error:
+        is_of_logs = error.filename is not None
+        print(f"hapax: {no_logs(error) if is_of_logs else no_address(settings, error)}", file=sys.stderr)
+        return 2 if is_of_logs else 1
+    logs.take_over()
+    # What is frozen now is not copied by the first collection in each worker.
+    calm_the_collector()
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        supervisor = Supervisor(loaded, load_again, sockets, logs)
+        while isinstance(wish := runner.run(supervisor.wish()), Birth):
+            _fork(wish)
+    return wish
+
+
+class Supervisor:
+    """Who watches over a crew."""
+
+    def __init__(self, loaded: Loaded, load_again: Callable[[], Loaded], sockets: Sockets, logs: Logs) -> None:
+        self._loaded = loaded
+        self._load_again = load_again
+        self._sockets = sockets
+        self._logs = logs
+        self._crew = Crew(self._lost, self._leaves, self._metrics)
+        self._started = clock.now()
+        self._deaths: dict[int, int] = {}
+        self._restarts = 0
+        self._ending = False
+        # One change of who stands where at a time.
+        self._changing = asyncio.Lock()
+        self._hung_up = asyncio.Event()
+        self._whole: asyncio.Task[int] | None = None
+
+    async def wish(self) -> Birth | int:
+        """What the caller has to do next: fork, or end with an exit code."""
+        if self._whole is None:
+            self._whole = tasks.start(self._serve(), "supervisor")
+        while True:
+            birth: asyncio.Task[Birth] = tasks.start(self._crew.births.get(), "next birth")
+            await asyncio.wait({birth, self._whole}, return_when=asyncio.FIRST_COMPLETED)
+            if not birth.done():
+                birth.cancel()
+                return self._whole.result()
+            if not self._ending:
+                return birth.result()
+            birth.result().born.cancel()
+
+    async def _serve(self) -> int:
+        loop = asyncio.get_running_loop()
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, signals.put_nowait, number)
+        loop.add_signal_handler(signal.SIGCHLD, self._crew.reap)
+        hangups.let_through()
+        serving = tasks.start(self._start_all(), "start")
+        first = tasks.start(self._heed(signals), "first signal")
+        await asyncio.wait({serving, first}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done() and (problem := serving.result()):
+            print(f"hapax: {problem}", file=sys.stderr)
+            first.cancel()
+            await self._end(0.0, signals)
+            return 2
+        watching = tasks.start(self._crew.watch(lambda: self._settings.server.worker_timeout), "watch")
+        if first.done():
+            serving.cancel()
+        else:
+            first.cancel()
+            first = tasks.start(self._obey(signals), "signals")
+        number = await first
+        watching.cancel()
+        _log.info("shutting down gracefully", extra={"fields": {"signal": number.name}})
+        await self._end(self._settings.server.drain_delay if number is signal.SIGTERM else 0.0, signals)
+        _log.info("shutdown complete")
+        return 0
+
+    @property
+    def _settings(self) -> Settings:
+        return self._loaded.settings
+
+    async def _start_all(self) -> str:
+        """Start every worker, one first: what is wrong with all of them is said once. Returns what is wrong."""
+        places = [Place(slot, self._loaded, self._sockets) for slot in range(self._settings.server.workers)]
+        try:
+            first = await self._crew.start(places[0])
+            others = await asyncio.gather(*map(self._crew.start, places[1:]), return_exceptions=True)
+        except NotStarted as problem:
+            return str(problem)
+        problems = [each for each in others if isinstance(each, BaseException)]
+        if problems:
+            return str(problems[0])
+        print(first.ready.result(), flush=True)
+        return ""
+
+    async def _heed(self, signals: "asyncio.Queue[signal.Signals]") -> signal.Signals:
+        """The first signal that asks for something else than a reload, which is remembered."""
+        while (number := await signals.get()) is signal.SIGHUP:
+            self._hung_up.set()
+        return number
+
+    async def _obey(self, signals: "asyncio.Queue[signal.Signals]") -> signal.Signals:
+        """Reload as often as asked; returns the first signal that asks for something else."""
+        reloading = tasks.start(self._reload_when_asked(), "reload")
+        number = await self._heed(signals)
+        reloading.cancel()
+        return number
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._hung_up.wait()
+            # What comes while workers are replaced was sent for settings that the replacing has not read.
+            self._hung_up.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
+        """Have new workers with the settings as they are now take the place of the old ones, one after the other."""
+        self._logs.reopen()
+        try:
+            # Not in a thread: this process must not have a second one.
+            loaded = self._load_again()
+        except SettingsError as error:
+            problems = [str(problem) for problem in error.problems]
+            _log.error("reload refused, the old configuration stays", extra={"fields": {"problems": problems}})
+            return
+        waiting = _fixed(self._settings, loaded.settings)
+        async with self._changing:
+            old = self._settings.server.workers
+            wanted = loaded.settings.server.workers
+            for slot in range(wanted):
+                if not await self._replace(slot, loaded):
+                    _log.error("reload given up, the old configuration stays", extra={"fields": {"worker": slot}})
+                    return
+                # From the first one on: whoever dies now is replaced by one with the new settings.
+                self._loaded = loaded
+            for slot in range(wanted, old):
+                if (member := self._crew.of(slot)) is not None:
+                    member.drain(0.0)
+        _audit.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
+
+    async def _replace(self, slot: int, loaded: Loaded) -> bool:
+        """Put a new worker in a place and have the old one drain; False when the new one does not serve."""
+        try:
+            new = await self._crew.start(Place(slot, loaded, self._sockets))
+        except NotStarted as problem:
+            _log.error("a worker could not be started", extra={"fields": {"worker": slot, "reason": str(problem)}})
+            return False
+        for member in self._crew.members:
+            if member.place.slot == slot and member is not new and not member.leaving:
+                member.drain(0.0)
+        return True
+
+    def _leaves(self, member: Member) -> None:
+        """Somebody sent a worker SIGTERM: replace it, unless all are to end."""
+        if not self._ending and not member.leaving:
+            tasks.start(self._relieve(member), f"relief of {member.pid}")
+
+    async def _relieve(self, member: Member) -> None:
+        # Whoever ends the whole group, as systemd does, ends us as well: our own signal is on its way then.
+        await asyncio.sleep(OWN_SIGNAL_WITHIN)
+        async with self._changing:
+            if not self._ending and not member.leaving:
+                await self._replace(member.place.slot, self._loaded)
+
+    def _lost(self, member: Member, how: str) -> None:
+        """A worker has died."""
+        slot, lived = member.place.slot, clock.now() - member.born
+        deaths = self._deaths[slot] = 0 if lived >= STEADY else self._deaths.get(slot, 0) + 1
+        told = {"worker_pid": member.pid, "how": how, "lived_seconds": round(lived, 1), "stack": member.stack()}
+        if self._ending:
+            _log.error("a worker died", extra={"fields": told})
+            return
+        told |= {"deaths_in_a_row": deaths, "replaced_in_seconds": pause(deaths)}
+        _log.error("a worker died and is replaced", extra={"fields": told})
+        self._restarts += 1
+        tasks.start(self._again(slot), f"worker {slot} again")
+
+    async def _again(self, slot: int) -> None:
+        """Fill the place of a worker that died, however often that takes."""
+        while True:
+            await asyncio.sleep(pause(self._deaths[slot]))
+            async with self._changing:
+                wanted = slot < self._settings.server.workers and self._crew.of(slot) is None
+                if self._ending or not wanted or await self._replace(slot, self._loaded):
+                    return
+            self._deaths[slot] += 1
+
+    async def _end(self, delay: float, signals: "asyncio.Queue[signal.Signals]") -> None:
+        """Have all workers drain after *delay* seconds, or stop at the next signal."""
+        self._ending = self._crew.closed = True
+        for member in self._crew.members:
+            member.drain(delay)
+        empty = tasks.start(self._crew.empty(), "last worker")
+        insisted = tasks.start(_not(signal.SIGHUP, signals), "second signal")
+        await asyncio.wait({empty, insisted}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        # From here on nobody accepts: while we held the socket, clients would wait for an answer instead of a refusal.
+        self._sockets.close()
+        allowed = self._settings.server.shutdown_timeout + GRACE
+        await asyncio.wait({empty, insisted}, timeout=allowed, return_when=asyncio.FIRST_COMPLETED)
+        for member in self._crew.members:
+            member.stop()
+        await asyncio.wait({empty}, timeout=STOP_WITHIN)
+        for member in self._crew.members:
+            _log.error("a worker did not end and is killed", extra={"fields": {"worker_pid": member.pid}})
+            member.kill(signal.SIGKILL)
+        insisted.cancel()
+        await empty
+
+    def _metrics(self) -> Snapshot:
+        restarts = ["hapax_worker_restarts_total", {}, self._restarts]
+        uptime = ["hapax_uptime_seconds", {}, clock.now() - self._started]
+        return [
+            ["hapax_worker_restarts", "", "counter", [restarts]],
+            ["hapax_uptime_seconds", "", "gauge", [uptime]],
+        ]
+
+
+async def _not(unwanted: signal.Signals, signals: "asyncio.Queue[signal.Signals]") -> signal.Signals:
+    """The next signal but *unwanted*."""
+    while (number := await signals.get()) is unwanted:
+        pass
+    return number
+
+
+def _fixed(old: Settings, new: Settings) -> list[str]:
+    """The settings that differ and stay as they were: what the open sockets are bound to."""
+    pairs = {
+        "server.host": (old.server.host, new.server.host),
+        "server.port": (old.server.port, new.server.port),
+        "metrics.host": (old.metrics.host, new.metrics.host),
+        "metrics.port": (old.metrics.port, new.metrics.port),
+    }
+    return [name for name, (before, after) in pairs.items() if before != after]
+
+
+def _fork(birth: Birth) -> None:
+    """Make the worker somebody waits for, who is told where the system has no room for it."""
+    with contextlib.ExitStack() as held:
+        try:
+            ours, theirs = map(held.enter_context, socket.socketpair())
+            crash = held.enter_context(tempfile.TemporaryFile())
+            sys.stdout.flush()
+            # A signal between the fork and the child's own handlers would be told to us.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS, signal.SIGCHLD))
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    _become_worker(birth, theirs, crash, before)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except OSError as error:
+            birth.born.set_exception(NotStarted(f"it could not be forked: {error.strerror or error}"))
+            return
+        # The crew closes them, when the worker is gone.
+        held.pop_all()
+        theirs.close()
+        birth.born.set_result((pid, ours, crash))
+
+
+def _become_worker(birth: Birth, channel: socket.socket, crash: IO[bytes], mask: Iterable[int]) -> NoReturn:
+    """What the child does instead of coming back."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (*_SIGNALS, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        # The other workers' channels among them: they must end with the supervisor and nobody else.
+        kept = {0, 1, 2, channel.fileno(), crash.fileno(), *(each.fileno() for each in birth.place.sockets.all)}
+        for descriptor in map(int, os.listdir("/dev/fd")):
+            if descriptor not in kept:
+                try:
+                    os.close(descriptor)
+                except OSError:
+                    # The one that listed them.
+                    continue
+        code = worker.run(birth.place, channel, crash)
+    except BaseException as error:
+        _log.critical("a worker cannot go on: %s", type(error).__name__, exc_info=error)
+    finally:
+        # Nothing of the supervisor's, of which this process has a copy, may run any more.
+        os._exit(code)

@@ -1,0 +1,167 @@
+"""
+One worker of several: a process that serves on its supervisor's sockets, says that it lives, and does as it is told.
+
+It decides nothing about other workers; who starts, replaces and ends them is `supervisor`.
+"""
+
+import asyncio
+import faulthandler
+import signal
+import socket
+from dataclasses import dataclass
+from itertools import count
+from typing import IO, Any
+
+from proxy.app import Gateway
+from proxy.core import tasks
+from proxy.core.loop import Loop
+from proxy.core.others import METRICS
+from proxy.observe.log import Logs
+from proxy.process.channel import Channel
+from proxy.process.server import Listener, banner, calm_the_collector, no_address, no_logs
+from proxy.process.sockets import Sockets, Unservable
+from proxy.settings import Loaded
+from proxy.settings.share import share
+
+BEAT = 0.5
+"""Seconds between two signs of life."""
+BEATS_BETWEEN_COUNTS = 30
+"""
+Signs of life between two reports of what was counted. A page of metrics asks for it; these are for `kill -9`, which
+takes along what was counted since the last page or report: 15 seconds, as often as scrapers mostly look.
+"""
+ANSWERS_WITHIN = 2.0
+"""Seconds the supervisor gets to collect the others' answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker stands."""
+
+    slot: int
+    loaded: Loaded
+    sockets: Sockets
+
+
+def run(place: Place, channel: socket.socket, crash: IO[bytes]) -> int:
+    """Serve until told otherwise; returns the exit code. In *crash* is the stack of a process that a fault killed."""
+    faulthandler.enable(crash)
+    # Ctrl-C and a hangup reach the whole group; it is the supervisor that answers them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(_Worker(place).serve(channel))
+
+
+class _Worker:
+    """A gateway, and what it says to its supervisor; the others, for the pages that need them."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.asker = str(place.slot)
+        self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._asked: dict[int, asyncio.Future[list[Any]]] = {}
+        self._numbers = count()
+        self._gateway: Gateway | None = None
+        self._counted = -1
+        """Exchanges in what the supervisor was told last of what was counted."""
+
+    async def serve(self, end: socket.socket) -> int:
+        """All of it."""
+        self._channel = channel = await Channel.over(end)
+        settings = self._place.loaded.settings
+        try:
+            logs = Logs(settings.logging, shared=True)
+        except OSError as error:
+            return await self._failed(no_logs(error))
+        logs.take_over()
+        try:
+            listener = Listener(
+                share(settings, self._place.slot, settings.server.workers), logs, self._place.sockets, self
+            )
+            await listener.start()
+        except OSError as error:
+            return await self._failed(no_address(settings, error))
+        except (ValueError, Unservable) as problem:
+            return await self._failed(f"{problem}.")
+        listening = tasks.start(self._listen(), "orders")
+        self._gateway = listener.gateway
+        calm_the_collector()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, channel.say, "leaving")
+        channel.say("ready", banner=banner(self._place.loaded, listener))
+        reporting = tasks.start(self._report(), "signs of life")
+        order = await self._orders.get()
+        await listener.end(order.get("delay", 0.0), self._insisted())
+        reporting.cancel()
+        self._tell_counts()
+        listening.cancel()
+        await channel.close()
+        await asyncio.to_thread(logs.stop)
+        return 0
+
+    async def ask(self, what: str, of: Any = None) -> list[Any]:
+        """See `others`."""
+        if what == METRICS:
+            # The supervisor keeps what an asker shows.
+            self._counted = self._total
+        number = next(self._numbers)
+        answers: asyncio.Future[list[Any]]
+        self._asked[number] = answers = asyncio.get_running_loop().create_future()
+        self._channel.say("ask", number=number, what=what, of=of)
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                return await answers
+        except TimeoutError:
+            return []
+        finally:
+            del self._asked[number]
+
+    async def _insisted(self) -> None:
+        """Until it is told to stop at once."""
+        while (await self._orders.get())["kind"] != "stop":
+            pass
+
+    async def _failed(self, why: str) -> int:
+        self._channel.say("failed", why=why)
+        await self._channel.close()
+        return 2
+
+    async def _listen(self) -> None:
+        gateway = self._gateway
+        assert gateway is not None
+        async for message in self._channel.messages():
+            kind = message["kind"]
+            if kind == "question":
+                found = gateway.answer(message["what"], message["of"])
+                self._channel.say("answer", number=message["number"], found=found)
+                if message["what"] == METRICS:
+                    self._counted = self._total
+            elif kind == "answers":
+                waiting = self._asked.get(message["number"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message["found"])
+            else:
+                self._orders.put_nowait(message)
+        # The supervisor is gone: nobody would replace us, restart us or tell us to end. Let go of the port.
+        self._orders.put_nowait({"kind": "drain"})
+
+    async def _report(self) -> None:
+        beats = count(1)
+        while True:
+            await asyncio.sleep(BEAT)
+            self._channel.say("beat")
+            if next(beats) % BEATS_BETWEEN_COUNTS == 0:
+                self._tell_counts()
+
+    @property
+    def _total(self) -> int:
+        gateway = self._gateway
+        return 0 if gateway is None else gateway.records.handed_over_total
+
+    def _tell_counts(self) -> None:
+        """What was counted so far, unless the supervisor has heard of all of it."""
+        gateway = self._gateway
+        assert gateway is not None
+        if self._total != self._counted:
+            self._channel.say("counted", families=gateway.answer(METRICS, None))
+            self._counted = self._total

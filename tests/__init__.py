@@ -1,0 +1,1 @@
+"""The tests, which mirror the rooms of `proxy`; `rigs` is what they share."""

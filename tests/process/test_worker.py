@@ -1,0 +1,90 @@
+"""When a worker says what it has counted: when it is asked, and seldom by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from proxy.core import tasks
+from proxy.core.others import METRICS
+from proxy.process import worker
+from proxy.process.sockets import Sockets
+from proxy.process.worker import Place
+from proxy.settings import Loaded
+from tests.spec.loop import until
+
+
+class Gateway:
+    """One that is asked for what it has counted."""
+
+    def __init__(self) -> None:
+        self.records = SimpleNamespace(handed_over_total=0)
+        self.collected = 0
+
+    def answer(self, what: str, of: Any) -> Any:
+        assert what == METRICS
+        self.collected += 1
+        return []
+
+
+class Channel:
+    """Keeps what is said; the supervisor's side is the test's."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    def say(self, kind: str, **more: Any) -> None:
+        self.said.append(kind)
+
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield await self.heard.get()
+
+
+def place() -> tuple[worker._Worker, Gateway, Channel]:
+    """A worker between the two."""
+    gateway, channel = Gateway(), Channel()
+    one = worker._Worker(Place(0, cast(Loaded, None), cast(Sockets, None)))
+    one._gateway, one._channel = cast(Any, gateway), cast(Any, channel)
+    return one, gateway, channel
+
+
+async def test_a_busy_worker_collects_its_counts_seldom_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "BEAT", 0.0)
+    one, gateway, channel = place()
+    say = channel.say
+
+    def busy(kind: str, **more: Any) -> None:
+        gateway.records.handed_over_total += 1
+        say(kind, **more)
+
+    monkeypatch.setattr(channel, "say", busy)
+    reporting = tasks.start(one._report(), "signs of life")
+    await until(lambda: channel.said.count("beat") >= 100)
+    reporting.cancel()
+    # A quarter of a minute between two of them, at two beats a second.
+    assert channel.said.count("counted") == gateway.collected == channel.said.count("beat") // 30
+
+
+async def test_what_a_page_has_shown_is_not_told_again() -> None:
+    one, gateway, channel = place()
+    listening = tasks.start(one._listen(), "orders")
+    gateway.records.handed_over_total = 1
+    channel.heard.put_nowait({"kind": "question", "what": METRICS, "of": None, "number": 1})
+    await until(lambda: channel.said == ["answer"])
+    one._tell_counts()
+    assert channel.said == ["answer"]
+    gateway.records.handed_over_total = 2
+    asking = tasks.start(one.ask(METRICS, []), "page")
+    await until(lambda: channel.said == ["answer", "ask"])
+    channel.heard.put_nowait({"kind": "answers", "number": 0, "found": []})
+    assert await asking == []
+    one._tell_counts()
+    assert channel.said == ["answer", "ask"]
+    gateway.records.handed_over_total = 3
+    one._tell_counts()
+    assert channel.said == ["answer", "ask", "counted"]
+    listening.cancel()
