@@ -25,9 +25,9 @@ from proxy.admin.metrics import MetricsPages
 from proxy.admin.metrics_port import MetricsPort
 from proxy.admin.trails import Trails
 from proxy.admin.usage import UsagePages
+from proxy.admission.accounting import Accounting
 from proxy.admission.admission import Admission
 from proxy.admission.charges import Charges
-from proxy.admission.state import State
 from proxy.api.generate import Generate
 from proxy.api.models import Models
 from proxy.api.native import Native
@@ -36,8 +36,8 @@ from proxy.api.websocket import WebSockets
 from proxy.api.welcome import welcome
 from proxy.core import clock
 from proxy.core.errors import ProxyError
-from proxy.core.others import EVENTS, METRICS, PROVIDERS, TRAIL, Nobody, Others
-from proxy.health import vitals
+from proxy.core.peers import EVENTS, METRICS, PROVIDERS, TRAIL, NoPeers, Peers
+from proxy.health import checklist
 from proxy.health.checkup import Checkup, Condition
 from proxy.health.health import Health
 from proxy.health.route_checks import RouteChecks
@@ -45,7 +45,7 @@ from proxy.http.address import trusting
 from proxy.http.connections import ClientConnections
 from proxy.http.files import affordable_requests
 from proxy.http.reader import Reader
-from proxy.middleware.auth import Doorkeeper
+from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
 from proxy.middleware.front import Access, Front, Route
 from proxy.middleware.origin import Neighbourhood
@@ -83,16 +83,16 @@ _SERVICES = ["/v1/chat/completions", "/v1/completions", "/v1/completion", "/v1/e
 class Gateway:
     """Everything between a listening socket and the providers."""
 
-    def __init__(self, settings: Settings, logs: Logs | None = None, others: Others | None = None) -> None:
+    def __init__(self, settings: Settings, logs: Logs | None = None, peers: Peers | None = None) -> None:
         """
-        *logs*: where the lines of exchanges go; None where this process's logging is somebody else's. *others*: the
+        *logs*: where the lines of exchanges go; None where this process's logging is somebody else's. *peers*: the
         workers beside this one.
         """
         self.settings = settings
-        self._others = others or Nobody()
+        self._peers = peers or NoPeers()
         self._instance = str(uuid.uuid4())
         self._logs = logs
-        self.state = State(settings)
+        self.state = Accounting(settings)
         self._rng = random.Random()
         self._control = control = ControlPlane()
         self.upstreams = Upstreams(settings, self._rng, control)
@@ -124,7 +124,7 @@ class Gateway:
         generate = Generate(relay, admission, pool)
         trails = Trails()
         self.feed = Feed(
-            lambda exchange: fields(exchange, epoch()), lambda: standing(pool), self._others, self._instance[:8]
+            lambda exchange: fields(exchange, epoch()), lambda: standing(pool), self._peers, self._instance[:8]
         )
         self.records = records = Records(
             [
@@ -141,9 +141,9 @@ class Gateway:
         websockets, owners = WebSockets(sessions, admission, records), Owners(state.objects, pool)
         openai = OpenAI(relay, admission, native, websockets, settings.server, owners)
         models = Models(relay, admission, pool, self.checks)
-        doorkeeper = Doorkeeper(state.principals, state.keyless, state.watch)
+        authenticator = Authenticator(state.principals, state.keyless, state.watch)
         checkup = Checkup(
-            vitals.checks_of(settings, state, pool, self.checks, self.lag),
+            checklist.checks_of(settings, state, pool, self.checks, self.lag),
             settings.health.interval,
             settings.health.timeout,
         )
@@ -152,14 +152,14 @@ class Gateway:
             self.checks,
             checkup,
             pool,
-            doorkeeper,
+            authenticator,
             _SERVICES,
             lambda: self.front.draining,
             self.route_checks,
             lambda: self.lag.worst,
         )
         debug = Debug(health, self.metrics.registry)
-        self.admin = admin = Admin(trails, records.hand_over, pool, self.checks.facts, self._others)
+        self.admin = admin = Admin(trails, records.hand_over, pool, self.checks.facts, self._peers)
         keys = KeysAdmin(state.keys, lambda: state.file_keys)
         usage = UsagePages(state.store)
         operator = Access.OPEN
@@ -189,7 +189,7 @@ class Gateway:
             Route("/admin/keys/*", _KEY, keys.one, Access.ADMIN),
             Route("/admin/usage", _GET, usage.everybody, Access.ADMIN),
         ]
-        self.pages = Pages(self.metrics.registry, records.hand_over, self._others)
+        self.pages = Pages(self.metrics.registry, records.hand_over, self._peers)
         if settings.metrics.enabled and settings.metrics.prometheus.enabled:
             pages = MetricsPages(self.pages.text, self.pages.json)
             routes.append(Route("/metrics", _GET, pages.text, operator))
@@ -198,7 +198,7 @@ class Gateway:
         self.reader = Reader(settings.server.read_timeout)
         self.front = Front(
             configured(routes, settings.routes),
-            doorkeeper,
+            authenticator,
             state.keyless,
             trusting(settings.server.trusted_proxies),
             cors,
@@ -216,7 +216,7 @@ class Gateway:
         )
         self.metrics_port = self._metrics_port(health)
         self._reports_of_metrics = outlets.metrics_out(
-            settings.metrics, self.metrics.registry, records.hand_over, self._others.asker, self._instance, control
+            settings.metrics, self.metrics.registry, records.hand_over, self._peers.asker, self._instance, control
         )
 
     async def start(self) -> None:
@@ -241,7 +241,7 @@ class Gateway:
         if what == TRAIL:
             return self.admin.trail(str(of))
         if what == PROVIDERS:
-            return self.admin.thoughts()
+            return self.admin.assessment()
         if what == EVENTS:
             self.records.hand_over()
             return self.feed.own_after(of)
@@ -349,7 +349,7 @@ GATEWAY = web.AppKey("GATEWAY", Gateway)
 """Where an application has its gateway."""
 
 
-def create_app(settings: Settings, logs: Logs | None = None, others: Others | None = None) -> web.Application:
+def create_app(settings: Settings, logs: Logs | None = None, peers: Peers | None = None) -> web.Application:
     """
     The gateway as an application: to be served by `web.run_app`, by gunicorn's aiohttp workers or by `hapax serve`, or
     mounted in another with `add_subapp`. What it needs is opened when the application starts and closed when it is
@@ -358,7 +358,7 @@ def create_app(settings: Settings, logs: Logs | None = None, others: Others | No
     A server that is not ours has its own limits for heads and slow clients; give it `handler_cancellation=True`, by
     which a call ends when its client leaves.
     """
-    gateway = Gateway(settings, logs, others)
+    gateway = Gateway(settings, logs, peers)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         gateway.front.mounted()

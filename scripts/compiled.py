@@ -31,7 +31,7 @@ HOT = {
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget choice health keys latency pool provider target",
     "relay/": "absence arrival attempt blame candidates client clocks counts course cut endpoints entrant event_stream"
-    " first_bytes gate ids kept learner lesson made no_answer owners progress question race relay resume"
+    " first_bytes commit ids kept learner lesson made no_answer owners progress question race relay resume"
     " shapes step summary usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint lengths wire",
 }

@@ -14,7 +14,7 @@ from proxy.admin.trails import Trails
 from proxy.core import clock
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import AttemptRecord
-from proxy.core.others import PROVIDERS, TRAIL, Others
+from proxy.core.peers import PROVIDERS, TRAIL, Peers
 from proxy.http.inbound import INBOUND
 from proxy.http.page import json_page
 from proxy.providers.pool import Pool
@@ -29,17 +29,17 @@ class Admin:
         catch_up: Callable[[], None],
         pool: Pool,
         facts: Callable[[], dict[str, dict[str, Any]]],
-        others: Others,
+        peers: Peers,
     ) -> None:
         """
-        *catch_up* brings *trails* up to date; *facts* tells what the probes found, per provider; *others* know of what
+        *catch_up* brings *trails* up to date; *facts* tells what the probes found, per provider; *peers* know of what
         they did themselves.
         """
         self._trails = trails
         self._catch_up = catch_up
         self._pool = pool
         self._facts = facts
-        self._others = others
+        self._peers = peers
 
     async def request(self, request: web.Request) -> web.StreamResponse:
         """The decision trail of one request: who was passed over and why, who was tried and what came of it."""
@@ -47,7 +47,7 @@ class Admin:
         request_id = inbound.location.path.removeprefix("/admin/requests/")
         trail = self.trail(request_id)
         if trail is None:
-            trail = next(filter(None, await self._others.ask(TRAIL, request_id)), None)
+            trail = next(filter(None, await self._peers.ask(TRAIL, request_id)), None)
         if trail is None:
             raise ProxyError("unknown_url", "No such request is remembered; only the last ones are, in memory.")
         return json_page(trail)
@@ -78,12 +78,12 @@ class Admin:
 
     async def providers(self, request: web.Request) -> web.StreamResponse:
         """Every provider and target, and what is thought of it now; by each worker where there are several."""
-        mine = self.thoughts()
-        theirs = await self._others.ask(PROVIDERS)
+        mine = self.assessment()
+        theirs = await self._peers.ask(PROVIDERS)
         workers = {"workers": [mine, *filter(None, theirs)]} if theirs else {}
         return json_page({"providers": mine["providers"], **workers})
 
-    def thoughts(self) -> dict[str, Any]:
+    def assessment(self) -> dict[str, Any]:
         """The same as plain JSON, with the pid of who thinks so."""
         now = clock.now()
         facts = self._facts()
@@ -95,7 +95,7 @@ class Admin:
             about["targets"] = {
                 str(target): {
                     "available": target.available(now),
-                    "why_not": target.why_not(now),
+                    "blocked_by": target.blocked_by(now),
                     "breaker": target.breaker.state(now).value,
                     "in_flight": target.in_flight,
                 }

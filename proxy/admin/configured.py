@@ -15,7 +15,7 @@ from proxy.core.errors import ProxyError
 from proxy.http.inbound import INBOUND
 from proxy.middleware.front import Handler, Route
 from proxy.relay.endpoints import operation
-from proxy.settings.routes import Route as Wanted
+from proxy.settings.routes import RouteSettings as Wanted
 
 HANDLERS = {"completion": "/v1/completion", "health": "/health", "metrics": "/metrics", "relay": "/v1/*"}
 """The route that each name of a handler stands for."""

@@ -16,7 +16,7 @@ import orjson
 
 from proxy.core import clock, tasks
 from proxy.core.exchange import Exchange
-from proxy.core.others import EVENTS, Others
+from proxy.core.peers import EVENTS, Peers
 
 _log = logging.getLogger("hapax")
 
@@ -55,15 +55,15 @@ class Feed:
     """The events of this gateway."""
 
     def __init__(
-        self, fields: Callable[[Exchange], dict[str, Any]], standing: Callable[[], Standing], others: Others, name: str
+        self, fields: Callable[[Exchange], dict[str, Any]], standing: Callable[[], Standing], peers: Peers, name: str
     ) -> None:
         """
-        *fields*: what is told of a call. *standing*: what is thought of providers now. *others*: the workers beside
+        *fields*: what is told of a call. *standing*: what is thought of providers now. *peers*: the workers beside
         this one, whose *name* tells its events from those of another process.
         """
         self._fields = fields
         self._standing = standing
-        self._others = others
+        self._peers = peers
         self._name = name
         self._events: deque[Event] = deque(maxlen=MOST_KEPT)
         self._last = self._own = 0
@@ -118,8 +118,8 @@ class Feed:
         """
         position = self._position(last_id)
         began = clock.now() if position is None else 0.0
-        news = asyncio.Event()
-        self._readers.add(news)
+        happened = asyncio.Event()
+        self._readers.add(happened)
         if self._looking is None:
             self._looking = tasks.start(self._look_on(began or clock.now()), "feed")
         try:
@@ -142,14 +142,14 @@ class Feed:
                         yield self._written(event)
                 if position < self._last:
                     continue
-                news.clear()
+                happened.clear()
                 try:
                     async with asyncio.timeout(HEARTBEAT):
-                        await news.wait()
+                        await happened.wait()
                 except TimeoutError:
                     yield b": still here\n\n"
         finally:
-            self._readers.discard(news)
+            self._readers.discard(happened)
             if not self._readers and self._looking is not None:
                 self._looking.cancel()
                 self._looking = None
@@ -188,8 +188,8 @@ class Feed:
         self._events.append(event)
 
     def _wake(self) -> None:
-        for news in self._readers:
-            news.set()
+        for happened in self._readers:
+            happened.set()
 
     def _take_over(self, elsewhere: list[Event]) -> None:
         """Put what happened *elsewhere* between what no reader was told yet, in the order of time."""
@@ -222,7 +222,7 @@ class Feed:
                 since, self._asked = self._asked, clock.now()
                 known = {"read": self._read, "since": began if since is None else since}
                 elsewhere = []
-                for told in await self._others.ask(EVENTS, known):
+                for told in await self._peers.ask(EVENTS, known):
                     if told is not None:
                         self._read[told["name"]] = told["last"]
                         elsewhere += [Event(at, kind, data) for at, kind, data in told["events"]]

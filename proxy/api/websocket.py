@@ -23,7 +23,7 @@ from proxy.core.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.core.peek import LIGHT, is_heavy, read_json, with_model
 from proxy.core.sse import Dialect
 from proxy.http.inbound import Inbound
-from proxy.middleware.auth import IN_PROTOCOL
+from proxy.middleware.authenticator import IN_PROTOCOL
 from proxy.middleware.records import Records
 from proxy.relay.endpoints import Operation
 from proxy.relay.handshake import MAX_MESSAGE_BYTES, Opened, no_socket

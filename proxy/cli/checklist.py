@@ -18,7 +18,7 @@ from typing import Any, Literal
 from proxy.settings import Settings
 from proxy.settings.checks import loopback
 
-State = Literal["ok", "warn", "missing", "manual"]
+Mark = Literal["ok", "warn", "missing", "manual"]
 TIMEOUT = 5.0
 """Seconds a running gateway gets for each answer."""
 ENOUGH_FILES = 4096
@@ -30,7 +30,7 @@ class Item:
     """One line of the list."""
 
     name: str
-    state: State
+    state: Mark
     found: str
     advice: str = ""
     """What to do next; empty when nothing is."""
@@ -156,7 +156,7 @@ def running(url: str, key: str | None) -> Iterator[Item]:
     yield Item("running", "ok", url)
     status, body = _get(url + "/health/ready")
     failed = [name for name, each in body.get("checks", {}).items() if not each["healthy"]]
-    state: State = "missing" if status != 200 else "warn" if failed else "ok"
+    state: Mark = "missing" if status != 200 else "warn" if failed else "ok"
     advice = f"see checks at {url}/health with the admin key" if failed else ""
     yield Item("ready", state, ", ".join(failed) or str(body.get("status", status)), advice)
     status, _ = _get(url + "/metrics")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from proxy.cli.checklist import Item, State
+from proxy.cli.checklist import Item, Mark
 from proxy.settings import Settings, split_target
 from proxy.settings.models import is_glob
 
@@ -28,7 +28,7 @@ LONGEST_WORDS = 160
 """Letters of a provider's own words that are shown."""
 
 _NEW_KEY = "make a new key at the provider, or correct the setting"
-STATUSES: dict[int, tuple[State, str, str]] = {
+STATUSES: dict[int, tuple[Mark, str, str]] = {
     # (status of an answer: what it says of the key, what is wrong, what to do); RFC 9110 section 15, RFC 6585, and
     # https://platform.openai.com/docs/guides/error-codes, https://docs.anthropic.com/en/api/errors,
     # https://openrouter.ai/docs/api-reference/errors
@@ -41,19 +41,19 @@ STATUSES: dict[int, tuple[State, str, str]] = {
     429: ("warn", "too many calls, or the quota is used up", "wait and ask again, or raise the account's limit"),
     529: ("warn", "the provider is overloaded", "ask again later"),
 }
-_REDIRECT: tuple[State, str, str] = (
+_REDIRECT: tuple[Mark, str, str] = (
     "missing",
     "the answer leads elsewhere",
     "write the address it leads to as base_url",
 )
-_BROKEN: tuple[State, str, str] = ("missing", "the provider has a fault", "ask again; see the provider's status page")
-_REFUSED: tuple[State, str, str] = ("warn", "the question is refused, and not for its key", "see the provider's words")
-_NO_LIST: tuple[State, str, str] = (
+_BROKEN: tuple[Mark, str, str] = ("missing", "the provider has a fault", "ask again; see the provider's status page")
+_REFUSED: tuple[Mark, str, str] = ("warn", "the question is refused, and not for its key", "see the provider's words")
+_NO_LIST: tuple[Mark, str, str] = (
     "warn",
     "the answer is no list of models",
     "see that base_url is the API's and no website's, and name its models under providers.<name>.models",
 )
-_NO_ANSWER: tuple[State, str, str] = (
+_NO_ANSWER: tuple[Mark, str, str] = (
     "missing",
     "the answer is no answer of a model",
     "see that base_url is the API's and no website's",
@@ -68,7 +68,7 @@ class Asked:
     provider: str
     key: int
     """Its number, counted from 1; 0 where there is none."""
-    state: State
+    state: Mark
     status: int
     """0: no answer."""
     seconds: float
@@ -150,7 +150,7 @@ async def _one(settings: Settings, control: "ControlPlane", name: str, endpoint:
     return Asked(name, number, state, status, time.monotonic() - began, listed, wrong, advice)
 
 
-def judged(status: int, body: bytes, secrets: Sequence[str], question: bool = False) -> tuple[State, str, str]:
+def judged(status: int, body: bytes, secrets: Sequence[str], question: bool = False) -> tuple[Mark, str, str]:
     """
     What an answer says: state, what is wrong, what to do. *question*: it answers a completion, whose 400 and 404 speak
     of the model.

@@ -17,7 +17,7 @@ from proxy.health.checkup import Checkup, Condition
 from proxy.health.route_checks import RouteChecks
 from proxy.http.inbound import INBOUND
 from proxy.http.page import json_page
-from proxy.middleware.auth import Doorkeeper
+from proxy.middleware.authenticator import Authenticator
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
 
@@ -32,7 +32,7 @@ class Health:
         checks: Checks,
         checkup: Checkup,
         pool: Pool,
-        doorkeeper: Doorkeeper,
+        authenticator: Authenticator,
         services: list[str],
         draining: Callable[[], bool],
         routes: RouteChecks,
@@ -45,7 +45,7 @@ class Health:
         self._checks = checks
         self._checkup = checkup
         self._pool = pool
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._services = services
         self._draining = draining
         self._routes = routes
@@ -71,7 +71,7 @@ class Health:
         condition, results = await self.condition()
         fine = self._all_fine() and condition is not Condition.CRITICAL
         body: dict[str, Any] = {"status": {"global": fine}, "state": condition, **self._frame()}
-        if self._doorkeeper.knows(inbound.request):
+        if self._authenticator.knows(inbound.request):
             watched = self._routes.results()
             healthy = dict.fromkeys(self._services, self._usable())
             healthy |= {path: told["healthy"] for path, told in watched.items()}
@@ -87,7 +87,7 @@ class Health:
         path = inbound.location.path.rstrip("/")
         name = path.removeprefix("/health/provider/")
         if name != path:
-            await self._doorkeeper.operator(inbound.request, inbound.exchange.client_ip)
+            await self._authenticator.operator(inbound.request, inbound.exchange.client_ip)
             facts = self._providers().get(name)
             if facts is None:
                 raise ProxyError("unknown_url", "There is no provider of that name.")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from proxy.core import clock, tasks
-from proxy.settings.routes import Route, RouteHealthCheck
+from proxy.settings.routes import RouteHealthCheck, RouteSettings
 
 SLOW_SHARE = 0.05
 """Part of a path's calls that may take longer than its check's `timeout`: a bound on the 95th percentile."""
@@ -24,7 +24,7 @@ class RouteChecks:
 
     def __init__(
         self,
-        routes: Sequence[Route],
+        routes: Sequence[RouteSettings],
         usable: Callable[[], bool],
         accepts: Callable[[], Awaitable[bool]],
         slow: Slow,

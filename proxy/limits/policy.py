@@ -10,8 +10,7 @@ from typing import Any
 
 from proxy.limits.limit import Claim, Limit, What
 from proxy.settings import Budget, KeyLimits
-from proxy.settings.access import Limits as LimitSettings
-from proxy.settings.access import RateLimits
+from proxy.settings.access import LimitSettings, RateLimits
 from proxy.settings.models import either_way, most_specific
 
 MOST_REMEMBERED = 10_000

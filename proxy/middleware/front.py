@@ -29,7 +29,7 @@ from proxy.http.meant import unknown_url
 from proxy.http.reader import Reader
 from proxy.http.request import Request
 from proxy.limits.limit import Reservation
-from proxy.middleware.auth import Doorkeeper
+from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
 from proxy.middleware.origin import Neighbourhood
 from proxy.middleware.records import Records
@@ -80,7 +80,7 @@ class Front:
     def __init__(
         self,
         routes: Sequence[Route],
-        doorkeeper: Doorkeeper,
+        authenticator: Authenticator,
         keyless: Keyless,
         address_of: AddressOf,
         cors: Cors,
@@ -109,7 +109,7 @@ class Front:
         self._handlers: dict[str, Handler] = {}
         self._anywhere: web.Resource | None = None
         self._prefix = ""
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._keyless = keyless
         self._address_of = address_of
         self._cors = cors
@@ -203,15 +203,15 @@ class Front:
                 if len(self._under_way) > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
-                inbound.principal = principal = await self._doorkeeper.client(asked, exchange.client_ip)
+                inbound.principal = principal = await self._authenticator.client(asked, exchange.client_ip)
                 exchange.principal = principal.name
                 known = inbound
                 if not principal.may_call(path):
                     raise ProxyError("route_not_allowed")
             elif route.access is Access.OPERATOR:
-                inbound.principal = await self._doorkeeper.operator(asked, exchange.client_ip)
+                inbound.principal = await self._authenticator.operator(asked, exchange.client_ip)
             elif route.access is Access.ADMIN:
-                inbound.principal = await self._doorkeeper.admin(asked, exchange.client_ip)
+                inbound.principal = await self._authenticator.admin(asked, exchange.client_ip)
             elif route.access is Access.OPEN:
                 entered = self._keyless.enter(exchange.client_ip)
             exchange.principal = inbound.principal.name

@@ -82,7 +82,7 @@ class Logs:
         root.handlers = [handler]
         root.setLevel(max(self.level, logging.WARNING))
         logging.getLogger("hapax").setLevel(self.level)
-        # How a connection to the store was let go is no news: the store says itself when it cannot be used.
+        # How a connection to the store was let go is nothing new: the store says itself when it cannot be used.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
     def reopen(self) -> None:

@@ -12,18 +12,18 @@ import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from proxy.core.others import METRICS, Nobody, Others
+from proxy.core.peers import METRICS, NoPeers, Peers
 from proxy.observe.merged import Merged, Snapshot, snapshot
 
 
 class Pages:
     """Both forms."""
 
-    def __init__(self, registry: CollectorRegistry, catch_up: Callable[[], None], others: Others) -> None:
+    def __init__(self, registry: CollectorRegistry, catch_up: Callable[[], None], peers: Peers) -> None:
         """*registry*: of this process. *catch_up* has every exchange counted that has ended."""
         self._registry = registry
         self._catch_up = catch_up
-        self._others = others
+        self._peers = peers
 
     def snapshot(self) -> Snapshot:
         """The families of this process, for another that puts them together."""
@@ -53,8 +53,8 @@ class Pages:
     async def _whole(self) -> CollectorRegistry:
         """Of all workers."""
         self._catch_up()
-        if isinstance(self._others, Nobody):
+        if isinstance(self._peers, NoPeers):
             return self._registry
         mine = snapshot(self._registry)
         # The encoders want no more of a registry than its families.
-        return cast(CollectorRegistry, Merged([mine, *await self._others.ask(METRICS, mine)]))
+        return cast(CollectorRegistry, Merged([mine, *await self._peers.ask(METRICS, mine)]))

@@ -16,12 +16,12 @@ from proxy import __version__
 from proxy.core import clock
 from proxy.observe.lag import LoopLag
 from proxy.observe.tally import Buckets, Histograms, counter, gauge, histogram
-from proxy.providers.breaker import State
+from proxy.providers.breaker import BreakerState
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.upstream.endpoint import Endpoint
 
-_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+_STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 CONNECTION_SECONDS = (1, 10, 30, 60, 300, 600, 1800, 3600)
 """Buckets of how long clients stay connected."""
 

@@ -18,9 +18,9 @@ from proxy import __version__
 from proxy.app import GATEWAY, create_app
 from proxy.core import clock, tasks
 from proxy.core.loop import Loop
-from proxy.core.others import Others
+from proxy.core.peers import Peers
 from proxy.http.connections import GatewayRunner
-from proxy.middleware.auth import TERMINAL_TOKEN
+from proxy.middleware.authenticator import TERMINAL_TOKEN
 from proxy.observe.log import Logs
 from proxy.process import hangups
 from proxy.process.certificate import Certificate
@@ -58,10 +58,10 @@ class Listener:
         settings: Settings,
         logs: Logs | None = None,
         sockets: Sockets | None = None,
-        others: Others | None = None,
+        peers: Peers | None = None,
     ) -> None:
-        """*sockets*: those of a supervisor; without them it opens its own. *others*: the workers beside this one."""
-        app = create_app(settings, logs, others)
+        """*sockets*: those of a supervisor; without them it opens its own. *peers*: the workers beside this one."""
+        app = create_app(settings, logs, peers)
         self.gateway = app[GATEWAY]
         self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, AT_ONCE)
         self._site: web.SockSite | None = None
@@ -90,7 +90,7 @@ class Listener:
             if not parsed_by_c():
                 raise Unservable(NO_C_PARSER)
             await self._runner.setup()
-            obstacle = self.gateway.state.why_not()
+            obstacle = self.gateway.state.obstacle()
             if obstacle is not None:
                 raise Unservable(obstacle)
             if metrics_port is not None and sockets.metrics is not None:

@@ -22,10 +22,10 @@ from proxy.core import clock, tasks
 from proxy.observe.log import Logs
 from proxy.observe.merged import Snapshot
 from proxy.process import hangups, worker
-from proxy.process.crew import Birth, Crew, Member, NotStarted
 from proxy.process.server import calm_the_collector, no_address, no_logs, raise_file_limit
 from proxy.process.sockets import Sockets, Unservable
 from proxy.process.worker import Place
+from proxy.process.workers import Birth, Member, NotStarted, Workers
 from proxy.settings import Loaded, Settings, SettingsError
 
 STEADY = 10.0
@@ -68,20 +68,20 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     calm_the_collector()
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         supervisor = Supervisor(loaded, load_again, sockets, logs)
-        while isinstance(wish := runner.run(supervisor.wish()), Birth):
-            _fork(wish)
-    return wish
+        while isinstance(next_step := runner.run(supervisor.next_step()), Birth):
+            _fork(next_step)
+    return next_step
 
 
 class Supervisor:
-    """Who watches over a crew."""
+    """Starts, rolls and ends the workers."""
 
     def __init__(self, loaded: Loaded, load_again: Callable[[], Loaded], sockets: Sockets, logs: Logs) -> None:
         self._loaded = loaded
         self._load_again = load_again
         self._sockets = sockets
         self._logs = logs
-        self._crew = Crew(self._lost, self._leaves, self._metrics)
+        self._workers = Workers(self._lost, self._leaves, self._metrics)
         self._started = clock.now()
         self._deaths: dict[int, int] = {}
         self._restarts = 0
@@ -91,12 +91,12 @@ class Supervisor:
         self._hung_up = asyncio.Event()
         self._whole: asyncio.Task[int] | None = None
 
-    async def wish(self) -> Birth | int:
+    async def next_step(self) -> Birth | int:
         """What the caller has to do next: fork, or end with an exit code."""
         if self._whole is None:
             self._whole = tasks.start(self._serve(), "supervisor")
         while True:
-            birth: asyncio.Task[Birth] = tasks.start(self._crew.births.get(), "next birth")
+            birth: asyncio.Task[Birth] = tasks.start(self._workers.births.get(), "next birth")
             await asyncio.wait({birth, self._whole}, return_when=asyncio.FIRST_COMPLETED)
             if not birth.done():
                 birth.cancel()
@@ -110,7 +110,7 @@ class Supervisor:
         signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         for number in _SIGNALS:
             loop.add_signal_handler(number, signals.put_nowait, number)
-        loop.add_signal_handler(signal.SIGCHLD, self._crew.reap)
+        loop.add_signal_handler(signal.SIGCHLD, self._workers.reap)
         hangups.let_through()
         serving = tasks.start(self._start_all(), "start")
         first = tasks.start(self._heed(signals), "first signal")
@@ -120,7 +120,7 @@ class Supervisor:
             first.cancel()
             await self._end(0.0, signals)
             return 2
-        watching = tasks.start(self._crew.watch(lambda: self._settings.server.worker_timeout), "watch")
+        watching = tasks.start(self._workers.watch(lambda: self._settings.server.worker_timeout), "watch")
         if first.done():
             serving.cancel()
         else:
@@ -141,8 +141,8 @@ class Supervisor:
         """Start every worker, one first: what is wrong with all of them is said once. Returns what is wrong."""
         places = [Place(slot, self._loaded, self._sockets) for slot in range(self._settings.server.workers)]
         try:
-            first = await self._crew.start(places[0])
-            others = await asyncio.gather(*map(self._crew.start, places[1:]), return_exceptions=True)
+            first = await self._workers.start(places[0])
+            others = await asyncio.gather(*map(self._workers.start, places[1:]), return_exceptions=True)
         except NotStarted as problem:
             return str(problem)
         problems = [each for each in others if isinstance(each, BaseException)]
@@ -192,18 +192,18 @@ class Supervisor:
                 # From the first one on: whoever dies now is replaced by one with the new settings.
                 self._loaded = loaded
             for slot in range(wanted, old):
-                if (member := self._crew.of(slot)) is not None:
+                if (member := self._workers.of(slot)) is not None:
                     member.drain(0.0)
         _audit.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
 
     async def _replace(self, slot: int, loaded: Loaded) -> bool:
         """Put a new worker in a place and have the old one drain; False when the new one does not serve."""
         try:
-            new = await self._crew.start(Place(slot, loaded, self._sockets))
+            new = await self._workers.start(Place(slot, loaded, self._sockets))
         except NotStarted as problem:
             _log.error("a worker could not be started", extra={"fields": {"worker": slot, "reason": str(problem)}})
             return False
-        for member in self._crew.members:
+        for member in self._workers.members:
             if member.place.slot == slot and member is not new and not member.leaving:
                 member.drain(0.0)
         return True
@@ -238,27 +238,27 @@ class Supervisor:
         while True:
             await asyncio.sleep(pause(self._deaths[slot]))
             async with self._changing:
-                wanted = slot < self._settings.server.workers and self._crew.of(slot) is None
+                wanted = slot < self._settings.server.workers and self._workers.of(slot) is None
                 if self._ending or not wanted or await self._replace(slot, self._loaded):
                     return
             self._deaths[slot] += 1
 
     async def _end(self, delay: float, signals: "asyncio.Queue[signal.Signals]") -> None:
         """Have all workers drain after *delay* seconds, or stop at the next signal."""
-        self._ending = self._crew.closed = True
-        for member in self._crew.members:
+        self._ending = self._workers.closed = True
+        for member in self._workers.members:
             member.drain(delay)
-        empty = tasks.start(self._crew.empty(), "last worker")
+        empty = tasks.start(self._workers.empty(), "last worker")
         insisted = tasks.start(_not(signal.SIGHUP, signals), "second signal")
         await asyncio.wait({empty, insisted}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
         # From here on nobody accepts: while we held the socket, clients would wait for an answer instead of a refusal.
         self._sockets.close()
         allowed = self._settings.server.shutdown_timeout + GRACE
         await asyncio.wait({empty, insisted}, timeout=allowed, return_when=asyncio.FIRST_COMPLETED)
-        for member in self._crew.members:
+        for member in self._workers.members:
             member.stop()
         await asyncio.wait({empty}, timeout=STOP_WITHIN)
-        for member in self._crew.members:
+        for member in self._workers.members:
             _log.error("a worker did not end and is killed", extra={"fields": {"worker_pid": member.pid}})
             member.kill(signal.SIGKILL)
         insisted.cancel()
@@ -309,7 +309,7 @@ def _fork(birth: Birth) -> None:
         except OSError as error:
             birth.born.set_exception(NotStarted(f"it could not be forked: {error.strerror or error}"))
             return
-        # The crew closes them, when the worker is gone.
+        # `Workers` closes them, when the worker is gone.
         held.pop_all()
         theirs.close()
         birth.born.set_result((pid, ours, crash))

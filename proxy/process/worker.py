@@ -15,9 +15,9 @@ from typing import IO, Any
 from proxy.app import Gateway
 from proxy.core import tasks
 from proxy.core.loop import Loop
-from proxy.core.others import METRICS
+from proxy.core.peers import METRICS
 from proxy.observe.log import Logs
-from proxy.process.channel import Channel
+from proxy.process.ipc import Channel
 from proxy.process.server import Listener, banner, calm_the_collector, no_address, no_logs
 from proxy.process.sockets import Sockets, Unservable
 from proxy.settings import Loaded
@@ -100,7 +100,7 @@ class _Worker:
         return 0
 
     async def ask(self, what: str, of: Any = None) -> list[Any]:
-        """See `others`."""
+        """See `peers`."""
         if what == METRICS:
             # The supervisor keeps what an asker shows.
             self._counted = self._total

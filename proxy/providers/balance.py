@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from proxy.providers.latency import PeakEwma
-from proxy.settings.models import Balance as Policy
+from proxy.settings.models import BalancePolicy
 
 
 class Candidate(Protocol):
@@ -68,7 +68,7 @@ class Turns(Generic[C]):
 class Balance:
     """One policy, with the memory it needs; every public model has its own."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: BalancePolicy) -> None:
         self.policy = policy
         self._turns: Turns[Any] = Turns()
 

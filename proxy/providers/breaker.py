@@ -34,13 +34,13 @@ FIRST_SHARE = 0.1
 """Share of its traffic a target gets right after closing."""
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half-open"
 
 
-class Verdict(Enum):
+class Judgement(Enum):
     """What a call says about its target."""
 
     SUCCESS = "success"
@@ -62,12 +62,12 @@ class Cause(StrEnum):
 
 
 MOVES = {
-    State.CLOSED: {Cause.IN_A_ROW: State.OPEN, Cause.RATE: State.OPEN},
-    State.OPEN: {Cause.TIME_UP: State.HALF_OPEN},
-    State.HALF_OPEN: {
-        Cause.PROBE_SUCCEEDED: State.CLOSED,
-        Cause.PROBE_FAILED: State.OPEN,
-        Cause.PROBES_SPENT: State.OPEN,
+    BreakerState.CLOSED: {Cause.IN_A_ROW: BreakerState.OPEN, Cause.RATE: BreakerState.OPEN},
+    BreakerState.OPEN: {Cause.TIME_UP: BreakerState.HALF_OPEN},
+    BreakerState.HALF_OPEN: {
+        Cause.PROBE_SUCCEEDED: BreakerState.CLOSED,
+        Cause.PROBE_FAILED: BreakerState.OPEN,
+        Cause.PROBES_SPENT: BreakerState.OPEN,
     },
 }
 
@@ -90,8 +90,8 @@ class Permit:
 class Transition:
     """One change of state."""
 
-    old: State
-    new: State
+    old: BreakerState
+    new: BreakerState
     cause: Cause
     at: float
     """Monotonic seconds."""
@@ -115,7 +115,7 @@ class Breaker:
         """Failures judged; those ignored as stale are not among them."""
         self.trips_total = 0
         """Times it left closed for open."""
-        self._state = State.CLOSED
+        self._state = BreakerState.CLOSED
         self._generation = 0
         self._transitions: list[Transition] = []
         # While closed: the window of the failure rate, and the failures in a row, each as the quiet time before it.
@@ -135,52 +135,52 @@ class Breaker:
         self._probes = 0
 
     def __repr__(self) -> str:
-        if self._state is State.CLOSED:
+        if self._state is BreakerState.CLOSED:
             facts = f"{len(self._row)} failures in a row, {self._failures} of {self._verdicts} failed"
-        elif self._state is State.OPEN:
+        elif self._state is BreakerState.OPEN:
             facts = f"until {self._open_until:.1f}, wait {self._wait:g} s"
         else:
             facts = f"{self._probes} of {self._max_requests} probes, {'one' if self._probe else 'none'} in flight"
         return f"<Breaker {self._state} [{facts}]>"
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> BreakerState:
         """The state as an observer should see it: an open breaker whose time is up is half-open."""
-        if self._state is State.OPEN and now >= self._open_until:
-            return State.HALF_OPEN
+        if self._state is BreakerState.OPEN and now >= self._open_until:
+            return BreakerState.HALF_OPEN
         return self._state
 
     def available(self, now: float) -> bool:
         """Whether `allow` would say yes; for choosing among targets, changes nothing."""
-        return self._state is State.CLOSED or now >= self.available_at(now)
+        return self._state is BreakerState.CLOSED or now >= self.available_at(now)
 
     def available_at(self, now: float) -> float:
         """The moment from which `allow` says yes, as far as is known now; *now* when it does already."""
-        if self._state is State.OPEN:
+        if self._state is BreakerState.OPEN:
             return max(now, self._open_until)
-        if self._state is State.HALF_OPEN and self._probe is not None:
+        if self._state is BreakerState.HALF_OPEN and self._probe is not None:
             return max(now, self._probe.at + PROBE_TIME)
         return now
 
     def awaits_probe(self, now: float) -> bool:
         """It is not closed, and the next call would be the probe that decides."""
-        return self._state is not State.CLOSED and self.available(now)
+        return self._state is not BreakerState.CLOSED and self.available(now)
 
     def share(self, now: float) -> float:
         """
         How much of its usual traffic to send here, above 0 and at most 1. It ramps up after closing and is 1
         otherwise: while half-open `allow` is the limit.
         """
-        if self._state is not State.CLOSED:
+        if self._state is not BreakerState.CLOSED:
             return 1.0
         return min(1.0, FIRST_SHARE + (1.0 - FIRST_SHARE) * max(0.0, now - self._closed_at) / SLOW_START)
 
     def allow(self, now: float) -> Permit | None:
         """Leave for one call, or None; an open breaker whose time is up makes it the probe."""
-        if self._state is State.CLOSED:
+        if self._state is BreakerState.CLOSED:
             return Permit(self._generation, False, now)
         if not self.available(now):
             return None
-        if self._state is State.OPEN:
+        if self._state is BreakerState.OPEN:
             self._move(Cause.TIME_UP, now, f"open for {now - self._opened_at:.1f} s")
             self._probes = 0
         if self._probe is None:
@@ -189,17 +189,17 @@ class Breaker:
         self._probe = Permit(self._generation, True, now)
         return self._probe
 
-    def record(self, permit: Permit, now: float, verdict: Verdict, rng: random.Random) -> None:
+    def record(self, permit: Permit, now: float, verdict: Judgement, rng: random.Random) -> None:
         """Say how the call of *permit* ended; *rng* draws the jitter of a wait that may begin now."""
         if permit.generation != self._generation:
             return
-        if self._state is State.HALF_OPEN:
+        if self._state is BreakerState.HALF_OPEN:
             hung = permit is not self._probe and permit.at < (now if self._probe is None else self._probe.at)
             # One that hung while another was sent may still come through; if it fails, that says nothing of today.
-            if permit is self._probe or (hung and verdict is Verdict.SUCCESS):
+            if permit is self._probe or (hung and verdict is Judgement.SUCCESS):
                 self._probe = None
                 self._judge_probe(permit, now, verdict, rng)
-        elif verdict is not Verdict.EXCLUDED:
+        elif verdict is not Judgement.EXCLUDED:
             self._judge(permit, now, verdict, rng)
 
     def take_transitions(self) -> list[Transition]:
@@ -207,14 +207,14 @@ class Breaker:
         taken, self._transitions = self._transitions, []
         return taken
 
-    def _judge_probe(self, permit: Permit, now: float, verdict: Verdict, rng: random.Random) -> None:
-        if verdict is Verdict.SUCCESS:
+    def _judge_probe(self, permit: Permit, now: float, verdict: Judgement, rng: random.Random) -> None:
+        if verdict is Judgement.SUCCESS:
             self._move(Cause.PROBE_SUCCEEDED, now, f"probe {self._probes}")
             self._closed_at = now
             self._window_ends = -math.inf
             self._verdicts = self._failures = 0
             self._row.clear()
-        elif verdict is Verdict.FAILURE:
+        elif verdict is Judgement.FAILURE:
             self.failures_total += 1
             # From its beginning: what it took to fail has been a wait already.
             self._open(Cause.PROBE_FAILED, now, f"probe {self._probes}", self._doubled(), rng, permit.at)
@@ -222,12 +222,12 @@ class Breaker:
             # Nothing failed, so the wait does not grow.
             self._open(Cause.PROBES_SPENT, now, f"{self._probes} probes", self._wait, rng)
 
-    def _judge(self, permit: Permit, now: float, verdict: Verdict, rng: random.Random) -> None:
+    def _judge(self, permit: Permit, now: float, verdict: Judgement, rng: random.Random) -> None:
         if now > self._window_ends:
             self._window_ends = now + self._interval
             self._verdicts = self._failures = 0
         self._verdicts += 1
-        if verdict is Verdict.SUCCESS:
+        if verdict is Judgement.SUCCESS:
             self._row.clear()
             self._succeeded_at = max(self._succeeded_at, permit.at)
             return

@@ -14,8 +14,7 @@ from proxy.providers.breaker import Breaker
 from proxy.providers.choice import Choice
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
-from proxy.settings.models import Balance as Policy
-from proxy.settings.models import is_glob, most_specific, reads_as_class, split_target
+from proxy.settings.models import BalancePolicy, is_glob, most_specific, reads_as_class, split_target
 
 PANIC = 0.5
 """Below this share of healthy targets the verdicts are not believed and all are used again (Envoy, Finagle)."""
@@ -29,7 +28,7 @@ class Entry:
 
     targets: Sequence[str] = ()
     """`provider/model`; empty for every provider that serves the name."""
-    balance: Policy = "preference"
+    balance: BalancePolicy = "preference"
     fallbacks: Sequence[str] = ()
     context_fallbacks: Sequence[str] = ()
     resume: bool = False
@@ -196,7 +195,7 @@ class Pool:
                 for target in targets
                 if target not in chosen and (target.rests_as_told(now) or (wait_untold and target.rests_untold(now)))
             ],
-            [(target, target.why_not(now)) for target in targets if target not in chosen],
+            [(target, target.blocked_by(now)) for target in targets if target not in chosen],
             despite=not healthy,
         )
 

@@ -107,11 +107,11 @@ class Provider:
         self.parked_until[key] = max(self.parked_until[key], until)
 
     def unlearn_usage(self) -> bool:
-        """It refused the usage option and answered without it; whether that is news, and is obeyed from now on."""
-        news = self.asks_usage and not self._asks_usage_strictly
-        if news:
+        """It refused the usage option and answered without it; whether that is new, and is obeyed from now on."""
+        learned = self.asks_usage and not self._asks_usage_strictly
+        if learned:
             self.asks_usage = False
-        return news
+        return learned
 
     @property
     def named(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ It holds state and predicates; who asks, in which order and what came of it is d
 
 import random
 
-from proxy.providers.breaker import Breaker, Permit, Verdict
+from proxy.providers.breaker import Breaker, Judgement, Permit
 from proxy.providers.keys import KeyRing
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
@@ -98,7 +98,7 @@ class Target:
         """May be asked now."""
         return self.healthy(now) and not self.full and not self.resting(now)
 
-    def why_not(self, now: float) -> str:
+    def blocked_by(self, now: float) -> str:
         """In a word, for the decision trail; empty when it is available."""
         if not self.provider.health.healthy:
             return "unhealthy"
@@ -136,13 +136,13 @@ class Target:
         self.provider.request_count += 1
         return self.breaker.allow(now), (self.keys.pick(now) or 0) if key is None else key
 
-    def end(self, permit: Permit | None, verdict: Verdict, now: float, rng: random.Random) -> None:
+    def end(self, permit: Permit | None, verdict: Judgement, now: float, rng: random.Random) -> None:
         """The attempt is over."""
         self.in_flight -= 1
         self.provider.in_flight -= 1
-        if verdict is Verdict.FAILURE:
+        if verdict is Judgement.FAILURE:
             self.provider.error_count += 1
-        elif verdict is Verdict.SUCCESS:
+        elif verdict is Judgement.SUCCESS:
             self.proven = True
         if permit is not None:
             self.breaker.record(permit, now, verdict, rng)

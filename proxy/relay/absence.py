@@ -64,7 +64,7 @@ _REASONS = {
     "resting": "asked for a pause",
     "full": "has as many calls under way as it may",
 }
-"""What `Target.why_not` says of it."""
+"""What `Target.blocked_by` says of it."""
 
 
 def says_no_such(refused: Refused) -> bool:
@@ -106,11 +106,11 @@ def condition_of(code: str) -> str:
     return _CONDITIONS.get(code, "failed")
 
 
-def condition_while(why_not: str) -> str:
+def condition_while(blocked_by: str) -> str:
     """What it says of a provider that it is not asked for this reason, as the end of a sentence."""
-    if why_not.startswith("breaker"):
+    if blocked_by.startswith("breaker"):
         return "has failed too often lately"
-    return _REASONS.get(why_not, "cannot be asked in time")
+    return _REASONS.get(blocked_by, "cannot be asked in time")
 
 
 def lives_at(provider: str, condition: str) -> str:

@@ -284,7 +284,7 @@ class Attempt:
                 reason,
                 streamed=stream is not None,
                 announced=stream is not None and stream.announced,
-                split=stream is not None and stream.gate.split,
+                split=stream is not None and stream.commit.split,
             )
         )
 

@@ -1,12 +1,12 @@
 """
 What the end of an attempt says of its target, of the call, or of neither.
 
-Only judgements; `race` acts on them.
+Only judgements; `attempts` acts on them.
 """
 
-from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.breaker import Judgement
 from proxy.relay.absence import has_no_endpoint
-from proxy.relay.course import OF_A_KEY
+from proxy.relay.plan import OF_A_KEY
 from proxy.relay.resume import MISMATCH
 from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import STREAM_OVER

@@ -1,7 +1,7 @@
 """
 What one attempt of a call holds while it runs.
 
-Facts only; `race` takes them and gives them back.
+Facts only; `attempts` takes them and gives them back.
 """
 
 import asyncio

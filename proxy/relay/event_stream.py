@@ -7,7 +7,7 @@ is given.
 
 from proxy.core.masking import mask_bytes
 from proxy.core.sse import Dialect, EventTooLarge, Scanner
-from proxy.relay.gate import Gate
+from proxy.relay.commit import Commit
 from proxy.relay.progress import Progress
 from proxy.relay.usage_option import UsageFilter
 from proxy.relay.verdict import Failed, told_in_200
@@ -32,7 +32,7 @@ class EventStream:
         "_started",
         "_withhold_errors",
         "announced",
-        "gate",
+        "commit",
         "scanner",
     )
 
@@ -54,7 +54,7 @@ class EventStream:
         """The provider's own error event has reached the client, and its SDK raises on it."""
         self._withhold_errors = withhold_errors
         self.scanner = Scanner(dialect)
-        self.gate = Gate(self.scanner)
+        self.commit = Commit(self.scanner)
         self._filter = UsageFilter(self.scanner) if hide_usage else None
         self._progress = progress
         self._started = started
@@ -78,18 +78,18 @@ class EventStream:
 
     def begin(self) -> None:
         """Begin the client's answer with its head: what follows is watched rather than waited for."""
-        self._committed = self.gate.open = self._progress.commit()
+        self._committed = self.commit.made = self._progress.commit()
 
     def data(self, chunk: bytes, now: float) -> None:
         """The next bytes, which came at *now*, in monotonic seconds."""
-        scanner, gate, progress = self.scanner, self.gate, self._progress
+        scanner, commit, progress = self.scanner, self.commit, self._progress
         try:
-            ready = gate.feed(chunk, self._committed or now - self._started >= AT_WORK)
+            ready = commit.feed(chunk, self._committed or now - self._started >= AT_WORK)
         except EventTooLarge:
             progress.broke("upstream_protocol_error", "event too large")
             return
         if not self._committed:
-            if not gate.open:
+            if not commit.made:
                 if scanner.stopped:
                     self._fail()
                 return
@@ -113,7 +113,7 @@ class EventStream:
         # Without any mark of its end, a stream cannot be called whole.
         marked = delimited or (scanner.said_last and scanner.between_events)
         if scanner.whole and marked:
-            rest = self.gate.rest()
+            rest = self.commit.rest()
             if self._filter is not None:
                 rest = self._filter.rest(rest)
             if rest:
@@ -165,6 +165,6 @@ class EventStream:
 
     def _pass_on(self, ready: bytes) -> None:
         if ready and self._filter is not None:
-            ready = self._filter.feed(ready, whole=not self.gate.split)
+            ready = self._filter.feed(ready, whole=not self.commit.split)
         if ready:
             self._progress.pass_on(ready)

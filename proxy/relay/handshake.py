@@ -14,14 +14,13 @@ import aiohttp
 from proxy.core import clock
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import AttemptRecord, Exchange
-from proxy.providers.breaker import Permit
-from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.breaker import Judgement, Permit
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay.blame import judgement
-from proxy.relay.course import OF_A_KEY
 from proxy.relay.lesson import learn
+from proxy.relay.plan import OF_A_KEY
 from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, sum_up
 from proxy.relay.verdict import Failed, Reach, judge
 from proxy.upstream.control_plane import ControlPlane, FetchError, NoUpgrade

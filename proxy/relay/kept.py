@@ -28,13 +28,13 @@ from proxy.relay.absence import (
     speaks_of,
     unavailable,
 )
+from proxy.relay.attempts import Attempts
 from proxy.relay.candidates import Account
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import OF_A_KEY, Course
 from proxy.relay.owners import Pin
+from proxy.relay.plan import OF_A_KEY, Plan
 from proxy.relay.question import Question, Upload
-from proxy.relay.race import Race
 from proxy.relay.step import Rules
 from proxy.relay.verdict import Failed, Refused, Verdict
 from proxy.upstream.endpoint import Endpoint
@@ -78,12 +78,12 @@ class Kept:
         clocks: Mapping[Provider, Clocks],
         rules: Rules,
         budgets: tuple[RetryBudget, RetryBudget],
-        races: dict[Race, None],
+        running: dict[Attempts, None],
         may_repeat: Callable[[Failed], bool],
         deadline: float,
         rng: random.Random,
     ) -> None:
-        """*budgets*: of retries and of hedges. *races*: those under way, for who ends them all."""
+        """*budgets*: of retries and of hedges. *running*: those under way, for who ends them all."""
         self._exchange = exchange
         self._question = question
         self._client = client
@@ -92,7 +92,7 @@ class Kept:
         self._clocks = clocks
         self._rules = rules
         self._budgets = budgets
-        self._races = races
+        self._running = running
         self._may_repeat = may_repeat
         self._deadline = deadline
         self._rng = rng
@@ -160,7 +160,7 @@ class Kept:
         rules, target, question = self._rules, account.target, self._question
         if not alone:
             rules = Rules(0, rules.initial_delay, rules.max_delay, rules.multiplier)
-        course: Course[Target] = Course(
+        plan: Plan[Target] = Plan(
             question.model,
             (),
             (),
@@ -172,32 +172,32 @@ class Kept:
             self._budgets[1],
             self._rng,
         )
-        race = Race(self._exchange, question, self._client, course, self._endpoints, self._clocks, self._rng)
-        race.key = account.key
-        race.searching = not alone
-        self._races[race] = None
+        attempts = Attempts(self._exchange, question, self._client, plan, self._endpoints, self._clocks, self._rng)
+        attempts.key = account.key
+        attempts.searching = not alone
+        self._running[attempts] = None
         try:
-            step = course.first(clock.now())
+            step = plan.first(clock.now())
             while step is not None:
                 if step.delay:
-                    if not await race.pause(step.delay):
+                    if not await attempts.pause(step.delay):
                         raise ProxyError("shutting_down")
-                    step = course.still(step, clock.now())
+                    step = plan.still(step, clock.now())
                     continue
-                _, verdict = await race.run(step)
+                _, verdict = await attempts.run(step)
                 if not isinstance(verdict, Failed):
                     return verdict
                 if (word := _final_word(verdict)) is not None:
                     return word
                 if not alone and has_no_endpoint(verdict):
                     return verdict
-                step = course.after(target, verdict, clock.now())
+                step = plan.after(target, verdict, clock.now())
         except BaseException:
-            race.cancel()
+            attempts.cancel()
             raise
         finally:
-            del self._races[race]
-        name, now, failures = target.provider.name, clock.now(), course.failures
+            del self._running[attempts]
+        name, now, failures = target.provider.name, clock.now(), plan.failures
         wait = max(target.keys.free_at(account.key), target.back_at(now)) - now
         if failures:
             failed = failures[-1]
@@ -225,7 +225,7 @@ class Kept:
         if target.healthy(now) or target in self._pool.choose(account.model, now, new_call=False).available:
             # The pool does not believe its verdicts while most of them are bad.
             return ""
-        return target.why_not(now)
+        return target.blocked_by(now)
 
     async def _hold(self) -> None:
         """Read an upload to its end, within bounds, so that more than one account can be sent it."""

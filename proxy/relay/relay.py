@@ -1,7 +1,7 @@
 """
 The core: one exchange from its targets to its end.
 
-What comes next is decided in `course` and done in `race`; what an answer amounts to is judged in `event_stream`,
+What comes next is decided in `plan` and done in `attempts`; what an answer amounts to is judged in `event_stream`,
 `whole_answer` and `no_answer`. Here they meet, and the client learns the end of it.
 """
 
@@ -17,14 +17,14 @@ from proxy.providers.choice import Choice
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
+from proxy.relay.attempts import Attempts
 from proxy.relay.candidates import Account, accounts_for
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import OF_A_KEY, Course
 from proxy.relay.cut import end_cut
 from proxy.relay.kept import Kept
+from proxy.relay.plan import OF_A_KEY, Plan
 from proxy.relay.question import Question, Upload
-from proxy.relay.race import Race
 from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
 from proxy.relay.step import Rules, Try
 from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, refusal_in, sum_up
@@ -56,7 +56,7 @@ class Relay:
         self._retry_budget = retry_budget
         self._hedge_budget = RetryBudget(HEDGE_SHARE, reserve=5.0, trickle=0.2)
         self._rng = rng
-        self._races: dict[Race, None] = {}
+        self._running: dict[Attempts, None] = {}
 
     async def relay(self, exchange: Exchange, question: Question, client: Client) -> None:
         """
@@ -74,33 +74,33 @@ class Relay:
             raise ProxyError("model_not_found" if question.model else "upstream_unavailable", param="model")
         self._retry_budget.note_request(now)
         self._hedge_budget.note_request(now)
-        course = self._course(exchange, question, self._clocks[targets[0].provider].total)
-        race = Race(exchange, question, client, course, self._endpoints, self._clocks, self._rng)
-        race.first_key = question.lists
+        plan = self._plan(exchange, question, self._clocks[targets[0].provider].total)
+        attempts = Attempts(exchange, question, client, plan, self._endpoints, self._clocks, self._rng)
+        attempts.first_key = question.lists
         if self._pool.entry(question.model).resume and is_resumable(question):
-            race.recorder = Recorder()
-        self._races[race] = None
+            attempts.recorder = Recorder()
+        self._running[attempts] = None
         try:
-            step = course.first(now)
+            step = plan.first(now)
             while step is not None:
                 if step.delay:
-                    if not await race.pause(step.delay):
+                    if not await attempts.pause(step.delay):
                         raise ProxyError("shutting_down")
-                    step = course.still(step, clock.now())
+                    step = plan.still(step, clock.now())
                     continue
-                target, verdict = await race.run(step)
-                if isinstance(verdict, Cut) and race.recorder is not None:
-                    verdict = await self._resume(exchange, question, client, course, race, target, verdict)
+                target, verdict = await attempts.run(step)
+                if isinstance(verdict, Cut) and attempts.recorder is not None:
+                    verdict = await self._resume(exchange, question, client, plan, attempts, target, verdict)
                 if not isinstance(verdict, Failed):
                     self._finish(exchange, question, client, verdict)
                     return
-                step = course.after(target, verdict, clock.now())
+                step = plan.after(target, verdict, clock.now())
         except BaseException:
-            race.cancel()
+            attempts.cancel()
             raise
         finally:
-            del self._races[race]
-        self._give_up(exchange, question, client, course)
+            del self._running[attempts]
+        self._give_up(exchange, question, client, plan)
 
     async def _keep(self, exchange: Exchange, question: Question, client: Client, accounts: Sequence[Account]) -> None:
         """Put the call to *accounts* and no other."""
@@ -117,7 +117,7 @@ class Relay:
             self._clocks,
             self._rules,
             (self._retry_budget, self._hedge_budget),
-            self._races,
+            self._running,
             lambda failed: _may_repeat(failed, question),
             exchange.started + exchange.queued + question.allowed(total, exchange.queued),
             self._rng,
@@ -135,32 +135,32 @@ class Relay:
         exchange: Exchange,
         question: Question,
         client: Client,
-        course: Course[Target],
-        race: Race,
+        plan: Plan[Target],
+        attempts: Attempts,
         target: Target,
         cut: Cut,
     ) -> Verdict:
         """Try to continue the answer that was cut; returns how it ended after all."""
-        assert race.recorder is not None
-        told = race.recorder.transcript()
+        assert attempts.recorder is not None
+        told = attempts.recorder.transcript()
         if told is None or cut.split or cut.code == "shutting_down" or cut.reason == STREAM_OVER:
             return cut
-        race.recorder = Recorder()
+        attempts.recorder = Recorder()
         # What was cut had its time; what continues it gets its own.
-        course.go_on(clock.now() + self._clocks[target.provider].total)
-        step = course.after(target, Failed(cut.code, Reach.UNANSWERED, cut.reason), clock.now())
+        plan.go_on(clock.now() + self._clocks[target.provider].total)
+        step = plan.after(target, Failed(cut.code, Reach.UNANSWERED, cut.reason), clock.now())
         resumes = 0
         while step is not None and resumes < MAX_RESUMES:
             if step.delay:
-                if not await race.pause(step.delay):
+                if not await attempts.pause(step.delay):
                     return cut
-                step = course.still(step, clock.now())
+                step = plan.still(step, clock.now())
                 continue
             prefill = step.target.prefills
             splice = Splice(client, told, step.target.provider.name, restarted=not prefill)
-            splice.on_mismatch = partial(race.cut, cut.code, MISMATCH)
-            race.continue_as(continuing(question, told) if prefill else question, splice)
-            target, verdict = await race.run(step)
+            splice.on_mismatch = partial(attempts.cut, cut.code, MISMATCH)
+            attempts.continue_as(continuing(question, told) if prefill else question, splice)
+            target, verdict = await attempts.run(step)
             now = clock.now()
             if isinstance(verdict, Whole):
                 exchange.resumed += 1
@@ -180,7 +180,7 @@ class Relay:
                 resumes += 1
                 exchange.resumed += 1
                 verdict = Failed(verdict.code, Reach.UNANSWERED, verdict.reason)
-            step = course.after(target, verdict, now)
+            step = plan.after(target, verdict, now)
         return cut
 
     def obey(self, rules: Rules, retry_budget: RetryBudget) -> None:
@@ -189,10 +189,10 @@ class Relay:
 
     def cut_all(self, code: str, reason: str) -> None:
         """End every exchange under way: those that have begun with an error event, the others with an error."""
-        for race in list(self._races):
-            race.cut(code, reason)
+        for attempts in list(self._running):
+            attempts.cut(code, reason)
 
-    def _course(self, exchange: Exchange, question: Question, total: float) -> Course[Target]:
+    def _plan(self, exchange: Exchange, question: Question, total: float) -> Plan[Target]:
         entry = self._pool.entry(question.model)
 
         fallbacks = [name for name in entry.fallbacks if question.may_use(name)]
@@ -209,7 +209,7 @@ class Relay:
         def may_repeat(failed: Failed) -> bool:
             return _may_repeat(failed, question)
 
-        return Course(
+        return Plan(
             question.model,
             fallbacks,
             [name for name in entry.context_fallbacks if question.may_use(name)],
@@ -233,18 +233,18 @@ class Relay:
             exchange.bytes_out += len(verdict.body)
             client.send(verdict.status, [*answer_headers(exchange), *verdict.headers], verdict.body)
 
-    def _give_up(self, exchange: Exchange, question: Question, client: Client, course: Course[Target]) -> None:
-        failures, now = course.failures, clock.now()
+    def _give_up(self, exchange: Exchange, question: Question, client: Client, plan: Plan[Target]) -> None:
+        failures, now = plan.failures, clock.now()
         refusal = refusal_in(failures)
         if refusal is not None:
             self._finish(exchange, question, client, refusal)
             return
         if not failures:
             failures = [none_asked(self._pool, question.model, now)]
-        elif course.despite and all(failed.code in UNREACHED for failed in failures):
+        elif plan.despite and all(failed.code in UNREACHED for failed in failures):
             failures = [Failed("upstream_unavailable", Reach.NEVER_SENT, "every target is down")]
         # A client that repeats by itself what may have been done already would have it done twice.
-        repeatable = all(_may_repeat(failed, question) for failed in course.failures)
+        repeatable = all(_may_repeat(failed, question) for failed in plan.failures)
         names = [name for name in self._pool.entry(question.model).fallbacks if question.may_use(name)]
         raise sum_up(failures, exchange, back_in(self._pool, (question.model, *names), now), repeatable)
 

@@ -18,7 +18,7 @@ from proxy.core.places import edited, moved
 from proxy.core.sse import Dialect
 from proxy.core.usage import Tokens, estimate
 from proxy.relay.client import Client, Intermediary
-from proxy.relay.gate import last_boundary
+from proxy.relay.commit import last_boundary
 from proxy.relay.question import Question
 
 MAX_RECORDED = 1024 * 1024

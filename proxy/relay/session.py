@@ -18,12 +18,12 @@ from proxy.core.errors import ProxyError
 from proxy.core.exchange import Exchange, Outcome
 from proxy.core.masking import mask, mask_bytes
 from proxy.core.usage import Tokens, read_usage
-from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.breaker import Judgement
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
-from proxy.relay.course import OF_A_KEY
 from proxy.relay.handshake import Handshakes, Opened
 from proxy.relay.lesson import learn
+from proxy.relay.plan import OF_A_KEY
 from proxy.relay.verdict import Failed, told_in_200
 from proxy.upstream.control_plane import ControlPlane
 from proxy.upstream.endpoint import Endpoint

@@ -1,7 +1,7 @@
 """
 What the attempt loop is made of: its rules, the targets it sees, the steps it takes, and the budget it is given.
 
-Plain values and interfaces; `course` decides with them.
+Plain values and interfaces; `plan` decides with them.
 """
 
 from collections.abc import Hashable, Sequence

@@ -2,7 +2,7 @@
 The usage option: a provider is asked for a stream's token counts on our own account, and the client never sees that.
 
 It adds one member to a question and takes what that brought out of the answer again. Whether a provider is asked is
-decided in `race`; what the counts are worth, in `counts`.
+decided in `attempts`; what the counts are worth, in `counts`.
 """
 
 import re

@@ -5,7 +5,7 @@ The configuration: typed sections with their defaults and units, and the way a f
 acts on a setting.
 """
 
-from proxy.settings.access import Auth, Budget, ClientKey, KeyLimits, Limits, RateLimits
+from proxy.settings.access import Auth, Budget, ClientKey, KeyLimits, LimitSettings, RateLimits
 from proxy.settings.idle import without_effect
 from proxy.settings.load import Loaded, load
 from proxy.settings.models import Model, most_specific, split_target
@@ -13,9 +13,18 @@ from proxy.settings.observation import Health, Logging, Metrics, Tracing
 from proxy.settings.problems import Problem, SettingsError
 from proxy.settings.processing import Processing, RequestTemplates, ResponseFormatting
 from proxy.settings.providers import PRESETS, Preset, Provider, Timeouts
-from proxy.settings.routes import Route
+from proxy.settings.routes import RouteSettings
 from proxy.settings.server import Cors, Http3, Server, Tls
-from proxy.settings.traffic import Cache, CircuitBreaker, Deduplication, Failover, HealthCheck, Queue, State, Store
+from proxy.settings.traffic import (
+    Cache,
+    CircuitBreaker,
+    Deduplication,
+    Failover,
+    HealthCheck,
+    Queue,
+    StateSettings,
+    Store,
+)
 from proxy.settings.whole import Settings
 
 __all__ = [
@@ -32,7 +41,7 @@ __all__ = [
     "HealthCheck",
     "Http3",
     "KeyLimits",
-    "Limits",
+    "LimitSettings",
     "Loaded",
     "Logging",
     "Metrics",
@@ -45,11 +54,11 @@ __all__ = [
     "RateLimits",
     "RequestTemplates",
     "ResponseFormatting",
-    "Route",
+    "RouteSettings",
     "Server",
     "Settings",
     "SettingsError",
-    "State",
+    "StateSettings",
     "Store",
     "Timeouts",
     "Tls",

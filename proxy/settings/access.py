@@ -94,7 +94,7 @@ class Auth(Section):
     admin_key: Credential | None = Field(None, description="The operator's key; opens /metrics.")
 
 
-class Limits(Section):
+class LimitSettings(Section):
     """How much everyone may ask."""
 
     default: RateLimits = section(RateLimits, "For every key without limits of its own.")

@@ -84,7 +84,7 @@ def _target(target: str) -> str:
 
 
 Target = Annotated[str, AfterValidator(_target)]
-Balance = Literal["preference", "round_robin", "weighted", "least_requests", "fastest"]
+BalancePolicy = Literal["preference", "round_robin", "weighted", "least_requests", "fastest"]
 
 
 class Model(Section):
@@ -93,7 +93,7 @@ class Model(Section):
     targets: tuple[Target, ...] = Field(
         (), description="provider/model in order; omitted: every provider serving the name, by preference."
     )
-    balance: Balance = Field("preference", description="How the first target is chosen.")
+    balance: BalancePolicy = Field("preference", description="How the first target is chosen.")
     fallbacks: tuple[Text, ...] = Field((), description="Public models to try when every target failed.")
     context_fallbacks: tuple[Text, ...] = Field(
         (), description="Public models to try only after context_length_exceeded."

@@ -38,7 +38,7 @@ class RouteHealthCheck(Section):
     )
 
 
-class Route(Section):
+class RouteSettings(Section):
     """One path."""
 
     path: Path = Field(description="The path, with or without the version in front.")

@@ -107,7 +107,7 @@ class Store(Section):
     prices: str = Field("", description="A price file laid over the built-in one; see config/prices.yaml.")
 
 
-class State(Section):
+class StateSettings(Section):
     """Where limits and caches are kept."""
 
     url: Annotated[SecretUrl, AfterValidator(_state), WrittenUrl] = Field(

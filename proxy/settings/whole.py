@@ -9,14 +9,23 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from proxy.settings.access import Auth, Limits, RateLimits
+from proxy.settings.access import Auth, LimitSettings, RateLimits
 from proxy.settings.models import Model, most_specific
 from proxy.settings.observation import Health, Logging, Metrics, Tracing
 from proxy.settings.processing import Processing
 from proxy.settings.providers import PRESETS, Provider, ProviderName
-from proxy.settings.routes import Route
+from proxy.settings.routes import RouteSettings
 from proxy.settings.server import Server
-from proxy.settings.traffic import Cache, CircuitBreaker, Deduplication, Failover, HealthCheck, Queue, State, Store
+from proxy.settings.traffic import (
+    Cache,
+    CircuitBreaker,
+    Deduplication,
+    Failover,
+    HealthCheck,
+    Queue,
+    StateSettings,
+    Store,
+)
 from proxy.settings.values import Section, Text, section
 
 
@@ -37,9 +46,9 @@ class Settings(Section):
     circuit_breaker: CircuitBreaker = section(CircuitBreaker, "When a target is left alone.")
     health_check: HealthCheck = section(HealthCheck, "Probes of providers.")
     auth: Auth = section(Auth, "Who may call.")
-    limits: Limits = section(Limits, "How much may be asked.")
+    limits: LimitSettings = section(LimitSettings, "How much may be asked.")
     store: Store = section(Store, "Where keys and the usage ledger are kept.")
-    state: State = section(State, "Where limits and caches are kept.")
+    state: StateSettings = section(StateSettings, "Where limits and caches are kept.")
     queue: Queue = section(Queue, "Waiting room for requests beyond what runs at once.")
     deduplication: Deduplication = section(Deduplication, "One upstream call for identical requests.")
     cache: Cache = section(Cache, "Answers kept for identical requests.")
@@ -48,7 +57,7 @@ class Settings(Section):
     metrics: Metrics = section(Metrics, "Counts and durations.")
     tracing: Tracing = section(Tracing, "OpenTelemetry spans, and errors told to a tracker.")
     health: Health = section(Health, "What /health and /ready look at besides the providers.")
-    routes: tuple[Route, ...] = Field((), description="What differs on single paths.")
+    routes: tuple[RouteSettings, ...] = Field((), description="What differs on single paths.")
 
     @field_validator("providers", mode="before")
     @classmethod
@@ -73,7 +82,7 @@ class Settings(Section):
 
     @property
     def route_limits(self) -> dict[str, RateLimits]:
-        """Limits by path, wherever they are written."""
+        """LimitSettings by path, wherever they are written."""
         own = {route.full_path: route.limits for route in self.routes if route.limits is not None}
         return self.limits.routes | own
 

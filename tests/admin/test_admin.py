@@ -216,10 +216,10 @@ async def test_the_page_of_providers_tells_what_is_thought_of_each_target(
         assert about.pop("last_check").endswith("Z")
         assert about.pop("latency_ms") >= 0
     fine = {"healthy": True, "consecutive_fails": 0, "error_count": 0, "in_flight": 0, "parked_keys": []}
-    idle = {"available": True, "why_not": "", "breaker": "closed", "in_flight": 0}
+    idle = {"available": True, "blocked_by": "", "breaker": "closed", "in_flight": 0}
     assert shown["a"].pop("targets")["a/sim-fault:status=500"] == {
         "available": False,
-        "why_not": "breaker open",
+        "blocked_by": "breaker open",
         "breaker": "open",
         "in_flight": 0,
     }

@@ -16,7 +16,7 @@ from tests.spec.loop import until
 
 
 class Workers:
-    """Others, of whom each is asked as it would be over the supervisor: in JSON."""
+    """Peers, of whom each is asked as it would be over the supervisor: in JSON."""
 
     asker = ""
 
@@ -40,8 +40,8 @@ class Two:
         self.there = self.worker("there", Workers())
         self.others.feeds.append(self.there)
 
-    def worker(self, name: str, others: Workers) -> Feed:
-        return Feed(lambda exchange: {"id": exchange.id}, lambda: {("provider", "a"): self.thought}, others, name)
+    def worker(self, name: str, peers: Workers) -> Feed:
+        return Feed(lambda exchange: {"id": exchange.id}, lambda: {("provider", "a"): self.thought}, peers, name)
 
     def calls(self, where: Feed, *names: str) -> None:
         """Calls that end now."""
@@ -119,7 +119,7 @@ async def test_a_new_reader_gets_nothing_of_what_happened_before_it_came(two: Tw
 async def test_what_another_worker_did_from_the_very_moment_a_reader_came_is_told(two: Two) -> None:
     reader = Reader(two.here, None)
     await asyncio.sleep(0)
-    assert not two.others.asked
+    assert not two.peers.asked
     two.calls(two.there, "at once")
     assert await reader.reads(1) == ["at once"]
     await reader.leave()

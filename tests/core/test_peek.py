@@ -349,7 +349,14 @@ def test_a_member_that_is_not_there_has_no_place() -> None:
 def test_what_is_asked_of_a_body_later_is_in_its_outline() -> None:
     """`ASKED` names every member that the relay reads once a body has been cut to its outline."""
     read = set()
-    for path in ("relay/arrival", "relay/race", "relay/resume", "relay/usage_option", "api/openai", "api/deployments"):
+    for path in (
+        "relay/arrival",
+        "relay/attempts",
+        "relay/resume",
+        "relay/usage_option",
+        "api/openai",
+        "api/deployments",
+    ):
         source = (Path(peek.__file__).parents[1] / f"{path}.py").read_text()
         read |= set(re.findall(r'\bvalue\.get\("(\w+)"\)', source)) | set(
             re.findall(r'"(\w+)" (?:not )?in value', source)

@@ -6,7 +6,7 @@ from proxy.limits import policy as module
 from proxy.limits.limit import Limit, What
 from proxy.limits.policy import Applying, Policy, budget_limit
 from proxy.settings import Budget, KeyLimits
-from proxy.settings.access import Limits as LimitSettings
+from proxy.settings.access import LimitSettings
 
 NONE_OF_ITS_OWN = KeyLimits()
 

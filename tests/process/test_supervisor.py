@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 
 from proxy.process import supervisor
-from proxy.process.crew import Birth, NotStarted
 from proxy.process.sockets import Sockets
 from proxy.process.supervisor import pause
 from proxy.process.worker import Place
+from proxy.process.workers import Birth, NotStarted
 from proxy.settings import Loaded
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from proxy.core import tasks
-from proxy.core.others import METRICS
+from proxy.core.peers import METRICS
 from proxy.process import worker
 from proxy.process.sockets import Sockets
 from proxy.process.worker import Place

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.providers.balance import REMEMBERED, Balance
-from proxy.providers.breaker import Breaker, Verdict
+from proxy.providers.breaker import Breaker, Judgement
 from proxy.providers.latency import PeakEwma
-from proxy.settings.models import Balance as Policy
+from proxy.settings.models import BalancePolicy
 
-POLICIES = get_args(Policy)
+POLICIES = get_args(BalancePolicy)
 DRAWS = 10_000
 
 
@@ -43,11 +43,11 @@ def answering(name: str, seconds: float, in_flight: int = 0) -> Facts:
     return facts
 
 
-def order(policy: Policy, candidates: Sequence[Facts], seed: int = 1) -> str:
+def order(policy: BalancePolicy, candidates: Sequence[Facts], seed: int = 1) -> str:
     return "".join(c.name for c in Balance(policy).order(candidates, 0.0, random.Random(seed)))
 
 
-def firsts(policy: Policy, candidates: Sequence[Facts], now: float = 0.0) -> dict[str, float]:
+def firsts(policy: BalancePolicy, candidates: Sequence[Facts], now: float = 0.0) -> dict[str, float]:
     """How often each is first, as a share of many draws."""
     balance, rng = Balance(policy), random.Random(7)
     counted = Counter(balance.order(candidates, now, rng)[0].name for _ in range(DRAWS))
@@ -78,7 +78,7 @@ def test_weighted_spills_over_by_weight_too() -> None:
 
 
 @pytest.mark.parametrize("policy", ["weighted", "least_requests"])
-def test_weight_nothing_is_never_first_unless_alone(policy: Policy) -> None:
+def test_weight_nothing_is_never_first_unless_alone(policy: BalancePolicy) -> None:
     idle = Facts("z", weight=0)
     others = [Facts("a", in_flight=50), Facts("b", in_flight=90, portion=0.001)]
     assert {order(policy, [idle, *others], seed)[-1] for seed in range(200)} == {"z"}
@@ -114,14 +114,14 @@ def test_equals_are_drawn_alike() -> None:
     assert firsts("fastest", candidates) == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, abs=0.02)
 
 
-def sequence(policy: Policy, candidates: Sequence[Facts], calls: int) -> str:
+def sequence(policy: BalancePolicy, candidates: Sequence[Facts], calls: int) -> str:
     """Who is first for each of so many calls, none of which begins before the last has ended."""
     balance, rng = Balance(policy), random.Random(1)
     return "".join(balance.order(candidates, 0.0, rng)[0].name for _ in range(calls))
 
 
 @pytest.mark.parametrize("policy", ["least_requests", "round_robin"])
-def test_calls_one_after_the_other_are_spread_evenly(policy: Policy) -> None:
+def test_calls_one_after_the_other_are_spread_evenly(policy: BalancePolicy) -> None:
     assert sequence(policy, [Facts("a"), Facts("b")], 6) == "ababab"
     assert sequence(policy, [Facts("a"), Facts("b"), Facts("c")], 7) == "abcabca"
 
@@ -217,7 +217,7 @@ def test_a_target_that_refuses_fast_gets_next_to_nothing() -> None:
 @pytest.mark.parametrize("seconds", [0, 1, 2, 4])
 def test_the_traffic_of_a_recovering_target_ramps_up(seconds: int) -> None:
     breaker, rng = Breaker(100, 30.0, 10.0, 1), random.Random(5)
-    for now, verdict in ((0.0, Verdict.FAILURE), (20.0, Verdict.SUCCESS)):
+    for now, verdict in ((0.0, Judgement.FAILURE), (20.0, Judgement.SUCCESS)):
         permit = breaker.allow(now)
         assert permit is not None
         breaker.record(permit, now, verdict, rng)
@@ -236,7 +236,7 @@ def test_a_target_passed_over_goes_to_the_end_and_comes_back_when_all_are() -> N
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_nobody_and_one_alone_need_no_choice(policy: Policy) -> None:
+def test_nobody_and_one_alone_need_no_choice(policy: BalancePolicy) -> None:
     assert order(policy, []) == ""
     assert order(policy, [Facts("a", weight=0, portion=0.1)]) == "a"
 
@@ -258,7 +258,7 @@ FACTS = st.lists(
 
 
 @given(policy=st.sampled_from(POLICIES), candidates=FACTS, seed=st.integers(0, 2**32))
-def test_every_order_holds_each_candidate_once(policy: Policy, candidates: list[Facts], seed: int) -> None:
+def test_every_order_holds_each_candidate_once(policy: BalancePolicy, candidates: list[Facts], seed: int) -> None:
     given_order = list(candidates)
     ordered = Balance(policy).order(candidates, 1.0, random.Random(seed))
     assert sorted(map(id, ordered)) == sorted(map(id, candidates))

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from proxy.providers.breaker import MOVES, PROBE_TIME, Breaker, Cause, Permit, State, Verdict
+from proxy.providers.breaker import MOVES, PROBE_TIME, Breaker, BreakerState, Cause, Judgement, Permit
 
-SUCCESS, FAILURE, EXCLUDED = Verdict.SUCCESS, Verdict.FAILURE, Verdict.EXCLUDED
+SUCCESS, FAILURE, EXCLUDED = Judgement.SUCCESS, Judgement.FAILURE, Judgement.EXCLUDED
 
 
 class NoJitter(random.Random):
@@ -27,7 +27,7 @@ def make(max_requests: int = 100, interval: float = 30.0, timeout: float = 10.0,
     return Breaker(max_requests, interval, timeout, failure_threshold)
 
 
-def call(breaker: Breaker, now: float, verdict: Verdict, lasting: float = 0.0) -> None:
+def call(breaker: Breaker, now: float, verdict: Judgement, lasting: float = 0.0) -> None:
     """A call that is let in at *now* and ends *lasting* seconds later."""
     permit = breaker.allow(now)
     assert permit is not None
@@ -37,7 +37,7 @@ def call(breaker: Breaker, now: float, verdict: Verdict, lasting: float = 0.0) -
 def tripped(now: float = 0.0, **limits: float) -> Breaker:
     """A breaker that opened at *now*."""
     breaker = make(**limits)  # type: ignore[arg-type]
-    while breaker.state(now) is State.CLOSED:
+    while breaker.state(now) is BreakerState.CLOSED:
         call(breaker, now, FAILURE)
     breaker.take_transitions()
     return breaker
@@ -46,25 +46,25 @@ def tripped(now: float = 0.0, **limits: float) -> Breaker:
 @pytest.mark.parametrize(
     ("calls", "state"),
     [
-        ("FFFF", State.CLOSED),
-        ("FFFFF", State.OPEN),
-        ("FFFFSFFFF", State.CLOSED),
-        ("FFFFSFFFFF", State.OPEN),
+        ("FFFF", BreakerState.CLOSED),
+        ("FFFFF", BreakerState.OPEN),
+        ("FFFFSFFFF", BreakerState.CLOSED),
+        ("FFFFSFFFFF", BreakerState.OPEN),
         # What says nothing about the target neither adds to the row nor breaks it.
-        ("FFFFXXXX", State.CLOSED),
-        ("FXFXFXFXF", State.OPEN),
+        ("FFFFXXXX", BreakerState.CLOSED),
+        ("FXFXFXFXF", BreakerState.OPEN),
         # More than half of at least twenty, never five in a row: 13 of 19, 14 of 20, 10 of 20, 11 of 21.
-        ("FFS" * 6 + "F", State.CLOSED),
-        ("FFS" * 6 + "FF", State.OPEN),
-        ("SF" * 10, State.CLOSED),
-        ("SF" * 10 + "F", State.OPEN),
+        ("FFS" * 6 + "F", BreakerState.CLOSED),
+        ("FFS" * 6 + "FF", BreakerState.OPEN),
+        ("SF" * 10, BreakerState.CLOSED),
+        ("SF" * 10 + "F", BreakerState.OPEN),
         # Nineteen verdicts and a thousand that are none.
-        ("FFS" * 6 + "F" + "X" * 1000, State.CLOSED),
+        ("FFS" * 6 + "F" + "X" * 1000, BreakerState.CLOSED),
         # A target that has just answered is not shut out.
-        ("SFFF" * 4 + "SSFS", State.CLOSED),
+        ("SFFF" * 4 + "SSFS", BreakerState.CLOSED),
     ],
 )
-def test_it_opens_after_five_failures_in_a_row_or_more_than_half_of_twenty(calls: str, state: State) -> None:
+def test_it_opens_after_five_failures_in_a_row_or_more_than_half_of_twenty(calls: str, state: BreakerState) -> None:
     breaker = make()
     for letter in calls:
         call(breaker, 1.0, {"S": SUCCESS, "F": FAILURE, "X": EXCLUDED}[letter])
@@ -76,9 +76,9 @@ def test_it_opens_after_exactly_the_configured_number_of_failures(threshold: int
     breaker = make(failure_threshold=threshold)
     for _ in range(threshold - 1):
         call(breaker, 1.0, FAILURE)
-        assert breaker.state(1.0) is State.CLOSED
+        assert breaker.state(1.0) is BreakerState.CLOSED
     call(breaker, 1.0, FAILURE)
-    assert breaker.state(1.0) is State.OPEN
+    assert breaker.state(1.0) is BreakerState.OPEN
     assert breaker.allow(1.0) is None
     assert breaker.trips_total == 1
     assert breaker.failures_total == threshold
@@ -87,20 +87,20 @@ def test_it_opens_after_exactly_the_configured_number_of_failures(threshold: int
 def test_one_failure_of_one_call_does_not_trip_the_rate_rule() -> None:
     breaker = make()
     call(breaker, 1.0, FAILURE)
-    assert breaker.state(1.0) is State.CLOSED
+    assert breaker.state(1.0) is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize(
     ("moments", "state"),
     [
-        ([0, 1, 2, 3, 30], State.OPEN),
-        ([0, 1, 2, 3, 31], State.CLOSED),
-        ([0, 10, 20, 30, 40], State.CLOSED),
-        ([0, 7.5, 15, 22.5, 30], State.OPEN),
-        ([0, 31, 62, 93, 124, 155], State.CLOSED),
+        ([0, 1, 2, 3, 30], BreakerState.OPEN),
+        ([0, 1, 2, 3, 31], BreakerState.CLOSED),
+        ([0, 10, 20, 30, 40], BreakerState.CLOSED),
+        ([0, 7.5, 15, 22.5, 30], BreakerState.OPEN),
+        ([0, 31, 62, 93, 124, 155], BreakerState.CLOSED),
     ],
 )
-def test_failures_spread_beyond_the_interval_do_not_open_it(moments: list[float], state: State) -> None:
+def test_failures_spread_beyond_the_interval_do_not_open_it(moments: list[float], state: BreakerState) -> None:
     breaker = make(interval=30.0)
     for moment in moments:
         call(breaker, 100 + moment, FAILURE)
@@ -110,9 +110,9 @@ def test_failures_spread_beyond_the_interval_do_not_open_it(moments: list[float]
 def test_calls_that_hang_longer_than_the_interval_still_open_it() -> None:
     breaker = make(interval=30.0)
     for number in range(5):
-        assert breaker.state(number * 120.0) is State.CLOSED
+        assert breaker.state(number * 120.0) is BreakerState.CLOSED
         call(breaker, number * 120.0, FAILURE, lasting=120.0)
-    assert breaker.state(600.0) is State.OPEN
+    assert breaker.state(600.0) is BreakerState.OPEN
 
 
 def test_the_failure_rate_forgets_each_interval() -> None:
@@ -123,21 +123,21 @@ def test_the_failure_rate_forgets_each_interval() -> None:
     for _ in range(2):
         for verdict in (FAILURE, FAILURE, SUCCESS):
             call(breaker, 30.1, verdict)
-    assert breaker.state(30.1) is State.CLOSED
+    assert breaker.state(30.1) is BreakerState.CLOSED
 
 
 def test_without_an_interval_nothing_is_forgotten() -> None:
     breaker = make(interval=0.0)
     for day in range(5):
         call(breaker, day * 86400.0, FAILURE)
-    assert breaker.state(4 * 86400.0) is State.OPEN
+    assert breaker.state(4 * 86400.0) is BreakerState.OPEN
 
 
 def test_ten_thousand_cancels_bad_requests_and_rate_limits_keep_it_closed() -> None:
     breaker = make()
     for number in range(10_000):
         call(breaker, number * 0.001, EXCLUDED)
-    assert breaker.state(10.0) is State.CLOSED
+    assert breaker.state(10.0) is BreakerState.CLOSED
     assert breaker.failures_total == 0
     assert breaker.take_transitions() == []
 
@@ -154,7 +154,7 @@ def test_half_open_lets_one_call_of_five_hundred_through() -> None:
 def test_one_good_probe_closes_it() -> None:
     breaker = tripped()
     call(breaker, 10.0, SUCCESS, lasting=1.0)
-    assert breaker.state(11.0) is State.CLOSED
+    assert breaker.state(11.0) is BreakerState.CLOSED
     assert all(breaker.allow(11.0) for _ in range(500))
 
 
@@ -166,9 +166,9 @@ def test_a_recovered_target_begins_with_a_clean_sheet(before: str) -> None:
     call(breaker, 1.0, SUCCESS)
     for _ in range(4):
         call(breaker, 1.0, FAILURE)
-    assert breaker.state(1.0) is State.CLOSED
+    assert breaker.state(1.0) is BreakerState.CLOSED
     call(breaker, 1.0, FAILURE)
-    assert breaker.state(1.0) is State.OPEN
+    assert breaker.state(1.0) is BreakerState.OPEN
 
 
 def test_a_failed_probe_doubles_the_wait_up_to_ten_seconds() -> None:
@@ -176,11 +176,11 @@ def test_a_failed_probe_doubles_the_wait_up_to_ten_seconds() -> None:
     now = 0.0
     for wait in (2, 4, 8, 10, 10, 10):
         assert breaker.allow(now + wait - 0.1) is None
-        assert breaker.state(now + wait - 0.1) is State.OPEN
+        assert breaker.state(now + wait - 0.1) is BreakerState.OPEN
         now += wait
-        assert breaker.state(now) is State.HALF_OPEN
+        assert breaker.state(now) is BreakerState.HALF_OPEN
         call(breaker, now, FAILURE)
-        assert breaker.state(now) is State.OPEN
+        assert breaker.state(now) is BreakerState.OPEN
     assert breaker.trips_total == 1
     assert breaker.failures_total == 5 + 6
 
@@ -227,9 +227,9 @@ def test_a_probe_whose_client_leaves_frees_the_slot_and_judges_nothing() -> None
     breaker = tripped()
     for _ in range(99):
         call(breaker, 10.0, EXCLUDED)
-        assert breaker.state(10.0) is State.HALF_OPEN
+        assert breaker.state(10.0) is BreakerState.HALF_OPEN
     call(breaker, 10.0, SUCCESS)
-    assert breaker.state(10.0) is State.CLOSED
+    assert breaker.state(10.0) is BreakerState.CLOSED
 
 
 def test_after_max_requests_probes_without_a_verdict_it_waits_once_more_and_no_longer() -> None:
@@ -237,10 +237,10 @@ def test_after_max_requests_probes_without_a_verdict_it_waits_once_more_and_no_l
     for phase in (10.0, 20.0, 30.0):
         for _ in range(3):
             call(breaker, phase, EXCLUDED)
-        assert breaker.state(phase) is State.OPEN
+        assert breaker.state(phase) is BreakerState.OPEN
         assert breaker.allow(phase + 9.9) is None
     call(breaker, 40.0, SUCCESS)
-    assert breaker.state(40.0) is State.CLOSED
+    assert breaker.state(40.0) is BreakerState.CLOSED
 
 
 def test_slow_successes_that_land_after_the_trip_do_not_close_it() -> None:
@@ -251,7 +251,7 @@ def test_slow_successes_that_land_after_the_trip_do_not_close_it() -> None:
     for permit in slow:
         assert permit is not None
         breaker.record(permit, 2.0, SUCCESS, RNG)
-    assert breaker.state(2.0) is State.OPEN
+    assert breaker.state(2.0) is BreakerState.OPEN
     assert not breaker.available(2.0)
 
 
@@ -264,7 +264,7 @@ def test_slow_failures_that_land_after_the_recovery_do_not_open_it_again() -> No
     for permit in slow:
         assert permit is not None
         breaker.record(permit, 12.0, FAILURE, RNG)
-    assert breaker.state(12.0) is State.CLOSED
+    assert breaker.state(12.0) is BreakerState.CLOSED
     assert breaker.failures_total == 5
 
 
@@ -278,7 +278,7 @@ def test_a_probe_recorded_twice_does_not_free_the_slot_of_another() -> None:
     breaker.record(first, 10.0, EXCLUDED, RNG)
     assert breaker.allow(10.0) is None
     breaker.record(first, 10.0, SUCCESS, RNG)
-    assert breaker.state(10.0) is State.HALF_OPEN
+    assert breaker.state(10.0) is BreakerState.HALF_OPEN
 
 
 def test_a_probe_that_hangs_holds_up_the_next_one_for_ten_seconds() -> None:
@@ -292,9 +292,9 @@ def test_a_probe_that_hangs_holds_up_the_next_one_for_ten_seconds() -> None:
     assert breaker.allow(20.0) is None
     # What the first one says at last is old, unless it is good.
     breaker.record(hanging, 25.0, FAILURE, RNG)
-    assert breaker.state(25.0) is State.HALF_OPEN
+    assert breaker.state(25.0) is BreakerState.HALF_OPEN
     breaker.record(second, 25.0, SUCCESS, RNG)
-    assert breaker.state(25.0) is State.CLOSED
+    assert breaker.state(25.0) is BreakerState.CLOSED
 
 
 def test_a_probe_that_hung_and_comes_through_closes_it() -> None:
@@ -303,9 +303,9 @@ def test_a_probe_that_hung_and_comes_through_closes_it() -> None:
     assert hanging is not None
     assert second is not None
     breaker.record(hanging, 25.0, SUCCESS, RNG)
-    assert breaker.state(25.0) is State.CLOSED
+    assert breaker.state(25.0) is BreakerState.CLOSED
     breaker.record(second, 26.0, FAILURE, RNG)
-    assert breaker.state(26.0) is State.CLOSED
+    assert breaker.state(26.0) is BreakerState.CLOSED
 
 
 def test_the_time_a_probe_took_to_fail_is_part_of_the_wait() -> None:
@@ -338,7 +338,7 @@ def test_asking_changes_nothing() -> None:
     breaker = tripped()
     before = repr(breaker)
     assert breaker.available(10.0)
-    assert breaker.state(10.0) is State.HALF_OPEN
+    assert breaker.state(10.0) is BreakerState.HALF_OPEN
     assert breaker.share(10.0) == 1.0
     assert repr(breaker) == before
     assert breaker.take_transitions() == []
@@ -354,11 +354,11 @@ def test_each_change_of_state_is_told_once_with_its_cause() -> None:
     call(breaker, 21.5, SUCCESS)
     told = breaker.take_transitions()
     assert [(change.old, change.new, change.cause, change.at) for change in told] == [
-        (State.CLOSED, State.OPEN, Cause.IN_A_ROW, 1.5),
-        (State.OPEN, State.HALF_OPEN, Cause.TIME_UP, 11.5),
-        (State.HALF_OPEN, State.OPEN, Cause.PROBE_FAILED, 11.5),
-        (State.OPEN, State.HALF_OPEN, Cause.TIME_UP, 21.5),
-        (State.HALF_OPEN, State.CLOSED, Cause.PROBE_SUCCEEDED, 21.5),
+        (BreakerState.CLOSED, BreakerState.OPEN, Cause.IN_A_ROW, 1.5),
+        (BreakerState.OPEN, BreakerState.HALF_OPEN, Cause.TIME_UP, 11.5),
+        (BreakerState.HALF_OPEN, BreakerState.OPEN, Cause.PROBE_FAILED, 11.5),
+        (BreakerState.OPEN, BreakerState.HALF_OPEN, Cause.TIME_UP, 21.5),
+        (BreakerState.HALF_OPEN, BreakerState.CLOSED, Cause.PROBE_SUCCEEDED, 21.5),
     ]
     assert told[0].detail == "2 failures in a row, next probe in 10.0 s"
     assert told[1].detail == "open for 10.0 s"
@@ -391,7 +391,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.max_requests = max_requests
         self.rng = random.Random(seed)
         self.now = 1000.0
-        self.last = State.CLOSED
+        self.last = BreakerState.CLOSED
         self.running: list[Permit] = []
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 4.0, 11.0, 35.0, 110.0]))
@@ -405,12 +405,12 @@ class BreakerMachine(RuleBasedStateMachine):
             permit = self.breaker.allow(self.now)
             assert (permit is not None) is expected
             if permit is not None:
-                assert permit.probe is (self.breaker.state(self.now) is State.HALF_OPEN)
+                assert permit.probe is (self.breaker.state(self.now) is BreakerState.HALF_OPEN)
                 self.running.append(permit)
 
     @precondition(lambda self: self.running)
-    @rule(pick=st.integers(0, 10_000), verdict=st.sampled_from(Verdict))
-    def a_call_ends(self, pick: int, verdict: Verdict) -> None:
+    @rule(pick=st.integers(0, 10_000), verdict=st.sampled_from(Judgement))
+    def a_call_ends(self, pick: int, verdict: Judgement) -> None:
         permit = self.running.pop(pick % len(self.running))
         before, shown = self.breaker.state(self.now), repr(self.breaker)
         stale = permit.generation != self.breaker._generation
@@ -418,16 +418,16 @@ class BreakerMachine(RuleBasedStateMachine):
         if stale:
             assert (self.breaker.state(self.now), repr(self.breaker)) == (before, shown)
         elif permit.probe and verdict is SUCCESS:
-            assert self.breaker.state(self.now) is State.CLOSED
+            assert self.breaker.state(self.now) is BreakerState.CLOSED
         elif permit.probe and verdict is FAILURE:
             # That of one which hung while another was sent is nothing new; a wait may be over as soon as it begins.
             hung = any(other.probe and other.at > permit.at for other in self.running)
-            assert hung or self.breaker._state is State.OPEN
+            assert hung or self.breaker._state is BreakerState.OPEN
         elif verdict is not FAILURE and not permit.probe:
             assert self.breaker.state(self.now) is before
 
-    @rule(verdict=st.sampled_from(Verdict))
-    def all_calls_end(self, verdict: Verdict) -> None:
+    @rule(verdict=st.sampled_from(Judgement))
+    def all_calls_end(self, verdict: Judgement) -> None:
         while self.running:
             self.a_call_ends(0, verdict)
 
@@ -461,7 +461,7 @@ class BreakerMachine(RuleBasedStateMachine):
         permit = self.breaker.allow(self.now)
         assert permit is not None
         self.breaker.record(permit, self.now, SUCCESS, self.rng)
-        assert self.breaker.state(self.now) is State.CLOSED
+        assert self.breaker.state(self.now) is BreakerState.CLOSED
 
 
 BreakerMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.providers.breaker import Breaker, State, Verdict
+from proxy.providers.breaker import Breaker, BreakerState, Judgement
 from proxy.providers.pool import MAX_TARGETS, Entry, Pool
 from proxy.providers.provider import Patterns, Provider
 from proxy.providers.target import Target
@@ -57,7 +57,7 @@ def out(pool: Pool, model: str, now: float) -> None:
     for target in pool.targets(model):
         for _ in range(2):
             permit, _ = target.begin(now)
-            target.end(permit, Verdict.FAILURE, now, random.Random(1))
+            target.end(permit, Judgement.FAILURE, now, random.Random(1))
 
 
 def test_a_pool_is_usable_while_one_provider_could_be_asked() -> None:
@@ -180,9 +180,9 @@ def three() -> tuple[Pool, list[Target]]:
 def trip(target: Target, now: float) -> None:
     """Let calls to *target* fail until its breaker opens."""
     rng = random.Random(1)
-    while target.breaker.state(now) is State.CLOSED:
+    while target.breaker.state(now) is BreakerState.CLOSED:
         permit, _ = target.begin(now)
-        target.end(permit, Verdict.FAILURE, now, rng)
+        target.end(permit, Judgement.FAILURE, now, rng)
 
 
 def test_all_who_can_take_a_call_are_chosen_in_order() -> None:
@@ -268,7 +268,7 @@ def test_a_full_provider_is_passed_over_until_a_place_is_free() -> None:
     permit, _ = target.begin(100.0)
     assert chosen(pool) == (["b/m"], [], {"a/m": "full"})
     assert chosen(pool, "another")[2] == {"a/another": "full"}
-    target.end(permit, Verdict.EXCLUDED, 100.0, random.Random(1))
+    target.end(permit, Judgement.EXCLUDED, 100.0, random.Random(1))
     assert chosen(pool) == (["a/m", "b/m"], [], {})
 
 

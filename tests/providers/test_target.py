@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from proxy.providers.breaker import Breaker, State, Verdict
+from proxy.providers.breaker import Breaker, BreakerState, Judgement
 from proxy.providers.provider import Provider
 from proxy.providers.target import LONGEST_REST, Rests, Target
 
@@ -17,7 +17,7 @@ def target_of(*, model: str | None = "m", **facts: int) -> Target:
     return Target(Provider("p", ["*"], **facts), model, Breaker(100, 30.0, 10.0, 2))
 
 
-def attempt(target: Target, verdict: Verdict, now: float = NOW) -> int:
+def attempt(target: Target, verdict: Judgement, now: float = NOW) -> int:
     """One attempt from its begin to its end; the key it was made with."""
     permit, key = target.begin(now)
     target.end(permit, verdict, now, RNG)
@@ -38,16 +38,16 @@ def test_it_shows_itself_as_an_operator_would_write_it() -> None:
 def test_a_fresh_one_is_available() -> None:
     target = target_of()
     assert target.available(NOW)
-    assert (target.why_not(NOW), target.share(NOW), target.returns_at(NOW)) == ("", 1.0, NOW)
+    assert (target.blocked_by(NOW), target.share(NOW), target.returns_at(NOW)) == ("", 1.0, NOW)
 
 
 # What is counted.
 
 
 @pytest.mark.parametrize(
-    ("verdict", "errors"), [(Verdict.SUCCESS, 0), (Verdict.FAILURE, 1), (Verdict.EXCLUDED, 0)], ids=str
+    ("verdict", "errors"), [(Judgement.SUCCESS, 0), (Judgement.FAILURE, 1), (Judgement.EXCLUDED, 0)], ids=str
 )
-def test_what_an_attempt_took_is_given_back_however_it_ends(verdict: Verdict, errors: int) -> None:
+def test_what_an_attempt_took_is_given_back_however_it_ends(verdict: Judgement, errors: int) -> None:
     target = target_of()
     provider = target.provider
     permit, _ = target.begin(NOW)
@@ -63,8 +63,10 @@ def test_a_limit_of_attempts_is_the_providers_over_all_its_models() -> None:
     permit, _ = one.begin(NOW)
     assert not other.full
     other.begin(NOW)
-    assert [(each.full, each.available(NOW), each.why_not(NOW)) for each in (one, other)] == [(True, False, "full")] * 2
-    one.end(permit, Verdict.SUCCESS, NOW, RNG)
+    assert [(each.full, each.available(NOW), each.blocked_by(NOW)) for each in (one, other)] == [
+        (True, False, "full")
+    ] * 2
+    one.end(permit, Judgement.SUCCESS, NOW, RNG)
     assert other.available(NOW)
 
 
@@ -81,15 +83,15 @@ def test_without_a_limit_it_is_never_full() -> None:
 def test_an_open_breaker_keeps_it_out_and_lets_one_probe_back_in() -> None:
     target = target_of()
     for _ in range(2):
-        attempt(target, Verdict.FAILURE)
-    assert (target.healthy(NOW), target.available(NOW), target.why_not(NOW)) == (False, False, "breaker open")
+        attempt(target, Judgement.FAILURE)
+    assert (target.healthy(NOW), target.available(NOW), target.blocked_by(NOW)) == (False, False, "breaker open")
     later = NOW + 15.0
     assert target.available(later)
     permit, _ = target.begin(later)
     assert permit is not None
     assert permit.probe
-    assert (target.available(later), target.why_not(later)) == (False, "breaker half-open")
-    target.end(permit, Verdict.SUCCESS, later, RNG)
+    assert (target.available(later), target.blocked_by(later)) == (False, "breaker half-open")
+    target.end(permit, Judgement.SUCCESS, later, RNG)
     assert target.available(later)
     assert 0 < target.share(later) < 1, "it comes back slowly"
 
@@ -98,11 +100,11 @@ def test_what_is_asked_against_its_breakers_advice_is_not_held_against_it() -> N
     """Where nobody else is left; the breaker's wait is not moved by how that ends."""
     target = target_of()
     for _ in range(2):
-        attempt(target, Verdict.FAILURE)
+        attempt(target, Judgement.FAILURE)
     permit, _ = target.begin(NOW)
     assert permit is None
-    target.end(permit, Verdict.FAILURE, NOW, RNG)
-    assert (target.breaker.state(NOW), target.breaker.failures_total, target.in_flight) == (State.OPEN, 2, 0)
+    target.end(permit, Judgement.FAILURE, NOW, RNG)
+    assert (target.breaker.state(NOW), target.breaker.failures_total, target.in_flight) == (BreakerState.OPEN, 2, 0)
     assert target.provider.error_count == 3
 
 
@@ -112,7 +114,7 @@ def test_what_is_asked_against_its_breakers_advice_is_not_held_against_it() -> N
 def test_an_unhealthy_provider_keeps_all_its_targets_out() -> None:
     target = target_of(failure_threshold=1)
     target.provider.health.record(False, NOW, 0.1)
-    assert (target.healthy(NOW), target.available(NOW), target.why_not(NOW)) == (False, False, "unhealthy")
+    assert (target.healthy(NOW), target.available(NOW), target.blocked_by(NOW)) == (False, False, "unhealthy")
     target.provider.health.record(True, NOW, 0.1)
     assert target.available(NOW)
 
@@ -120,9 +122,9 @@ def test_an_unhealthy_provider_keeps_all_its_targets_out() -> None:
 def test_a_good_probe_closes_no_breaker() -> None:
     target = target_of()
     for _ in range(2):
-        attempt(target, Verdict.FAILURE)
+        attempt(target, Judgement.FAILURE)
     target.provider.health.record(True, NOW, 0.1)
-    assert target.why_not(NOW) == "breaker open"
+    assert target.blocked_by(NOW) == "breaker open"
 
 
 # Keys.
@@ -130,14 +132,14 @@ def test_a_good_probe_closes_no_breaker() -> None:
 
 def test_keys_take_turns() -> None:
     target = target_of(key_count=3)
-    assert [attempt(target, Verdict.SUCCESS) for _ in range(4)] == [0, 1, 2, 0]
+    assert [attempt(target, Judgement.SUCCESS) for _ in range(4)] == [0, 1, 2, 0]
 
 
 def test_one_resting_key_does_not_stop_the_others() -> None:
     target = target_of(key_count=2)
     target.rest(0, 7.0, NOW)
     assert target.available(NOW)
-    assert [attempt(target, Verdict.SUCCESS) for _ in range(2)] == [1, 1]
+    assert [attempt(target, Judgement.SUCCESS) for _ in range(2)] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_it_rests_as_long_as_the_provider_asked_within_reason(asked: float | Non
     assert (target.returns_at(NOW), target.rests_as_told(NOW)) == (NOW + rests, told)
     assert target.available(NOW) is (rests == 0)
     if rests:
-        assert target.why_not(NOW) == "resting"
+        assert target.blocked_by(NOW) == "resting"
         assert not target.available(NOW + rests - 0.01)
     assert target.available(NOW + rests)
 
@@ -201,7 +203,7 @@ def test_it_is_back_when_its_rest_its_breaker_and_its_health_all_allow_it() -> N
     target.rest(0, 3.0, NOW)
     assert target.back_at(NOW) == NOW + 3.0
     for _ in range(2):
-        attempt(target, Verdict.FAILURE)
+        attempt(target, Judgement.FAILURE)
     opens = target.breaker.available_at(NOW)
     assert NOW + 8.0 <= opens <= NOW + 10.0
     assert target.back_at(NOW) == opens
@@ -218,9 +220,9 @@ def test_a_rest_is_that_models_alone_and_a_parked_key_all_models() -> None:
     one.rest(1, 9.0, NOW)
     assert (one.available(NOW), other.available(NOW)) == (False, True)
     provider.park(0, NOW + 300.0)
-    assert [attempt(other, Verdict.SUCCESS) for _ in range(2)] == [1, 1]
+    assert [attempt(other, Judgement.SUCCESS) for _ in range(2)] == [1, 1]
     provider.park(1, NOW + 300.0)
-    assert (other.available(NOW), other.why_not(NOW)) == (False, "parked")
+    assert (other.available(NOW), other.blocked_by(NOW)) == (False, "parked")
     assert other.returns_at(NOW) == NOW + 300.0
 
 
@@ -229,7 +231,7 @@ def test_where_one_key_rests_and_the_other_is_parked_no_key_is_left() -> None:
     target = target_of(key_count=2)
     target.rest(0, 7.0, NOW)
     target.provider.park(1, NOW + 300.0)
-    assert (target.available(NOW), target.why_not(NOW)) == (False, "resting")
+    assert (target.available(NOW), target.blocked_by(NOW)) == (False, "resting")
     assert target.returns_at(NOW) == NOW + 7.0
     assert target.available(NOW + 7.0)
-    assert [attempt(target, Verdict.SUCCESS, NOW + 7.0) for _ in range(2)] == [0, 0]
+    assert [attempt(target, Judgement.SUCCESS, NOW + 7.0) for _ in range(2)] == [0, 0]

@@ -1,5 +1,5 @@
 """
-The whole core on a clock that is only a number: real pool, breakers, budgets, races and attempts; scripted providers.
+The whole core on a clock that is only a number: real pool, breakers, budgets, running and attempts; scripted providers.
 
 A seed draws the configuration, what each provider does with each attempt, who calls when, and who leaves. Every rule
 that can be seen from outside is checked as it happens or at the end; the first that is broken is told with the seed
@@ -647,7 +647,7 @@ class World:
             require(target.breaker.allow(now + LONG) is not None, f"{target}: {target.breaker} never probes again")
         for provider in self.pool.providers:
             require(provider.in_flight == 0, f"{provider.name}: {provider.in_flight} still in flight")
-        require(not self.relay._races, "a race is still known")
+        require(not self.relay._running, "a attempts is still known")
         require(not self.loop.pending, f"timers are left: {self.loop.pending}")
         require(len(asyncio.all_tasks()) == 1, "tasks are left")
         for caller in self.callers:

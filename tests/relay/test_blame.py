@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.breaker import Judgement
 from proxy.relay.blame import blames_the_request, is_of_this_call, judgement
 from proxy.relay.resume import MISMATCH
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole

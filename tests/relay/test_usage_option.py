@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.sse import Dialect, Scanner
+from proxy.relay.commit import MAX_HELD, Commit
 from proxy.relay.endpoints import operation
-from proxy.relay.gate import MAX_HELD, Gate
 from proxy.relay.question import Question
 from proxy.relay.usage_option import UsageFilter, is_missing, is_named
 
@@ -21,13 +21,13 @@ CHUNK = b'data: {"id":"x","choices":[],"usage":' + USAGE + b"}\n\n"
 def shown(*pieces: bytes) -> bytes:
     """What a client sees of a stream that comes in *pieces* and ends well."""
     scanner = Scanner(Dialect.CHAT)
-    gate, usage_filter = Gate(scanner), UsageFilter(scanner)
+    commit, usage_filter = Commit(scanner), UsageFilter(scanner)
     passed = b""
     for piece in pieces:
-        ready = gate.feed(piece)
+        ready = commit.feed(piece)
         if ready:
-            passed += usage_filter.feed(ready, whole=not gate.split)
-    return passed + usage_filter.rest(gate.rest())
+            passed += usage_filter.feed(ready, whole=not commit.split)
+    return passed + usage_filter.rest(commit.rest())
 
 
 def split(stream: bytes, cuts: set[int]) -> list[bytes]:

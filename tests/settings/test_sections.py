@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from proxy.settings import Settings, most_specific, split_target, without_effect
 from proxy.settings.idle import IDLE
-from proxy.settings.routes import Route
+from proxy.settings.routes import RouteSettings
 from proxy.settings.shape import every_field, nested
 
 EVERYTHING = """
@@ -207,7 +207,7 @@ def test_limits_of_a_route_stand_where_all_limits_of_paths_do(configured) -> Non
     ],
 )
 def test_a_version_stands_in_front_once(path: str, version: str, full: str) -> None:
-    assert Route(path=path, handler="relay", version=version).full_path == full
+    assert RouteSettings(path=path, handler="relay", version=version).full_path == full
 
 
 def test_what_asks_for_nothing_is_not_listed(configured) -> None:

@@ -13,7 +13,7 @@ import yaml
 from proxy.accounts.keys import Keys
 from proxy.accounts.store import Store
 from proxy.core import clock
-from proxy.middleware.auth import TERMINAL_TOKEN
+from proxy.middleware.authenticator import TERMINAL_TOKEN
 from proxy.settings import KeyLimits
 from proxy.simulator import Simulator
 from tests.accounts.calls import total

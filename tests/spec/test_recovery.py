@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.providers.breaker import MAX_WAIT, PROBE_TIME, SLOW_START, Breaker, Permit, State, Verdict
+from proxy.providers.breaker import MAX_WAIT, PROBE_TIME, SLOW_START, Breaker, BreakerState, Judgement, Permit
 from proxy.providers.checks import pause
 from proxy.providers.pool import Entry, Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import UNWELL, Rests, Target
-from proxy.settings.models import Balance
+from proxy.settings.models import BalancePolicy
 from proxy.settings.providers import Timeouts
 from proxy.settings.traffic import CircuitBreaker, Failover, HealthCheck
 
@@ -50,13 +50,13 @@ class Outage:
         self.went_elsewhere = 0.0
         """When a call last went to the second target without asking the first."""
         self._number = itertools.count()
-        self._running: list[tuple[float, int, Target, Permit | None, Verdict]] = []
+        self._running: list[tuple[float, int, Target, Permit | None, Judgement]] = []
 
     def _end_calls(self, now: float) -> None:
         while self._running and self._running[0][0] <= now:
             at, _, target, permit, verdict = heapq.heappop(self._running)
             target.end(permit, verdict, at, self.rng)
-            if verdict is Verdict.SUCCESS:
+            if verdict is Judgement.SUCCESS:
                 target.latency.observe(0.2, at)
             else:
                 target.latency.penalise(at)
@@ -70,7 +70,7 @@ class Outage:
         for target in available:
             permit, _ = target.begin(now)
             out = target.provider.name == "first" and now < self.ends
-            verdict = Verdict.FAILURE if out else Verdict.SUCCESS
+            verdict = Judgement.FAILURE if out else Judgement.SUCCESS
             took = self.lasting if out else 0.2
             heapq.heappush(self._running, (now + took, next(self._number), target, permit, verdict))
             if target.provider.name == "first":
@@ -113,7 +113,7 @@ def test_so_it_does_where_the_other_target_is_a_fallbacks(lasting: float, every:
 
 
 @pytest.mark.parametrize("balance", ["round_robin", "weighted", "least_requests", "fastest"])
-def test_so_do_calls_under_every_other_policy(balance: Balance) -> None:
+def test_so_do_calls_under_every_other_policy(balance: BalancePolicy) -> None:
     for seed in range(10):
         outage = Outage({"m": Entry(["first/m", "second/m"], balance)}, 0.01, 60.0, seed).run(0.2, 90.0)
         back = [at for at in outage.asked if at >= 60.0]
@@ -137,15 +137,15 @@ def test_a_probe_sent_into_the_last_moment_of_an_outage_does_not_hide_its_end() 
     for _ in range(5):
         permit = one.allow(0.0)
         assert permit is not None
-        one.record(permit, 0.0, Verdict.FAILURE, rng)
+        one.record(permit, 0.0, Judgement.FAILURE, rng)
     hanging = one.allow(12.0)
     assert hanging is not None
     # The outage ends at 12.1, and the probe will never be answered.
     assert one.allow(12.0 + PROBE_TIME - 0.1) is None
     probe = one.allow(12.0 + PROBE_TIME)
     assert probe is not None
-    one.record(probe, 22.5, Verdict.SUCCESS, rng)
-    assert one.state(22.5) is State.CLOSED
+    one.record(probe, 22.5, Judgement.SUCCESS, rng)
+    assert one.state(22.5) is BreakerState.CLOSED
     assert one.share(12.1 + BOUND) == 1.0
 
 
@@ -154,11 +154,11 @@ def test_calls_that_hung_through_an_outage_and_fail_when_it_is_over_do_not_shut_
     hung = [one.allow(float(second)) for second in range(8)]
     good = one.allow(60.0)
     assert good is not None
-    one.record(good, 60.2, Verdict.SUCCESS, rng)
+    one.record(good, 60.2, Judgement.SUCCESS, rng)
     for permit in hung:
         assert permit is not None
-        one.record(permit, 120.0, Verdict.FAILURE, rng)
-    assert one.state(120.0) is State.CLOSED
+        one.record(permit, 120.0, Judgement.FAILURE, rng)
+    assert one.state(120.0) is BreakerState.CLOSED
 
 
 def test_the_defaults_keep_the_bound_by_traffic_and_by_probes() -> None:

@@ -2,7 +2,7 @@
 The attempts of one exchange that are under way at the same time: usually one, two when the first stays silent.
 
 The first to have content wins and the others are cancelled. Whatever becomes of an attempt, everything it took (a
-permit, a place, a key's turn) is given back here, exactly once. Which target comes next is decided in `course`.
+permit, a place, a key's turn) is given back here, exactly once. Which target comes next is decided in `plan`.
 """
 
 import asyncio
@@ -15,8 +15,7 @@ from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.core.peek import model_edit, usage_edit
 from proxy.core.places import Edit, edited
 from proxy.core.traceparent import header_lines, new_span_id
-from proxy.providers.breaker import State
-from proxy.providers.breaker import Verdict as Judgement
+from proxy.providers.breaker import BreakerState, Judgement
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
@@ -25,9 +24,9 @@ from proxy.relay.attempt import Attempt
 from proxy.relay.blame import blames_the_request, judgement
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
-from proxy.relay.course import Course
 from proxy.relay.entrant import Entrant
 from proxy.relay.lesson import learn
+from proxy.relay.plan import Plan
 from proxy.relay.question import Question, Upload
 from proxy.relay.resume import Recorder, Splice
 from proxy.relay.step import Try
@@ -37,19 +36,19 @@ from proxy.upstream.endpoint import Endpoint
 _log = logging.getLogger("hapax")
 
 
-class Race:
+class Attempts:
     """The attempts of one exchange."""
 
     __slots__ = (
         "_client",
         "_clocks",
         "_continuing",
-        "_course",
         "_endpoints",
         "_exchange",
         "_loop",
         "_news",
         "_pausing",
+        "_plan",
         "_question",
         "_rng",
         "_running",
@@ -66,7 +65,7 @@ class Race:
         exchange: Exchange,
         question: Question,
         client: Client,
-        course: Course[Target],
+        plan: Plan[Target],
         endpoints: Mapping[Provider, Endpoint],
         clocks: Mapping[Provider, Clocks],
         rng: random.Random,
@@ -76,7 +75,7 @@ class Race:
         self._exchange = exchange
         self._question = question
         self._client = client
-        self._course = course
+        self._plan = plan
         self._endpoints = endpoints
         self._clocks = clocks
         self._rng = rng
@@ -140,7 +139,7 @@ class Race:
         record.account = provider.accounts[key]
         record.began_beside = bool(self._running)
         exchange.attempts.append(record)
-        clocks = self._clocks[provider].within(self._course.deadline - now)
+        clocks = self._clocks[provider].within(self._plan.deadline - now)
         asks_usage = provider.asks_usage and not again and usage_option.is_missing(question)
         endpoint = self._endpoints[provider]
         attempt = Attempt(
@@ -231,7 +230,7 @@ class Race:
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
         if isinstance(verdict, Failed) and not excused:
-            learn(target, entrant.key, verdict, now, self._course.rules.rests)
+            learn(target, entrant.key, verdict, now, self._plan.rules.rests)
         if attempt.option_refused:
             # Perhaps it was only what we added: the client's own question decides, and this one never happened.
             self._exchange.attempts.remove(attempt.record)
@@ -244,11 +243,11 @@ class Race:
             if blames_the_request(verdict):
                 self._telling = target, verdict
             elif isinstance(verdict, Failed):
-                self._course.note(target, verdict)
+                self._plan.note(target, verdict)
             return
         if self._telling is not None and isinstance(verdict, Failed) and verdict.code != "shutting_down":
             # Whoever found the request itself at fault has said more than this one (reliability.md R17).
-            self._course.note(target, verdict)
+            self._plan.note(target, verdict)
             target, verdict = self._telling
         if self._news is not None and not self._news.done():
             self._news.set_result((target, verdict))
@@ -259,14 +258,14 @@ class Race:
             return
         if self._telling is not None or self._continuing or isinstance(self._question.body, Upload):
             return
-        step = self._course.beside(clock.now())
+        step = self._plan.beside(clock.now())
         if step is not None:
             self._exchange.hedged = True
             self._start(step)
 
     def has_alternative(self) -> bool:
         """Whether the call would not be lost if one more attempt failed now."""
-        return len(self._running) > 1 or self._course.has_alternative(clock.now())
+        return len(self._running) > 1 or self._plan.has_alternative(clock.now())
 
     def _withdraw(self, attempt: Attempt) -> None:
         entrant = self._running.pop(attempt)
@@ -289,5 +288,5 @@ class Race:
 def _log_transitions(target: Target) -> None:
     """One line for each change of a breaker, however many calls it then refuses."""
     for change in target.breaker.take_transitions():
-        level = logging.INFO if change.new is State.CLOSED else logging.WARNING
+        level = logging.INFO if change.new is BreakerState.CLOSED else logging.WARNING
         _log.log(level, "breaker %s: %s -> %s, %s", target, change.old, change.new, change.detail)

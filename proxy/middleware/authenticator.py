@@ -60,7 +60,7 @@ def keys_of(request: Request) -> list[str]:
     return keys
 
 
-class Doorkeeper:
+class Authenticator:
     """Lets in who has a key."""
 
     def __init__(self, principals: Principals, keyless: Keyless, watch: KeyWatch | None) -> None:

@@ -1,5 +1,5 @@
 """
-The gate an event stream passes: shut until the first content, and open only for whole events after it.
+When an event stream is committed to its client: with its first content, and after that by whole events alone.
 
 Before the first content an answer can still be exchanged for another target's; half an event is held until its rest
 has come, so that an answer that breaks off breaks between events. No byte is changed, and none is lost at a good end.
@@ -14,15 +14,15 @@ BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
 """How an event ends, whichever line endings the provider uses."""
 
 
-class Gate:
-    """What may pass to the client now."""
+class Commit:
+    """What of a stream may pass to the client now."""
 
     __slots__ = (
         "_edge",
         "_held",
         "_scanner",
         "_signs",
-        "open",
+        "made",
         "split",
     )
 
@@ -33,7 +33,7 @@ class Gate:
         """The last two bytes of a part of an event that has passed: the blank line that ends it may come in two."""
         self._signs = 0
         """How many signs of life have been held."""
-        self.open = False
+        self.made = False
         """The first content has come, or more than can be held."""
         self.split = False
         """Part of an event has passed without its rest."""
@@ -41,17 +41,17 @@ class Gate:
     def feed(self, chunk: bytes, at_work: bool = False) -> bytes:
         """
         Scan *chunk* and return what may pass now, perhaps nothing; raises `sse.EventTooLarge`. *at_work*: the provider
-        has been busy for so long that a sign of life opens the gate as content does.
+        has been busy for so long that a sign of life commits as content does.
         """
         scanner = self._scanner
         scanner.feed(chunk)
         ready = self._held + chunk if self._held else chunk
-        if not self.open:
+        if not self.made:
             signs, self._signs = self._signs, scanner.signs
             if not scanner.content and not (at_work and scanner.signs != signs) and not self._overflows(len(ready)):
                 self._held = ready
                 return b""
-            self.open = True
+            self.made = True
         if scanner.stopped or scanner.between_events:
             self._held = b""
             self.split = self.split and scanner.stopped and scanner.stop_start < scanner.fed - len(ready)

@@ -35,7 +35,7 @@ MOST_ADDRESSES = 20_000
 """Client addresses remembered; at some 500 bytes each, a flood of strangers costs 10 MB."""
 
 
-class State:
+class Accounting:
     """Everything that is kept between calls."""
 
     def __init__(self, settings: Settings) -> None:
@@ -105,7 +105,7 @@ class State:
         """The keys of the configuration, as last loaded."""
         return self._settings.auth.keys
 
-    def why_not(self) -> str | None:
+    def obstacle(self) -> str | None:
         """Why this process must not serve with the keys there are, as a sentence with what to do; None when it may."""
         host = self._settings.server.host
         # Whoever has the admin key can make the first client key over HTTP.

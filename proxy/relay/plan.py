@@ -2,7 +2,7 @@
 The attempt loop as decisions: which target comes next, after what delay, and when to give up.
 
 A synchronous function of what has happened and the time. It sends nothing and reads no clock, so that ten thousand
-interleavings can be played in a second; `race` does what it says.
+interleavings can be played in a second; `attempts` does what it says.
 """
 
 import random
@@ -25,8 +25,8 @@ SILENCE = Failed("upstream_timeout", Reach.UNANSWERED, "no content in time")
 T = TypeVar("T", bound=Hashable)
 
 
-class Course(Generic[T]):
-    """The course of one exchange. (A dataclass with a type parameter could not be compiled.)"""
+class Plan(Generic[T]):
+    """The plan of one exchange. (A dataclass with a type parameter could not be compiled.)"""
 
     __slots__ = (
         "_attempts",

@@ -1,4 +1,4 @@
-"""The gate of an event stream: nothing before the first content, whole events after it, and not a byte lost."""
+"""The commit of an event stream: nothing before the first content, whole events after it, and not a byte lost."""
 
 from itertools import pairwise
 
@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.sse import Dialect, Scanner
-from proxy.relay.gate import MAX_HELD, Gate
+from proxy.relay.commit import MAX_HELD, Commit
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
 WORD = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 ENDS = (b"\n", b"\r\n", b"\r")
 
 
-def gate() -> Gate:
-    return Gate(Scanner(Dialect.CHAT))
+def commit() -> Commit:
+    return Commit(Scanner(Dialect.CHAT))
 
 
 blocks = st.lists(
@@ -40,7 +40,7 @@ def cut_streams(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 @given(cut_streams())
 def test_what_passes_and_the_rest_are_what_came(case: tuple[bytes, list[bytes]]) -> None:
     stream, pieces = case
-    one = gate()
+    one = commit()
     assert b"".join([one.feed(piece) for piece in pieces]) + one.rest() == stream
     assert one.rest() == b""
 
@@ -50,7 +50,7 @@ def test_what_passes_and_the_rest_are_what_came(case: tuple[bytes, list[bytes]])
 def test_nothing_passes_before_content_and_only_whole_events_after_it(case: tuple[bytes, list[bytes]]) -> None:
     _, pieces = case
     scanner = Scanner(Dialect.CHAT)
-    one = Gate(scanner)
+    one = Commit(scanner)
     passed = b""
     for piece in pieces:
         ready = one.feed(piece)
@@ -68,7 +68,7 @@ def test_nothing_passes_before_content_and_only_whole_events_after_it(case: tupl
 @pytest.mark.parametrize("end", ENDS)
 def test_content_lets_the_preamble_pass_with_it(end: bytes) -> None:
     role, word = ROLE.replace(b"\n", end), WORD.replace(b"\n", end)
-    one = gate()
+    one = commit()
     assert one.feed(b": hello" + end + end) == b""
     assert one.feed(role) == b""
     assert one.feed(word[:-1]) == (b": hello" + end + end + role + word[:-1] if end == b"\r\n" else b"")
@@ -76,7 +76,7 @@ def test_content_lets_the_preamble_pass_with_it(end: bytes) -> None:
 
 
 def test_half_an_event_waits_for_its_rest() -> None:
-    one = gate()
+    one = commit()
     assert one.feed(WORD + WORD[:20]) == WORD
     assert one.feed(WORD[20:30]) == b""
     assert one.feed(WORD[30:] + WORD[:5]) == WORD
@@ -84,7 +84,7 @@ def test_half_an_event_waits_for_its_rest() -> None:
 
 
 def test_a_preamble_longer_than_can_be_held_passes() -> None:
-    one = gate()
+    one = commit()
     comment = b":" + b"x" * 999 + b"\n\n"
     held = 0
     while (ready := one.feed(comment)) == b"":
@@ -94,7 +94,7 @@ def test_a_preamble_longer_than_can_be_held_passes() -> None:
 
 
 def test_an_event_longer_than_can_be_held_passes_as_it_comes() -> None:
-    one = gate()
+    one = commit()
     one.feed(WORD)
     start = b"data: " + b"x" * MAX_HELD
     assert one.feed(start) == start
@@ -106,7 +106,7 @@ def test_an_event_longer_than_can_be_held_passes_as_it_comes() -> None:
 
 
 def test_it_never_holds_more_than_its_bound() -> None:
-    one = gate()
+    one = commit()
     one.feed(WORD)
     came = passed = 0
     for _ in range(300):

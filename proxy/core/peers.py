@@ -1,14 +1,14 @@
 """
 The workers that serve beside this one, as far as a page about the whole gateway needs them.
 
-How they are reached is `worker`'s; a gateway of one process asks nobody.
+How they are reached is `worker`'s; a gateway of one process has none.
 """
 
 from typing import Any, Protocol
 
 
-class Others(Protocol):
-    """Whoever serves the same settings in another process."""
+class Peers(Protocol):
+    """The workers that serve the same settings in other processes."""
 
     asker: str
     """The name of this one among them, empty where there is but one."""
@@ -20,8 +20,8 @@ class Others(Protocol):
         """
 
 
-class Nobody:
-    """There are no others."""
+class NoPeers:
+    """There are no peers: one process serves."""
 
     asker = ""
 
@@ -40,4 +40,4 @@ Question: what happened there since the asker read it last; *of*: `read`, by wor
 and `since`, the moment from which on a worker tells that is not named there.
 """
 PROVIDERS = "providers"
-"""Question: what is thought of every provider, with the pid of who thinks so."""
+"""Question: what is thought of every provider, with the pid of the worker that thinks so."""

@@ -7,7 +7,7 @@ It knows which rooms there are and asks each in one line; how results are kept a
 import os
 from functools import partial
 
-from proxy.admission.state import State
+from proxy.admission.accounting import Accounting
 from proxy.health.checkup import Check, Found, disks, memory
 from proxy.observe.lag import LoopLag
 from proxy.providers.checks import Checks
@@ -18,7 +18,7 @@ LATE = 1.0
 """Seconds by which the event loop may be late: every stream has stood still for so long."""
 
 
-def checks_of(settings: Settings, state: State, pool: Pool, probes: Checks, lag: LoopLag) -> list[Check]:
+def checks_of(settings: Settings, state: Accounting, pool: Pool, probes: Checks, lag: LoopLag) -> list[Check]:
     """All checks of a gateway with these rooms."""
     rules = settings.health
     found = [
@@ -48,7 +48,7 @@ def _models(pool: Pool) -> Found:
     return Found(usable, "" if usable else "no provider is healthy", {"models": len(pool.listing())})
 
 
-def _keys(state: State) -> Found:
+def _keys(state: Accounting) -> Found:
     principals, watch = state.principals, state.watch
     if principals.open or len(principals) or watch is None or watch.reachable:
         return Found(True)
@@ -69,14 +69,14 @@ def _loop(lag: LoopLag) -> Found:
     return Found(worst <= LATE, f"at worst {worst:.3f} s late within the last minute", {"worst": worst})
 
 
-def _store(state: State) -> Found:
+def _store(state: Accounting) -> Found:
     reachable = state.watch is None or state.watch.reachable
     writable = state.ledger is None or state.ledger.available
     words = "" if reachable and writable else "it cannot be read" if not reachable else "it takes no rows"
     return Found(reachable and writable, words)
 
 
-def _shared(state: State) -> Found:
+def _shared(state: Accounting) -> Found:
     available = state.limits.available
     return Found(available, "" if available else "Redis does not answer: limits are kept by this process alone")
 

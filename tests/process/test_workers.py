@@ -13,9 +13,9 @@ import orjson
 import pytest
 
 from proxy.core import tasks
-from proxy.process.crew import Crew, Member
 from proxy.process.sockets import Sockets
 from proxy.process.worker import Place
+from proxy.process.workers import Member, Workers
 from proxy.settings import Loaded
 from tests.spec.loop import until
 
@@ -32,21 +32,21 @@ class Played:
 
 
 class Playing:
-    """A crew of such workers."""
+    """The workers of a supervisor, each played by such a process."""
 
     def __init__(self) -> None:
         self.lost: list[tuple[Member, str]] = []
         self.members: list[Member] = []
         self.played: list[Played] = []
-        self.crew = Crew(lambda member, how: self.lost.append((member, how)), lambda member: None, list)
+        self.workers = Workers(lambda member, how: self.lost.append((member, how)), lambda member: None, list)
 
     async def one(self, slot: int) -> tuple[Member, Played]:
         """A worker that serves."""
         self.played.append(played := Played())
         place = Place(slot, cast(Loaded, None), cast(Sockets, None))
-        starting = tasks.start(self.crew.start(place), "start")
-        birth = await self.crew.births.get()
-        crash = tempfile.TemporaryFile()  # noqa: SIM115  # the crew closes it
+        starting = tasks.start(self.workers.start(place), "start")
+        birth = await self.workers.births.get()
+        crash = tempfile.TemporaryFile()  # noqa: SIM115  # the workers closes it
         birth.born.set_result((played.pid, played.theirs, crash))
         played.says("ready", banner="here")
         member: Member = await starting
@@ -56,10 +56,10 @@ class Playing:
 
 @asynccontextmanager
 async def playing() -> AsyncIterator[Playing]:
-    """A crew that is reaped as a supervisor does, and is gone in the end."""
+    """A workers that is reaped as a supervisor does, and is gone in the end."""
     loop = asyncio.get_running_loop()
     play = Playing()
-    loop.add_signal_handler(signal.SIGCHLD, play.crew.reap)
+    loop.add_signal_handler(signal.SIGCHLD, play.workers.reap)
     try:
         yield play
     finally:
@@ -68,7 +68,7 @@ async def playing() -> AsyncIterator[Playing]:
             member.kill(signal.SIGKILL)
             played.end.close()
         async with asyncio.timeout(30):
-            await play.crew.empty()
+            await play.workers.empty()
         loop.remove_signal_handler(signal.SIGCHLD)
 
 
@@ -89,7 +89,7 @@ async def test_a_worker_that_cannot_be_understood_is_lost_and_the_others_stay(sa
         badly.end.sendall(said)
         await until(lambda: play.lost)
         assert play.lost == [(bad, "signal SIGKILL")]
-        assert play.crew.members == [good]
+        assert play.workers.members == [good]
         # It is heard as before.
         well.says("counted", families=[["a", "", "counter", []]])
         await until(lambda: good.told)

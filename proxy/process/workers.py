@@ -1,7 +1,7 @@
 """
 The workers of a supervisor: started, listened to, asked for one another, and killed when they stand still.
 
-It knows who lives and what they said; whether somebody who has gone is replaced is decided in `supervisor`.
+It knows which live and what they said; whether one that has gone is replaced is decided in `supervisor`.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from itertools import count
 from typing import IO, Any
 
 from proxy.core import clock, tasks
-from proxy.core.others import METRICS
+from proxy.core.peers import METRICS
 from proxy.observe.merged import Merged, Snapshot
-from proxy.process.channel import Channel
+from proxy.process.ipc import Channel
 from proxy.process.worker import BEAT, Place
 
 READY_WITHIN = 60.0
@@ -98,8 +98,8 @@ class Member:
         )
 
 
-class Crew:
-    """All of them."""
+class Workers:
+    """The workers that live, and what they said."""
 
     def __init__(
         self, lost: Callable[[Member, str], None], leaves: Callable[[Member], None], own: Callable[[], Snapshot]
