@@ -27,11 +27,11 @@ HOT = {
     " stream_facts traceparent usage",
     "http/": "address buffered guard head_lines inbound meant request",
     "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
-    "middleware/": "auth cors front origin records trace",
+    "middleware/": "authenticator cors front origin records route trace under_way",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget choice health keys latency pool provider target",
-    "relay/": "absence arrival attempt blame candidates client clocks counts course cut endpoints entrant event_stream"
-    " first_bytes commit ids kept learner lesson made no_answer owners progress question race relay resume"
+    "relay/": "absence arrival attempt blame candidates client clocks counts plan cut endpoints entrant event_stream"
+    " first_bytes commit ids kept learner lesson made no_answer owners progress question attempts relay resume"
     " shapes step summary usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint lengths wire",
 }

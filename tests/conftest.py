@@ -56,7 +56,7 @@ class RunningGateway:
 
     def nothing_held(self) -> None:
         """Every exchange has ended, and everything its attempts took has been given back."""
-        assert self.listener.gateway.front.active == 0
+        assert self.listener.gateway.under_way.count == 0
         for target in self.listener.gateway.pool.all_targets:
             assert target.in_flight == 0, target
             assert target.provider.in_flight == 0, target.provider

@@ -58,8 +58,8 @@ async def test_what_it_keeps_is_found_in_it_and_closed_with_it(aiohttp_client: A
     gateway.records.hand_over()
     assert gateway.metrics.registry.get_sample_value("hapax_exchanges_total", {"outcome": "ok"}) == 1
     await client.close()
-    assert gateway.front.draining
-    assert gateway.front.active == 0
+    assert gateway.under_way.draining
+    assert gateway.under_way.count == 0
 
 
 async def test_mounted_below_a_path_it_answers_there_alone(aiohttp_client: AiohttpClient) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from proxy.core.errors import ProxyError
 from proxy.http.inbound import INBOUND
-from proxy.middleware.front import Handler, Route
+from proxy.middleware.route import Handler, Route
 from proxy.relay.endpoints import operation
 from proxy.settings.routes import RouteSettings as Wanted
 

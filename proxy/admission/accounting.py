@@ -101,6 +101,13 @@ class Accounting:
             await self.store.close()
 
     @property
+    def counted(
+        self,
+    ) -> tuple[Limits, Principals, KeyWatch | None, Ledger | None, Queue | None, QueueFile | None, Objects]:
+        """What `observe.state` tells of."""
+        return self.limits, self.principals, self.watch, self.ledger, self.queue, self.queue_file, self.objects
+
+    @property
     def file_keys(self) -> Sequence[ClientKey]:
         """The keys of the configuration, as last loaded."""
         return self._settings.auth.keys

@@ -23,6 +23,9 @@ from proxy.providers.pool import Pool
 
 _SHOWN_TO_PROBES = ("healthy", "critical", "failures")
 
+SERVICES = ("/v1/chat/completions", "/v1/completions", "/v1/completion", "/v1/embeddings", "/v1/responses")
+"""Paths whose health is the providers', unless `routes` looks at more."""
+
 
 class Health:
     """The handlers of `/health`, `/live` and `/ready`."""
@@ -33,20 +36,15 @@ class Health:
         checkup: Checkup,
         pool: Pool,
         authenticator: Authenticator,
-        services: list[str],
         draining: Callable[[], bool],
         routes: RouteChecks,
         lateness: Callable[[], float],
     ) -> None:
-        """
-        *services* are the route templates whose health is the providers', unless *routes* looks at more. *lateness*:
-        seconds the event loop was late at worst within the last minute.
-        """
+        """*lateness*: seconds the event loop was late at worst within the last minute."""
         self._checks = checks
         self._checkup = checkup
         self._pool = pool
         self._authenticator = authenticator
-        self._services = services
         self._draining = draining
         self._routes = routes
         self._lateness = lateness
@@ -73,7 +71,7 @@ class Health:
         body: dict[str, Any] = {"status": {"global": fine}, "state": condition, **self._frame()}
         if self._authenticator.knows(inbound.request):
             watched = self._routes.results()
-            healthy = dict.fromkeys(self._services, self._usable())
+            healthy = dict.fromkeys(SERVICES, self._usable())
             healthy |= {path: told["healthy"] for path, told in watched.items()}
             body["services"] = {path: "healthy" if fine else "unhealthy" for path, fine in healthy.items()}
             body["providers"] = self._providers()
@@ -94,7 +92,7 @@ class Health:
             return json_page(facts, 200 if facts["healthy"] else 503)
         path = path.removeprefix("/health")
         watched = self._routes.results().get(path)
-        if watched is None and path not in self._services:
+        if watched is None and path not in SERVICES:
             raise ProxyError("unknown_url")
         told = watched or {"healthy": self._usable()}
         healthy = told.pop("healthy")

@@ -28,11 +28,16 @@ class RouteChecks:
         usable: Callable[[], bool],
         accepts: Callable[[], Awaitable[bool]],
         slow: Slow,
+        catch_up: Callable[[], None],
     ) -> None:
-        """*usable*: some provider could be asked, see `Pool.usable`. *accepts*: this gateway takes a connection."""
+        """
+        *usable*: some provider could be asked, see `Pool.usable`. *accepts*: this gateway takes a connection.
+        *catch_up* has every call counted that has ended.
+        """
         self._usable = usable
         self._accepts = accepts
         self._slow = slow
+        self._catch_up = catch_up
         self._watched = {
             route.full_path: _Watched(rules)
             for route in routes
@@ -64,6 +69,7 @@ class RouteChecks:
     async def look(self, path: str) -> None:
         """One round of the checks of *path*."""
         watched = self._watched[path]
+        self._catch_up()
         found = {}
         for name, kind in watched.rules.checks.items():
             if kind == "http":

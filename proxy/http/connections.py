@@ -25,13 +25,37 @@ LOOKED_AT = 1000
 """Connections looked at, the oldest first, for one that can be closed in favour of a new one."""
 
 
+class Served:
+    """Where and to how many clients this process serves; all 0 and empty while another server than ours does."""
+
+    def __init__(self) -> None:
+        self.addresses: list[tuple[str, int]] = []
+        """Where it listens."""
+        self.open = 0
+        """Connections of clients."""
+        self.turned_away = {"all": 0, "address": 0}
+        """Connections that were closed since there were too many, of all clients or of one address."""
+        self.on_closed: Callable[[float], object] = float
+        """Told of each connection's end, with the seconds it was open."""
+
+    async def accepts(self) -> bool:
+        """Whether it takes a connection."""
+        for address in self.addresses:
+            try:
+                _, writer = await asyncio.open_connection(*address)
+            except OSError:
+                return False
+            writer.close()
+        return bool(self.addresses)
+
+
 class ClientConnections(web.Server):
     """What a listening socket makes its connections with, and all it has made."""
 
-    def __init__(self, server: web.Server, refuse: Refuse, rules: Rules) -> None:
+    def __init__(self, server: web.Server, refuse: Refuse, rules: Rules, served: Served) -> None:
         """
         *server* is aiohttp's for the application: its handler is cancelled when its client leaves. *refuse* answers
-        what never became a request.
+        what never became a request. *served* is told of them.
         """
         super().__init__(server.request_handler, request_factory=server.request_factory, handler_cancellation=True)
         self.refuse = refuse
@@ -42,10 +66,7 @@ class ClientConnections(web.Server):
         self._most_of_one = rules.max_connections_per_address
         self._is_proxy = within(rules.trusted_proxies)
         self._of_address: Counter[str] = Counter()
-        self.turned_away = {"all": 0, "address": 0}
-        """Connections that were closed since there were too many, of all clients or of one address."""
-        self.on_closed: Callable[[float], object] | None = None
-        """Told of each connection's end, with the seconds it was open."""
+        self._served = served
         self._options: dict[str, Any] = {
             "loop": asyncio.get_running_loop(),
             # Bodies are passed on as they are; what is compressed is refused, not inflated behind our back.
@@ -70,14 +91,15 @@ class ClientConnections(web.Server):
         super().connection_made(handler, transport)
         connection = cast(ClientConnection, handler)
         self._open[connection] = None
+        self._served.open = len(self._open)
         self._of_address[connection.peer] += 1
         self._all_closed.clear()
         too_many = self._most_of_one and self._of_address[connection.peer] > self._most_of_one
         if too_many and not self._is_proxy(connection.peer):
-            self.turned_away["address"] += 1
+            self._served.turned_away["address"] += 1
             transport.abort()
         elif len(self._open) > self._most:
-            self.turned_away["all"] += 1
+            self._served.turned_away["all"] += 1
             waiting = (each for each in islice(self._open, LOOKED_AT) if each.waiting)
             dispensable = next(waiting, None)
             if dispensable is None:
@@ -89,18 +111,13 @@ class ClientConnections(web.Server):
         super().connection_lost(handler, exc)
         connection = cast(ClientConnection, handler)
         self._open.pop(connection, None)
+        self._served.open = len(self._open)
         self._of_address[connection.peer] -= 1
         if not self._of_address[connection.peer]:
             del self._of_address[connection.peer]
-        if self.on_closed is not None:
-            self.on_closed(asyncio.get_running_loop().time() - connection.opened)
+        self._served.on_closed(asyncio.get_running_loop().time() - connection.opened)
         if not self._open:
             self._all_closed.set()
-
-    @property
-    def open(self) -> int:
-        """Connections of clients."""
-        return len(self._open)
 
     @property
     def unasked(self) -> bool:
@@ -126,11 +143,14 @@ class ClientConnections(web.Server):
 class GatewayRunner(web.AppRunner):
     """Serves an application over connections of ours."""
 
-    def __init__(self, app: web.Application, refuse: Refuse, rules: Rules, shutdown_timeout: float) -> None:
+    def __init__(
+        self, app: web.Application, refuse: Refuse, rules: Rules, served: Served, shutdown_timeout: float
+    ) -> None:
         """*shutdown_timeout*: seconds what is under way gets in `cleanup`; the rest as for `ClientConnections`."""
         super().__init__(app, shutdown_timeout=shutdown_timeout)
         self._refuse = refuse
         self._rules = rules
+        self._served = served
 
     @property
     def connections(self) -> ClientConnections:
@@ -139,4 +159,4 @@ class GatewayRunner(web.AppRunner):
 
     async def _make_server(self) -> ClientConnections:
         # aiohttp lets the class of an application's connections be chosen nowhere else.
-        return ClientConnections(await super()._make_server(), self._refuse, self._rules)
+        return ClientConnections(await super()._make_server(), self._refuse, self._rules, self._served)

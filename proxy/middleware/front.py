@@ -5,11 +5,8 @@ The order is the contract of docs/http.md: request id, record, well-formedness, 
 handler. What a route does stands in its own file; which there are, in `app`; how the server runs, in `server`.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Sequence
 
 from aiohttp import web
 from yarl import URL
@@ -33,45 +30,14 @@ from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
 from proxy.middleware.origin import Neighbourhood
 from proxy.middleware.records import Records
+from proxy.middleware.route import Access, ErrorBody, Handler, Route
 from proxy.middleware.trace import TraceContext
+from proxy.middleware.under_way import UnderWay
 
 _log = logging.getLogger("hapax")
 
 _MESSAGES = "/v1/messages"
 """Where Anthropic's SDKs call, which show an error with the `request-id` beside it."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-ErrorBody = Callable[[ProxyError, str], bytes]
-
-
-class Access(Enum):
-    """Who may use a route."""
-
-    PROBE = "anyone, however often"
-    OPEN = "anyone, within limits.keyless"
-    CLIENT = "a client key"
-    OPERATOR = "a client key or the admin key"
-    ADMIN = "the admin key"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A path, and what happens there."""
-
-    template: str
-    """The path; one that ends in `/*` takes everything below it."""
-    methods: frozenset[str]
-    handler: Handler
-    access: Access = Access.CLIENT
-    error_body: ErrorBody = ProxyError.body
-    """The shape of its errors: OpenAI's, unless an API of its own has another."""
-    page: bool = False
-    """It is answered here: no call, and limited by `limits.routes` alone."""
-
-    @property
-    def path(self) -> str:
-        """The template as aiohttp's router has it."""
-        return f"{self.template[:-1]}{{below:.*}}" if self.template.endswith("/*") else self.template
 
 
 class Front:
@@ -88,6 +54,7 @@ class Front:
         admission: Admission,
         records: Records,
         traces: TraceContext,
+        under_way: UnderWay,
         *,
         max_header_bytes: int,
         max_body_bytes: int,
@@ -104,10 +71,8 @@ class Front:
         self.templates = [route.template for route in routes]
         """Every route, for the documentation."""
         self._routes = routes
-        self._router: web.UrlDispatcher | None = None
         self._by_resource: dict[object, Route] = {}
         self._handlers: dict[str, Handler] = {}
-        self._anywhere: web.Resource | None = None
         self._prefix = ""
         self._authenticator = authenticator
         self._keyless = keyless
@@ -124,43 +89,22 @@ class Front:
         self._read_timeout = read_timeout
         self._max_requests = max_requests
         self._keep_content = keep_content
-        self._under_way: dict[int, Exchange] = {}
-        self.draining = False
-        """The process is about to stop: every answer closes its connection."""
-        self.closing = False
-        """Nobody new is accepted any more: a connection ends with its exchange."""
-        self.idle = asyncio.Event()
-        """No exchange is under way."""
-        self.idle.set()
-
-    @property
-    def active(self) -> int:
-        """Exchanges that have begun and not ended."""
-        return len(self._under_way)
-
-    def active_by_route(self) -> dict[str, int]:
-        """The same by route; every route there is, so that a series exists before its first call."""
-        counts = dict.fromkeys(self.templates, 0)
-        for exchange in self._under_way.values():
-            counts[exchange.route] = counts.get(exchange.route, 0) + 1
-        return counts
+        self._under_way = under_way
+        under_way.routes = self.templates
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Put every route into *router*, which finds them; whether a method is one of theirs is said here."""
-        self._router = router
         for route in self._routes:
             resource = router.add_resource(route.path)
             resource.add_route("*", self._serve, expect_handler=_ask_for_nothing)
             self._by_resource[resource] = route
             self._handlers[route.template] = route.handler
         # What no route takes is refused below like everything else.
-        self._anywhere = router.add_resource("/{path:.*}")
-        self._anywhere.add_route("*", self._serve, expect_handler=_ask_for_nothing)
+        router.add_resource("/{path:.*}").add_route("*", self._serve, expect_handler=_ask_for_nothing)
 
-    def mounted(self) -> None:
-        """Every application is where it will stay: learn what stands before our paths."""
-        assert self._anywhere is not None
-        self._prefix = self._anywhere.canonical.removesuffix("/{path}")
+    def mounted(self, router: web.UrlDispatcher) -> None:
+        """Every application is where it will stay: learn what stands before our paths in *router*."""
+        self._prefix = next(each.canonical[:-7] for each in router.resources() if each.canonical.endswith("/{path}"))
 
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer one request, with *handler* where it may be."""
@@ -200,7 +144,7 @@ class Front:
                 self._reader,
             )
             if route.access is Access.CLIENT:
-                if len(self._under_way) > self._max_requests:
+                if self._under_way.count > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
                     raise ProxyError("overloaded", headers=(("Retry-After", "1"),), close=True)
                 inbound.principal = principal = await self._authenticator.client(asked, exchange.client_ip)
@@ -250,7 +194,7 @@ class Front:
                 _log.error("internal error in request %s: %s", exchange.id, type(fault).__name__, exc_info=fault)
                 self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body, path)
         except BaseException:
-            if self.closing and not answer.gone:
+            if self._under_way.closing and not answer.gone:
                 # It was not the client that left.
                 self._refuse(exchange, answer, ProxyError("shutting_down", close=True), error_body, path)
             else:
@@ -261,7 +205,7 @@ class Front:
             made: Inbound | None = request.pop(INBOUND, None)
             if made is not None:
                 made.let_go()
-            if self.closing:
+            if self._under_way.closing:
                 answer.force_close()
             self._keyless.leave(entered)
             self._end(exchange)
@@ -286,11 +230,9 @@ class Front:
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())
         answer = Answer(exchange, asked)
-        if self.draining:
+        if self._under_way.draining:
             answer.force_close()
-        if not self._under_way:
-            self.idle.clear()
-        self._under_way[id(exchange)] = exchange
+        self._under_way.begin(exchange)
         return exchange, answer
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -302,10 +244,9 @@ class Front:
 
     async def _find(self, request: web.Request, path: str) -> web.AbstractResource | None:
         """The resource *request* would have found under *path*; a slash at its end is none of it."""
-        assert self._router is not None
         if len(path) > 1 and path.endswith("/"):
             path = path[:-1]
-        match = await self._router.resolve(request.clone(rel_url=URL.build(path=self._prefix + path)))
+        match = await request.app.router.resolve(request.clone(rel_url=URL.build(path=self._prefix + path)))
         return match.route.resource
 
     def _complete(self, exchange: Exchange, answer: Answer, response: web.StreamResponse) -> None:
@@ -323,7 +264,7 @@ class Front:
             headers[name] = value
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
             exchange.keep_answer(response.body)
-        if self.draining:
+        if self._under_way.draining:
             response.force_close()
 
     def _refuse(self, exchange: Exchange, answer: Answer, error: ProxyError, error_body: ErrorBody, path: str) -> None:
@@ -345,16 +286,14 @@ class Front:
         answer.send(error.status, JSON_HEADERS + headers, body)
 
     def _end(self, exchange: Exchange) -> None:
-        del self._under_way[id(exchange)]
-        if not self._under_way:
-            self.idle.set()
+        self._under_way.end(exchange)
         exchange.ended = clock.now()
         try:
             self._admission.leave(exchange)
         except Exception as error:
             # A fault in the limits must not keep the record from those that read it.
             _log.error("request %s could not give back: %s", exchange.id, type(error).__name__, exc_info=error)
-        self._records.add(exchange, not self._under_way)
+        self._records.add(exchange, alone=not self._under_way.count)
 
 
 async def _ask_for_nothing(request: web.Request) -> None:

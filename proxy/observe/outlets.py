@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry
 
 from proxy.observe.collector import Collector
+from proxy.observe.log import Logs
 from proxy.observe.push import MetricsPush
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.statsd import Statsd
@@ -17,6 +18,18 @@ from proxy.observe.traces import Traces
 from proxy.settings.observation import Metrics, Tracing
 from proxy.settings.providers import Provider
 from proxy.upstream.control_plane import ControlPlane
+
+Exporter = Statsd | MetricsPush
+
+
+def dropped(logs: Logs | None, traces: Traces | None) -> dict[str, Callable[[], int]]:
+    """By the name of a counter, how many lines or spans were not sent for want of room."""
+    counts: dict[str, Callable[[], int]] = {}
+    if traces is not None:
+        counts["hapax_spans_dropped"] = lambda: traces.dropped_total
+    if logs is not None:
+        counts["hapax_log_dropped"] = lambda: logs.dropped_total
+    return counts
 
 
 def traces(
@@ -29,16 +42,16 @@ def traces(
     return Traces(Collector(control, settings.otlp_endpoint, "/v1/traces", headers, "spans"), providers, instance)
 
 
-def metrics_out(
+def exporters(
     settings: Metrics,
     registry: CollectorRegistry,
     catch_up: Callable[[], None],
     worker: str,
     instance: str,
     control: ControlPlane,
-) -> list[Statsd | MetricsPush]:
+) -> list[Exporter]:
     """Those that send metrics somewhere. *catch_up* is called before each time."""
-    out: list[Statsd | MetricsPush] = []
+    out: list[Exporter] = []
     if settings.enabled and settings.statsd.address:
         statsd = settings.statsd
         out.append(Statsd(registry, catch_up, statsd.address, statsd.prefix, statsd.interval, worker))

@@ -7,7 +7,9 @@ Numbers their owners keep anyway; those of exchanges stand in `metrics`, those o
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from prometheus_async.aio import time
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -17,6 +19,7 @@ from proxy.core import clock
 from proxy.observe.lag import LoopLag
 from proxy.observe.tally import Buckets, Histograms, counter, gauge, histogram
 from proxy.providers.breaker import BreakerState
+from proxy.providers.checks import Probe, ProbeFailed
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.upstream.endpoint import Endpoint
@@ -35,7 +38,7 @@ class Surroundings(Collector):
         endpoints: Mapping[Provider, Endpoint],
         active: Callable[[], Mapping[str, int]],
         clients: Callable[[], int],
-        turned_away: Callable[[], Mapping[str, int]],
+        turned_away: Mapping[str, int],
         lag: LoopLag,
         memory_limit: int,
         dropped: Mapping[str, Callable[[], int]],
@@ -57,15 +60,23 @@ class Surroundings(Collector):
         self.probes = Histograms(
             "hapax_health_check_duration_seconds", "Seconds a probe of a provider took.", ("provider",)
         )
-        """Seconds each probe took; who sends one observes it here."""
+        """Seconds each probe took."""
         self._probe_errors: dict[str, int] = {}
         self._store = Histograms("hapax_store_seconds", "Seconds an operation of the store took.", ("operation",))
         self._store_errors = {"read": 0, "write": 0}
         self._connections = Buckets(CONNECTION_SECONDS)
 
-    def probe_failed(self, provider: str) -> None:
-        """A probe did not show that the provider works."""
-        self._probe_errors[provider] = self._probe_errors.get(provider, 0) + 1
+    def timed(self, probe: Probe) -> Probe:
+        """*probe*, whose time and failures are counted."""
+
+        async def timed(provider: str) -> list[dict[str, Any]]:
+            try:
+                return await time(self.probes.of(provider), probe(provider))
+            except ProbeFailed:
+                self._probe_errors[provider] = self._probe_errors.get(provider, 0) + 1
+                raise
+
+        return timed
 
     def stored(self, operation: str, seconds: float, failed: bool) -> None:
         """The store has read or written, or could not."""
@@ -151,7 +162,7 @@ class Surroundings(Collector):
             ("type", "protocol"),
             [(("client", "http1"), self._connections)],
         )
-        away = (((limit,), number) for limit, number in self._turned_away().items())
+        away = (((limit,), number) for limit, number in self._turned_away.items())
         yield counter("hapax_connections_turned_away", "Connections there were too many of.", ("limit",), away)
         active = (((route,), number) for route, number in self._active().items())
         yield gauge("hapax_http_active_requests", "Requests under way.", ("endpoint",), active)

@@ -19,7 +19,7 @@ from proxy.app import GATEWAY, create_app
 from proxy.core import clock, tasks
 from proxy.core.loop import Loop
 from proxy.core.peers import Peers
-from proxy.http.connections import GatewayRunner
+from proxy.http.connections import ClientConnections, GatewayRunner
 from proxy.middleware.authenticator import TERMINAL_TOKEN
 from proxy.observe.log import Logs
 from proxy.process import hangups
@@ -63,7 +63,7 @@ class Listener:
         """*sockets*: those of a supervisor; without them it opens its own. *peers*: the workers beside this one."""
         app = create_app(settings, logs, peers)
         self.gateway = app[GATEWAY]
-        self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, AT_ONCE)
+        self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, self.gateway.served, AT_ONCE)
         self._site: web.SockSite | None = None
         self.certificate: Certificate | None = None
         """What clients are shown; None where TLS is not served."""
@@ -72,6 +72,11 @@ class Listener:
         """The port it listens on, once started."""
         self._settings = settings
         self._sockets = sockets
+
+    @property
+    def connections(self) -> ClientConnections:
+        """Those of its clients, once started."""
+        return self._runner.connections
 
     @property
     def url(self) -> str:
@@ -90,7 +95,7 @@ class Listener:
             if not parsed_by_c():
                 raise Unservable(NO_C_PARSER)
             await self._runner.setup()
-            obstacle = self.gateway.state.obstacle()
+            obstacle = self.gateway.accounting.obstacle()
             if obstacle is not None:
                 raise Unservable(obstacle)
             if metrics_port is not None and sockets.metrics is not None:
@@ -98,14 +103,14 @@ class Listener:
         except BaseException:
             sockets.close()
             raise
-        self.gateway.served_over(self._runner.connections)
         context = None
         if self._settings.server.tls is not None:
             self.certificate = Certificate(self._settings.server.tls)
             context = self.certificate.context
             self._watching = tasks.start(self.certificate.watch(), "certificate")
-        self.gateway.address = sockets.clients.getsockname()[:2]
-        self.port = self.gateway.address[1]
+        address = sockets.clients.getsockname()[:2]
+        self.gateway.served.addresses.append(address)
+        self.port = address[1]
         self._site = web.SockSite(self._runner, sockets.clients, ssl_context=context, backlog=BACKLOG)
         await self._site.start()
 
@@ -114,24 +119,24 @@ class Listener:
         Say that we are not ready, keep accepting for *delay* seconds, then accept no more; exchanges under way may end
         within *timeout* seconds after that and are then cut, with the error event where a stream has begun.
         """
-        front = self.gateway.front
-        front.draining = True
+        under_way = self.gateway.under_way
+        under_way.draining = True
         await asyncio.sleep(delay)
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
         if self._site is not None:
             await self._site.stop()
-        front.closing = True
+        under_way.closing = True
         self.gateway.feed.close()
         self._runner.connections.close_idle()
         began = clock.now()
         await self._heard_out(min(KNOCKING, timeout))
         if await self._emptied(timeout - (clock.now() - began)):
             return
-        if front.active:
-            _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": front.active}})
-        if self.gateway.state.queue is not None:
-            self.gateway.state.queue.close()
+        if under_way.count:
+            _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": under_way.count}})
+        if self.gateway.accounting.queue is not None:
+            self.gateway.accounting.queue.close()
         self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
         self.gateway.sessions.end_all()
         await self._emptied(FLUSH)
@@ -147,7 +152,7 @@ class Listener:
         """Whether within *timeout* seconds every exchange has ended and its last byte has left."""
         try:
             async with asyncio.timeout(timeout):
-                await self.gateway.front.idle.wait()
+                await self.gateway.under_way.idle.wait()
                 await self._runner.connections.close_all()
         except TimeoutError:
             return False
@@ -260,7 +265,7 @@ def banner(loaded: Loaded, listener: Listener) -> str:
     model = next(iter(settings.models), "MODEL")
     if listener.gateway.upstreams.simulates:
         model = "sim-1"
-    state = listener.gateway.state
+    state = listener.gateway.accounting
     key = "" if state.principals.open else '-H "X-API-Key: $KEY" '
     lines = [
         f"hapax {__version__} listens on {listener.url}",

@@ -132,7 +132,7 @@ class _Worker:
         async for message in self._channel.messages():
             kind = message["kind"]
             if kind == "question":
-                found = gateway.answer(message["what"], message["of"])
+                found = gateway.answers.to(message["what"], message["of"])
                 self._channel.say("answer", number=message["number"], found=found)
                 if message["what"] == METRICS:
                     self._counted = self._total
@@ -163,5 +163,5 @@ class _Worker:
         gateway = self._gateway
         assert gateway is not None
         if self._total != self._counted:
-            self._channel.say("counted", families=gateway.answer(METRICS, None))
+            self._channel.say("counted", families=gateway.answers.to(METRICS, None))
             self._counted = self._total

@@ -139,6 +139,12 @@ class Pool:
             found = self._classes[pattern] = reads_as_class(pattern, names)
         return found
 
+    def upstream_names(self, model: str) -> list[str]:
+        """The targets that may come to answer for *model*, its fallbacks' included, by the names providers know."""
+        entry = self.entry(model or None)
+        names = (model, *entry.fallbacks, *entry.context_fallbacks) if model else (model,)
+        return [target.model or name for name in names for target in self.targets(name or None)]
+
     def targets(self, model: str | None) -> tuple[Target, ...]:
         """Every target that could answer for *model*; empty when nobody serves it."""
         found = self._found.get(model)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from proxy.relay.step import Budget, Choice, Rules, Try
+from proxy.relay.step import Budget, Offer, Rules, Try
 from proxy.relay.verdict import Failed, Reach
 
 SHORT_WAIT = 5.0
@@ -55,7 +55,7 @@ class Plan(Generic[T]):
         model: str | None,
         fallbacks: Sequence[str],
         context_fallbacks: Sequence[str],
-        choose: Callable[[str | None, float], Choice[T]],
+        choose: Callable[[str | None, float], Offer[T]],
         rules: Rules,
         may_repeat: Callable[[Failed], bool],
         deadline: float,
@@ -175,14 +175,14 @@ class Plan(Generic[T]):
         left = [name for name in self._left if name not in self._models]
         return any(target not in self._tries for name in left for target in self._look(name, now).available)
 
-    def _look(self, model: str | None, now: float) -> Choice[T]:
+    def _look(self, model: str | None, now: float) -> Offer[T]:
         choice = self._choose(model, now)
         if choice.despite and not self._tries:
             self.despite = True
         return choice
 
     def _next(
-        self, choice: Choice[T], now: float, failed_target: T | None = None, failed: Failed | None = None
+        self, choice: Offer[T], now: float, failed_target: T | None = None, failed: Failed | None = None
     ) -> Try[T] | None:
         fresh = self._fresh(choice)
         if fresh:
@@ -192,12 +192,12 @@ class Plan(Generic[T]):
             step = self._same_again(failed_target, failed, choice, now)
         return step or self._wait(choice, now) or self._enter_next_model(now)
 
-    def _fresh(self, choice: Choice[T]) -> list[T]:
+    def _fresh(self, choice: Offer[T]) -> list[T]:
         if self._attempts > self.rules.retries:
             return []
         return [target for target in choice.available if target not in self._tries]
 
-    def _same_again(self, target: T, failed: Failed, choice: Choice[T], now: float) -> Try[T] | None:
+    def _same_again(self, target: T, failed: Failed, choice: Offer[T], now: float) -> Try[T] | None:
         """The only target once more, if it failed fast; before a fallback once, otherwise as often as retries go."""
         if failed.code in OF_A_KEY and self._attempts <= self.rules.retries and target in choice.available:
             # It rests or is parked by now, unless it has another key.
@@ -210,7 +210,7 @@ class Plan(Generic[T]):
             return None
         return self._again(target, choice, now)
 
-    def _again(self, target: T, choice: Choice[T], now: float) -> Try[T] | None:
+    def _again(self, target: T, choice: Offer[T], now: float) -> Try[T] | None:
         if target not in choice.available:
             return None
         # Full jitter: clients that failed together must not come back together.
@@ -218,7 +218,7 @@ class Plan(Generic[T]):
         delay = self._rng.uniform(0.0, min(ceiling, self.rules.max_delay))
         return Try(target, self.model, delay) if now + delay < self.deadline else None
 
-    def _wait(self, choice: Choice[T], now: float) -> Try[T] | None:
+    def _wait(self, choice: Offer[T], now: float) -> Try[T] | None:
         """The resting target that returns first, each waited for once and as an attempt like the others."""
         if self._attempts > self.rules.retries:
             return None

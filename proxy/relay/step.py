@@ -8,7 +8,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from proxy.providers.budget import RetryBudget
 from proxy.providers.target import Rests
+from proxy.settings import Failover
 
 FIRST_REST = 0.5
 """
@@ -45,7 +47,13 @@ class Rules:
         return Rests(max(FIRST_REST, self.initial_delay), self.multiplier, max(FIRST_REST, self.max_delay))
 
 
-class Choice(Protocol[T_co]):
+def retrying(rules: Failover) -> tuple[Rules, RetryBudget]:
+    """When a call is tried again, and how often all calls together."""
+    budget = RetryBudget(rules.budget) if rules.budget else RetryBudget(0.0, reserve=0.0, trickle=0.0)
+    return Rules(rules.retries, rules.initial_delay, rules.max_delay, rules.multiplier), budget
+
+
+class Offer(Protocol[T_co]):
     """What a model's targets look like at one moment."""
 
     @property

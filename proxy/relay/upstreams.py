@@ -45,7 +45,8 @@ class Upstreams:
 
     def __init__(self, settings: Settings, rng: random.Random, control: ControlPlane) -> None:
         """*control*: by which providers are probed."""
-        self._settings = settings
+        self.settings = settings
+        """Those in force."""
         self._control = control
         self._simulator: Simulator | None = None
         self._rng = rng
@@ -81,8 +82,8 @@ class Upstreams:
         Put the sections `RELOADED` of *settings* in force. Targets of a provider that stayed as it was keep their
         breakers, rests and figures; calls under way end where they are, and what they try next is decided anew.
         """
-        before = self._settings
-        self._settings = settings
+        before = self.settings
+        self.settings = settings
         await self._start_simulator()
         gone = self._rebuild(before)
         checks.replace(self.pool.providers, *probing(settings))
@@ -93,7 +94,7 @@ class Upstreams:
 
     async def probe(self, name: str) -> list[dict[str, object]]:
         """Ask the provider of that name for its models, see `proxy.providers.checks.Probe`."""
-        provider, rules = self.pool.provider(name), self._settings.health_check
+        provider, rules = self.pool.provider(name), self.settings.health_check
         endpoint = self.endpoints[provider]
         try:
             if rules.probe == "completion":
@@ -121,7 +122,7 @@ class Upstreams:
 
     def _rebuild(self, before: Settings | None) -> list[Provider]:
         """Replace what differs from *before*; returns the providers that are no longer asked."""
-        settings, old = self._settings, {provider.name: provider for provider in self.pool.providers}
+        settings, old = self.settings, {provider.name: provider for provider in self.pool.providers}
         same_rules = before is not None and before.circuit_breaker == settings.circuit_breaker
         providers = []
         for name in settings.preferred_order:
@@ -160,7 +161,7 @@ class Upstreams:
         await self.endpoints.pop(provider).close()
 
     async def _start_simulator(self) -> None:
-        providers = self._settings.providers.values()
+        providers = self.settings.providers.values()
         if self._simulator is None and any(each.type == "simulator" and not each.base_url for each in providers):
             # A megabyte that only a start without any provider needs.
             from proxy.simulator import Simulator
@@ -169,7 +170,7 @@ class Upstreams:
             await self._simulator.start()
 
     def _endpoint(self, name: str) -> Endpoint:
-        provider = self._settings.providers[name]
+        provider = self.settings.providers[name]
         base_url = provider.base_url
         if not base_url and self._simulator is not None:
             base_url = self._simulator.base_url
@@ -185,7 +186,7 @@ class Upstreams:
         )
 
     def _provider(self, name: str) -> Provider:
-        provider = self._settings.providers[name]
+        provider = self.settings.providers[name]
         preset = PRESETS[provider.type]
         return Provider(
             name,
@@ -193,7 +194,7 @@ class Upstreams:
             weight=provider.weight,
             max_concurrency=provider.max_concurrency,
             key_count=len(provider.keys),
-            failure_threshold=self._settings.health_check.failure_threshold,
+            failure_threshold=self.settings.health_check.failure_threshold,
             prefills=provider.type in PREFILLING if provider.prefill == "auto" else provider.prefill,
             asks_usage=provider.stream_usage is not False,
             asks_usage_strictly=provider.stream_usage is True,
@@ -204,25 +205,25 @@ class Upstreams:
 
     def _declared_models(self, name: str) -> tuple[str, ...] | None:
         """Names and globs; None where the provider's own list decides."""
-        provider = self._settings.providers[name]
+        provider = self.settings.providers[name]
         if not provider.models and provider.type == "simulator":
             # Its model names carry directives, which no list can hold.
             return ("sim-*",)
         return provider.models or None
 
     def _clocks(self, name: str) -> Clocks:
-        timeouts = self._settings.providers[name].timeouts
+        timeouts = self.settings.providers[name].timeouts
         return Clocks(
             timeouts.first_token,
             timeouts.idle,
             timeouts.total,
-            self._settings.failover.patience or math.inf,
+            self.settings.failover.patience or math.inf,
             "first_token" in timeouts.model_fields_set,
             timeouts.stream or math.inf,
         )
 
     def _new_breaker(self) -> Breaker:
-        rules = self._settings.circuit_breaker
+        rules = self.settings.circuit_breaker
         return Breaker(rules.max_requests, rules.interval, rules.timeout, rules.failure_threshold)
 
 

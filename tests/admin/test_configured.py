@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.admin.configured import configured
-from proxy.middleware.front import Route
+from proxy.middleware.route import Route
 from proxy.settings import Settings
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most

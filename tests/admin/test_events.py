@@ -132,6 +132,6 @@ async def test_a_stop_waits_for_no_reader(gateway: GatewayFactory) -> None:
 async def test_a_reader_that_leaves_leaves_nothing_behind(gateway: GatewayFactory) -> None:
     running = await gateway(AUTH)
     async with following(running):
-        assert running.listener.gateway.front.active == 1
-    await until(lambda: not running.listener.gateway.front.active)
+        assert running.listener.gateway.under_way.count == 1
+    await until(lambda: not running.listener.gateway.under_way.count)
     assert running.listener.gateway.feed._looking is None

@@ -65,18 +65,18 @@ class Served:
     @property
     def places(self) -> int:
         """Places of the key that are taken."""
-        limits = self.running.listener.gateway.state.limits
+        limits = self.running.listener.gateway.accounting.limits
         assert isinstance(limits, MemoryLimits)
         return sum(limits._running.values())
 
     async def free(self) -> None:
         """Everything that was held has been given back."""
         gateway = self.running.listener.gateway
-        await until(lambda: not gateway.front.active)
+        await until(lambda: not gateway.under_way.count)
         self.running.nothing_held()
         assert (self.places, gateway.admission._running) == (0, 0)
-        if gateway.state.queue is not None:
-            assert gateway.state.queue.running == 0
+        if gateway.accounting.queue is not None:
+            assert gateway.accounting.queue.running == 0
 
 
 async def hears(session: ClientWebSocketResponse) -> dict[str, Any]:
@@ -271,7 +271,7 @@ async def test_a_session_that_ends_while_a_response_waits_leaves_nothing_behind(
     session = await play.opens()
     for _ in range(2):
         await session.send_str(CREATE)
-    queue = play.running.listener.gateway.state.queue
+    queue = play.running.listener.gateway.accounting.queue
     await until(lambda: queue is not None and queue.waiting == 1)
     await provider_closes_now(play, session)
     await play.free()
@@ -299,7 +299,7 @@ async def test_fifty_sessions_leave_no_place_taken(served: Any) -> None:
 
     for first in range(0, 50, 5):
         await asyncio.gather(*(live(number) for number in range(first, first + 5)))
-        await until(lambda: not play.running.listener.gateway.front.active)
+        await until(lambda: not play.running.listener.gateway.under_way.count)
     await play.free()
     assert await play.call() == 200
 
@@ -313,7 +313,7 @@ async def test_limits_in_redis_count_an_open_session_too(served: Any) -> None:
                 assert (await play.refused(), await play.call()) == (429, 429)
                 await play.responds(session)
             await session.close()
-            await until(lambda: not play.running.listener.gateway.front.active)
+            await until(lambda: not play.running.listener.gateway.under_way.count)
         assert await play.call() == 200
         await play.client.close()
         await play.running.listener.stop()

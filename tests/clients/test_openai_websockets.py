@@ -82,7 +82,7 @@ async def test_a_realtime_session_is_the_sdks_own(gateway: GatewayFactory, aioht
     assert seen == ["response.output_text.delta"]
     assert provider.keys == [f"Bearer {SECRET}"]
     assert [event["type"] for event in provider.heard] == ["response.create"]
-    await running.listener.gateway.front.idle.wait()
+    await running.listener.gateway.under_way.idle.wait()
     assert provider.closed == [1000]
     # The session and its response.
     assert running.metric("hapax_exchanges_total", outcome="ok") == 2
@@ -122,13 +122,13 @@ async def test_each_response_is_a_call_to_limits_and_ledger(
             seen.append(event.type)
     assert seen == ["response.completed", "response.completed", "error"]
     assert len(provider.heard) == 2
-    await running.listener.gateway.front.idle.wait()
+    await running.listener.gateway.under_way.idle.wait()
     running.caught_up()
     told = [(each.outcome.value, each.error_code, each.tokens and each.tokens.total) for each in ended]
     assert told == [("ok", "", 5), ("ok", "", 5), ("refused", "rate_limit_exceeded", None), ("ok", "", None)]
     first, *_, whole = ended
     assert (first.id, first.principal, first.model, first.provider) == (f"{whole.id}-1", "me", "m", "p")
-    ledger = running.listener.gateway.state.ledger
+    ledger = running.listener.gateway.accounting.ledger
     assert ledger is not None
     assert await ledger.flush(everything=True)
     assert ledger.rows_total >= 2

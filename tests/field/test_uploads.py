@@ -385,7 +385,7 @@ async def test_a_client_that_leaves_takes_its_file_along(gateway: GatewayFactory
             await until_nameless(before + 1)
             wire.abort()
             await until_nameless(before)
-        await running.listener.gateway.front.idle.wait()
+        await running.listener.gateway.under_way.idle.wait()
         assert providers["cloud"].calls() == []
 
 

@@ -86,7 +86,7 @@ async def test_the_client_closes_and_the_provider_gets_the_same_code(play: Play)
 async def test_a_provider_that_is_lost_ends_the_session_with_1011_and_the_record_says_cut(play: Play) -> None:
     played = await play(one(), {"a": opens({"send": CREATED}, "drop")}, [talk("receive", "end")])
     assert played["talk"].closed == (1011, "")
-    await until(lambda: played.gateway.listener.gateway.front.active == 0)
+    await until(lambda: played.gateway.listener.gateway.under_way.count == 0)
     assert played.gateway.metric("hapax_exchanges_total", outcome="cut") == 1
 
 
@@ -197,7 +197,7 @@ async def test_sessions_end_with_service_restart_when_the_gateway_stops(play: Pl
     listener = played.gateway.listener
     session = tasks.start(speak(played.gateway.port, talk("receive", "end")), "session")
     await until(lambda: played.asked("a"))
-    await until(lambda: listener.gateway.front.active)
+    await until(lambda: listener.gateway.under_way.count)
     await listener.drain(0.0, 0.05)
     assert (await session).closed == (1012, "")
 

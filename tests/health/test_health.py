@@ -192,7 +192,7 @@ async def test_a_route_without_a_provider_or_a_port_fails_its_checks(gateway: Ga
         {"providers": {"gone": dead()}, "health_check": {"failure_threshold": 1}, "routes": [CHECKED]}
     )
     await probed(running)
-    running.listener.gateway.address = ("127.0.0.1", 1)
+    running.listener.gateway.served.addresses[:] = [("127.0.0.1", 1)]
     await running.listener.gateway.route_checks.look("/v1/chat/completions")
     status, body = await told(running, "/health/v1/chat/completions")
     assert (status, body["checks"]) == (200, {"providers": False, "port": False, "latency": True})
@@ -214,7 +214,7 @@ async def test_a_store_that_cannot_be_read_is_a_matter_of_degree(gateway: Gatewa
 
 async def test_a_gateway_that_drains_says_so(gateway: GatewayFactory) -> None:
     running = await probed(await gateway())
-    running.listener.gateway.front.draining = True
+    running.listener.gateway.under_way.draining = True
     assert (await told(running, "/ready"))[0] == 503
     status, body = await told(running, "/health/ready")
     assert (status, body["status"]) == (503, "draining")
@@ -268,6 +268,6 @@ async def test_a_breaker_that_opens_shows_at_its_provider(simulator: Simulator, 
     running = await gateway({"circuit_breaker": {"failure_threshold": 1}})
     await probed(running)
     assert (await ask(running.port, chat("sim-fault:status=503"))).status in (502, 503)
-    await becomes(lambda: running.listener.gateway.front.active == 0)
+    await becomes(lambda: running.listener.gateway.under_way.count == 0)
     _, body = await told(running, "/health/provider/sim")
     assert body["targets"]["sim/sim-fault:status=503"] == "open"

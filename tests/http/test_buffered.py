@@ -74,6 +74,6 @@ async def test_a_call_whose_body_finds_no_room_in_time_is_told_503(gateway: Gate
         # One that is short needs no room.
         assert (await ask(running.port, chat("sim-fast"))).status == 200
         first.abort()
-        await until(lambda: not front.active)
+        await until(lambda: not running.listener.gateway.under_way.count)
     assert front._buffered.taken == 0
     assert (await ask(running.port, chat("sim-fast", user=long))).status == 200

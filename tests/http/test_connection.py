@@ -21,7 +21,7 @@ async def test_requests_sent_ahead_are_answered_in_order_and_no_more_is_read_tha
     many = 320
     async with connect(running.port) as wire:
         wire.send(b"".join(get("/live", head=f"X-Request-ID: {number}\r\n") for number in range(many)))
-        (connection,) = running.listener.gateway.clients._open
+        (connection,) = running.listener.connections._open
         await until(lambda: connection.held)
         answers = [await wire.response() for _ in range(many)]
         assert [answer.header("x-request-id") for answer in answers] == [str(number) for number in range(many)]
@@ -79,7 +79,7 @@ async def test_a_body_that_is_none_is_not_waited_for(gateway: GatewayFactory) ->
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
         )
-        await until(lambda: running.listener.gateway.front.active)
+        await until(lambda: running.listener.gateway.under_way.count)
         wire.send(b"no chunk\r\n")
         assert (await wire.response()).status == 400
 
@@ -87,7 +87,7 @@ async def test_a_body_that_is_none_is_not_waited_for(gateway: GatewayFactory) ->
 async def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(gateway: GatewayFactory) -> None:
     """It would hold up every call for milliseconds, walking all there is."""
     running = await gateway()
-    clients = running.listener.gateway.clients
+    clients = running.listener.connections
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -139,7 +139,7 @@ class Wires:
 @contextmanager
 def connected(running: RunningGateway) -> Iterator[tuple[ClientConnection, Wires]]:
     """A connection over wires that lead nowhere."""
-    connection, wires = running.listener.gateway.clients(), Wires()
+    connection, wires = running.listener.connections(), Wires()
     connection.connection_made(cast(Any, wires))
     try:
         yield connection, wires
@@ -200,11 +200,11 @@ async def test_a_call_under_way_gives_its_place_to_nobody(gateway: GatewayFactor
     running = await gateway({"server": {"max_connections": 1}})
     async with connect(running.port) as first:
         first.send(chat("sim-fault:silence", stream=True))
-        await until(lambda: running.listener.gateway.front.active == 1)
+        await until(lambda: running.listener.gateway.under_way.count == 1)
         # Probes have no place of their own either.
         async with connect(running.port) as second:
             assert (await second.to_end())[0] == b""
-        assert running.listener.gateway.front.active == 1
+        assert running.listener.gateway.under_way.count == 1
 
 
 async def test_one_address_has_so_many_connections_and_a_trusted_proxy_as_many_as_it_likes(
@@ -220,7 +220,7 @@ async def test_one_address_has_so_many_connections_and_a_trusted_proxy_as_many_a
         assert (await first.response()).status == 200
     assert running.metric("hapax_connections_turned_away_total", limit="address") == 1
     # One that has left makes room.
-    await until(lambda: not running.listener.gateway.clients.open)
+    await until(lambda: not running.listener.gateway.served.open)
     async with connect(running.port) as third:
         third.send(get("/live"))
         assert (await third.response()).status == 200

@@ -257,17 +257,17 @@ async def test_other_calls_go_on_while_a_body_is_read(gateway: GatewayFactory) -
 async def test_whoever_leaves_gives_up_the_turn(gateway: GatewayFactory) -> None:
     running = await gateway()
     pid = await stopped(running)
-    front, each = running.listener.gateway.front, reader_of(running)
+    under_way, each = running.listener.gateway.under_way, reader_of(running)
     async with connect(running.port) as first, connect(running.port) as second, connect(running.port) as third:
         first.send(post(body(HEAVY["numbers"])))
         await until(each._turn.locked)
         second.send(post(body(HEAVY["strings"])))
-        await until(lambda: front.active == 2)
+        await until(lambda: under_way.count == 2)
         third.send(post(body(HEAVY["deep keys"])))
-        await until(lambda: front.active == 3)
+        await until(lambda: under_way.count == 3)
         # One that waits, and one whose body is being read.
         second.abort()
-        await until(lambda: front.active == 2)
+        await until(lambda: under_way.count == 2)
         assert each._turn.locked()
         first.abort()
         assert (await third.response()).status == 200

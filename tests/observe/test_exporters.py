@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from proxy.observe.surroundings import Surroundings
 from proxy.process.server import Listener, Unservable
 from proxy.settings import Settings
 from proxy.simulator import Simulator
@@ -179,10 +180,10 @@ async def test_a_page_that_cannot_be_made_says_no_more_than_that(
 ) -> None:
     running = await gateway()
 
-    def broken() -> None:
+    def broken(_: Surroundings) -> None:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr(running.listener.gateway.surroundings, "collect", broken)
+    monkeypatch.setattr(Surroundings, "collect", broken)
     answer = await ask(running.port, get("/metrics"))
     assert (answer.status, answer.body) == (500, b"Error generating metrics")
     monkeypatch.undo()

@@ -22,8 +22,9 @@ class Gateway:
     def __init__(self) -> None:
         self.records = SimpleNamespace(handed_over_total=0)
         self.collected = 0
+        self.answers = self
 
-    def answer(self, what: str, of: Any) -> Any:
+    def to(self, what: str, of: Any) -> Any:
         assert what == METRICS
         self.collected += 1
         return []

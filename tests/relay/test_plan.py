@@ -37,7 +37,7 @@ class NoJitter(random.Random):
 
 
 @dataclass
-class Choice:
+class Offer:
     available: Sequence[str]
     resting: Sequence[tuple[str, float]] = ()
     despite: bool = False
@@ -51,11 +51,11 @@ class Town:
     out: set[str] = field(default_factory=set)
     rests: dict[str, float] = field(default_factory=dict)
 
-    def choose(self, model: str | None, now: float) -> Choice:
+    def choose(self, model: str | None, now: float) -> Offer:
         targets = self.models[model]
         resting = [(target, self.rests[target]) for target in targets if self.rests.get(target, 0.0) > now]
         names = {target for target, _ in resting}
-        return Choice([target for target in targets if target not in self.out | names], resting)
+        return Offer([target for target in targets if target not in self.out | names], resting)
 
 
 def plan(town: Town, **changes: Any) -> Plan[str]:

@@ -21,7 +21,7 @@ def name_of(key: str) -> str:
 
 def spent(running: RunningGateway) -> int:
     """What the budgets of all keys were settled with."""
-    state = running.listener.gateway.state
+    state = running.listener.gateway.accounting
     whole = 0
     for principal in state.principals.all():
         budget = state.policy.applying(principal.name, principal.limits, principal.budget, "", "").budget
@@ -62,7 +62,7 @@ async def test_after_a_storm_of_a_thousand_calls_nothing_is_held_and_nothing_pen
     statuses = await storm.blow(running.port, 1000, random.Random(5))
     found = await books.settled(running.port, storm.KEY)
     assert (found["hapax_queue_running"], found["hapax_queue_waiting"]) == (0, 0)
-    state = running.listener.gateway.state
+    state = running.listener.gateway.accounting
     few = next(each for each in state.principals.all() if each.name == "few")
     (places,) = state.policy.applying("few", few.limits, few.budget, "", "").concurrent
     assert state.limits.standing(places, 0.0).remaining == places.capacity

@@ -151,7 +151,7 @@ async def test_a_probe_whose_client_leaves_gives_its_place_back(
         async with connect(running.port) as wire:
             wire.send(chat("model"))
             await simulator.seen(asked + 1)
-        await running.listener.gateway.front.idle.wait()
+        await running.listener.gateway.under_way.idle.wait()
     simulator.direct("")
     assert await ask_often(running, 1) == [200]
     assert state(running) == 0
@@ -193,7 +193,7 @@ async def test_refusals_rate_limits_and_clients_that_leave_do_not_count(
         async with connect(running.port) as wire:
             wire.send(chat("model"))
             await simulator.seen(asked + 1)
-        await running.listener.gateway.front.idle.wait()
+        await running.listener.gateway.under_way.idle.wait()
     simulator.direct("status=429,retry_after=3600")
     assert (await ask(running.port, chat("model"))).status == 429
     assert state(running) == 0

@@ -109,7 +109,7 @@ class Stage:
 
     async def nobody_running(self) -> list[Closed]:
         """The call waits, and nobody is being asked."""
-        await until(lambda: self.gateway.front.active == 1)
+        await until(lambda: self.gateway.under_way.count == 1)
         await until(lambda: not any(provider.in_flight for provider in self.gateway.pool.providers))
         return []
 
@@ -194,12 +194,12 @@ async def uploading_to_the_deaf(stage: Stage, wire: Wire, number: int) -> list[C
     head = UPLOAD.replace(b"application/octet-stream", b"multipart/form-data; boundary=" + boundary)
     closed = await stage.accepted(wire, head % (b"audio/transcriptions", length) + form + bytes(length // 2))
     # All buffers on the way are full: nobody reads from the client any more.
-    await until(lambda: stage.gateway.front.active and _unread(stage))
+    await until(lambda: stage.gateway.under_way.count and _unread(stage))
     return closed
 
 
 def _unread(stage: Stage) -> bool:
-    return any(connection.held for connection in stage.gateway.clients._open)
+    return any(connection.held for connection in stage.listener.connections._open)
 
 
 PHASES: list[Reach] = [
@@ -233,15 +233,15 @@ async def test_a_client_that_leaves_stops_everything_done_for_it_within_100_ms(s
             async with connect(running.port) as wire:
                 closed = await reach(stage, wire, number)
                 failures = sum(each.breaker.failures_total for each in gateway.pool.all_targets)
-                assert gateway.front.active == 1
+                assert gateway.under_way.count == 1
                 left = time.monotonic()
                 leave(wire, number)
                 async with asyncio.timeout(PATIENCE):
                     await asyncio.gather(*closed)
                     if not closed:
-                        await gateway.front.idle.wait()
+                        await gateway.under_way.idle.wait()
                 worst = max(worst, time.monotonic() - left)
-                await until(gateway.front.idle.is_set)
+                await until(gateway.under_way.idle.is_set)
 
     print(f"\n{reach.__name__}: at worst {worst * 1000:.1f} ms (loop late by {lag.worst * 1000:.1f} ms)")
     assert worst < at_most(LIMIT) + lag.worst

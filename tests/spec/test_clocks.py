@@ -132,7 +132,7 @@ async def test_patience_asks_a_second_target_beside_and_the_first_with_content_w
     assert answer.header("x-hapax-provider") == "second"
     assert answer.header("x-hapax-attempts") == "2"
     assert await calls(simulator)[0].closed() in ("client", "reset")
-    await running.listener.gateway.front.idle.wait()
+    await running.listener.gateway.under_way.idle.wait()
     assert running.metric("hapax_hedges_total") == 1
     for provider in ("first", "second"):
         assert running.metric("hapax_provider_in_flight", provider=provider) == 0
@@ -229,7 +229,7 @@ async def test_a_stream_lives_no_longer_than_it_may_and_its_target_is_not_to_bla
         wire.send(chat("sim-1:forever,pace=20ms", stream=True))
         await wire.until(b"content")
         assert CUT in await on_time("life of a stream", cut_after(wire), 2.0)
-    await running.listener.gateway.front.idle.wait()
+    await running.listener.gateway.under_way.idle.wait()
     assert running.metric("circuit_breaker_failures_total", name="first/sim-1:forever,pace=20ms") == 0
 
 
@@ -294,7 +294,7 @@ async def test_an_upload_below_1_kib_a_second_is_a_408_and_its_provider_is_let_g
         # What comes in that time, some 130 bytes, buys an eighth of a second.
         answer = await on_time("dripped upload", drip(wire, bytes(1000), 0.01, wire.response()), 0.7)
     assert (answer.status, answer.code) == (408, "request_timeout")
-    await running.listener.gateway.front.idle.wait()
+    await running.listener.gateway.under_way.idle.wait()
     assert running.metric("hapax_provider_in_flight", provider="sim") == 0
 
 

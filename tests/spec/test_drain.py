@@ -224,9 +224,9 @@ async def test_twenty_rolling_restarts_refuse_nobody_and_cut_nothing_in_silence(
 async def test_who_has_connected_before_the_door_closes_is_heard(gateway: GatewayFactory) -> None:
     running = await gateway()
     async with connect(running.port) as wire, connect(running.port):
-        await until(lambda: running.listener.gateway.clients.open == 2)
+        await until(lambda: running.listener.gateway.served.open == 2)
         draining = tasks.start(running.listener.drain(0.0, 60.0), "drain")
-        await until(lambda: running.listener.gateway.front.closing)
+        await until(lambda: running.listener.gateway.under_way.closing)
         wire.send(chat())
         answer = await wire.response()
         assert (answer.status, answer.header("connection")) == (200, "close")

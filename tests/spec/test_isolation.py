@@ -59,7 +59,7 @@ async def test_of_a_thousand_streams_none_shows_a_byte_of_another(
     assert seen["at once"] > 0.9 * STREAMS
     assert asked > STREAMS
     assert min(seen["whole"], seen["cut"], seen["left"]) > 50
-    await running.listener.gateway.front.idle.wait()
+    await running.listener.gateway.under_way.idle.wait()
     for provider in ("first", "second"):
         assert running.metric("hapax_provider_in_flight", provider=provider) == 0
 
@@ -72,7 +72,7 @@ async def one(running: RunningGateway, number: int, way: str, leaves: float | No
     async with connect(running.port) as wire:
         wire.send(request("/v1/chat/completions", body, head="Connection: close\r\n"))
         received, left = await read(wire, leaves)
-        seen["at once"] = max(seen["at once"], running.listener.gateway.front.active)
+        seen["at once"] = max(seen["at once"], running.listener.gateway.under_way.count)
     assert set(MARKER.findall(received)) <= {marker.encode()}, f"stream {number} ({way}) was told of others"
     if left:
         seen["left"] += 1

@@ -44,10 +44,10 @@ async def call(running: RunningGateway, model: str = "sim-fast", *, key: str = W
 
 def level(running: RunningGateway, what: What, scope: str = "") -> int:
     """What is left of a limit of the key `web`."""
-    limits = running.listener.gateway.state.limits
+    limits = running.listener.gateway.accounting.limits
     assert isinstance(limits, MemoryLimits)
-    policy = running.listener.gateway.state.policy
-    principal = next(each for each in running.listener.gateway.state.principals.all() if each.name == "web")
+    policy = running.listener.gateway.accounting.policy
+    principal = next(each for each in running.listener.gateway.accounting.principals.all() if each.name == "web")
     applying = policy.applying("web", principal.limits, principal.budget, "/v1/chat/completions", "sim-fast")
     every = (
         *applying.requests,
@@ -442,7 +442,7 @@ def request_body(**fields: Any) -> bytes:
 async def gone(running: RunningGateway) -> None:
     """Every exchange has ended."""
     async with asyncio.timeout(PATIENCE):
-        await running.listener.gateway.front.idle.wait()
+        await running.listener.gateway.under_way.idle.wait()
 
 
 async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(gateway: GatewayFactory) -> None:
@@ -492,7 +492,7 @@ async def test_a_call_that_waits_for_a_place_holds_no_body(gateway: GatewayFacto
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
-        line = running.listener.gateway.state.queue
+        line = running.listener.gateway.accounting.queue
         assert line is not None
         await until(lambda: line.waiting)
         first.abort()

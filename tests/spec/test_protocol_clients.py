@@ -149,7 +149,7 @@ async def test_a_client_that_leaves_ends_the_call_to_the_provider_within_a_secon
 ) -> None:
     running = await gateway()
     await leave(running.port, simulator, phase, how)
-    assert running.listener.gateway.front.active == 0
+    assert running.listener.gateway.under_way.count == 0
     assert len(calls(simulator)) == 1
 
 

@@ -230,7 +230,7 @@ async def test_p13_a_method_that_is_not_allowed_is_told_with_those_that_are(gate
 async def test_p13_a_draining_gateway_answers_and_closes(gateway: GatewayFactory) -> None:
     """The last answers before a restart are whole, and say that no more will come this way."""
     running = await gateway()
-    running.listener.gateway.front.draining = True
+    running.listener.gateway.under_way.draining = True
     async with asyncio.timeout(30):
         answer = await ask(running.port, get("/ready"))
     assert (answer.status, answer.header("connection")) == (503, "close")

@@ -27,7 +27,7 @@ def bearing(key: str) -> str:
 
 
 def waiting(running: RunningGateway) -> int:
-    line = running.listener.gateway.state.queue
+    line = running.listener.gateway.accounting.queue
     assert line is not None
     return line.waiting
 

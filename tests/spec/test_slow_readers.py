@@ -119,8 +119,8 @@ async def test_a_client_that_reads_slowly_is_not_one_that_stalls(simulator: Simu
         await asyncio.sleep(0.1)
         assert await loop.sock_recv(peer, 16384)
         stopped = loop.time()
-    assert running.listener.gateway.front.active == 1
-    await running.listener.gateway.front.idle.wait()
+    assert running.listener.gateway.under_way.count == 1
+    await running.listener.gateway.under_way.idle.wait()
     took = loop.time() - stopped
     peer.close()
     print(f"\na slow reader was served for {2 * slow} s, and dropped {took:.2f} s after it stopped")

@@ -150,7 +150,7 @@ async def test_a_handshake_that_is_none_costs_nobody_else(gateway: GatewayFactor
             other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     async with ClientSession(connector=TCPConnector(ssl=trusting(tmp_path))) as client:
         assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
-    await until(lambda: not running.listener.gateway.clients.open)
+    await until(lambda: not running.listener.gateway.served.open)
 
 
 async def test_a_certificate_whose_files_change_is_shown_to_new_connections(

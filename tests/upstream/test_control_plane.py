@@ -143,7 +143,7 @@ async def test_probes_lists_collectors_and_websockets_share_one_session_that_is_
         assert (await ask(running.port, chat("gpt-chat"))).status == 200
         async with client.ws_connect(f"{running.base_url}/realtime?model=gpt-chat") as session:
             assert (await session.receive_json())["type"] == "session.created"
-        await becomes(lambda: running.listener.gateway.front.active == 0)
+        await becomes(lambda: running.listener.gateway.under_way.count == 0)
         await running.listener.stop()
     assert "/v1/traces" in asked, "what was left was posted before it was closed"
     assert len(made) == 1

@@ -8,7 +8,6 @@ status is a plain string here.
 import os
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 from aiohttp import web
@@ -16,28 +15,19 @@ from aiohttp import web
 from proxy import __version__
 from proxy.core import clock
 from proxy.health.checkup import Condition, resident_bytes
+from proxy.health.health import Health
+from proxy.observe.page import Pages
+from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
-
-Page = Callable[[str], Awaitable[tuple[bytes, str]]]
-"""Makes a page for an Accept header; says its content type."""
 
 
 class MetricsPort:
     """The listener."""
 
-    def __init__(
-        self,
-        pages: Mapping[str, Page],
-        condition: Callable[[], Awaitable[Condition]],
-        initialised: Callable[[], bool],
-        uptime: Callable[[], float],
-        pool: Pool,
-    ) -> None:
-        """*pages* by path."""
+    def __init__(self, pages: Pages, health: Health, checks: Checks, pool: Pool) -> None:
         self._pages = pages
-        self._condition = condition
-        self._initialised = initialised
-        self._uptime = uptime
+        self._of_gateway = health
+        self._checks = checks
         self._pool = pool
         self._runner: web.ServerRunner | None = None
         self.port = 0
@@ -60,26 +50,27 @@ class MetricsPort:
         path = request.path
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
-        page = self._pages.get(path)
-        if page is not None:
-            body, content_type = await page(request.headers.get("Accept", ""))
+        if path in ("/metrics", "/metrics/json"):
+            as_text = path == "/metrics"
+            accept = request.headers.get("Accept", "")
+            body, content_type = await (self._pages.text(accept) if as_text else self._pages.json())
             return web.Response(body=body, headers={"Content-Type": content_type})
         if path == "/health":
             return await self._health()
         if path in ("/live", "/ready"):
-            fine = path == "/live" or await self._condition() is not Condition.CRITICAL
+            fine = path == "/live" or (await self._of_gateway.condition())[0] is not Condition.CRITICAL
             words = "alive" if path == "/live" else "ready" if fine else "not_ready"
             return _json({"status": words, "timestamp": clock.iso(clock.wall())}, 200 if fine else 503)
         return web.Response(status=404)
 
     async def _health(self) -> web.Response:
-        initialised = self._initialised()
-        condition = await self._condition()
+        initialised = self._checks.known.is_set()
+        condition, _ = await self._of_gateway.condition()
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         body: dict[str, object] = {
             "status": condition if initialised else "initializing",
             "timestamp": clock.iso(clock.wall()),
-            "uptime": self._uptime(),
+            "uptime": self._of_gateway.uptime,
             "memory": {"rss": resident_bytes(), "limit": None if limit == resource.RLIM_INFINITY else limit},
             "models": {"loaded": len(self._pool.listing()), "registry_size": len(self._pool.listing())},
             "engine": "hapax",

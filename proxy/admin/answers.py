@@ -1,0 +1,36 @@
+"""
+What this worker says when a peer asks, see `core.peers`.
+
+The questions come over `process.ipc`; who asks is no matter here.
+"""
+
+from typing import Any
+
+from proxy.admin.admin import Admin
+from proxy.admin.feed import Feed
+from proxy.core.peers import EVENTS, METRICS, PROVIDERS, TRAIL
+from proxy.middleware.records import Records
+from proxy.observe.page import Pages
+
+
+class Answers:
+    """An answer to each question there is."""
+
+    def __init__(self, pages: Pages, admin: Admin, records: Records, feed: Feed) -> None:
+        self._pages = pages
+        self._admin = admin
+        self._records = records
+        self._feed = feed
+
+    def to(self, what: str, of: Any) -> Any:
+        """Plain JSON; None to a question of another version of the gateway."""
+        if what == METRICS:
+            return self._pages.snapshot()
+        if what == TRAIL:
+            return self._admin.trail(str(of))
+        if what == PROVIDERS:
+            return self._admin.assessment()
+        if what == EVENTS:
+            self._records.hand_over()
+            return self._feed.own_after(of)
+        return None

@@ -1,0 +1,50 @@
+"""
+A path, and what happens there: the rows the tables of routes are made of.
+
+The tables stand in `api`, `admin` and `health`; `front` leads requests by them.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from aiohttp import web
+
+from proxy.core.errors import ProxyError
+
+GET = frozenset(("GET", "HEAD"))
+POST = frozenset(("POST",))
+DELETE = frozenset(("DELETE",))
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ErrorBody = Callable[[ProxyError, str], bytes]
+
+
+class Access(Enum):
+    """Who may use a route."""
+
+    PROBE = "anyone, however often"
+    OPEN = "anyone, within limits.keyless"
+    CLIENT = "a client key"
+    OPERATOR = "a client key or the admin key"
+    ADMIN = "the admin key"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path, and what happens there."""
+
+    template: str
+    """The path; one that ends in `/*` takes everything below it."""
+    methods: frozenset[str]
+    handler: Handler
+    access: Access = Access.CLIENT
+    error_body: ErrorBody = ProxyError.body
+    """The shape of its errors: OpenAI's, unless an API of its own has another."""
+    page: bool = False
+    """It is answered here: no call, and limited by `limits.routes` alone."""
+
+    @property
+    def path(self) -> str:
+        """The template as aiohttp's router has it."""
+        return f"{self.template[:-1]}{{below:.*}}" if self.template.endswith("/*") else self.template
