@@ -38,7 +38,7 @@ S = TypeVar("S", bound=Section)
 
 
 class AskedWrongly(Exception):
-    """Something in a request cannot be; the message is a sentence for whoever asked."""
+    """Something in a request cannot be; the message is a sentence for the caller."""
 
     def __init__(self, param: str, message: str) -> None:
         """*param* is the path of what is wrong, such as `limits.concurrent`."""
@@ -128,7 +128,7 @@ def _filter(text: str) -> str:
 
 
 class NewKey(Section):
-    """A key somebody wants made."""
+    """A key that is to be made."""
 
     name: Annotated[str, AfterValidator(_name)]
     team: Annotated[str, AfterValidator(_label)] = ""
@@ -147,7 +147,7 @@ class Rotation(Section):
 
 
 class UsageQuestion(Section):
-    """Whose usage somebody wants to see, from when to when, and by what it is to be added up."""
+    """Whose usage the caller wants to see, from when to when, and by what it is to be added up."""
 
     by: By = "key"
     since: Annotated[datetime.datetime, BeforeValidator(_past)] = Field("30d", validate_default=True)

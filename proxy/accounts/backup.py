@@ -1,8 +1,8 @@
 """
 A backup of the store: one SQLite file with everything in it, whichever database it was made from, and the way back.
 
-So it is also the way from one database to the other. It copies rows as they are and leaves out nothing; whoever has the
-file has the digests of keys, never a key.
+So it is also the way from one database to the other. It copies rows as they are and leaves out nothing; the file
+holds the digests of keys, never a key.
 """
 
 import os
@@ -156,7 +156,7 @@ def _adding(target: AsyncConnection, table: Table) -> Any:
 
 
 async def _sequence(target: AsyncConnection, count: int) -> int:
-    """The first of *count* numbers of changes of keys that nobody else will have."""
+    """The first of *count* numbers of changes of keys that no other change will have."""
     version = tables.versions.c
     taken = update(tables.versions).where(version.name == "keys").values(value=version.value + count)
     return int((await target.execute(taken.returning(version.value))).scalar_one()) - count + 1
@@ -181,7 +181,7 @@ async def _count(connection: AsyncConnection, table: Table) -> int:
 
 @contextmanager
 def _file(path: Path) -> Iterator[Connection]:
-    """A connection to a SQLite file that nobody else uses."""
+    """A connection to a SQLite file that no other task uses."""
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path), poolclass=NullPool)
     try:
         with engine.connect() as connection:

@@ -27,7 +27,7 @@ BUSY_TIMEOUT = 5000
 BUSY_SLICE = 100
 """
 Milliseconds SQLite itself waits for the right to write. Short, since its own waiting grows to a tenth of a second
-between looks, which starves a process among eight; whoever writes asks again until its deadline.
+between looks, which starves a process among eight; a writer asks again until its deadline.
 """
 
 WAL_PAGES = 500
@@ -41,7 +41,7 @@ PAUSE = 0.004
 """
 Seconds between two of many statements, in which the event loop answers the calls that waited for the last one, if it
 has to share its processor. In trials at half load 1 ms held up the slowest hundredth of calls half as long again, and
-15 ms no less; whoever else writes waits meanwhile.
+15 ms no less; other writers wait meanwhile.
 """
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
 """A transaction that begins by reading and then cannot get the lock has to be done over; this one waits first."""
@@ -89,7 +89,7 @@ def sqlite_url(url: str) -> URL:
 
 
 def create_file(url: URL) -> None:
-    """Make the file of a SQLite database unless it is there, readable for nobody else."""
+    """Make the file of a SQLite database unless it is there, readable for this user alone."""
     # What is wrong with the path SQLite says better.
     with suppress(OSError):
         os.close(os.open(url.database or "", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -144,7 +144,7 @@ async def transact(engine: AsyncEngine, statements: Sequence[Statement]) -> None
         assert isinstance(driver, _FileConnection)
         await driver.transact(statements)
     except asyncio.CancelledError:
-        # The statement may be under way still: nobody else must get this connection.
+        # The statement may be under way still: no other task must get this connection.
         await connection.invalidate()
         raise
     finally:
@@ -215,7 +215,7 @@ def _file_engine(url: URL, begin: str, *pragmas: str, size: int, timeout: float)
         max_overflow=0,
         pool_timeout=timeout,
         pool_use_lifo=True,
-        # Whoever gives one back has ended its transaction.
+        # A task that gives one back has ended its transaction.
         pool_reset_on_return=None,
         hide_parameters=True,
     )

@@ -164,7 +164,7 @@ class Keys:
     async def changed_since(self, seq: int, most: int | None = None) -> builtins.list[KeyRecord]:
         """
         The keys whose last change came after *seq*, in that order, at most *most*. One that cannot be read counts as
-        revoked: it must not keep the changes of others from being seen, nor go on as it was.
+        revoked: it must not keep the changes of other keys from being seen, nor go on as it was.
         """
         query = select(*_COLUMNS).where(tables.keys.c.seq > seq).order_by(tables.keys.c.seq).limit(most)
         async with self._store.reading() as connection:
@@ -181,7 +181,7 @@ class Keys:
 
 
 def mint() -> str:
-    """A new secret: a beginning everybody knows, random letters, and a check of both."""
+    """A new secret: a beginning that is public, random letters, and a check of both."""
     body = BEGIN + "".join(secrets.choice(_LETTERS) for _ in range(_RANDOM))
     return body + _check(body)
 
@@ -239,7 +239,7 @@ async def _changed(connection: AsyncConnection, name: str, changes: dict[str, An
 
 
 def _record(row: Any) -> KeyRecord:
-    """The record of a row; `ValueError` for what nobody here wrote."""
+    """The record of a row; `ValueError` for what this program did not write."""
     return KeyRecord(
         name=row.name,
         team=sys.intern(row.team),

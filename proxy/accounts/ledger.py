@@ -35,7 +35,7 @@ from proxy.core import clock, tasks
 from proxy.core.exchange import Exchange
 
 BATCH = 1024
-"""Rows written in one transaction at most, so that others get their turn with the database."""
+"""Rows written in one transaction at most, so that other writers get their turn with the database."""
 LONGEST_PAUSE = 1.0
 """Seconds between two tries while the store is away, at most."""
 STOP_WITHIN = 5.0
@@ -73,7 +73,7 @@ class Ledger:
         self._opened: dict[str, _Call] = {}
         self._done: deque[Row] = deque()
         self._flying = 0
-        # Rows of failed batches: nobody knows whether they arrived.
+        # Rows of failed batches: it is not known whether they arrived.
         self._doubtful: set[str] = set()
         # A random prefix for this process: ids are never made twice, and yet come in order, as an index likes it.
         self._prefix = secrets.token_hex(6)

@@ -56,7 +56,7 @@ MOST_HASHED = 10_000
 """Keys whose digest is remembered, at some 200 bytes each."""
 
 ANYONE = Principal("anonymous")
-"""Everybody, where there are no keys."""
+"""Every caller, where there are no keys."""
 
 
 class Principals:
@@ -71,7 +71,7 @@ class Principals:
         has_store: bool = False,
     ) -> None:
         """
-        *may_be_open*: without any key, anybody may call. *has_store*: more keys will come with `put`, and until the
+        *may_be_open*: without any key, any client may call. *has_store*: more keys will come with `put`, and until the
         first time it is not known whether there are any.
         """
         self._may_be_open = may_be_open
@@ -90,7 +90,7 @@ class Principals:
         self.reads_as_class: Callable[[str], bool] | None = None
         """Tells of a pattern with brackets whether they are a glob's, by the models there are; set when these are."""
         self.open = False
-        """Nobody needs a key: none is configured, and the store never had one."""
+        """No client needs a key: none is configured, and the store never had one."""
         self.replace_file_keys(file_keys, admin_key)
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Principals:
         return self._admin is not None
 
     def all(self) -> Iterator[Principal]:
-        """Everybody who holds a key."""
+        """Every principal that holds a key."""
         yield from self._of_file.values()
         for name, digests in self._digests.items():
             if name not in self._names_of_file:
@@ -128,7 +128,7 @@ class Principals:
         return principal
 
     def _hash(self, key: str) -> bytes:
-        """The digest of *key*, remembered when it is somebody's: whoever sends anything else must not cost memory."""
+        """The digest of *key*, remembered when a principal holds it: a client sending others must not cost memory."""
         digested = digest(key)
         if digested in self._of_file or digested in self._of_store:
             if len(self._hashed) >= MOST_HASHED:

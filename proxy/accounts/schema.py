@@ -1,8 +1,8 @@
 """
 Bringing a database to the tables this program knows: a new one at once, an older one with Alembic.
 
-Decides and migrates on a connection it is given, inside that connection's transaction: whoever dies in the middle
-leaves the old tables as they were. It opens nothing and never goes back to an older schema.
+Decides and migrates on a connection it is given, inside that connection's transaction: a process that dies in the
+middle leaves the old tables as they were. It opens nothing and never goes back to an older schema.
 """
 
 import logging
@@ -40,7 +40,7 @@ def at_head(connection: Connection) -> bool:
 
 def migrate(connection: Connection) -> None:
     """
-    Bring the database to `HEAD`, one process at a time. A revision nobody here knows is a newer release's: it stays,
+    Bring the database to `HEAD`, one process at a time. A revision not known here is a newer release's: it stays,
     since that release keeps what the last one needs. `UnknownSchema` when it does not.
     """
     if connection.dialect.name == "postgresql":

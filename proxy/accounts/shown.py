@@ -93,7 +93,7 @@ def usage_csv(by: str, lines: Sequence[UsageLine]) -> str:
 
 
 def inert(text: str) -> str:
-    """*text* such that no spreadsheet takes it for a formula: names and models are whatever somebody sent."""
+    """*text* such that no spreadsheet takes it for a formula: names and models are whatever a caller sent."""
     first = unicodedata.normalize("NFKC", text.lstrip())[:1]
     return f"'{text}" if first in ("=", "+", "-", "@") or text[:1] in ("\t", "\r", "\n") else text
 

@@ -75,7 +75,7 @@ class Store:
         """Connect, and migrate where that is due; nothing if it was done. `StoreError`; may be called again."""
         if self._opened:
             return
-        # Everybody who comes while it opens waits for the same try, and nobody's leaving ends a migration.
+        # Every task that comes while it opens waits for the same try, and none that leaves ends a migration.
         if self._opening is None or self._opening.done():
             self._opening = tasks.start(self._open(), "store opening")
         error = await asyncio.shield(self._opening)
@@ -175,7 +175,7 @@ class Store:
                 self._turn.release()
 
     async def _open(self) -> StoreError | None:
-        """Why it cannot be opened, told rather than raised since perhaps nobody waits any longer."""
+        """Why it cannot be opened, told rather than raised since perhaps no task waits any longer."""
         try:
             if self._file is not None:
                 engines.create_file(self._file)

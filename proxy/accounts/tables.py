@@ -37,7 +37,7 @@ versions = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""Counters of changes: what moved since somebody last looked. The row `keys` counts the changes of keys."""
+"""Counters of changes: what moved since a process last looked. The row `keys` counts the changes of keys."""
 
 usage = Table(
     "usage",

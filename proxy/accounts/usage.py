@@ -45,7 +45,7 @@ class UsageLine:
     cost: int = 0
     """Micro-USD, of the calls whose price is known."""
     unpriced: int = 0
-    """Calls whose price nobody knew; `cost` leaves them out."""
+    """Calls whose price was not known; `cost` leaves them out."""
     estimated: int = 0
     """Calls whose tokens were counted here, since the provider did not say."""
 

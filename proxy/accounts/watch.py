@@ -42,7 +42,7 @@ class KeyWatch:
         """How long the last look took."""
         self._one_reads = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
-        """The read that has not begun, for everybody who comes until then."""
+        """The read that has not begun, for every caller that comes until then."""
         self._running: set[asyncio.Task[bool]] = set()
         self._loop: asyncio.Task[None] | None = None
         self._reachable: bool | None = None
@@ -98,7 +98,7 @@ class KeyWatch:
     async def _read_next(self) -> bool:
         async with self._one_reads:
             await asyncio.sleep(self._read_at + SPACING - clock.now())
-            # Whoever comes from here on may know of a change this read misses.
+            # A caller that comes from here on may know of a change this read misses.
             self._next = None
             self._read_at = clock.now()
             return await time(self.last_read, self._read())

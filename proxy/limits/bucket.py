@@ -56,7 +56,7 @@ class Bucket:
             self.used_at = now
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until *amount* can be taken, if nobody else takes anything; 0 when it can now."""
+        """Seconds until *amount* can be taken, if no other call takes anything; 0 when it can now."""
         missing = amount - self.level(now)
         return missing / self.rate if missing > 0 else 0.0
 

@@ -1,7 +1,7 @@
 """
 What one worker has been lent of one limit, and what it still owes: spent here, without asking, by the next call.
 
-Arithmetic with the time as an argument. It talks to nobody; `lease_book` says when something is to be asked or given
+Arithmetic with the time as an argument. It sends nothing; `lease_book` says when something is to be asked or given
 back, and `redis_script` keeps what all workers share.
 """
 
@@ -60,7 +60,7 @@ class Lease(ABC):
         self.back = 0
         """Units to be told to Redis: back to a bucket, or spent from a budget."""
         self.left = float(limit.capacity)
-        """What Redis had left for everybody when it was last asked."""
+        """What Redis had left for all workers when it was last asked."""
         self.used = 0
         """Units reserved since the last tick."""
         self.low = 0
@@ -110,7 +110,7 @@ class Lease(ABC):
         return self._quiet >= RARE and not self.back and self.owed <= 0
 
     def outdated(self, now: float) -> bool:
-        """Forgetting it loses nothing: Redis knows the same, and nobody asks."""
+        """Forgetting it loses nothing: Redis knows the same, and no call asks."""
         return not self.active and not self.holds and now - self.touched > REMEMBERED
 
     @abstractmethod

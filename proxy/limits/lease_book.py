@@ -99,7 +99,7 @@ class LeaseBook:
         return None
 
     def take_alone(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
-        """Decide without Redis, over this worker's share; None while nobody knows what was spent of a budget."""
+        """Decide without Redis, over this worker's share; None while what was spent of a budget is not known."""
         refusal: Refusal | None = None
         leases = []
         for limit, amount in claims:
@@ -157,7 +157,7 @@ class LeaseBook:
         return lease
 
     def unknown(self, claims: Sequence[Claim], now: float) -> SpendLease | None:
-        """The budget among *claims* of which nobody here knows what was spent."""
+        """The budget among *claims* of which this worker does not know what was spent."""
         for limit, _ in claims:
             lease = self.lease(limit, now)
             if isinstance(lease, SpendLease) and lease.known is None:
@@ -216,8 +216,8 @@ class LeaseBook:
 
     def read(self, message: Message, answer: bytes, now: float) -> list[tuple[Ask, Reservation | Refusal | SpendLease]]:
         """
-        What Redis decided: for each call a reservation, a refusal, or the budget nobody knows about. Whoever does not
-        need its reservation any more has to settle it. Raises `ValueError` when *answer* is no answer.
+        What Redis decided: for each call a reservation, a refusal, or the budget whose spending is not known. The
+        caller settles a reservation its call does not need any more. Raises `ValueError` when *answer* is no answer.
         """
         # All of it is read before any of it counts.
         numbers = [float(word) for word in answer.split()]

@@ -14,7 +14,7 @@ from proxy.limits.lease import Field, Lease
 from proxy.limits.limit import Limit, Refusal, Standing
 
 BUDGET_REMEMBERED = 3600.0
-"""Seconds a budget is remembered after its last use: without Redis and the ledger, nobody else knows it."""
+"""Seconds a budget is remembered after its last use: without Redis and the ledger, only this worker knows it."""
 TIGHT = 0.25
 """Share of the places left below which a free one goes back at once: another worker may have need of it."""
 
@@ -108,7 +108,7 @@ class PlaceLease(Lease):
     __slots__ = ()
 
     def tick(self) -> bool:
-        # Places that had no use for a whole tick go; asking in advance would only take them from others.
+        # Places that had no use for a whole tick go; asking in advance would only take them from the peers.
         unused = min(self.low, self.idle)
         super().tick()
         self.want = self.idle - unused
@@ -154,7 +154,7 @@ class SpendLease(Lease):
         self.began = began
         self.end = end
         self.known: int | None = None
-        """What was spent in the period by everybody as far as this worker knows, itself up to now; None: no idea."""
+        """What was spent in the period by all workers, as far as this one knows, by itself up to now; None: no idea."""
         self.seeded = False
         """`known` is good enough to tell Redis, which does not know."""
         self.missing = False
@@ -210,7 +210,7 @@ class SpendLease(Lease):
         self.idle = max(0, min(self.idle + amount - used, self.lent - self.reserved - self.back))
 
     def refusal_alone(self, amount: int, now: float, workers: int, outage: int) -> Refusal | None:
-        assert self.known is not None  # nobody decides without
+        assert self.known is not None  # `take_alone` decides only with it
         if self.known + self.reserved + amount <= self.limit.capacity:
             return None
         return Refusal(self.limit, max(0.0, self.ends - now), never=amount > self.limit.capacity)

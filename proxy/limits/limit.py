@@ -1,5 +1,5 @@
 """
-The words of this room: a limit, a claim on it, what is held while a call runs, and why a call is refused.
+The words of this package: a limit, a claim on it, what is held while a call runs, and why a call is refused.
 
 `Limits` is the interface of the two places where levels are kept: this process's memory, and Redis. Values only.
 """
@@ -44,7 +44,7 @@ class Limit:
     holder: str = ""
     """Whose budget it is."""
     forgiven: float = field(init=False, default=0.0, compare=False, repr=False)
-    """Units nobody is refused for: what a client that waited as long as it was told lacks by rounding."""
+    """Units no call is refused for: what a client that waited as long as it was told lacks by rounding."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "forgiven", SLACK + self.rate * GRAIN)
@@ -59,7 +59,7 @@ class Reservation:
     """What an admitted call holds until it is settled, once."""
 
     claims: Sequence[Claim]
-    """Amounts as they were taken, perhaps less than asked: nobody can hold more tokens than the bucket has."""
+    """Amounts as they were taken, perhaps less than asked: no call can hold more tokens than the bucket has."""
     local: bool = True
     """Taken from this process's memory, not from the shared state."""
     settled: bool = field(init=False, default=False)
@@ -77,7 +77,7 @@ class Refusal:
 
     limit: Limit
     wait: float | None
-    """Seconds after which the same call is admitted, if nobody else takes what returns; None: nobody can say."""
+    """Seconds after which the same call is admitted, if no other call takes what returns; None: not known."""
     never: bool = False
     """The call asks for more than the limit ever allows."""
     unknown: bool = False
@@ -102,7 +102,7 @@ class Limits(Protocol):
 
     @property
     def available(self) -> bool:
-        """Whoever has to be asked answers now."""
+        """The shared state, where there is one, answers now."""
 
     @property
     def failures_total(self) -> int:
@@ -117,11 +117,11 @@ class Limits(Protocol):
         """Questions asked."""
 
     def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
-        """Decide at once; None where that takes asking somebody, see `reserve`. *now* in monotonic seconds."""
+        """Decide at once; None where Redis or the ledger has to be asked, see `reserve`. *now* in monotonic seconds."""
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
         """
-        Decide, asking whoever has to be asked: a shared state for 100 ms at most, the ledger, once for each budget, for
+        Decide, asking what has to be asked: a shared state for 100 ms at most, the ledger, once for each budget, for
         as long as that takes. Cancelling it leaves nothing held.
         """
 

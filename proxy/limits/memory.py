@@ -2,7 +2,7 @@
 Limits kept in this process: token buckets, places and budgets, decided at once.
 
 Exact for one process, and a share of the whole for each of several. What was spent before the process began is asked of
-the ledger; nothing else here waits for anybody.
+the ledger; nothing else here waits.
 """
 
 import asyncio
@@ -229,7 +229,7 @@ class MemoryLimits:
             del self._buckets[id]
 
     def _spending_of(self, limit: Limit) -> _Spending | None:
-        """The budget in its present period; None while nobody knows what was spent before this process began."""
+        """The budget in its present period; None while what was spent before this process began is not known."""
         spending = self._spending.get(limit.id)
         if spending is not None and (now := self._wall()) >= spending.ends:
             spending.period = period.began(limit.per, _date(now))

@@ -35,13 +35,13 @@ class Applying:
     limiting: bool = False
     """There is any limit at all."""
     known: Any = field(default=None, compare=False, repr=False)
-    """What whoever asked for it remembers of these calls, so that one look-up finds all of it."""
+    """What the caller of `applying` remembers of these calls, so that one look-up finds all of it."""
 
     def claims(self, tokens: int, cost: int) -> tuple[Claim, ...]:
         """What a call claims that will use *tokens*; *cost* is in the unit of the budget."""
         claims = self.once
         for limit in self.tokens:
-            # Nobody can hold more than the bucket has; whether a prompt is too long for it is asked before.
+            # No call can hold more than the bucket has; whether a prompt is too long for it is asked before.
             claims += ((limit, tokens if tokens < limit.capacity else limit.capacity),)
         return claims if self.budget is None else (*claims, (self.budget, cost))
 

@@ -2,7 +2,7 @@
 The waiting room: how many calls run at once, and who is next when one of them ends.
 
 Holders take turns, so a flood of one delays a single call of another by one turn at most. It sends no answers and
-knows no files; the web room says what a client is told, `queue_file` remembers the size.
+knows no files; `admission` says what a client is told, `queue_file` remembers the size.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class _Turns:
     """Who waits, by holder: each holder's calls in the order they came, one for each holder in a round."""
 
     def __init__(self) -> None:
-        # Linked lists with an index, both of them: anybody can leave from the middle at no cost.
+        # Linked lists with an index, both of them: a call can leave from the middle at no cost.
         self._rounds: OrderedDict[str, OrderedDict[Ticket, None]] = OrderedDict()
 
     def __iter__(self) -> Iterator[Ticket]:
@@ -105,7 +105,7 @@ class _Turns:
         return next(reversed(longest)) if len(longest) > len(self._rounds.get(holder, ())) + 1 else None
 
     def first(self) -> Ticket:
-        """Whose turn it is; there must be somebody."""
+        """The call whose turn it is; there must be one."""
         return next(iter(next(iter(self._rounds.values()))))
 
     def take(self) -> None:
@@ -119,7 +119,7 @@ class _Turns:
 
 
 class Queue:
-    """Places to run in, and a bounded line before them. Whoever got a place gives it back with `leave`, once."""
+    """Places to run in, and a bounded line before them. A call that got a place gives it back with `leave`, once."""
 
     def __init__(self, max_running: int, size: int, max_wait: float) -> None:
         """*max_running* calls run at once, *size* more may wait, each for *max_wait* seconds."""
@@ -197,7 +197,7 @@ class Queue:
 
     def retry_after(self, now: float) -> float:
         """
-        Seconds until those who wait now have run, judged by how fast calls ended lately; nobody among them waits longer
+        Seconds until the calls that wait now have run, judged by how fast calls ended lately; none of them waits longer
         than `max_wait`. Between 1 and 60. *now* in monotonic seconds.
         """
         wait = self.max_wait
@@ -206,7 +206,7 @@ class Queue:
         return min(max(wait, SHORTEST), LONGEST)
 
     def close(self) -> None:
-        """Send everybody who waits away with `QueueClosed`, and let nobody in any more; those who run may end."""
+        """Send every call that waits away with `QueueClosed`, and let none in any more; those that run may end."""
         self._closed = True
         for ticket in list(self._turns):
             self._remove(ticket)

@@ -2,7 +2,7 @@
 The file that remembers the size of the queue from one run to the next.
 
 It is replaced as a whole, so a reader finds the old or the new one; a file that cannot be read or written is logged
-and counted, and holds nobody up. What is in the queue is not kept.
+and counted, and holds no call up. What is in the queue is not kept.
 """
 
 import asyncio

@@ -2,12 +2,12 @@
 Limits shared by workers and machines over Redis, without a round trip for most calls.
 
 One script decides over all claims of a call at once, by Redis's clock. Units it lends in advance are taken out before
-they are lent, so no limit is ever exceeded: over-admission is 0 for every kind. A worker may be refused what others
+they are lent, so no limit is ever exceeded: over-admission is 0 for every kind. A worker may be refused what peers
 were lent and do not use; that is at most (workers - 1) / 64 of what was left, for 250 ms, and nothing when fewer than
 256 units were left. A place waits for the worker's own next call for 100 ms, unless hardly any are left. A call that
 spends more than it reserved is the one thing that exceeds a budget or a bucket, and those after it pay.
 
-Nobody waits for Redis longer than `PATIENCE`. While it does not answer, each worker decides by itself: over its share
+No call waits for Redis longer than `PATIENCE`. While it does not answer, each worker decides by itself: over its share
 of a rate and of the places, and over a budget as last known. This file asks and decides when to stop asking; what is
 held and owed is in `lease_book`.
 """
@@ -189,7 +189,7 @@ class RedisLimits:
         return decided
 
     async def _learn(self, lease: SpendLease, patience: float) -> bool:
-        """Ask the ledger about a budget, together with everybody who needs the same; whether it is known now."""
+        """Ask the ledger about a budget, together with every call that needs the same; whether it is known now."""
         if patience <= 0:
             return False
         await asyncio.wait({self._asking(lease)}, timeout=patience)
@@ -266,7 +266,7 @@ class RedisLimits:
         await self._deliver(deadline)
 
     async def _tell_all(self) -> None:
-        """Send everything that is due, in as many messages as it takes: nobody waits for them."""
+        """Send everything that is due, in as many messages as it takes: no call waits for them."""
         while self._book.due:
             await self._send(self._book.message((), clock.now()), self._soon())
 
@@ -355,7 +355,7 @@ class RedisLimits:
             self._book.sweep(clock.now())
 
     async def _pause(self, seconds: float) -> None:
-        """Until somebody wants something, or so long."""
+        """Until a message is wanted, or so long."""
         wanted = self._wanted
         try:
             async with asyncio.timeout(seconds):

@@ -1,8 +1,8 @@
 """
 One connection to Redis that runs one script, with a deadline on everything.
 
-Only one caller at a time may use it, and that caller is never a request's own task: nothing that leaves can leave an
-answer behind for somebody else. It does not decide when to try again, except over a connection that had been idle.
+Only one caller at a time may use it, and that caller is never a request's own task: a client that leaves cannot leave
+an answer behind for another call. It does not decide when to try again, except over a connection that had been idle.
 """
 
 import asyncio
@@ -58,14 +58,14 @@ class RedisLink:
                 try:
                     answer = await self._ask(arguments)
                 except Disconnected:
-                    # It may have been closed while nobody looked.
+                    # It may have been closed while it was idle.
                     if not await self._drop():
                         raise
                     answer = await self._ask(arguments)
         except BaseException as error:
             await self._drop()
             if isinstance(error, Exception):
-                # Whatever it is, nobody may be kept waiting for it; its text may tell the address, or worse.
+                # Whatever it is, no call may be kept waiting for it; its text may tell the address, or worse.
                 raise Unavailable(type(error).__name__) from None
             raise
         if not isinstance(answer, bytes):

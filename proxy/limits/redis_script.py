@@ -19,11 +19,11 @@ each call the number of its claims and their pairs of a limit's index and an amo
     began      when the period began, in seconds since 1970
 
 The answer begins with the number of live workers. For each limit follow the units lent, what is left beyond them, and
-what was spent (-1: nobody knows). For each call follows 0 when it is admitted, or the index of the limit in its way and
-the seconds to wait: -1 when nobody can say, -2 when what was spent is not known.
+what was spent (-1: not known). For each call follows 0 when it is admitted, or the index of the limit in its way and
+the seconds to wait: -1 when that is not known, -2 when what was spent is not known.
 
-The answer is kept until the worker's next message: a message that is sent again, because nobody knows whether it
-arrived, is answered as before and takes nothing twice.
+The answer is kept until the worker's next message: a message that is sent again, because the worker does not know
+whether it arrived, is answered as before and takes nothing twice.
 """
 
 from hashlib import sha1

@@ -1,8 +1,8 @@
 """
 In which order to try the targets that can take a call.
 
-It orders what it is given and drops nobody: who is available is asked before, who has room is asked after. The first
-target is chosen by policy; the rest is where the call goes should that one fail.
+It orders the targets it is given and drops none: which are available is asked before, which have room is asked after.
+The first target is chosen by policy; the rest is where the call goes should that one fail.
 """
 
 import math

@@ -2,7 +2,7 @@
 How many extra attempts the traffic may cost: retries, or hedges, as a share of all requests.
 
 A token bucket in which every request leaves a fraction of a token and every extra attempt takes a whole one. It does
-not say whether an attempt makes sense, and nobody waits for tokens: with none left, the first error stands.
+not say whether an attempt makes sense, and no attempt waits for tokens: with none left, the first error stands.
 """
 
 EPSILON = 1e-9

@@ -1,7 +1,7 @@
 """
 What the active checks of one provider have found: healthy or not, after how many failures, how fast.
 
-It judges results that are handed in; sending a check and its rhythm are somebody else's. Calls do not count here, and
+It judges results that are handed in; sending a check and its rhythm are left to `checks`. Calls do not count here, and
 a good check does not close a breaker.
 """
 

@@ -36,7 +36,7 @@ class KeyRing:
         return None
 
     def first(self, now: float) -> int | None:
-        """The first key that may be used, whosever turn it is; None when that is none. Changes nothing."""
+        """The first key that may be used, whichever's turn it is; None when that is none. Changes nothing."""
         for index in range(self._count):
             if self.free_at(index) <= now:
                 return index

@@ -46,7 +46,7 @@ class PeakEwma:
         """
         What the next call may expect, for comparing targets; less is better.
 
-        In silence a bad value fades, so that a target nobody chooses is asked again one day. With calls in flight the
+        In silence a bad value fades, so that a target not chosen is asked again one day. With calls in flight the
         first of them to return will tell, and it fades slowly, so that one call goes out to find out and not a
         hundred. A target never heard of counts as fast while idle and as slow while it owes us an answer.
         """

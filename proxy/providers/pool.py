@@ -146,7 +146,7 @@ class Pool:
         return [target.model or name for name in names for target in self.targets(name or None)]
 
     def targets(self, model: str | None) -> tuple[Target, ...]:
-        """Every target that could answer for *model*; empty when nobody serves it."""
+        """Every target that could answer for *model*; empty when no provider serves it."""
         found = self._found.get(model)
         if found is None:
             found = tuple([self._target(provider, name) for provider, name in self._names(model)])

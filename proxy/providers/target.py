@@ -128,8 +128,8 @@ class Target:
     def begin(self, now: float, key: int | None = None) -> tuple[Permit | None, int]:
         """
         Take part in one more attempt: the breaker's permit (None when it is asked against its breaker's advice,
-        because nobody else is left) and the index of the key to use: *key*, unless any will do. Every call is matched
-        by one of `end`.
+        because no other target is left) and the index of the key to use: *key*, unless any will do. Every call is
+        matched by one of `end`.
         """
         self.in_flight += 1
         self.provider.in_flight += 1

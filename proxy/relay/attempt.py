@@ -29,14 +29,14 @@ from proxy.upstream.source import Source
 from proxy.upstream.wire import Call, Loss
 
 DRAIN_AFTER_DONE = 1.0
-"""Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again (S14)."""
+"""Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again."""
 
 _ABOUT_THE_ACCOUNT = (401, 402, 429)
 """Statuses that speak of no field, whatever is named beside."""
 
 
 class Owner(Protocol):
-    """Who runs the attempt, perhaps beside others."""
+    """What runs the attempt, perhaps beside another."""
 
     def claim(self, attempt: "Attempt") -> bool:
         """Whether this attempt's answer may go to the client; the first to ask wins."""
@@ -116,7 +116,7 @@ class Attempt:
         self._timer: asyncio.TimerHandle | None = loop.call_at(loop.time() + first_look, self._tick)
 
     def cancel(self) -> None:
-        """Nobody wants the answer any more: close the provider's connection at once."""
+        """Its answer is not wanted any more: close the provider's connection at once."""
         if not self._over:
             self._over = True
             self._stop()
@@ -221,7 +221,7 @@ class Attempt:
         return True
 
     def _client_reads_on(self) -> None:
-        # While nobody read from it, the provider could make no progress.
+        # While the client did not read, the provider could make no progress.
         self._watch.progress_at = self._watch.said_at = clock.now()
         if self.call is not None:
             self.call.resume()

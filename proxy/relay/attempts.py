@@ -79,7 +79,7 @@ class Attempts:
         self._endpoints = endpoints
         self._clocks = clocks
         self._rng = rng
-        # The mutable state: who runs, who has won, and what the relay waits for.
+        # The mutable state: which attempts run, which has won, and what the relay waits for.
         self._running: dict[Attempt, Entrant] = {}
         self._continuing = False
         self._winner: Attempt | None = None
@@ -88,7 +88,7 @@ class Attempts:
         self.key: int | None = None
         """The key every attempt goes with; None: whichever's turn it is."""
         self.first_key = False
-        """Every attempt goes with the first of its provider's keys that may be used, whosever turn it is."""
+        """Every attempt goes with the first of its provider's keys that may be used, whichever's turn it is."""
         self.searching = False
         """The call looks for an object of which it is not known whose it is."""
         self.recorder: Recorder | None = None
@@ -97,7 +97,7 @@ class Attempts:
         self._pausing: asyncio.Future[None] | None = None
 
     async def run(self, step: Try[Target]) -> tuple[Target, Verdict]:
-        """Take *step*; returns when the client has its answer, or nobody who was asked can give one."""
+        """Take *step*; returns when the client has its answer, or no target that was asked can give one."""
         self._news = self._loop.create_future()
         self._telling = None
         self._start(step)
@@ -108,17 +108,17 @@ class Attempts:
         self._question = question
         self._client = client
         client.spent = self._exchange.tokens
-        # Whether an answer continues or begins anew depends on its target: nobody else may be asked the same.
+        # Whether an answer continues or begins anew depends on its target: no other may be asked the same.
         self._continuing = True
 
     async def pause(self, delay: float) -> bool:
-        """Let *delay* seconds pass with nobody running; False when the gateway stops meanwhile."""
+        """Let *delay* seconds pass with no attempt running; False when the gateway stops meanwhile."""
         self._pausing = self._loop.create_future()
         stopped, _ = await asyncio.wait((self._pausing,), timeout=delay)
         return not stopped
 
     def cancel(self) -> None:
-        """The client is gone: nobody's answer is wanted."""
+        """The client is gone: no answer is wanted."""
         for attempt in list(self._running):
             self._withdraw(attempt)
 
@@ -239,21 +239,21 @@ class Attempts:
         if self._winner is attempt:
             self._winner = None
         elif self._running:
-            # Somebody else is still being waited for.
+            # Another attempt is still being waited for.
             if blames_the_request(verdict):
                 self._telling = target, verdict
             elif isinstance(verdict, Failed):
                 self._plan.note(target, verdict)
             return
         if self._telling is not None and isinstance(verdict, Failed) and verdict.code != "shutting_down":
-            # Whoever found the request itself at fault has said more than this one (reliability.md R17).
+            # An attempt that found the request itself at fault has said more than this one.
             self._plan.note(target, verdict)
             target, verdict = self._telling
         if self._news is not None and not self._news.done():
             self._news.set_result((target, verdict))
 
     def impatient(self, attempt: Attempt) -> None:
-        """*attempt* has been silent for long: ask somebody else beside it, if there is anybody."""
+        """*attempt* has been silent for long: ask another target beside it, if there is one."""
         if len(self._running) > 1 or self._winner is not None or not self._question.repeatable:
             return
         if self._telling is not None or self._continuing or isinstance(self._question.body, Upload):
@@ -277,7 +277,7 @@ class Attempts:
     def _hurried(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
         """
         The call's own time ran out, set by its client or its path, before the target had what it is given to begin:
-        that says nothing of the target, and must not take it from others.
+        that says nothing of the target, and must not take it from other calls.
         """
         if not isinstance(verdict, Failed | Cut) or verdict.code != "upstream_timeout":
             return False

@@ -74,7 +74,7 @@ def usage_in(tail: bytes) -> dict[str, Any] | None:
     # A quote in a text is escaped, so this is a key wherever it stands.
     found = list(_USAGE.finditer(tail))
     start = end = found[-1].end() - 1 if found else -1
-    # Few objects end within one: nobody may make us look long.
+    # Few objects end within one: no provider may make us look long.
     for _ in range(8 if found else 0):
         end = tail.find(b"}", end + 1)
         if end < 0:

@@ -23,7 +23,7 @@ def end_cut(client: Client, cut: Cut, dialect: Dialect, request_id: str) -> None
 
 
 def error_event(dialect: Dialect, code: str, request_id: str) -> bytes:
-    """The last event of a stream that broke off, in the form both SDKs raise on (reliability.md S4)."""
+    """The last event of a stream that broke off, in the form both SDKs raise on."""
     kind = KINDS[code]
     error = {"message": kind.message, "type": kind.type, "param": None, "code": code, "request_id": request_id}
     if dialect is Dialect.RESPONSES:

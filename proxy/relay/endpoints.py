@@ -1,7 +1,7 @@
 """
 What each OpenAI path means to the relay: how its streams speak, whether it needs a model, whether it may be repeated.
 
-A table, and the rules for a path nobody listed.
+A table, and the rules for a path that is not listed.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ _OPERATIONS = {
 _FREE = frozenset(
     ("assistants", "chat", "containers", "conversations", "files", "models", "responses", "uploads", "vector_stores")
 )
-"""Families whose calls keep, change or show something and ask no model; of the others nobody knows beforehand."""
+"""Families whose calls keep, change or show something and ask no model; of the others it is not known beforehand."""
 
 _FAMILIES = {
     family: Operation(f"/v1/{family}/*", free=family in _FREE)

@@ -115,7 +115,7 @@ class Plan(Generic[T]):
         else:
             choice = self._look(self.model, now)
             step = None
-            # The last try there is belongs to somebody who has not failed yet, if there is anybody.
+            # The last try there is belongs to a target that has not failed yet, if there is one.
             room = self.rules.retries - self._attempts + (0 if self._fresh(choice) else 1)
             if failed.status == 500 and self._tries[target] == 1 and room > 0:
                 step = self._again(target, choice, now)
@@ -167,7 +167,7 @@ class Plan(Generic[T]):
         return self._take(Try(fresh[0], self.model))
 
     def has_alternative(self, now: float) -> bool:
-        """Whether anybody else could still be asked."""
+        """Whether another target could still be asked."""
         if not self._may_repeat(SILENCE) or self._retry_budget.tokens(now) < 1.0:
             return False
         if self._fresh(self._look(self.model, now)):

@@ -14,7 +14,7 @@ from proxy.relay.owners import Pin
 from proxy.upstream.wire import Call
 
 MARGIN = 0.05
-"""Part of the time a client says it will wait that is kept for telling it the outcome; at most a second."""
+"""Part of the time a client says it will wait that is kept to tell it the outcome; at most a second."""
 
 AT_ONCE = 256 * 1024
 """Bytes that are read together of what was kept."""
@@ -127,7 +127,7 @@ class Question:
     timeout: float | None = None
     """Seconds its path allows, a stream until its first content; None: as many as its provider is given."""
     prompt_tokens: int = 0
-    """What its prompt is estimated at, for when nobody counts it."""
+    """What its prompt is estimated at, for when its provider does not count it."""
     pin: Pin | None = None
     """What it is kept to, because it names what an account keeps; None for a call any target can take."""
     lists: bool = False

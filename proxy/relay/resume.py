@@ -24,7 +24,7 @@ from proxy.relay.question import Question
 MAX_RECORDED = 1024 * 1024
 """Bytes of an answer that are remembered; a longer one is not continued."""
 MISMATCH = "the new answer went another way"
-"""Why an attempt to continue is given up that is nobody's fault."""
+"""Why an attempt to continue is given up that is no target's fault."""
 MAX_RESUMES = 3
 """Times one answer may be continued."""
 

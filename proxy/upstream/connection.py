@@ -1,8 +1,8 @@
 """
 One HTTP/1.1 connection to a provider: bytes in, parsed by llhttp, pushed to the sink of the request under way.
 
-It trusts nothing the provider sends: sizes are bounded, framing must be unambiguous, and bytes nobody asked for end the
-connection. It does not connect, choose or retry; `connections` does.
+It trusts nothing the provider sends: sizes are bounded, framing must be unambiguous, and bytes that were not asked for
+end the connection. It does not connect, choose or retry; `connections` does.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from proxy.upstream.lengths import are_told_twice, told_once
 from proxy.upstream.wire import Loss, Sink
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Status line and headers of one answer, interim answers included (reliability.md F17)."""
+"""Status line and headers of one answer, interim answers included."""
 MAX_HEADERS = 256
 
 
@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Open, and nobody is using it."""
+        """Open, and serving no request."""
         return self.transport is not None and not self.transport.is_closing() and self._sink is None
 
     def begin(self, sink: Sink, request: bytes, complete: bool, body: bytes = b"") -> None:
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._sink is None:
-            # Bytes nobody asked for: whatever they are, they belong to no request.
+            # Bytes that were not asked for: whatever they are, they belong to no request.
             self.spoke_unasked = True
             self.abandon()
             return
@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._complete:
-            # More than the answer announced: the surplus must reach nobody.
+            # More than the answer announced: the surplus must reach no client.
             self._keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -276,7 +276,7 @@ class Connection(asyncio.Protocol):
                     self._fault = "unknown transfer coding"
                     return
                 self._delimited = True
-        # What comes now are trailers, which are nobody's headers.
+        # What comes now are trailers, which are not headers of the answer.
         self._headers = []
         self._sink.head(status, headers)
 

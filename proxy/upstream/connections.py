@@ -2,7 +2,7 @@
 The connections to one provider: those that wait to be used again, and how a new one comes about.
 
 A request goes out on an idle connection at once, or on a new one. A reused connection that dies before it answered a
-byte is the ordinary end of a keep-alive; the same request goes once more on a fresh one and nobody hears of it
+byte is the ordinary end of a keep-alive; the same request goes once more on a fresh one and the sink is not told
 (RFC 9112 section 9.3.1). Nothing here follows redirects, keeps cookies or reads proxy variables.
 """
 
@@ -282,7 +282,7 @@ class HttpCall:
             # What the resolver's encoding makes of a label that is too long.
             self._fail_to_connect("upstream_connect_error", "connect: not a host name")
         except Exception as unexpected:
-            # Nothing we know of: nobody is to wait for the longest clock because of it.
+            # Nothing we know of: the call is not to wait for the longest clock because of it.
             self._fail_to_connect("upstream_connect_error", f"connect: {type(unexpected).__name__}")
         else:
             self._pool._connecting.discard(self)
@@ -350,7 +350,7 @@ class HttpCall:
 
     def lost(self, loss: Loss) -> None:
         connection, self._connection = self._connection, None
-        # A keep-alive that ended just as it was used again: as far as anybody can know, nobody saw the request.
+        # A keep-alive that ended just as it was used again: as far as can be known, the provider never saw it.
         stale = connection is not None and connection.requests > 1 and clock.now() - self._sent_at < STALE_WITHIN
         if self._complete and stale and not loss.received:
             self._sent_before = True

@@ -59,5 +59,5 @@ class ForwardProxy:
         if not 200 <= int(status[1]) < 300:
             raise TunnelRefused(f"status {int(status[1])}")
         if not head.endswith(b"\r\n\r\n"):
-            # The provider speaks only when it is asked, so this is nobody's we know.
+            # The provider speaks only when it is asked, so this is not the provider's.
             raise TunnelRefused("bytes behind the answer")

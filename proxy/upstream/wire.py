@@ -16,7 +16,7 @@ class Loss:
     """Why no whole answer came, and how far the request had got: what decides whether it may be tried again."""
 
     code: str
-    """The error code it becomes if nobody can answer instead."""
+    """The error code it becomes if no other target can answer instead."""
     reason: str
     """For the log: which fault, without a byte of content."""
     sent: bool
