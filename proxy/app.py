@@ -85,8 +85,8 @@ class Gateway:
 
     def __init__(self, settings: Settings, logs: Logs | None = None, peers: Peers | None = None) -> None:
         """
-        *logs*: where the lines of exchanges go; None where this process's logging is somebody else's. *peers*: the
-        workers beside this one.
+        *logs*: where the lines of exchanges go; None where the embedding program owns this process's logging.
+        *peers*: the workers beside this one.
         """
         self.settings = settings
         self._peers = peers or NoPeers()
@@ -164,7 +164,7 @@ class Gateway:
         usage = UsagePages(state.store)
         operator = Access.OPEN
         if settings.metrics.auth:
-            # The page names every key: where somebody has the admin key, nobody else needs it.
+            # The page names every key: where there is an admin key, only its holder needs the page.
             operator = Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
         routes = [
             Route("/", _GET, welcome, Access.PROBE),
@@ -282,7 +282,7 @@ class Gateway:
             await self.reports.stop()
 
     def _upstream_models(self, model: str) -> list[str]:
-        """Whoever may come to answer for *model*, its fallbacks included, by the names providers know."""
+        """The targets that may come to answer for *model*, its fallbacks included, by the names providers know."""
         entry = self.pool.entry(model or None)
         names = (model, *entry.fallbacks, *entry.context_fallbacks) if model else (model,)
         return [target.model or name for name in names for target in self.pool.targets(name or None)]

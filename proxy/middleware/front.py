@@ -47,8 +47,8 @@ ErrorBody = Callable[[ProxyError, str], bytes]
 class Access(Enum):
     """Who may use a route."""
 
-    PROBE = "anyone, however often"
-    OPEN = "anyone, within limits.keyless"
+    PROBE = "any caller, however often"
+    OPEN = "any caller, within limits.keyless"
     CLIENT = "a client key"
     OPERATOR = "a client key or the admin key"
     ADMIN = "the admin key"
@@ -128,7 +128,7 @@ class Front:
         self.draining = False
         """The process is about to stop: every answer closes its connection."""
         self.closing = False
-        """Nobody new is accepted any more: a connection ends with its exchange."""
+        """No new connection is accepted any more: a connection ends with its exchange."""
         self.idle = asyncio.Event()
         """No exchange is under way."""
         self.idle.set()

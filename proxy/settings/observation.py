@@ -1,7 +1,7 @@
 """
 The sections an operator watches by: logging, metrics, tracing, health.
 
-They choose what is told and where; the telling belongs to observe/ and web/health.
+They choose what is told and where; to write and serve it is the work of observe/ and health/.
 """
 
 from typing import Annotated, Literal
