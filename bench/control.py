@@ -1,7 +1,7 @@
 """
 The control: an aiohttp server and one aiohttp ClientSession that pass everything on, and nothing else.
 
-What anyone would write in an afternoon, done well: no limit on connections, nothing decompressed, chunks written as
+What a programmer writes in an afternoon, done well: no limit on connections, nothing decompressed, chunks written as
 they come, cancellation when the client leaves. It has no keys, no failover, no log, no metrics, and judges nothing.
 """
 

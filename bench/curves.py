@@ -252,7 +252,7 @@ class Curves:
     @contextmanager
     def _start(self, name: str) -> Iterator[Subject]:
         start = subjects.gateway if name == GATEWAY_NAME else self._beside[name]
-        # Clients of the point before are garbage that nobody has collected.
+        # Clients of the point before are garbage that is not collected yet.
         gc.collect()
         with start(self._provider.url, self._core, self._scratch) as subject:
             yield subject

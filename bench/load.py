@@ -192,7 +192,7 @@ class Load:
 
     def __init__(self, port: int, asking: bytes | Sequence[bytes], clients: int, pace: float = 0.0) -> None:
         """
-        The *clients* ask for *asking*; of several requests each in its turn, whoever makes it.
+        The *clients* ask for *asking*; of several requests each in its turn, whichever client makes it.
 
         With a *pace*, in seconds, their streams are timed: first tokens, and how late the others are.
         """
@@ -205,7 +205,7 @@ class Load:
         self._idlers: list[Client] = []
         """While requests are made at a rate: who can make the next one."""
         self._due: deque[float] = deque()
-        """While requests are made at a rate: when those were due that found nobody to make them."""
+        """While requests are made at a rate: when those were due that found no idle client."""
         self._idle = asyncio.Event()
         self.tally = Tally()
 

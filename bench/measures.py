@@ -139,7 +139,7 @@ class HalfLoad:
 
 @dataclass(slots=True)
 class Usage:
-    """How busy everyone was during one measure: seconds of CPU per second."""
+    """How busy subject, provider and load were during one measure: seconds of CPU per second."""
 
     round: int
     measure: str
@@ -170,7 +170,7 @@ class Run:
     shared_core: bool = False
     """Subjects, provider and load had to share one core."""
     stolen: float = 0.0
-    """Share of the time in which this machine had work and its host gave the core to somebody else."""
+    """Share of the time in which this machine had work and its host gave the core to another guest."""
     seconds: float = 0.0
 
     def values(self, name: str, figure: str) -> list[float]:
@@ -203,7 +203,7 @@ class Run:
 
 
 class Meter:
-    """Seconds of everyone involved, added up over the times it runs."""
+    """Seconds of subject, provider and load, added up over the times it runs."""
 
     def __init__(self, subject: Subject, provider: Subject) -> None:
         self.subject = subject
@@ -419,7 +419,7 @@ class Bench:
             self._run.direct_p99_ms.append(found[-1][1])
 
     async def _half_load(self, turns: list[Subject], provider: Subject, gateway: Figures) -> None:
-        """Requests at half the gateway's rate for everyone, and beside them streams whose events are timed."""
+        """Requests at half the gateway's rate for each subject, and beside them streams whose events are timed."""
         plan = self._plan
         rate = gateway.requests_per_second / 2
         asked = [subject for subject in turns if subject.name in HALVED] + [provider]

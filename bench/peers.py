@@ -20,7 +20,7 @@ from bench.subjects import ROOT, StartError, Subject, free_port
 INSTALLED = ROOT / ".peers"
 PORTKEY = "portkey/node_modules/@portkey-ai/gateway/"
 SERVERS = "/usr/sbin:/usr/local/sbin"
-"""Where Debian keeps servers, which is not on everybody's path."""
+"""Where Debian keeps servers, which is not on every user's path."""
 
 # A peer is not kept from taking as many connections as the gateway, and lets none go while it is measured.
 ENVOY = """\
@@ -175,7 +175,7 @@ def litellm(upstream: str, core: int, scratch: Path) -> Subject:
         # No other peer looks at keys, so this one need not either.
         "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
     }
-    # It compresses answers for whoever takes them compressed, which none of the others do unasked.
+    # It compresses answers for a client that takes them compressed, which no other peer does unasked.
     headers = "Accept-Encoding: identity\r\n"
     return Subject("litellm", [*command, "--num_workers", "1"], {core}, scratch / "litellm.log", port, headers, env)
 

@@ -1,7 +1,7 @@
 """
 The provider behind every subject: the simulator, keeping no ledger.
 
-Not `hapax simulate`, which remembers requests for whoever looks.
+Not `hapax simulate`, which remembers requests for its `/_simulator` pages.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ quietly() {
         exit 1
     }
 }
-# Debian keeps servers where not everybody looks for programs.
+# Debian keeps servers where not every user's path looks for programs.
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 missing=''
@@ -60,7 +60,7 @@ if [ -n "$missing$services" ]; then
     fi
     say "installing$services$missing"
     quietly $as_root apt-get update -qq
-    # Programs are wanted, not services: this file is how Debian is told to start none. Whoever has one already keeps it.
+    # Programs are wanted, not services: this file is how Debian is told to start none. A machine that has one keeps it.
     if [ -n "$services" ] && [ ! -e "$policy" ]; then
         policy_is_ours=yes
         printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null

@@ -20,7 +20,7 @@ need npm npm
 need prometheus prometheus
 need prometheus-alertmanager prometheus-alertmanager
 need redis-server redis-server
-# Debian keeps the programs of each version in a folder of its own, which is on nobody's path.
+# Debian keeps the programs of each version in a folder of its own, which is on no user's path.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 # To compile the gateway, beside the compiler: Debian ships Python without its headers.
 if ! "${PYTHON:-python3}" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then

@@ -1,7 +1,7 @@
 """
 What the settings' `routes` change: methods, demanded headers and time of single paths, and paths of their own.
 
-Worked out once, at start: a path nobody configured is found and served as if there were no such thing. What a handler
+Worked out once, at start: a path not configured is found and served as if there were no such thing. What a handler
 does is said elsewhere; limits and health of a path are kept where those of others are.
 """
 

@@ -1,5 +1,5 @@
 """
-`GET /debug`: one page of what somebody asks first when a gateway behaves oddly.
+`GET /debug`: one page of what an operator asks first when a gateway behaves oddly.
 
 Facts of the process only: no configuration, no variable of the environment but its name, nothing of a caller.
 """

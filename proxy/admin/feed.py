@@ -85,7 +85,7 @@ class Feed:
         """Tell of them, and of what they have changed."""
         for exchange in exchanges:
             if exchange.route != "/" and not exchange.route.startswith(_HOUSEKEEPING):
-                # It was written by now, if that is wanted, and is told to nobody else.
+                # It was written by now, if that is wanted, and no reader of the feed gets it.
                 exchange.content = None
                 self._happened(exchange.ended, "call", exchange)
         if self._readers:

@@ -30,7 +30,7 @@ def admin_routes(
         Route("/admin/events", GET, Events(feed).follow, Access.ADMIN),
         Route("/admin/keys", GET | POST, keys.collection, Access.ADMIN),
         Route("/admin/keys/*", GET | POST | DELETE, keys.one, Access.ADMIN),
-        Route("/admin/usage", GET, usage.everybody, Access.ADMIN),
+        Route("/admin/usage", GET, usage.all, Access.ADMIN),
     ]
     if settings.metrics.enabled and settings.metrics.prometheus.enabled:
         shown = MetricsPages(pages.text, pages.json)

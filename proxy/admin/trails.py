@@ -23,7 +23,7 @@ class Trails:
         """Remember them, and forget the oldest."""
         for exchange in exchanges:
             if exchange.attempts or exchange.skipped:
-                # It was written by now, if anybody wanted it, and is kept nowhere else.
+                # It was written by now, if the settings want that, and is kept nowhere else.
                 exchange.content = None
                 self._exchanges.append(exchange)
 

@@ -1,5 +1,5 @@
 """
-What was used and what it cost, over HTTP: everybody's for the operator, its own for a client.
+What was used and what it cost, over HTTP: of all keys for the operator, its own for a client.
 
 A client's question is always put for its own principal, whatever it sends. It adds nothing up itself.
 """
@@ -37,18 +37,18 @@ class UsagePages:
         self._store = store
         self._running = 0
 
-    async def everybody(self, request: web.Request) -> web.StreamResponse:
+    async def all(self, request: web.Request) -> web.StreamResponse:
         """The usage of all keys, or of the `key` or `team` that was named."""
         return await self._answer(parameters(request[INBOUND], _ALL))
 
     async def own(self, request: web.Request) -> web.StreamResponse:
-        """The usage of whoever asks. To name somebody is refused, not ignored: an answer would pass for theirs."""
+        """The caller's own usage. A named key or team is refused, not ignored: an answer would pass for theirs."""
         inbound = request[INBOUND]
         asked = {"by": "model", **parameters(inbound, _OWN)}
         return await self._answer(asked, inbound.principal.name)
 
     async def _answer(self, asked: dict[str, str], only: str | None = None) -> web.StreamResponse:
-        """*only*: the one principal whose usage may be told; None: whomever the question names."""
+        """*only*: the one principal whose usage may be told; None: the one the question names."""
         form = asked.pop("format", "json")
         if form not in ("json", "csv"):
             raise ProxyError("invalid_parameter", "format must be json or csv.", param="format")

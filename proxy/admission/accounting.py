@@ -115,7 +115,7 @@ class Accounting:
     def obstacle(self) -> str | None:
         """Why this process must not serve with the keys there are, as a sentence with what to do; None when it may."""
         host = self._settings.server.host
-        # Whoever has the admin key can make the first client key over HTTP.
+        # The holder of the admin key can make the first client key over HTTP.
         keyless = not len(self.principals) and not self.principals.has_admin
         if keyless and not loopback(host) and (self.watch is None or self.watch.reachable):
             return (
@@ -180,7 +180,7 @@ class Accounting:
             raise ValueError(f"state.url: {error}") from None
 
     async def _spent(self, holder: str, unit: str, since: datetime) -> int | None:
-        # Without a ledger nobody remembers: budgets begin anew with the process.
+        # Without a ledger nothing is remembered: budgets begin anew with the process.
         return 0 if self.ledger is None else await self.ledger.spent(holder, unit, since)
 
 

@@ -2,7 +2,7 @@
 Whether a call may begin, what it holds while it runs, and how that is settled once it has ended.
 
 Limits first, then a place to run in, then a row in the ledger. What a call will use and did cost is worked out in
-`charges`. It knows no providers and answers nobody.
+`charges`. It knows no providers and answers no client.
 """
 
 import logging
@@ -33,7 +33,7 @@ class Held:
 
     applying: Applying
     unpriced: bool = False
-    """Nobody knows what it costs, and its answer tells no tokens either."""
+    """No price list says what it costs, and its answer tells no tokens either."""
     reservation: Reservation | None = None
     place: Reservation | None = None
     """Its places among calls at once, of a session, which keeps them when what else it has reserved is settled."""
@@ -177,7 +177,7 @@ class Admission:
     def leave(self, exchange: Exchange) -> None:
         """
         The exchange is over: give back its places. What it cost is worked out together with others', see `ended`, or
-        at once when nobody else is under way; until then it holds what it has reserved.
+        at once when no other call is under way; until then it holds what it has reserved.
         """
         held: Held | None = exchange.reservation
         if held is None:
@@ -199,7 +199,7 @@ class Admission:
             self.settle_all()
 
     def ended(self, exchanges: Sequence[Exchange]) -> None:
-        """Settle these before anybody else reads them."""
+        """Settle these before any other observer reads them."""
         self.settle_all()
 
     def settle_all(self) -> None:

@@ -12,7 +12,7 @@ from proxy.core.errors import ProxyError
 from proxy.limits.limit import Limit, Refusal, What
 
 NEXT_TRY = 1.0
-"""Seconds to wait where nobody can say: a place is free as soon as one of the caller's own calls ends."""
+"""Seconds to wait where the time is not known: a place is free as soon as one of the caller's own calls ends."""
 
 
 def header_lines(standings: Iterable[tuple[Limit, int, float]]) -> bytes:

@@ -21,7 +21,7 @@ from proxy.relay.endpoints import Operation
 _REQUESTS, _TOKENS, _BUDGET = What.REQUESTS, What.TOKENS, What.BUDGET
 
 UpstreamModels = Callable[[str], list[str]]
-"""The names by which providers are asked for a public model; empty when nobody serves it."""
+"""The names by which providers are asked for a public model; empty when no provider serves it."""
 
 PRICES_KEPT = 1.0
 """Seconds for which the prices of a model's targets are at hand; the targets change with the providers' own lists."""
@@ -34,7 +34,7 @@ class Known:
     lengths: Lengths | None
     """Of the answers so far; None before the first."""
     dearest: Price | None = None
-    """A price that no answer exceeds, whoever gives it; None when one of them has none."""
+    """A price that no answer exceeds, whichever target gives it; None when one of them has none."""
     until: float = 0.0
     """Until when that is to be believed, in monotonic seconds."""
 
@@ -52,13 +52,13 @@ class Charges:
     ) -> tuple[Claim, ...] | Refusal:
         """
         What the call asks of its limits, with *prompt* tokens and an answer of *most* (None: it does not say); the
-        refusal when they would never allow it, `ProxyError` when nobody knows its price.
+        refusal when they would never allow it, `ProxyError` when its price is not known.
         """
         if not applying.sized:
             return applying.once
         if not asked.uses_tokens:
             if applying.budget is not None and costs_unknown(exchange, asked):
-                raise ProxyError("price_unknown", "This key has a budget, and nobody can say what that path will cost.")
+                raise ProxyError("price_unknown", "This key has a budget, and no price list says what that path costs.")
             return applying.claims(0, 0)
         for limit in applying.tokens:
             if prompt > limit.capacity:
@@ -105,13 +105,13 @@ class Charges:
         total = 0 if tokens is None else tokens.prompt + tokens.completion
         used: dict[What, int] = {_TOKENS: total}
         if not exchange.attempts and exchange.outcome not in (Outcome.REFUSED, Outcome.OK):
-            # Nobody was asked, through no fault of the caller: nothing was used, not even the request (Q6).
+            # No target was asked, through no fault of the caller: nothing was used, not even the request.
             used[_REQUESTS] = 0
         budget = applying.budget
         if budget is not None and budget.unit == "tokens":
             used[_BUDGET] = total
         elif budget is not None and exchange.cost is not None:
-            # A price nobody knows is not 0: then what was reserved stays spent (Q12).
+            # A price that is not known is not 0: then what was reserved stays spent.
             used[_BUDGET] = exchange.cost
         return used
 
@@ -128,7 +128,7 @@ class Charges:
         return known
 
     def _dearest(self, model: str) -> Price | None:
-        """A price that no answer to *model* exceeds, whoever gives it; None when one of them has none."""
+        """A price that no answer to *model* exceeds, whichever target gives it; None when one of them has none."""
         prices = [self._prices.of(name) for name in self._upstream_models(model)]
         return None if None in prices else dearest(prices)
 

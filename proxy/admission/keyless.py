@@ -53,7 +53,7 @@ class Keyless:
 
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
-    """Whom an address stands for: itself, or the /64 of an IPv6 address, of which everybody has plenty."""
+    """Whom an address stands for: itself, or the /64 of an IPv6 address, of which a single client has plenty."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from proxy.core.errors import ProxyError
 
 REFUSED = {
-    # Credentials. A client's own must not reach a provider, and one that stands in a target stands in everyone's logs.
+    # Credentials. A client's own must not reach a provider, and one in a target stands in every log on the way.
     "access_key": "a key, as object stores call it",
     "access_token": "a bearer token in the query (RFC 6750 section 2.3)",
     "api_key": "a key, as Azure's `api-key` and others take it",

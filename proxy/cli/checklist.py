@@ -77,7 +77,7 @@ def _of_metrics(settings: Settings) -> Iterator[Item]:
     elif metrics.auth or loopback(settings.server.host):
         yield Item("metrics", "ok", "on, with a key" if metrics.auth else "on, loopback only")
     else:
-        yield Item("metrics", "missing", "open to everybody", "set metrics.auth: true")
+        yield Item("metrics", "missing", "open without a key", "set metrics.auth: true")
     if metrics.port and not loopback(metrics.host):
         where = f"{metrics.host}:{metrics.port}"
         yield Item("metrics port", "manual", where, "needs no key: let only Prometheus reach it")
@@ -189,7 +189,7 @@ def _of_counters(url: str, key: str) -> Iterator[Item]:
             "usage lost",
             "the store was away too long: docs/runbooks/alerts.md#usagelost",
         ),
-        ("hapax_log_dropped_total", "log lines lost", "whoever reads the log is too slow, or its disk is full"),
+        ("hapax_log_dropped_total", "log lines lost", "the reader of the log is too slow, or its disk is full"),
         ("hapax_unpriced_total", "answers without a price", "add their models to store.prices"),
     ):
         if name in values:
@@ -198,7 +198,7 @@ def _of_counters(url: str, key: str) -> Iterator[Item]:
 
 
 def _get(url: str, key: str | None = None) -> tuple[int, Any]:
-    """Status and decoded body; 0 where nobody answers."""
+    """Status and decoded body; 0 where no server answers."""
     asked = urllib.request.Request(url, headers={"X-API-Key": key} if key else {})
     try:
         with urllib.request.urlopen(asked, timeout=TIMEOUT) as answer:

@@ -18,7 +18,7 @@ app = typer.Typer(
     name="hapax",
     help="Point any OpenAI client at it, and it streams the call to the healthiest provider.\n\nExample: hapax serve",
     no_args_is_help=False,
-    # A traceback is for us; whoever runs the command gets a sentence.
+    # A traceback is for us; the operator gets a sentence.
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -73,5 +73,5 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
+        # The reader of our output has gone; there is none left to tell.
         sys.exit(141)

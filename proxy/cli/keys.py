@@ -195,7 +195,7 @@ def revoke(
 
     _not_of_the_file(settings, name)
     if not yes and not sys.stdin.isatty():
-        raise refusal("Nobody is there to be asked, and a key is revoked for good; say so with --yes")
+        raise refusal("There is no terminal to ask at, and a key is revoked for good; say so with --yes")
     if not yes and not typer.confirm(f"Revoke {show.plain(name)} for good?", err=True):
         raise refusal("Nothing was revoked", FAILED)
 

@@ -45,7 +45,7 @@ def line(console: "Console", text: str, style: str = "") -> None:
 
 
 def plain(text: str) -> str:
-    """*text* without what a terminal would obey: names and models are whatever somebody sent."""
+    """*text* without what a terminal would obey: names and models are whatever a caller sent."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
@@ -56,7 +56,7 @@ def cell(text: str) -> "Text":
 
 
 def table(console: "Console", shown: "Table") -> None:
-    """At the terminal's width; as wide as it needs where nobody looks, so that a grep finds whole words."""
+    """At the terminal's width; as wide as it needs without a terminal, so that a grep finds whole words."""
     if console.is_terminal:
         console.print(shown)
     else:

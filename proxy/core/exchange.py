@@ -100,7 +100,7 @@ class Exchange:
     events: int = 0
     """SSE events relayed."""
     cost: int | None = None
-    """Micro-USD; None while nobody knows the price."""
+    """Micro-USD; None while the price is not known."""
     reservation: Any = None
     """What it holds of its caller's limits, see `limits`; None for a call without limits."""
     queued: float = 0.0

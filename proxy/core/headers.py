@@ -1,7 +1,7 @@
 """
 Which headers pass through, in which direction, and what a request id may look like.
 
-Allow-lists both ways: a header nobody thought of stays outside. Nothing here builds or sends a message.
+Allow-lists both ways: a header that is not listed stays outside. Nothing here builds or sends a message.
 """
 
 import os

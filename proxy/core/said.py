@@ -15,12 +15,12 @@ SAYING = frozenset(
         "function_call",
         "audio",
         "annotations",
-        # DeepSeek, Moonshot, Qwen, z.ai, xAI: the thoughts (api-docs.deepseek.com/guides/reasoning_model).
+        # DeepSeek, Moonshot, Qwen, z.ai, xAI: the reasoning (api-docs.deepseek.com/guides/reasoning_model).
         "reasoning_content",
         # OpenRouter, Groq, Cerebras, vLLM, Ollama (openrouter.ai/docs/use-cases/reasoning-tokens).
         "reasoning",
         "reasoning_details",
-        # The same by other names; LiteLLM's blocks of Anthropic's thoughts (docs.litellm.ai/docs/reasoning_content).
+        # The same by other names; LiteLLM's blocks of Anthropic's thinking (docs.litellm.ai/docs/reasoning_content).
         "reasoning_text",
         "thinking",
         "thinking_blocks",

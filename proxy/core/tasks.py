@@ -1,5 +1,5 @@
 """
-Starting a task that cannot vanish: it has a name, and somebody holds it until it ends.
+Starting a task that cannot vanish: it has a name, and a reference to it is held until it ends.
 
 The event loop keeps only a weak reference to a task. This file starts none by itself and does not supervise.
 """

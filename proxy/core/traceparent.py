@@ -13,7 +13,7 @@ from dataclasses import dataclass
 SAMPLED = 0x01
 """The flag by which a caller says that it records its part of the trace."""
 _KNOWN_FLAGS = 0x03
-"""`sampled`, and level 2's `random`; flags nobody has defined yet are not passed on."""
+"""`sampled`, and level 2's `random`; flags that no level defines yet are not passed on."""
 _FLAGS = [f"{flags:02x}" for flags in range(256)]
 MOST_MEMBERS = 32
 """List members a `tracestate` may have."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 BYTES_PER_TOKEN = 4
-"""The usual rule of thumb for English text, for when nobody counted (OpenAI's own advice)."""
+"""The usual rule of thumb for English text, for when the provider sent no count (OpenAI's own advice)."""
 MOST = 2**40
 """A count above this is nonsense from a provider and taken as this."""
 
@@ -68,7 +68,7 @@ def read_usage(usage: dict[str, Any]) -> Tokens | None:
 
     `completion` is what is billed as generated: where the total exceeds prompt and completion together, the difference
     was generated too. xAI counts reasoning in the total alone (docs.x.ai, "Consumption and rate limits"), Gemini's
-    compatible API its thoughts. A total that is less, or none, changes nothing.
+    compatible API its thinking. A total that is less, or none, changes nothing.
     """
     if len(usage) == 3:
         # Nothing but three counts that agree, which is what most providers tell.
@@ -212,7 +212,7 @@ def most_completion(value: dict[str, Any]) -> int | None:
 
 
 _SHORT = 4096
-"""Bytes below which nobody looks for attachments."""
+"""Bytes of a body below which no attachments are looked for."""
 _ATTACHMENTS = (b"base64", b'"data"', b'"file_data"')
 TOKENS_PER_ATTACHMENT = 1000
 """About what a picture of a megapixel costs at OpenAI, Anthropic and Google."""

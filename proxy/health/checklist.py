@@ -52,7 +52,7 @@ def _keys(state: Accounting) -> Found:
     principals, watch = state.principals, state.watch
     if principals.open or len(principals) or watch is None or watch.reachable:
         return Found(True)
-    return Found(False, "the store cannot be read and no key is known: nobody can be let in")
+    return Found(False, "the store cannot be read and no key is known: no client can be let in")
 
 
 def _inference(pool: Pool) -> Found:

@@ -22,7 +22,7 @@ class Condition(StrEnum):
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
-    """Calls are answered, and somebody should look."""
+    """Calls are answered, and the operator should look."""
     CRITICAL = "critical"
     """Calls had better go elsewhere."""
 
@@ -137,6 +137,6 @@ async def disks(folders: Iterable[str], share: float) -> Found:
     for folder in folders:
         # A disk that hangs must not take the loop with it.
         usage = await asyncio.to_thread(shutil.disk_usage, folder)
-        # As `df` counts: what is kept for root is nobody's.
+        # As `df` counts: what is kept for root is not counted.
         fullest = max(fullest, usage.used / ((usage.used + usage.free) or 1))
     return Found(fullest <= share, f"{fullest:.1%} in use", {"share": round(fullest, 4)})

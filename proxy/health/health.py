@@ -1,7 +1,7 @@
 """
 Health as clients and probes see it, from facts that are there already: no request here causes one upstream.
 
-Four systems called their bodies by the same paths; who gets which is decision X1 in docs/health.md. What is looked at
+Four systems called their bodies by the same paths; docs/health.md says which path gives which. What is looked at
 stands in `checkup`; a provider is healthy as the probes say.
 """
 

@@ -1,7 +1,7 @@
 """
 Health of single paths, where `routes` asks for it: looked at now and then, from facts that are at hand.
 
-A path is unhealthy after `threshold` rounds in a row in which one of its checks failed. Nobody is asked for an answer:
+A path is unhealthy after `threshold` rounds in a row in which one of its checks failed. No model is asked to answer:
 that would cost money each time, and most paths take no GET.
 """
 

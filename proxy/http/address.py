@@ -1,7 +1,7 @@
 """
 The client's address: the connection's own, or what proxies the operator trusts say of it.
 
-Only `X-Forwarded-For` is read, and only from them: anybody else could write anything into it (reliability.md X7).
+Only `X-Forwarded-For` is read, and only from them: any other client can write anything into it.
 """
 
 import ipaddress
@@ -42,7 +42,7 @@ def trusting(networks: Iterable[str]) -> AddressOf:
         for hop in reversed(",".join(forwarded).split(",")[-MOST_HOPS:]):
             address = _address(hop.strip())
             if address is None:
-                # What stands left of nonsense cannot be vouched for by anybody we trust.
+                # What stands left of nonsense was not written by a trusted proxy.
                 return client
             client = address
             if not is_trusted(address):

@@ -97,7 +97,7 @@ class Answer(web.StreamResponse):
         """Wait until a slow client has room again, before its next request is answered."""
         transport = self._connection.transport
         if transport is not None and not self._question.complete and not self.body_asked:
-            # The client still waits to be asked for a body that nobody wants.
+            # The client still waits to be asked for a body that the handler does not want.
             transport.close()
         await self.room()
 

@@ -211,7 +211,7 @@ class ClientConnection(web.RequestHandler):
             # Sent ahead while an answer is under way, which must not suffer for it.
             self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
             return
-        # Nobody is waiting for words here: a client that sends a head in half a minute is not one.
+        # No error body: what has not sent a whole head by now is no client that would read one.
         self._head_timer = None
         self.force_close()
 

@@ -1,7 +1,7 @@
 """
-What a request must look like before anyone else sees it: framing, version, headers, path.
+What a request must look like before the handlers see it: framing, version, headers, path.
 
-Closes what the parser leaves open (reliability.md 1.3). It reads heads only and knows no routes.
+Closes what the parser leaves open. It reads heads only and knows no routes.
 """
 
 import re
@@ -114,7 +114,7 @@ def asks_for_websocket(request: Request) -> bool:
 def _merely_offers_h2c(headers: Mapping[str, str]) -> bool:
     """
     The offer that Java's HTTP client and `curl --http2` add to every plain request (RFC 7540 section 3.2). It is
-    declined by answering in HTTP/1.1; anything else in `Upgrade` asks for a protocol nobody here speaks.
+    declined by answering in HTTP/1.1; anything else in `Upgrade` asks for a protocol the gateway does not speak.
     """
     return headers["upgrade"].strip().lower() == "h2c" and "http2-settings" in headers
 

@@ -25,7 +25,7 @@ from proxy.http.reader import Reader
 from proxy.http.request import BrokenBody, Request
 
 MIN_RATE = 1024
-"""Bytes a second an upload must bring on average, once the read timeout has passed (reliability.md T6)."""
+"""Bytes a second an upload must bring on average, once the read timeout has passed."""
 
 UNCOUNTED = 64 * 1024
 """Bytes of a body up to which it is not counted: so much may have come with its head."""

@@ -34,5 +34,5 @@ def parameters(inbound: Inbound, known: Collection[str]) -> dict[str, str]:
 
 
 def refused(error: AskedWrongly) -> ProxyError:
-    """What whoever asked wrongly is told."""
+    """The error for a caller that asked wrongly."""
     return ProxyError("invalid_parameter", str(error), param=error.param or None)

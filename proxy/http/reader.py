@@ -114,7 +114,7 @@ class Reader:
         except ConnectionError:
             pass
         except BaseException:
-            # Nobody waits for it any more, and the next one must not.
+            # The caller no longer waits for the answer, and the next caller must not.
             self._kill()
             raise
         if line:

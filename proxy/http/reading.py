@@ -1,8 +1,8 @@
 """
 The process that reads heavy bodies, one after the other: `python -m proxy.http.reading`.
 
-It is told of each by a line of JSON and its bytes, and answers with a line. It ends when nobody is left to ask. What a
-body holds it tells nobody else: there is no log, and its standard error leads nowhere.
+It is told of each by a line of JSON and its bytes, and answers with a line. It ends with the process that asks. What a
+body holds it tells only that process: there is no log, and its standard error leads nowhere.
 """
 
 import gc
@@ -25,7 +25,7 @@ Bytes of address space. The worst of 32 MiB reserves 4.2 GiB, of which 1.3 GiB a
 OUT_OF_MEMORY = 3
 """The exit code of one that could not have as much as a body takes."""
 NICENESS = 5
-"""The loop that serves everybody comes first where there are fewer cores than work."""
+"""The event loop that serves the clients comes first where there are fewer cores than work."""
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 Paths as other vendors' SDKs write them, and which of ours each stands for.
 
 Azure OpenAI puts the deployment, which is the model, into the path; Gemini's OpenAI endpoint lies below a prefix of its
-own. Only the path is read here, and nothing is asked of anyone.
+own. Only the path is read here, and no provider is asked anything.
 """
 
 import re

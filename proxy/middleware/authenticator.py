@@ -16,7 +16,7 @@ from proxy.core.errors import ProxyError
 from proxy.http.request import Request
 
 ADMIN = Principal("admin")
-"""Whoever holds the admin key."""
+"""The principal of the admin key."""
 CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 
 
@@ -88,7 +88,7 @@ class Authenticator:
 
     async def admin(self, request: Request, address: str) -> Principal:
         """
-        For pages that show everybody's calls: the admin key. Where there are no keys at all any caller may look, and
+        For pages that show every key's calls: the admin key. Where there are no keys at all any caller may look, and
         `TERMINAL_TOKEN` is needed to change anything.
         """
         keys = keys_of(request)
@@ -121,7 +121,7 @@ class Authenticator:
         self._keyless.leave(self._keyless.enter(address, "key"))
         if not keys:
             if self._watch is not None and not self._watch.reachable and not len(self._principals):
-                # Nobody could be let in, whatever they brought.
+                # No caller could be let in, whatever key it sent.
                 raise ProxyError(
                     "store_unavailable", "The key store cannot be reached.", headers=(("Retry-After", "1"),)
                 )

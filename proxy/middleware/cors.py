@@ -40,7 +40,7 @@ class Cors:
         return self._any or origin in self._origins or any(fnmatchcase(origin, glob) for glob in self._globs)
 
     def _is_named(self, origin: str) -> bool:
-        """Whether the operator listed *origin* itself, or the site it belongs to, and not merely everyone."""
+        """Whether the operator listed *origin* itself, or the site it belongs to, and not merely every origin."""
         return origin in self._named or any(fnmatchcase(origin, glob) for glob in self._named if "*" in glob)
 
     def lines(self, origin: str | None) -> bytes:
@@ -78,7 +78,7 @@ class Cors:
         private = request.headers.get("access-control-request-private-network") == "true"
         if private and self._is_named(request.headers["origin"]):
             # A public page that calls a gateway on a private address: Chromium asks separately
-            # (https://wicg.github.io/private-network-access), and it is not for everyone to open that door.
+            # (https://wicg.github.io/private-network-access), and only an origin the operator named may open that door.
             answer.append((b"Access-Control-Allow-Private-Network", b"true"))
         return answer
 

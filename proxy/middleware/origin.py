@@ -25,7 +25,7 @@ _OF_THIS_MACHINE = frozenset(("localhost", "host.docker.internal", "host.contain
 """
 Names that lead here from nowhere else: RFC 6761 section 6.3, and what a container calls its host
 (https://docs.docker.com/desktop/features/networking, https://docs.podman.io/en/latest/markdown/podman-run.1.html);
-`.internal` is delegated to no one, so no site can be called so.
+`.internal` is never delegated (ICANN reserved it), so no site can be called so.
 """
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/\\\s]+)(?::[0-9]*)?")
 

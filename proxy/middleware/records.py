@@ -2,8 +2,8 @@
 Ended exchanges on their way to those that read them: log, metrics, trails, traces and the ledger.
 
 They are handed over many at a time: a reader's code and its tables then come into the processor's caches once for all
-of them, while between the parts of every single request the same work costs three times as much. Where nobody else is
-being served it holds up nobody, and is done at once. It keeps nothing for longer than `DELAY`, and changes no record.
+of them, while between the parts of every single request the same work costs three times as much. Where no other call
+is under way it delays none, and is done at once. It keeps nothing for longer than `DELAY`, and changes no record.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ MOST = 64
 
 
 class Records:
-    """The records that nobody has read yet."""
+    """The records that no observer has read yet."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
@@ -42,7 +42,7 @@ class Records:
             self._timer = asyncio.get_running_loop().call_later(DELAY, self.hand_over)
 
     def hand_over(self) -> None:
-        """Let every observer read what has ended by now; for whoever is about to ask one of them."""
+        """Let every observer read what has ended by now; for a page that is about to ask one of them."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -54,5 +54,5 @@ class Records:
             try:
                 observer.ended(ended)
             except Exception as error:
-                # What one reader cannot read, the others still can.
+                # What one observer cannot read, the rest still can.
                 _log.error("%s cannot read records: %s", type(observer).__name__, type(error).__name__, exc_info=error)

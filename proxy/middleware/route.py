@@ -23,8 +23,8 @@ ErrorBody = Callable[[ProxyError, str], bytes]
 class Access(Enum):
     """Who may use a route."""
 
-    PROBE = "anyone, however often"
-    OPEN = "anyone, within limits.keyless"
+    PROBE = "any client, however often"
+    OPEN = "any client, within limits.keyless"
     CLIENT = "a client key"
     OPERATOR = "a client key or the admin key"
     ADMIN = "the admin key"

@@ -27,7 +27,7 @@ class AccessLog:
     """Writes the lines of exchanges; an observer."""
 
     def __init__(self, logs: Logs | None = None) -> None:
-        """*logs*: None where this process's logging is somebody else's, who gets records."""
+        """*logs*: None where the embedding program owns this process's logging, and gets records."""
         self._logs = logs
 
     def ended(self, exchanges: Sequence[Exchange]) -> None:
@@ -157,13 +157,13 @@ def _milliseconds(seconds: float) -> float:
 
 @lru_cache(256)
 def _agent(said: str) -> str:
-    """What a client calls itself, which is few different things many times; somebody may have put a key there."""
+    """What a client calls itself, which is few different things many times; its user may have put a key there."""
     return without_secrets(_text(said))[:LONGEST]
 
 
 @lru_cache(256)
 def _page(said: str) -> str:
-    """The page a call came from, without its query, which is where applications keep what is nobody's business."""
+    """The page a call came from, without its query, which is where applications keep private data."""
     return without_secrets(_text(said.partition("?")[0].partition("#")[0]))[:LONGEST]
 
 

@@ -44,7 +44,7 @@ class Logs:
                 self._sinks[name] = sink_of(file)
         else:
             sink = sink_of(Stream(getattr(sys, settings.output).fileno(), shared))
-            # All go the same way, and nobody wants errors there twice.
+            # All go the same way, and errors must not be there twice.
             once = self._streams - {"error"} if "application" in self._streams else self._streams
             self._sinks = dict.fromkeys(once, sink)
         shown = "access" in self._streams

@@ -2,7 +2,7 @@
 What ended exchanges amount to: counts, durations, tokens and money, under the names of three systems and of the GenAI
 conventions.
 
-Each exchange is counted once, in the row of its kind; families are made of the rows when somebody asks. It never sees a
+Each exchange is counted once, in the row of its kind; families are made of the rows when they are read. It never sees a
 body, and no name a client invented becomes a label.
 """
 
@@ -23,7 +23,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left i
 
 OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 OTHER = "other"
-"""The label of every model nobody configured or listed."""
+"""The label of every model that is neither configured nor in a provider's list."""
 NAMES_KEPT = 5.0
 """Seconds for which the label of a model is at hand; providers' lists change."""
 MOST_NAMES = 4096
@@ -160,7 +160,7 @@ class Metrics(Collector):
         return calls, slow
 
     def _label(self, model: str) -> str:
-        """The name, or the pattern it is configured under; `other` for what nobody has told of."""
+        """The name, or the pattern it is configured under; `other` for one that is not known."""
         if model and model not in self._known:
             label = self._pool.pattern(model) or OTHER
         else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
 
 LOGGERS = ("hapax", "asyncio")
-"""Whose errors are reported: ours, and what the event loop says about exceptions nobody caught."""
+"""Whose errors are reported: ours, and what the event loop says about exceptions that were not caught."""
 MOST_FRAMES = 50
 """Innermost frames of an exception in a report."""
 MOST_CAUSES = 5

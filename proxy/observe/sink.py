@@ -22,7 +22,7 @@ GATHER = 0.05
 STOP_WITHIN = 2.0
 """Seconds that the last lines are waited for."""
 LOOK = 1.0
-"""Seconds between two looks whether somebody moved the file away."""
+"""Seconds between two looks whether another program moved the file away."""
 
 
 class File:
@@ -88,12 +88,12 @@ class File:
         if not self._backup_count:
             self._path.unlink(missing_ok=True)
         self._open()
-        # Only now: where a step fails, the number must not be that of somebody else's file.
+        # Only now: where a step fails, the number must not be that of another open file.
         os.close(before)
 
 
 class Stream:
-    """Standard output or standard error, which somebody else opened."""
+    """Standard output or standard error, which this process did not open."""
 
     def __init__(self, descriptor: int, shared: bool = False) -> None:
         """*shared*: other processes write there too, and no line of theirs may come into the middle of one of ours."""
@@ -101,7 +101,7 @@ class Stream:
         self._shared = shared
 
     def write(self, data: bytes) -> None:
-        """Append whole lines; waits while nobody reads."""
+        """Append whole lines; waits while its reader does not read."""
         for part in _undivided(data) if self._shared else (data,):
             _write_all(self._descriptor, part)
 
@@ -134,7 +134,7 @@ class Sink:
         self._stopping = threading.Event()
         self.dropped_total = 0
         """Lines there was no room for, or the target did not take."""
-        # A daemon: a pipe nobody reads must not keep the process from ending.
+        # A daemon: a pipe that is not read must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="log sink", daemon=True)
         self._thread.start()
 

@@ -64,7 +64,7 @@ def new_request(instance: str) -> tuple[ExportTraceServiceRequest, ScopeSpans]:
 
 
 def rejected(answer: bytes) -> int:
-    """How many spans of a post its receiver says it did not take; 0 for an answer nobody understands."""
+    """How many spans of a post its receiver says it did not take; 0 for an answer that cannot be decoded."""
     try:
         return int(ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans)
     except Exception:
@@ -133,13 +133,13 @@ def _server_span(exchange: Exchange, operation: str | None, offset: int) -> Span
         start_time_unix_nano=_nanoseconds(exchange.started, offset),
         end_time_unix_nano=_nanoseconds(exchange.ended, offset),
         attributes=attributes,
-        events=_course(exchange, offset),
+        events=_steps_of(exchange, offset),
         status=_ERROR if failed else None,
     )
 
 
-def _course(exchange: Exchange, offset: int) -> list[Span.Event]:
-    """The turns an exchange took: its first content, and each time somebody else was asked."""
+def _steps_of(exchange: Exchange, offset: int) -> list[Span.Event]:
+    """The turns an exchange took: its first content, and each attempt after the first."""
     events = []
     told = 0.0
     before: AttemptRecord | None = None
@@ -238,7 +238,7 @@ def _client_span(
         name=f"{what} {attempt.model}" if attempt.model else what,
         kind=Span.SPAN_KIND_CLIENT,
         start_time_unix_nano=_nanoseconds(attempt.started, offset),
-        # The one attempt whose end nobody noted is cut off together with its exchange.
+        # The one attempt whose end was not noted is cut off together with its exchange.
         end_time_unix_nano=_nanoseconds(attempt.ended or exchange.ended, offset),
         attributes=attributes,
         events=events,

@@ -2,7 +2,7 @@
 Metrics sent by UDP, as StatsD and its relatives read them: counters as what was added, gauges as they are.
 
 Labels follow as DogStatsD's tags, which Telegraf and Prometheus's exporter for StatsD read as well. A receiver that is
-away costs nothing: nobody waits for a datagram.
+away costs nothing: no task waits for a datagram.
 """
 
 import asyncio

@@ -97,7 +97,7 @@ class Surroundings(Collector):
         errors = (((operation,), number) for operation, number in self._store_errors.items())
         yield counter("hapax_store_errors", "Operations of the store that failed.", ("operation",), errors)
         for name, number in self._dropped.items():
-            yield CounterMetricFamily(name, "Told to nobody, since there was no room for it.", value=number())
+            yield CounterMetricFamily(name, "Dropped, since there was no room for it.", value=number())
         # For caches and deduplication, which come later; dashboards ask for them already.
         cache = ("cache_type",)
         yield counter("llm_router_cache_hits", "Answers from a cache.", cache, [(("response",), 0)])

@@ -33,14 +33,14 @@ _audit = logging.getLogger("hapax.audit")
 FLUSH = 0.5
 """Seconds that last bytes get to leave, once everything has been cut."""
 LAST_TURNS = 3
-"""Turns of the loop before the door closes: whoever has knocked by then is let in, not reset by the kernel."""
+"""Turns of the loop before the door closes: a client that has connected by then is let in, not reset by the kernel."""
 KNOCKING = 1.0
 """
-Seconds in which somebody who has connected sends a request, unless they only meant to be connected; a quarter was less
-than a busy client takes now and then.
+Seconds in which a client that has connected sends a request, unless it only meant to be connected; a quarter was less
+than a busy one takes now and then.
 """
 LOOK = 0.01
-"""Seconds between two looks at whether they have."""
+"""Seconds between two looks at whether such clients have."""
 BACKLOG = 2048
 """Connections the kernel may hold for us; asyncio's 100 refuses bursts."""
 
@@ -227,7 +227,7 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
 
 
 async def _second(signals: "asyncio.Queue[signal.Signals]") -> None:
-    """Until somebody insists; there is nothing to reload any more."""
+    """Until a second signal to end; there is nothing to reload any more."""
     while await signals.get() is signal.SIGHUP:
         pass
 

@@ -2,9 +2,9 @@
 The process above several workers: it opens the sockets, starts workers, replaces those that die, and rolls them on a
 reload.
 
-It serves nobody itself. Workers are forked: they share the memory of what was imported, and a new one answers within a
-fraction of a second. A fork copies one thread, and whatever the others held locked stays so; this process therefore has
-one thread, and forks while its event loop does not run.
+It serves no client itself. Workers are forked: they share the memory of what was imported, and a new one answers in a
+fraction of a second. A fork copies one thread, and whatever other threads held locked stays so; this process therefore
+has one thread, and forks while its event loop does not run.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ GRACE = 10.0
 OWN_SIGNAL_WITHIN = 0.2
 """Seconds to see whether a signal that a worker got was meant for all."""
 STOP_WITHIN = 5.0
-"""Seconds workers get to close everything once somebody insisted."""
+"""Seconds workers get to close everything once a second signal came."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _log = logging.getLogger("hapax")
@@ -189,7 +189,7 @@ class Supervisor:
                 if not await self._replace(slot, loaded):
                     _log.error("reload given up, the old configuration stays", extra={"fields": {"worker": slot}})
                     return
-                # From the first one on: whoever dies now is replaced by one with the new settings.
+                # From the first one on: a worker that dies now is replaced by one with the new settings.
                 self._loaded = loaded
             for slot in range(wanted, old):
                 if (member := self._workers.of(slot)) is not None:
@@ -209,12 +209,12 @@ class Supervisor:
         return True
 
     def _leaves(self, member: Member) -> None:
-        """Somebody sent a worker SIGTERM: replace it, unless all are to end."""
+        """A worker got SIGTERM, and not from us: replace it, unless all are to end."""
         if not self._ending and not member.leaving:
             tasks.start(self._relieve(member), f"relief of {member.pid}")
 
     async def _relieve(self, member: Member) -> None:
-        # Whoever ends the whole group, as systemd does, ends us as well: our own signal is on its way then.
+        # A signal to the whole group, as systemd sends it, is for us as well: our own is on its way then.
         await asyncio.sleep(OWN_SIGNAL_WITHIN)
         async with self._changing:
             if not self._ending and not member.leaving:
@@ -251,7 +251,7 @@ class Supervisor:
         empty = tasks.start(self._workers.empty(), "last worker")
         insisted = tasks.start(_not(signal.SIGHUP, signals), "second signal")
         await asyncio.wait({empty, insisted}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-        # From here on nobody accepts: while we held the socket, clients would wait for an answer instead of a refusal.
+        # No process accepts any more: while we held the socket, clients would wait for an answer instead of a refusal.
         self._sockets.close()
         allowed = self._settings.server.shutdown_timeout + GRACE
         await asyncio.wait({empty, insisted}, timeout=allowed, return_when=asyncio.FIRST_COMPLETED)
@@ -292,7 +292,7 @@ def _fixed(old: Settings, new: Settings) -> list[str]:
 
 
 def _fork(birth: Birth) -> None:
-    """Make the worker somebody waits for, who is told where the system has no room for it."""
+    """Make the worker of *birth*; the task that waits for it is told where the system has no room for one."""
     with contextlib.ExitStack() as held:
         try:
             ours, theirs = map(held.enter_context, socket.socketpair())
@@ -323,7 +323,7 @@ def _become_worker(birth: Birth, channel: socket.socket, crash: IO[bytes], mask:
         for number in (*_SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        # The other workers' channels among them: they must end with the supervisor and nobody else.
+        # The other workers' channels among them: they must end with the supervisor alone.
         kept = {0, 1, 2, channel.fileno(), crash.fileno(), *(each.fileno() for each in birth.place.sockets.all)}
         for descriptor in map(int, os.listdir("/dev/fd")):
             if descriptor not in kept:

@@ -31,7 +31,7 @@ Signs of life between two reports of what was counted. A page of metrics asks fo
 takes along what was counted since the last page or report: 15 seconds, as often as scrapers mostly look.
 """
 ANSWERS_WITHIN = 2.0
-"""Seconds the supervisor gets to collect the others' answers."""
+"""Seconds the supervisor gets to collect the peers' answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def run(place: Place, channel: socket.socket, crash: IO[bytes]) -> int:
 
 
 class _Worker:
-    """A gateway, and what it says to its supervisor; the others, for the pages that need them."""
+    """A gateway, and what it says to its supervisor; the peers, for the pages that need them."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -142,7 +142,7 @@ class _Worker:
                     waiting.set_result(message["found"])
             else:
                 self._orders.put_nowait(message)
-        # The supervisor is gone: nobody would replace us, restart us or tell us to end. Let go of the port.
+        # Without the supervisor this worker would not be replaced, restarted or told to end. Let go of the port.
         self._orders.put_nowait({"kind": "drain"})
 
     async def _report(self) -> None:

@@ -40,7 +40,7 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """A worker somebody waits for."""
+    """A worker that a task of the supervisor waits for."""
 
     place: Place
     born: "asyncio.Future[tuple[int, socket.socket, IO[bytes]]]"
@@ -57,7 +57,7 @@ class Member:
         self.crash = crash
         self.born = self.beat = clock.now()
         self.leaving = False
-        """It was told to end: nobody wonders when it does."""
+        """It was told to end: its end is expected."""
         self.stuck = False
         """It stands still and is being killed."""
         self.told: Snapshot = []
@@ -110,7 +110,7 @@ class Workers:
         """
         self.members: list[Member] = []
         self.births: asyncio.Queue[Birth] = asyncio.Queue()
-        """Whoever forks takes them from here."""
+        """The supervisor takes them from here, and forks."""
         self.closed = False
         """All are to end: a worker that is being born is told so at once."""
         self._unborn: set[asyncio.Task[Member]] = set()
@@ -133,7 +133,7 @@ class Workers:
         born: asyncio.Task[Member] = tasks.start(self._born(birth), f"birth of worker {place.slot}")
         self._unborn.add(born)
         born.add_done_callback(self._unborn.discard)
-        # Whoever waits may give up, and the child that has been forked must be looked after all the same.
+        # The task that waits may give up, and the child that has been forked must be looked after all the same.
         member = await asyncio.shield(born)
         try:
             async with asyncio.timeout(READY_WITHIN):
@@ -211,7 +211,7 @@ class Workers:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if not member.ready.done():
             member.ready.set_exception(NotStarted(member.why or f"it ended with {how}"))
-            # Whoever waited may have given up.
+            # The task that waited may have given up.
             member.ready.exception()
         elif not member.leaving:
             self._lost(member, how)

@@ -172,7 +172,7 @@ def _open_door(settings: Settings) -> Iterator[Problem]:
 
 
 def _door_of_the_store(settings: Settings) -> bool:
-    """Whether only the keys in the store, which nobody has read yet, can keep strangers out."""
+    """Whether only the keys in the store, which have not been read yet, can keep strangers out."""
     return not settings.auth.keys and not loopback(settings.server.host) and bool(settings.store.url.get_secret_value())
 
 

@@ -1,8 +1,8 @@
 """
 Settings this release accepts without acting on them yet.
 
-`IDLE` is the whole list: a path, and the value with which the setting asks for nothing. Whoever gives one of them a
-behaviour removes its line.
+`IDLE` is the whole list: a path, and the value with which the setting asks for nothing. A change that
+makes one of them act removes its line.
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,7 +2,7 @@
 Finds the configuration, lays its sources over each other and returns it whole, or every problem at once.
 
 Command line over environment over file over defaults. It reads one file and a mapping of variables and nothing else;
-whether a local Ollama answers is asked by whoever hands in the question.
+whether a local Ollama answers is asked by a function the caller hands in.
 """
 
 import os

@@ -1,7 +1,7 @@
 """
 The sections an operator watches by: logging, metrics, tracing, health.
 
-They choose what is told and where; the telling belongs to observe/ and web/health.
+They choose what is told and where; to write and serve it is the work of observe/ and health/.
 """
 
 from typing import Annotated, Literal
@@ -112,7 +112,7 @@ class Metrics(Section):
     enabled: bool = Field(True, description="Count anything at all.")
     prometheus: Prometheus = section(Prometheus, "The /metrics page.")
     auth: bool = Field(True, description="/metrics, /metrics/json and /debug need a key on the gateway's port.")
-    port: Port = Field(0, description="A port of its own for /metrics, open to whoever reaches it; 0: none.")
+    port: Port = Field(0, description="A port of its own for /metrics, open to every client that reaches it; 0: none.")
     host: Text = Field("127.0.0.1", description="The address that port listens on.")
     statsd: Statsd = section(Statsd, "Metrics sent by UDP.")
     otlp: MetricsOtlp = section(MetricsOtlp, "Metrics sent by OTLP.")

@@ -1,5 +1,5 @@
 """
-Secrets somebody chose: which of them anybody could guess.
+Secrets the operator chose: which of them an attacker could guess.
 
 It judges by the look only, and its words never repeat the secret. It makes none.
 """

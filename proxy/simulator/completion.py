@@ -95,7 +95,7 @@ def _sized(size: int) -> str:
 
 
 def _continued(text: str, prefill: str) -> str:
-    """What is left of *text* for somebody who already has *prefill*."""
+    """What is left of *text* for a caller that already has *prefill*."""
     if text.startswith(prefill):
         return text[len(prefill) :]
     words = text.split()[len(prefill.split()) :]

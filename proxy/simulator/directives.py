@@ -17,7 +17,7 @@ Value = int | float | str
 
 
 class DirectiveError(ValueError):
-    """A directive nobody knows, or a value it cannot have; the text says which."""
+    """A directive the grammar does not have, or a value it cannot have; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Directives:
 
 
 def parse(text: str) -> Directives:
-    """Read *text*; raises DirectiveError with a sentence for whoever wrote it."""
+    """Read *text*; raises DirectiveError with a sentence for its author."""
     values: dict[str, Value] = {}
     positions: dict[str, int] = {}
     for part in re.split(r"[,;]", text):

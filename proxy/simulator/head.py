@@ -33,7 +33,7 @@ P20_HEADERS = (
     "Connection: keep-alive, X-Foo",
     "X-Foo: 1",
 )
-"""Everything reliability's P20 and P5 say a provider sends and a gateway sorts out."""
+"""Headers that real providers send and a gateway sorts out: rate limits, cookies, hop-by-hop ones."""
 
 
 def reason(status: str) -> str:

@@ -32,7 +32,7 @@ MODELS: Final = ("sim-1:pace=20ms", "sim-fast", "sim-echo:echo", "sim-embed", "s
 
 
 class Simulator:
-    """A provider on a port of its own, or inside somebody else's event loop."""
+    """A provider on a port of its own, or inside another program's event loop."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Simulator:
 
     def answer(self, request: Request, body: bytes, form: Form | None) -> Program:
         if request.target.startswith(b"/_simulator/"):
-            # Whoever looks at the simulator leaves no trace in what is looked at.
+            # A look at the simulator leaves no trace in what is looked at.
             return self._looked_at(request, body)
         self._numbered += 1
         request.number = self._numbered

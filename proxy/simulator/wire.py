@@ -204,7 +204,7 @@ class Wire(asyncio.Protocol):
             elif type(step) is Drip:
                 self._steps = chain(_drops(step, self._number), self._steps)
             elif type(step) is Repeat:
-                # A turn of the loop between rounds, or a client that reads fast would hold everybody else up.
+                # A turn of the loop between rounds, or a client that reads fast would hold up every other.
                 self._steps = chain.from_iterable(repeat((*step.steps, Delay(0))))
             elif type(step) is DropNext:
                 self._drop = step.how
