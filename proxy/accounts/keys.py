@@ -5,13 +5,9 @@ A secret is returned once, where it is made, and only its SHA-256 is kept. Nothi
 """
 
 import builtins
-import hashlib
 import json
 import logging
-import secrets
-import string
 import sys
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,22 +19,21 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.accounts import tables
+from proxy.accounts.secret import digest, mint, prefix
 from proxy.accounts.store import Store
 from proxy.core import clock
 from proxy.settings import Budget, KeyLimits
 
 _log = logging.getLogger("hapax")
 
-BEGIN = "hpx_"
-"""How every secret begins, for people and for tools that look for secrets in the wrong places."""
-
-_LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_RANDOM = 40
-"""Random letters of a secret; 238 bits."""
-_CHECK = 6
-"""Letters for the CRC-32 of what stands before them."""
-_SHOWN = 6
-"""Random letters of a secret that may be seen; the others are 202 bits."""
+_COLUMNS = tuple(tables.keys.c)
+_VERSION = select(tables.versions.c.value).where(tables.versions.c.name == "keys")
+_COUNT_UP = (
+    update(tables.versions)
+    .where(tables.versions.c.name == "keys")
+    .values(value=tables.versions.c.value + 1)
+    .returning(tables.versions.c.value)
+)
 
 
 class KeyExists(Exception):
@@ -100,7 +95,7 @@ class Keys:
         values = {
             "name": name,
             "digest": digest(secret),
-            "prefix": _prefix(secret),
+            "prefix": prefix(secret),
             "team": team,
             "models": json.dumps(list(models)),
             "routes": json.dumps(list(routes)),
@@ -139,7 +134,7 @@ class Keys:
             row = await _row(connection, name)
             if row.revoked is not None:
                 raise KeyRevoked(name)
-            changes = {"digest": digest(secret), "prefix": _prefix(secret), "previous_digest": None, "seq": seq}
+            changes = {"digest": digest(secret), "prefix": prefix(secret), "previous_digest": None, "seq": seq}
             changes["previous_until"] = None
             if overlap_seconds > 0:
                 until = clock.wall() + timedelta(seconds=overlap_seconds)
@@ -178,47 +173,6 @@ class Keys:
                 emptied = {"models": "[]", "routes": "[]", "limits": "{}", "budget": None, "revoked": row.created}
                 records.append(_record(_Emptied(row, emptied)))
         return records
-
-
-def mint() -> str:
-    """A new secret: a beginning that is public, random letters, and a check of both."""
-    body = BEGIN + "".join(secrets.choice(_LETTERS) for _ in range(_RANDOM))
-    return body + _check(body)
-
-
-def looks_minted(secret: str) -> bool:
-    """Whether *secret* may have been made here. A made-up one, or one with a slip, is told without asking the store."""
-    body = secret[:-_CHECK]
-    return (
-        len(secret) == len(BEGIN) + _RANDOM + _CHECK and secret.startswith(BEGIN) and _check(body) == secret[-_CHECK:]
-    )
-
-
-def digest(secret: str) -> bytes:
-    """What is kept of *secret*. It is random enough that no slow hash is called for."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-
-
-def _check(body: str) -> str:
-    rest, letters = zlib.crc32(body.encode("utf-8", "surrogateescape")), ""
-    for _ in range(_CHECK):
-        rest, letter = divmod(rest, len(_LETTERS))
-        letters = _LETTERS[letter] + letters
-    return letters
-
-
-def _prefix(secret: str) -> str:
-    return secret[: len(BEGIN) + _SHOWN]
-
-
-_COLUMNS = tuple(tables.keys.c)
-_VERSION = select(tables.versions.c.value).where(tables.versions.c.name == "keys")
-_COUNT_UP = (
-    update(tables.versions)
-    .where(tables.versions.c.name == "keys")
-    .values(value=tables.versions.c.value + 1)
-    .returning(tables.versions.c.value)
-)
 
 
 async def _next_seq(connection: AsyncConnection) -> int:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from proxy.accounts.keys import KeyRecord, digest
+from proxy.accounts.keys import KeyRecord
+from proxy.accounts.secret import digest
 from proxy.core import clock
 from proxy.settings import Budget, ClientKey, KeyLimits
 from proxy.settings.models import speaks_for

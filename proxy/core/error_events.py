@@ -15,8 +15,6 @@ _WELL = (None, 0, 200, "0", "200", "", "ok", "OK", "success", "Success")
 class ErrorEvent:
     """An error that was told by an event."""
 
-    __slots__ = ("error", "passes", "raises")
-
     def __init__(self, error: dict[str, Any], raises: bool, passes: bool = True) -> None:
         self.error = error
         """In OpenAI's shape as far as the provider had it: `message`, `type`, `code`."""

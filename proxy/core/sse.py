@@ -25,21 +25,6 @@ class EventTooLarge(Exception):
 class Scanner(StreamFacts):
     """Facts about one stream, updated by `feed`."""
 
-    __slots__ = (
-        "_after_cr",
-        "_data",
-        "_data_bytes",
-        "_event",
-        "_first_line",
-        "_halfway",
-        "_line",
-        "_opened",
-        "_start",
-        "fed",
-        "stop_end",
-        "stop_start",
-    )
-
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
         self.fed = 0

@@ -26,26 +26,6 @@ _LAST_OF_A_RESPONSE = ("response.completed", "response.incomplete", "response.do
 class StreamFacts:
     """Facts about one stream, updated by each of its events."""
 
-    __slots__ = (
-        "_begun",
-        "_choices",
-        "_terminal",
-        "beats",
-        "content",
-        "counted",
-        "deltas",
-        "dialect",
-        "done",
-        "error_event",
-        "events",
-        "null_usages",
-        "opaque",
-        "signs",
-        "stopped",
-        "text_bytes",
-        "usage",
-    )
-
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.events = 0

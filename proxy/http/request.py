@@ -34,8 +34,6 @@ class BrokenBody(Exception):
 class Body:
     """The body of a request. How far the client may send ahead is aiohttp's to say (`read_bufsize`)."""
 
-    __slots__ = ("_content",)
-
     def __init__(self, request: web.BaseRequest) -> None:
         self._content: Final = request.content
 
@@ -63,21 +61,6 @@ class Body:
 
 class Request:
     """The head of a request, and its body."""
-
-    __slots__ = (
-        "ascii",
-        "body",
-        "has_body",
-        "headers",
-        "inner",
-        "keep_alive",
-        "method",
-        "passing",
-        "repeated",
-        "size",
-        "target",
-        "version",
-    )
 
     def __init__(self, request: web.BaseRequest, prefix: str = "") -> None:
         """*request* is aiohttp's, *prefix* what stands before each path of an application that is mounted."""

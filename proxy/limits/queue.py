@@ -37,8 +37,6 @@ class _Stage(Enum):
 class Ticket:
     """A call that waits for a place, or has been given one."""
 
-    __slots__ = ("_queue", "_woken", "holder", "position", "stage", "timer")
-
     def __init__(self, queue: "Queue", holder: str, position: int, loop: asyncio.AbstractEventLoop) -> None:
         self._queue = queue
         # Its result is why the call has to go; None when it may run.

@@ -8,8 +8,8 @@ several came, the first that opens something counts. Nothing here sends a creden
 import hmac
 import secrets
 
-from proxy.accounts.keys import looks_minted
 from proxy.accounts.principals import ANYONE, Principal, Principals
+from proxy.accounts.secret import looks_minted
 from proxy.accounts.watch import KeyWatch
 from proxy.admission.keyless import Keyless
 from proxy.core.errors import ProxyError

@@ -14,15 +14,14 @@ from typing import Any
 
 from aiohttp import http_parser, web
 
-from proxy import __version__
 from proxy.app import GATEWAY, create_app
 from proxy.core import clock, tasks
 from proxy.core.loop import Loop
 from proxy.core.peers import Peers
 from proxy.http.connections import ClientConnections, GatewayRunner
-from proxy.middleware.authenticator import TERMINAL_TOKEN
 from proxy.observe.log import Logs
 from proxy.process import hangups
+from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.certificate import Certificate
 from proxy.process.sockets import Sockets, Unservable
 from proxy.settings import Loaded, Settings, SettingsError
@@ -216,7 +215,7 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
         await listener.stop()
         return 2
     calm_the_collector()
-    print(banner(loaded, listener), flush=True)
+    print(banner(loaded, listener.gateway, listener.url), flush=True)
     while (first := await signals.get()) is signal.SIGHUP:
         logs.reopen()
         await _reload(listener, load_again)
@@ -256,58 +255,6 @@ def calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
-
-
-def banner(loaded: Loaded, listener: Listener) -> str:
-    """What is printed once the gateway answers: where it is, whom it asks, and a line that streams."""
-    settings = loaded.settings
-    providers = ", ".join(settings.preferred_order)
-    model = next(iter(settings.models), "MODEL")
-    if listener.gateway.upstreams.simulates:
-        model = "sim-1"
-    state = listener.gateway.accounting
-    key = "" if state.principals.open else '-H "X-API-Key: $KEY" '
-    lines = [
-        f"hapax {__version__} listens on {listener.url}",
-        f"  configuration  {loaded.source}",
-        f"  providers      {providers}",
-    ]
-    if settings.store.url.get_secret_value():
-        lines.append(f"  store          {settings.store.url}")
-    if state.principals.open:
-        lines.append("  keys           none: any program on this machine may call, with any key; a web page only where")
-        lines.append(
-            "                 server.cors.allow_origins names it, and no name but this machine's own is answered"
-        )
-        if state.store is not None and not state.principals.has_admin:
-            lines.append(f"  admin          changes below /admin need this token: {TERMINAL_TOKEN}")
-    elif state.watch is not None and not state.watch.reachable:
-        lines.append("  keys           the store cannot be read, see the log: until it can, only keys of the file work")
-    elif not len(state.principals):
-        lines.append("  keys           none that works; make one with `hapax keys create NAME`")
-    lines += [
-        "",
-        "Try it:",
-        "",
-        f"  curl -N {listener.url}/v1/chat/completions {key}-H 'Content-Type: application/json' \\",
-        f'    -d \'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}\'',
-        "",
-        f"Or set base_url={listener.url}/v1 in any OpenAI client. Stop with Ctrl-C.",
-    ]
-    return "\n".join(lines)
-
-
-def no_address(settings: Settings, error: OSError) -> str:
-    """The sentence for an address that cannot be had."""
-    return (
-        f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}. "
-        "Choose another with --port, or stop what listens there."
-    )
-
-
-def no_logs(error: OSError) -> str:
-    """The sentence for logs that cannot be opened."""
-    return f"logging.dir: {error.strerror or error}; name a directory that can be written."
 
 
 def raise_file_limit() -> None:

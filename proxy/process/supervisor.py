@@ -8,21 +8,18 @@ has one thread, and forks while its event loop does not run.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import signal
-import socket
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
-from typing import IO, NoReturn
+from collections.abc import Callable
 
 from proxy.core import clock, tasks
 from proxy.observe.log import Logs
 from proxy.observe.merged import Snapshot
-from proxy.process import hangups, worker
-from proxy.process.server import calm_the_collector, no_address, no_logs, raise_file_limit
+from proxy.process import hangups
+from proxy.process.banner import no_address, no_logs
+from proxy.process.fork import SIGNALS, fork
+from proxy.process.server import calm_the_collector, raise_file_limit
 from proxy.process.sockets import Sockets, Unservable
 from proxy.process.worker import Place
 from proxy.process.workers import Birth, Member, NotStarted, Workers
@@ -39,7 +36,6 @@ OWN_SIGNAL_WITHIN = 0.2
 STOP_WITHIN = 5.0
 """Seconds workers get to close everything once a second signal came."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _log = logging.getLogger("hapax")
 _audit = logging.getLogger("hapax.audit")
 
@@ -69,7 +65,7 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         supervisor = Supervisor(loaded, load_again, sockets, logs)
         while isinstance(next_step := runner.run(supervisor.next_step()), Birth):
-            _fork(next_step)
+            fork(next_step)
     return next_step
 
 
@@ -108,7 +104,7 @@ class Supervisor:
     async def _serve(self) -> int:
         loop = asyncio.get_running_loop()
         signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-        for number in _SIGNALS:
+        for number in SIGNALS:
             loop.add_signal_handler(number, signals.put_nowait, number)
         loop.add_signal_handler(signal.SIGCHLD, self._workers.reap)
         hangups.let_through()
@@ -289,52 +285,3 @@ def _fixed(old: Settings, new: Settings) -> list[str]:
         "metrics.port": (old.metrics.port, new.metrics.port),
     }
     return [name for name, (before, after) in pairs.items() if before != after]
-
-
-def _fork(birth: Birth) -> None:
-    """Make the worker of *birth*; the task that waits for it is told where the system has no room for one."""
-    with contextlib.ExitStack() as held:
-        try:
-            ours, theirs = map(held.enter_context, socket.socketpair())
-            crash = held.enter_context(tempfile.TemporaryFile())
-            sys.stdout.flush()
-            # A signal between the fork and the child's own handlers would be told to us.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS, signal.SIGCHLD))
-            try:
-                pid = os.fork()
-                if pid == 0:
-                    _become_worker(birth, theirs, crash, before)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        except OSError as error:
-            birth.born.set_exception(NotStarted(f"it could not be forked: {error.strerror or error}"))
-            return
-        # `Workers` closes them, when the worker is gone.
-        held.pop_all()
-        theirs.close()
-        birth.born.set_result((pid, ours, crash))
-
-
-def _become_worker(birth: Birth, channel: socket.socket, crash: IO[bytes], mask: Iterable[int]) -> NoReturn:
-    """What the child does instead of coming back."""
-    code = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in (*_SIGNALS, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        # The other workers' channels among them: they must end with the supervisor alone.
-        kept = {0, 1, 2, channel.fileno(), crash.fileno(), *(each.fileno() for each in birth.place.sockets.all)}
-        for descriptor in map(int, os.listdir("/dev/fd")):
-            if descriptor not in kept:
-                try:
-                    os.close(descriptor)
-                except OSError:
-                    # The one that listed them.
-                    continue
-        code = worker.run(birth.place, channel, crash)
-    except BaseException as error:
-        _log.critical("a worker cannot go on: %s", type(error).__name__, exc_info=error)
-    finally:
-        # Nothing of the supervisor's, of which this process has a copy, may run any more.
-        os._exit(code)

@@ -17,8 +17,9 @@ from proxy.core import tasks
 from proxy.core.loop import Loop
 from proxy.core.peers import METRICS
 from proxy.observe.log import Logs
+from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.ipc import Channel
-from proxy.process.server import Listener, banner, calm_the_collector, no_address, no_logs
+from proxy.process.server import Listener, calm_the_collector
 from proxy.process.sockets import Sockets, Unservable
 from proxy.settings import Loaded
 from proxy.settings.share import share
@@ -88,7 +89,7 @@ class _Worker:
         self._gateway = listener.gateway
         calm_the_collector()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, channel.say, "leaving")
-        channel.say("ready", banner=banner(self._place.loaded, listener))
+        channel.say("ready", banner=banner(self._place.loaded, listener.gateway, listener.url))
         reporting = tasks.start(self._report(), "signs of life")
         order = await self._orders.get()
         await listener.end(order.get("delay", 0.0), self._insisted())

@@ -46,8 +46,6 @@ class Turns(Generic[C]):
     that was away, or was passed over for its load, does not catch up on what it has missed.
     """
 
-    __slots__ = ("_credit",)
-
     def __init__(self) -> None:
         self._credit: dict[C, int] = {}
 

@@ -20,8 +20,6 @@ UNWELL = 5.0
 class Rests:
     """How long a target rests after a 429 that named no time: each time longer, until it has answered. Seconds."""
 
-    __slots__ = ("first", "longest", "multiplier")
-
     def __init__(self, first: float = 0.5, multiplier: float = 2.0, longest: float = 5.0) -> None:
         self.first = first
         self.multiplier = multiplier

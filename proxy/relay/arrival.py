@@ -28,19 +28,6 @@ SAID: Final = 2
 class Arrival:
     """One answer with a status, as far as it has come."""
 
-    __slots__ = (
-        "_first",
-        "_headers",
-        "_hide_usage",
-        "_progress",
-        "_question",
-        "_source",
-        "_started",
-        "_withhold",
-        "body",
-        "stream",
-    )
-
     def __init__(
         self,
         progress: Progress,

@@ -54,27 +54,6 @@ class Owner(Protocol):
 class Attempt:
     """The sink of one request to one provider."""
 
-    __slots__ = (
-        "_arrival",
-        "_client",
-        "_committed",
-        "_decoder",
-        "_exchange",
-        "_headers",
-        "_hide_usage",
-        "_loop",
-        "_over",
-        "_owner",
-        "_question",
-        "_recorder",
-        "_source",
-        "_timer",
-        "_watch",
-        "call",
-        "option_refused",
-        "record",
-    )
-
     def __init__(
         self,
         owner: Owner,

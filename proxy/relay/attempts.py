@@ -39,27 +39,6 @@ _log = logging.getLogger("hapax")
 class Attempts:
     """The attempts of one exchange."""
 
-    __slots__ = (
-        "_client",
-        "_clocks",
-        "_continuing",
-        "_endpoints",
-        "_exchange",
-        "_loop",
-        "_news",
-        "_pausing",
-        "_plan",
-        "_question",
-        "_rng",
-        "_running",
-        "_telling",
-        "_winner",
-        "first_key",
-        "key",
-        "recorder",
-        "searching",
-    )
-
     def __init__(
         self,
         exchange: Exchange,

@@ -17,8 +17,6 @@ from proxy.relay.question import Question
 class Account:
     """A key of a provider, and what to ask with it."""
 
-    __slots__ = ("key", "model", "target")
-
     def __init__(self, target: Target, key: int, model: str | None) -> None:
         """*model*: the public name that *target* answers for."""
         self.target = target

@@ -41,8 +41,6 @@ class Client(Protocol):
 class Intermediary:
     """Stands between an exchange and its client: pauses and resumes as the client does; its heirs say the rest."""
 
-    __slots__ = ("_client",)
-
     def __init__(self, client: Client) -> None:
         self._client = client
 

@@ -17,15 +17,6 @@ BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
 class Commit:
     """What of a stream may pass to the client now."""
 
-    __slots__ = (
-        "_edge",
-        "_held",
-        "_scanner",
-        "_signs",
-        "made",
-        "split",
-    )
-
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._held = b""

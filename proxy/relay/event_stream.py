@@ -24,18 +24,6 @@ question (OpenRouter's first `: OPENROUTER PROCESSING`), a moment before an erro
 class EventStream:
     """An event stream: shut until its first content, whole at its own terminal marker."""
 
-    __slots__ = (
-        "_committed",
-        "_filter",
-        "_progress",
-        "_source",
-        "_started",
-        "_withhold_errors",
-        "announced",
-        "commit",
-        "scanner",
-    )
-
     def __init__(
         self,
         progress: Progress,

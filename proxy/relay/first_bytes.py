@@ -50,8 +50,6 @@ def is_event_stream(start: bytes, labelled: bool) -> bool | None:
 class FirstBytes:
     """The beginning of an answer to a question for a stream, held until it tells what it is."""
 
-    __slots__ = ("_held", "_labelled")
-
     def __init__(self, labelled: bool) -> None:
         """*labelled*: the answer's type is `text/event-stream`."""
         self._labelled = labelled

@@ -51,8 +51,6 @@ _NOT_AGAIN = (("x-should-retry", "false"),)
 class Unasked:
     """An account gave no answer."""
 
-    __slots__ = ("code", "condition", "provider", "unsafe", "wait")
-
     def __init__(self, provider: str, code: str, condition: str, wait: float, unsafe: bool = False) -> None:
         self.provider = provider
         self.code = code

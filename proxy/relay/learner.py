@@ -30,8 +30,6 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}:,]', re.DOTALL)
 class Learner(Intermediary):
     """Stands before a client."""
 
-    __slots__ = ("_events", "_held", "_holds", "_learn", "_made", "_rest", "_streamed", "_tells")
-
     def __init__(self, client: Client, tells: Tells, learn: Callable[[list[str]], object], holds: bool) -> None:
         """*tells*: what of the answer is to be noticed, for *learn*. *holds*: a whole answer waits for `hand_over`."""
         super().__init__(client)

@@ -55,8 +55,6 @@ class Memory(Protocol):
 class Pin:
     """What a call is kept to."""
 
-    __slots__ = ("account", "ids", "provider", "whose")
-
     def __init__(
         self, ids: Sequence[str], provider: str = "", account: str = "", whose: tuple[str, str] = ("", "")
     ) -> None:

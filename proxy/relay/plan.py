@@ -28,28 +28,6 @@ T = TypeVar("T", bound=Hashable)
 class Plan(Generic[T]):
     """The plan of one exchange. (A dataclass with a type parameter could not be compiled.)"""
 
-    __slots__ = (
-        "_attempts",
-        "_choose",
-        "_context_fallbacks",
-        "_continues",
-        "_fallbacks",
-        "_hedge_budget",
-        "_left",
-        "_may_repeat",
-        "_models",
-        "_retry_budget",
-        "_rng",
-        "_spent",
-        "_tries",
-        "_waited",
-        "deadline",
-        "despite",
-        "failures",
-        "model",
-        "rules",
-    )
-
     def __init__(
         self,
         model: str | None,

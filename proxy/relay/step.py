@@ -72,8 +72,6 @@ class Offer(Protocol[T_co]):
 class Try(Generic[T]):
     """Ask *target* for *model* after *delay* seconds. (Every call makes one; a named tuple's is made by Python.)"""
 
-    __slots__ = ("delay", "model", "target")
-
     def __init__(self, target: T, model: str | None, delay: float = 0.0) -> None:
         self.target = target
         self.model = model

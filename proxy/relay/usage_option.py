@@ -51,8 +51,6 @@ class UsageFilter:
     bytes pass as they are.
     """
 
-    __slots__ = ("_edge", "_midway", "_nulls", "_scanner", "_swallow", "_tail", "removed")
-
     def __init__(self, scanner: Scanner) -> None:
         """*scanner* has read whatever is fed."""
         self.removed = 0

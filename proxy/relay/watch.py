@@ -15,17 +15,6 @@ STREAM_OVER = "the stream has lasted as long as it may"
 class Watch:
     """What the clocks say of one attempt. Moments are monotonic seconds."""
 
-    __slots__ = (
-        "_clocks",
-        "_first_content_at",
-        "_is_stream",
-        "_patient",
-        "_started",
-        "_streamed",
-        "progress_at",
-        "said_at",
-    )
-
     def __init__(self, clocks: Clocks, started: float, streamed: bool) -> None:
         """*streamed*: a stream was asked for."""
         self._clocks = clocks

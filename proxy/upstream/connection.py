@@ -23,31 +23,6 @@ MAX_HEADERS = 256
 class Connection(asyncio.Protocol):
     """A connection, idle or serving exactly one request."""
 
-    __slots__ = (
-        "_complete",
-        "_delimited",
-        "_fault",
-        "_head_bytes",
-        "_head_done",
-        "_header_bytes",
-        "_headers",
-        "_interim",
-        "_keep_alive",
-        "_kept",
-        "_mended",
-        "_parser",
-        "_read_paused",
-        "_received",
-        "_released",
-        "_request_sent",
-        "_sink",
-        "_write_paused",
-        "expires",
-        "requests",
-        "spoke_unasked",
-        "transport",
-    )
-
     def __init__(self, released: Callable[["Connection", bool], None]) -> None:
         """*released* is called with the connection and whether it may serve another request."""
         self._released = released

@@ -216,24 +216,6 @@ class Connections:
 class HttpCall:
     """One request on its way: first connecting perhaps, then on a connection."""
 
-    __slots__ = (
-        "_body",
-        "_complete",
-        "_connecting",
-        "_connection",
-        "_over",
-        "_paused",
-        "_pool",
-        "_ready",
-        "_request",
-        "_sent_at",
-        "_sent_before",
-        "_sink",
-        "connected",
-        "data",
-        "head",
-    )
-
     def __init__(self, pool: Connections, request: bytes, sink: Sink, complete: bool, body: bytes = b"") -> None:
         self._pool = pool
         self._request = request

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRecord, KeyRevoked, Keys, digest, looks_minted, mint
+from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRecord, KeyRevoked, Keys
+from proxy.accounts.secret import digest, looks_minted, mint
 from proxy.accounts.store import Store, StoreError
 from proxy.core import clock
 from proxy.settings import Budget, KeyLimits

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.accounts.keys import KeyRecord, digest
+from proxy.accounts.keys import KeyRecord
 from proxy.accounts.principals import ANYONE, Principal, Principals
+from proxy.accounts.secret import digest
 from proxy.core import clock
 from proxy.settings import Budget, ClientKey, KeyLimits
 

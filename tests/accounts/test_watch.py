@@ -12,8 +12,9 @@ import yaml
 from sqlalchemy import event, insert, text, update
 
 from proxy.accounts import tables, watch
-from proxy.accounts.keys import Keys, digest, mint
+from proxy.accounts.keys import Keys
 from proxy.accounts.principals import Principals
+from proxy.accounts.secret import digest, mint
 from proxy.accounts.store import Store
 from proxy.accounts.watch import PATIENCE, KeyWatch
 from proxy.core import clock

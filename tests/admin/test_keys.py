@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.accounts.keys import looks_minted
+from proxy.accounts.secret import looks_minted
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.spec.wire import Response, ask, get, request
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from proxy.accounts.keys import looks_minted
+from proxy.accounts.secret import looks_minted
 from proxy.cli.command import app
 from tests.cli.test_usage import given
 
