@@ -17,7 +17,6 @@ from aiohttp import web
 from proxy.admin.admin import Admin, standing
 from proxy.admin.answers import Answers
 from proxy.admin.configured import configured
-from proxy.admin.debug import Debug
 from proxy.admin.feed import Feed
 from proxy.admin.routes import admin_routes
 from proxy.admin.trails import Trails
@@ -34,6 +33,7 @@ from proxy.core import clock
 from proxy.core.peers import NoPeers, Peers
 from proxy.health import checklist
 from proxy.health.checkup import Checkup
+from proxy.health.debug import Debug
 from proxy.health.health import Health
 from proxy.health.metrics_port import MetricsPort
 from proxy.health.route_checks import RouteChecks
@@ -50,7 +50,7 @@ from proxy.middleware.records import Records
 from proxy.middleware.trace import TraceContext
 from proxy.middleware.under_way import UnderWay
 from proxy.observe import outlets
-from proxy.observe.access import AccessLog, epoch, fields
+from proxy.observe.access import AccessLog, fields
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
@@ -84,6 +84,7 @@ class Gateway:
     accounting: Accounting
     upstreams: Upstreams
     pool: Pool
+    admission: Admission
     relay: Relay
     sessions: Sessions
     control: ControlPlane
@@ -208,7 +209,6 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     charges = Charges(accounting.prices, pool.upstream_names)
     admission = Admission(accounting.limits, accounting.policy, charges, accounting.queue, accounting.ledger)
     native = Native(relay, admission, pool, settings.processing)
-
     metrics, trails = Metrics(pool), Trails()
     traces = outlets.traces(settings.tracing, lambda: behind.settings.providers, instance, control)
     surroundings = Surroundings(
@@ -228,10 +228,9 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     metrics.registry.register(surroundings)
     metrics.registry.register(StateCollector(admission.hits, *accounting.counted))
     metrics.registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
-    feed = Feed(lambda exchange: fields(exchange, epoch()), lambda: standing(pool), peers, instance[:8])
-    counting = [metrics] if settings.metrics.enabled else []
-    optional = [each for each in (accounting.ledger, traces) if each is not None]
-    records = Records([admission, *counting, AccessLog(logs), trails, feed, *optional])
+    feed = Feed(lambda exchange: fields(exchange, clock.epoch()), lambda: standing(pool), peers, instance[:8])
+    optional = metrics if settings.metrics.enabled else None, accounting.ledger, traces
+    records = Records([admission, AccessLog(logs), trails, feed, *(each for each in optional if each is not None)])
 
     probe = surroundings.timed(behind.probe)
     checks = Checks((), probe, *probing(settings), rng)
@@ -247,8 +246,8 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     websockets, owners = WebSockets(sessions, admission, records), Owners(accounting.objects, pool)
     openai = OpenAI(relay, admission, native, websockets, settings.server, owners)
     routes = [
-        *health_routes(health),
-        *admin_routes(settings, accounting, admin, feed, pages, Debug(health, metrics.registry)),
+        *health_routes(settings, health, Debug(health, metrics.registry)),
+        *admin_routes(settings, accounting, admin, feed, pages),
         *api_routes(openai, native, Generate(relay, admission, pool), Models(relay, admission, pool, checks)),
     ]
     server = settings.server
@@ -272,6 +271,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         max_requests=server.max_requests or affordable_requests(),
         keep_content=settings.logging.log_content,
     )
+    exporting = settings.metrics, metrics.registry, records.hand_over, peers.asker, instance, control
     return Gateway(
         settings=settings,
         front=front,
@@ -280,6 +280,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         accounting=accounting,
         upstreams=behind,
         pool=pool,
+        admission=admission,
         relay=relay,
         sessions=sessions,
         control=control,
@@ -293,9 +294,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         metrics=metrics,
         lag=lag,
         metrics_port=MetricsPort(pages, health, checks, pool) if settings.metrics.port else None,
-        exporters=outlets.exporters(
-            settings.metrics, metrics.registry, records.hand_over, peers.asker, instance, control
-        ),
+        exporters=outlets.exporters(*exporting),
         traces=traces,
         reports=outlets.error_reports(settings.tracing),
     )

@@ -26,14 +26,15 @@ HOT = {
     "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
     " stream_facts traceparent usage",
     "http/": "address buffered guard head_lines inbound meant request",
-    "limits/": "bucket learned lease lease_book lease_kinds limit memory period policy queue redis_script",
+    "limits/": "bucket learned lease lease_book lease_kinds lease_message limit memory period policy queue"
+    " redis_script",
     "middleware/": "authenticator cors front origin records route trace under_way",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget choice health keys latency pool provider target",
-    "relay/": "absence arrival attempt blame candidates client clocks counts plan cut endpoints entrant event_stream"
-    " first_bytes commit ids kept learner lesson made no_answer owners progress question attempts relay resume"
-    " shapes step summary usage_option verdict watch whole_answer",
-    "upstream/": "connection connections decoding endpoint lengths wire",
+    "relay/": "absence arrival attempt attempts blame candidates client clocks commit counts cut endpoints entrant"
+    " event_stream first_bytes ids kept learner lesson made no_answer owners plan progress question"
+    " relay resume runner shapes step summary timer usage_option verdict watch whole_answer",
+    "upstream/": "connection connections decoding endpoint http_call lengths wire",
 }
 """What every request passes through, and what that inherits from; whatever else there is costs no request anything."""
 MODULES = [room + name for room, names in HOT.items() for name in names.split()]

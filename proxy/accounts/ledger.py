@@ -8,16 +8,16 @@ but what one principal has spent; reports are in `usage`.
 import asyncio
 import logging
 import secrets
-import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 
 from prometheus_async.aio import time
-from sqlalchemy import exc, func, select
+from sqlalchemy import func, select
 
 from proxy.accounts import tables
+from proxy.accounts.row_errors import is_of_a_row
 from proxy.accounts.rows import (
     COMPLETION_TOKENS,
     COST,
@@ -43,11 +43,6 @@ STOP_WITHIN = 5.0
 
 _log = logging.getLogger("hapax")
 
-_OF_A_ROW = (
-    *(exc.DataError, exc.IntegrityError, sqlite3.DataError, sqlite3.IntegrityError),
-    *(ValueError, TypeError, OverflowError),
-)
-"""Whatever SQLAlchemy and the drivers raise for a value they do not take."""
 
 _Call = tuple[Exchange, str]
 """A call under way and its principal's team."""
@@ -78,7 +73,7 @@ class Ledger:
         # A random prefix for this process: ids are never made twice, and yet come in order, as an index likes it.
         self._prefix = secrets.token_hex(6)
         self._numbers = count()
-        self._epoch = _epoch()
+        self._epoch = clock.epoch()
         self._statements = Statements(store.sql)
         self._turn = asyncio.Lock()
         self._batch = BATCH
@@ -120,7 +115,7 @@ class Ledger:
 
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """The calls are over; nothing for one that was not opened here, or was ended before."""
-        self._epoch = epoch = _epoch()
+        self._epoch = epoch = clock.epoch()
         fresh, opened, done = self._fresh, self._opened, self._done
         for exchange in exchanges:
             ledger_id = exchange.ledger_id
@@ -166,7 +161,7 @@ class Ledger:
         """
         async with self._turn:
             now = clock.now()
-            self._epoch = _epoch()
+            self._epoch = clock.epoch()
             rows, calls = self._take(len(self._fresh) if everything else self._ripe(now))
             if not rows:
                 return True
@@ -174,7 +169,7 @@ class Ledger:
                 await time(self.last_flush, self._store.write(self._statements.over(rows)))
             except Exception as error:
                 # Not `StoreError` alone: whatever a driver makes of a row, the rows after it must not wait for ever.
-                if _refused(error):
+                if is_of_a_row(error):
                     self._halve(rows, calls)
                     return True
                 self._failed(error, rows, calls)
@@ -302,21 +297,3 @@ class Ledger:
             # What is not the store's own wording may repeat a value.
             reason = str(error) if isinstance(error, StoreError) else type(error).__name__
             _log.error("usage ledger: the store takes no rows, up to %d are kept meanwhile: %s", self._capacity, reason)
-
-
-def _epoch() -> float:
-    """The date, in seconds since 1970, at which the monotonic clock was 0."""
-    return clock.wall().timestamp() - clock.now()
-
-
-def _refused(error: Exception) -> bool:
-    """Whether the fault is with a row rather than with the store."""
-    first = error.__context__ if isinstance(error, StoreError) else error
-    second = getattr(first, "orig", None)
-    for cause in (first, second, getattr(second, "__cause__", None)):
-        if isinstance(cause, _OF_A_ROW):
-            return True
-        # PostgreSQL's classes 22, data exception, and 23, integrity constraint violation.
-        if str(getattr(cause, "sqlstate", None) or "")[:2] in ("22", "23"):
-            return True
-    return False

@@ -1,30 +1,22 @@
 """What operators read and change, as docs/http.md lists it, and the usage a caller may read of its own key."""
 
 from proxy.admin.admin import Admin
-from proxy.admin.debug import Debug
 from proxy.admin.events import Events
 from proxy.admin.feed import Feed
 from proxy.admin.keys import KeysAdmin
 from proxy.admin.metrics import MetricsPages
 from proxy.admin.usage import UsagePages
 from proxy.admission.accounting import Accounting
-from proxy.middleware.route import DELETE, GET, POST, Access, Route
+from proxy.middleware.route import DELETE, GET, POST, Access, Route, readers
 from proxy.observe.page import Pages
 from proxy.settings import Settings
 
 
-def admin_routes(
-    settings: Settings, accounting: Accounting, admin: Admin, feed: Feed, pages: Pages, debug: Debug
-) -> list[Route]:
-    """The routes the settings allow; `/metrics` and `/debug` are read with a key where `metrics.auth` asks for one."""
+def admin_routes(settings: Settings, accounting: Accounting, admin: Admin, feed: Feed, pages: Pages) -> list[Route]:
+    """The routes the settings allow."""
     keys, usage = KeysAdmin(accounting.keys, lambda: accounting.file_keys), UsagePages(accounting.store)
-    reader = Access.OPEN
-    if settings.metrics.auth:
-        # The page names every key: where there is an admin key, no other may read it.
-        reader = Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
     routes = [
         Route("/v1/usage", GET, usage.own, page=True),
-        Route("/debug", GET, debug.show, reader),
         Route("/admin/requests/*", GET, admin.request, Access.ADMIN),
         Route("/admin/providers", GET, admin.providers, Access.ADMIN),
         Route("/admin/events", GET, Events(feed).follow, Access.ADMIN),
@@ -34,6 +26,6 @@ def admin_routes(
     ]
     if settings.metrics.enabled and settings.metrics.prometheus.enabled:
         shown = MetricsPages(pages.text, pages.json)
-        routes.append(Route("/metrics", GET, shown.text, reader))
-        routes.append(Route("/metrics/json", GET, shown.json, reader))
+        routes.append(Route("/metrics", GET, shown.text, readers(settings)))
+        routes.append(Route("/metrics/json", GET, shown.json, readers(settings)))
     return routes

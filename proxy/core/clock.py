@@ -35,3 +35,8 @@ def iso_of(seconds: float) -> str:
         text = datetime.datetime.fromtimestamp(whole, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         _second = (whole, text)
     return text + _FRACTIONS[milliseconds - whole * 1000]
+
+
+def epoch() -> float:
+    """The date at which the monotonic clock was 0, in seconds since 1970."""
+    return wall().timestamp() - now()

@@ -7,14 +7,13 @@ messages, and a test may do so in any order.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
 
 from proxy.limits import period
 from proxy.limits.lease import Field, Lease
 from proxy.limits.lease_kinds import BucketLease, PlaceLease, SpendLease
+from proxy.limits.lease_message import Ask, Message
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Standing, What
 from proxy.limits.redis_script import JOIN, LEAVE
 
@@ -24,29 +23,6 @@ SWEEP, SWEEP_PART = 256, 32
 """Limits looked at in one tick to see whether they may be forgotten: so many, or one in so many if that is more."""
 NOTHING: Mapping[What, int] = {What.REQUESTS: 0, What.TOKENS: 0, What.BUDGET: 0}
 """What a call has used that never ran."""
-
-
-@dataclass(slots=True, eq=False)
-class Ask:
-    """A call that waits for a decision."""
-
-    claims: Sequence[Claim]
-    answer: Any
-    """The future of who waits for it, or anything with `done` and `set_result`."""
-    deadline: float
-    """In the loop's time; then it is decided without Redis."""
-    leases: list[Lease] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Message:
-    """What is sent to the script in one go; sent again, it has no further effect."""
-
-    number: int
-    mode: int
-    leases: list[Lease]
-    asks: list[Ask]
-    arguments: list[Field]
 
 
 class LeaseBook:

@@ -146,7 +146,7 @@ class PlaceLease(Lease):
 class SpendLease(Lease):
     """Of a budget in one period. What calls hold and what is lent stands beside what was spent, until it is spent."""
 
-    __slots__ = ("_telling", "asking", "began", "end", "known", "missing", "seeded")
+    __slots__ = ("_told", "asking", "began", "end", "known", "missing", "seeded")
 
     def __init__(self, limit: Limit, key: str, ends: float, began: datetime, end: datetime) -> None:
         """*began* and *end*: the period, in UTC."""
@@ -161,10 +161,10 @@ class SpendLease(Lease):
         """Redis does not know what was spent."""
         self.asking: asyncio.Task[None] | None = None
         """The question to the ledger, while it is not answered."""
-        self._telling = 0
+        self._told = 0
 
     def fields(self, surrender: bool, stamp: float) -> list[Field]:
-        spent = self._telling = self.back
+        spent = self._told = self.back
         self.back = 0
         self.idle = self.low = 0 if surrender else min(self.idle, 2 * self.want)
         self.lent = self.reserved + self.idle
@@ -182,7 +182,7 @@ class SpendLease(Lease):
             self.known = spent + self.back
             self.seeded = False
         else:
-            self.back += self._telling
+            self.back += self._told
 
     def tick(self) -> bool:
         # Until it is known what was spent before, nothing can be added to it.

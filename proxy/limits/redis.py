@@ -8,8 +8,7 @@ were lent and do not use; that is at most (workers - 1) / 64 of what was left, f
 spends more than it reserved is the one thing that exceeds a budget or a bucket, and those after it pay.
 
 No call waits for Redis longer than `PATIENCE`. While it does not answer, each worker decides by itself: over its share
-of a rate and of the places, and over a budget as last known. This file asks and decides when to stop asking; what is
-held and owed is in `lease_book`.
+of a rate and of the places, and over a budget as last known. What is held and owed is in `lease_book`.
 """
 
 import asyncio
@@ -21,12 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from proxy.core import clock, tasks
-from proxy.limits.lease_book import NOTHING, Ask, LeaseBook, Message
+from proxy.limits.lease_book import NOTHING, LeaseBook
 from proxy.limits.lease_kinds import SpendLease
+from proxy.limits.lease_message import Ask, Message
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standing, What
+from proxy.limits.lookups import Lookups
 from proxy.limits.memory import UNKNOWN_WAIT
+from proxy.limits.outbox import Outbox
 from proxy.limits.redis_link import RedisLink, Unavailable
-from proxy.limits.redis_script import FORGOTTEN
 
 LOOKUP = 1.0
 """Seconds a call waits for the ledger to tell what of a budget was spent, before it is refused for now."""
@@ -42,7 +43,6 @@ JITTER = 0.2
 """A wait for the next probe is this share longer or shorter at random."""
 MOST_ASKS = 256
 """Calls decided in one round trip: Redis does nothing else meanwhile, about 2 ms."""
-
 _log = logging.getLogger("hapax")
 
 
@@ -67,21 +67,19 @@ class RedisLimits:
         periods go by.
         """
         self._link = RedisLink(url)
-        self._spent = spent
+        self._lookups = Lookups(spent)
         self._beat = ttl / HEARTBEATS
         self._patience = patience
         self._probe_interval = probe_interval
         self._book = LeaseBook("w" + secrets.token_hex(8), prefix, ttl, wall)
         self._waiting: deque[Ask] = deque()
-        # What was sent and perhaps arrived; it goes first, and as it was.
-        self._outbox: deque[Message] = deque()
+        self._outbox = Outbox(self._link, self._book, self._lookups)
         self._wanted = asyncio.Event()
         self._ending = False
         self._work: asyncio.Task[None] | None = None
-        self._lookups: set[asyncio.Task[None]] = set()
         self._lost_at = clock.now()
         self._said = False
-        self._ticked = self._sent = 0.0
+        self._ticked = 0.0
         self.failures_total = 0
         """Messages that were not answered, or not in time, or not as they should be."""
         self.fallbacks_total = 0
@@ -127,7 +125,7 @@ class RedisLimits:
                 return decided
             if decided is not None:
                 # This asks the ledger, not Redis, and only for a budget Redis has never heard of.
-                if not await self._learn(decided, LOOKUP):
+                if not await self._lookups.learn(decided, LOOKUP):
                     return Refusal(decided.limit, UNKNOWN_WAIT, unknown=True)
                 deadline = loop.time() + self._patience
 
@@ -158,16 +156,14 @@ class RedisLimits:
             self._work = None
             self._book.surrender()
             try:
-                await self._tell_all()
-                await self._send(self._book.leaving(), self._soon())
+                await self._outbox.tell_all(self._soon)
+                await self._outbox.send(self._book.leaving(), self._soon())
             except Unavailable:
                 # Redis finds out by itself: this worker is silent from now on.
                 self.failures_total += 1
         self._book.alone = True
         self._decide_alone()
-        for lookup in list(self._lookups):
-            lookup.cancel()
-        await asyncio.gather(*self._lookups, return_exceptions=True)
+        await self._lookups.stop()
         await self._link.close()
 
     def _wake(self, was_idle: bool) -> None:
@@ -188,27 +184,6 @@ class RedisLimits:
             raise
         return decided
 
-    async def _learn(self, lease: SpendLease, patience: float) -> bool:
-        """Ask the ledger about a budget, together with every call that needs the same; whether it is known now."""
-        if patience <= 0:
-            return False
-        await asyncio.wait({self._asking(lease)}, timeout=patience)
-        return lease.known is not None
-
-    def _asking(self, lease: SpendLease) -> asyncio.Task[None]:
-        if lease.asking is None:
-            lease.asking = tasks.start(self._look_up(lease), "spending from the ledger")
-            self._lookups.add(lease.asking)
-            lease.asking.add_done_callback(self._lookups.discard)
-        return lease.asking
-
-    async def _look_up(self, lease: SpendLease) -> None:
-        try:
-            limit = lease.limit
-            lease.learn(await self._spent(limit.holder, limit.unit, lease.began))
-        finally:
-            lease.asking = None
-
     async def _converse(self) -> None:
         """Send what there is to send, until the end. One message at a time: the others travel with the next one."""
         while not self._ending:
@@ -219,12 +194,12 @@ class RedisLimits:
                 continue
             message = self._next_message()
             if message is None:
-                due = self._ticked + TICK if self._book.active else self._sent + self._beat
+                due = self._ticked + TICK if self._book.active else self._outbox.sent_at + self._beat
                 await self._pause(due - clock.now())
                 continue
             deadline = self._deadline(message)
             try:
-                await self._send(message, deadline)
+                await self._outbox.send(message, deadline)
             except Unavailable as error:
                 self._stand_alone()
                 if asyncio.get_running_loop().time() < deadline + LAG:
@@ -241,7 +216,7 @@ class RedisLimits:
             self._ticked = now
             book.tick(now)
         asks = self._asks(now)
-        if asks or book.due or now >= self._sent + self._beat:
+        if asks or book.due or now >= self._outbox.sent_at + self._beat:
             return book.message(asks, now)
         return None
 
@@ -260,52 +235,12 @@ class RedisLimits:
                 ask.answer.set_result(reservation)
         return asks
 
-    async def _send(self, message: Message, deadline: float) -> None:
-        """Send what was not answered, then *message*, and act on the answers. Raises `Unavailable`."""
-        self._outbox.append(message)
-        await self._deliver(deadline)
-
-    async def _tell_all(self) -> None:
-        """Send everything that is due, in as many messages as it takes: no call waits for them."""
-        while self._book.due:
-            await self._send(self._book.message((), clock.now()), self._soon())
-
-    async def _deliver(self, deadline: float) -> None:
-        outbox = self._outbox
-        while outbox:
-            message = outbox[0]
-            answer = await self._link.run(message.arguments, deadline)
-            self._sent = clock.now()
-            if answer == FORGOTTEN:
-                # Silent for too long. What else this worker holds is told first, then this is decided over all of it.
-                outbox.appendleft(self._book.joining(message))
-            else:
-                self._read(message, answer)
-                outbox.popleft()
-
-    def _read(self, message: Message, answer: bytes) -> None:
-        now = clock.now()
-        try:
-            decisions = self._book.read(message, answer, now)
-        except ValueError:
-            raise Unavailable("unexpected answer") from None
-        for lease in message.leases:
-            if isinstance(lease, SpendLease) and lease.missing and lease.back and not lease.seeded:
-                # No call may come that would ask, and what was spent has to be told.
-                self._asking(lease)
-        for ask, decided in decisions:
-            if not ask.answer.done():
-                ask.answer.set_result(decided)
-            elif isinstance(decided, Reservation):
-                # Its call left, or was decided without Redis.
-                self._book.settle(decided, NOTHING, now)
-
     async def _try_again(self) -> None:
         """Ask whether Redis answers; if so, tell it everything that happened meanwhile."""
         try:
-            await self._deliver(self._soon())
-            await self._send(self._book.joining(None), self._soon())
-            await self._tell_all()
+            await self._outbox.deliver(self._soon())
+            await self._outbox.send(self._book.joining(None), self._soon())
+            await self._outbox.tell_all(self._soon)
         except Unavailable as error:
             self._stand_alone()
             self._say_lost(str(error))
@@ -323,8 +258,7 @@ class RedisLimits:
             self._book.alone = True
             self._book.outage += 1
             self._lost_at = clock.now()
-        for message in self._outbox:
-            self._waiting.extend(message.asks)
+        self._waiting.extend(self._outbox.unanswered())
         self._decide_alone()
 
     def _say_lost(self, why: str) -> None:

@@ -11,6 +11,7 @@ from enum import Enum
 from aiohttp import web
 
 from proxy.core.errors import ProxyError
+from proxy.settings import Settings
 
 GET = frozenset(("GET", "HEAD"))
 POST = frozenset(("POST",))
@@ -48,3 +49,10 @@ class Route:
     def path(self) -> str:
         """The template as aiohttp's router has it."""
         return f"{self.template[:-1]}{{below:.*}}" if self.template.endswith("/*") else self.template
+
+
+def readers(settings: Settings) -> Access:
+    """Who reads `/metrics` and `/debug`, which name every key: where there is an admin key, no other may."""
+    if not settings.metrics.auth:
+        return Access.OPEN
+    return Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR

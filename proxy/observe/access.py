@@ -39,7 +39,7 @@ class AccessLog:
                 told = {"fields": fields(exchange, None)}
                 _exchanges.log(level, "%s %s", exchange.method, exchange.route, extra=told)
             return
-        began = epoch()
+        began = clock.epoch()
         lines: list[bytes] = []
         for exchange in exchanges:
             fine = exchange.outcome in _FINE
@@ -143,11 +143,6 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
     if epoch is not None:
         told["start_time"] = clock.iso_of(exchange.started + epoch)
     return told
-
-
-def epoch() -> float:
-    """The date at which the monotonic clock was 0, in seconds since 1970."""
-    return clock.wall().timestamp() - clock.now()
 
 
 def _milliseconds(seconds: float) -> float:

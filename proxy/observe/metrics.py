@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Exchange, Outcome
+from proxy.observe.families import OTHER, of_genai, of_providers, of_requests
 from proxy.observe.rows import AnswersRow, AttemptsRow, RequestsRow
 from proxy.observe.tally import Histograms, Labels, counter, histogram
 from proxy.providers.pool import Pool
@@ -22,21 +23,10 @@ from proxy.providers.pool import Pool
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
 
 OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-OTHER = "other"
-"""The label of every model that is neither configured nor in a provider's list."""
 NAMES_KEPT = 5.0
 """Seconds for which the label of a model is at hand; providers' lists change."""
 MOST_NAMES = 4096
 
-_OPERATIONS = {
-    "/v1/chat/completions": "chat",
-    "/v1/completions": "text_completion",
-    "/v1/completion": "chat",
-    "/api/generate": "chat",
-    "/v1/embeddings": "embeddings",
-    "/v1/responses": "chat",
-    "/v1/messages": "chat",
-}
 _TIMEOUTS = frozenset(("upstream_timeout", "upstream_connect_timeout"))
 _SUCCESS, _REFUSED, _FAILED = Outcome.OK, Outcome.REFUSED, (Outcome.FAILED, Outcome.CUT)
 
@@ -171,9 +161,9 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, made of the rows."""
-        yield from self._of_requests()
+        yield from of_requests(self._requests)
         yield from self._of_answers()
-        yield from self._of_providers()
+        yield from of_providers(self._attempts)
         yield self._queued.family()
         yield self._queued_alias()
         yield self._overhead.family()
@@ -190,35 +180,6 @@ class Metrics(Collector):
         yield counter("hapax_fallbacks", "Calls another model answered.", ("model",), _keyed(self._fallbacks.items()))
         yield counter("hapax_hedges", "Calls for which a second target was asked.", (), [((), self._hedges)])
         yield counter("hapax_resumes", "Answers continued by another target.", (), [((), self._resumes)])
-
-    def _of_requests(self) -> Iterator[Metric]:
-        rows = [((method, route, str(status)), row) for (method, route, status), row in self._requests.items()]
-        yield counter(
-            "hapax_http_requests",
-            "Requests, by route and status.",
-            ("endpoint", "status"),
-            # Both exist before the first request, so that a dashboard is not empty.
-            [(("/health", "200"), 0), (("/metrics", "200"), 0), *((labels[1:], row.count) for labels, row in rows)],
-        )
-        yield histogram(
-            "hapax_http_request_duration_seconds",
-            "Seconds from a request's head to the end of its answer.",
-            ("endpoint",),
-            ((labels[1:2], row.seconds) for labels, row in rows),
-        )
-        names = ("method", "route", "status_code")
-        yield counter(
-            "llm_router_http_requests",
-            "The same with the method.",
-            names,
-            ((labels, row.count) for labels, row in rows),
-        )
-        yield histogram(
-            "llm_router_http_request_duration_seconds",
-            "The same with method and status.",
-            names,
-            ((labels, row.seconds) for labels, row in rows),
-        )
 
     def _of_answers(self) -> Iterator[Metric]:
         rows = [
@@ -270,56 +231,7 @@ class Metrics(Collector):
             ("model",),
             (((model,), row.per_second) for _, model, _, _, row in rows),
         )
-        yield from self._of_genai()
-
-    def _of_genai(self) -> Iterator[Metric]:
-        names = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
-        rows = [
-            ((_OPERATIONS.get(route, OTHER), provider, model), row)
-            for (route, model, provider), row in self._answers.items()
-        ]
-        yield histogram(
-            "gen_ai_client_operation_duration_seconds",
-            "Seconds a call took, by the GenAI conventions.",
-            names,
-            ((labels, row.genai) for labels, row in rows),
-        )
-        yield histogram(
-            "gen_ai_client_token_usage",
-            "Tokens of a call, by the GenAI conventions.",
-            (*names, "gen_ai_token_type"),
-            (
-                ((*labels, kind), buckets)
-                for labels, row in rows
-                for kind, buckets in (("input", row.input), ("output", row.output))
-            ),
-        )
-
-    def _of_providers(self) -> Iterator[Metric]:
-        rows = [((provider,), row) for provider, row in self._attempts.items()]
-        every = [(labels, row, row.ok + row.failed + row.abandoned) for labels, row in rows]
-        by = ("provider",)
-        yield counter("hapax_provider_requests", "Attempts.", by, ((labels, whole) for labels, _, whole in every))
-        yield counter("hapax_provider_errors", "Attempts that failed.", by, ((key, row.failed) for key, row in rows))
-        yield counter(
-            "hapax_provider_attempts",
-            "Attempts, by how they ended.",
-            ("provider", "outcome"),
-            (
-                ((*labels, outcome), getattr(row, outcome))
-                for labels, row in rows
-                for outcome in ("ok", "failed", "abandoned")
-            ),
-        )
-        yield counter("hapax_retries", "Attempts after a call's first.", by, ((key, row.retries) for key, row in rows))
-        yield counter("hapax_timeouts", "Attempts that took too long.", by, ((key, row.timeouts) for key, row in rows))
-        yield counter("hapax_emitted_events", "Events of streams.", by, ((key, row.events) for key, row in rows))
-        yield histogram(
-            "hapax_request_latency_seconds",
-            "Seconds from an attempt's start to its first content.",
-            by,
-            ((labels, row.latency) for labels, row in rows),
-        )
+        yield from of_genai(self._answers)
 
     def _queued_alias(self) -> Metric:
         return histogram(

@@ -9,6 +9,8 @@ from typing import Final
 
 from proxy.core.headers import Header
 from proxy.core.sse import Dialect
+from proxy.core.usage import Tokens
+from proxy.relay import counts
 from proxy.relay.event_stream import EventStream
 from proxy.relay.first_bytes import FirstBytes, is_labelled_stream
 from proxy.relay.no_answer import ErrorAnswer, InsteadOfStream
@@ -88,6 +90,18 @@ class Arrival:
             self.stream.ended(delimited)
         elif self.body is not None:
             self.body.ended(delimited)
+
+    def tokens(self) -> Tokens | None:
+        """What it used as far as it has come; None where a call of this kind is not counted."""
+        question, stream, body = self._question, self.stream, self.body
+        if not question.counted:
+            return None
+        if stream is not None:
+            return counts.of_stream(stream.scanner, question.prompt_tokens, question.uses_tokens)
+        if not isinstance(body, WholeAnswer):
+            return None
+        told, size = {"usage": body.usage}, body.size if body.json else 0
+        return counts.of_answer(told, size, question.prompt_tokens, question.operation.dialect, question.uses_tokens)
 
     def _read(self, chunk: bytes, now: float) -> int:
         stream = self.stream

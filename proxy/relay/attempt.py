@@ -2,16 +2,16 @@
 One try of one target: send the request, watch the clocks, and once there is an answer, copy it to the client.
 
 Until the first content reaches the client everything is held and a failure leaves no trace; from then on the answer
-belongs to this target. It does not choose targets, does not try again, and leaves it to its owner to end an answer that
-broke off. What an answer amounts to is judged by its kind, which `arrival` chooses.
+belongs to this target. It does not choose targets, does not try again, and leaves an answer that broke off to
+`attempts`. What an answer amounts to is judged by its kind, which `arrival` chooses.
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Exchange
-from proxy.core.headers import Header, for_client, value_of
+from proxy.core.headers import Header, value_of
 from proxy.core.usage import Tokens
 from proxy.relay import counts
 from proxy.relay.arrival import NOTHING, SAID, Arrival
@@ -20,10 +20,12 @@ from proxy.relay.clocks import Clocks
 from proxy.relay.event_stream import EventStream
 from proxy.relay.question import Question
 from proxy.relay.resume import Recorder, Splice
+from proxy.relay.runner import Runner
+from proxy.relay.summary import headers_of
+from proxy.relay.timer import Timer
 from proxy.relay.usage_option import is_named
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole, judge
 from proxy.relay.watch import Watch
-from proxy.relay.whole_answer import WholeAnswer
 from proxy.upstream.decoding import Decoder, DecodingError, coding_of
 from proxy.upstream.source import Source
 from proxy.upstream.wire import Call, Loss
@@ -35,28 +37,12 @@ _ABOUT_THE_ACCOUNT = (401, 402, 429)
 """Statuses that speak of no field, whatever is named beside."""
 
 
-class Owner(Protocol):
-    """What runs the attempt, perhaps beside another."""
-
-    def claim(self, attempt: "Attempt") -> bool:
-        """Whether this attempt's answer may go to the client; the first to ask wins."""
-
-    def ended(self, attempt: "Attempt", verdict: Verdict) -> None:
-        """It is over."""
-
-    def impatient(self, attempt: "Attempt") -> None:
-        """It has produced nothing for as long as patience goes."""
-
-    def has_alternative(self) -> bool:
-        """Whether the call would not be lost with this attempt."""
-
-
 class Attempt:
     """The sink of one request to one provider."""
 
     def __init__(
         self,
-        owner: Owner,
+        runner: "Runner[Attempt]",
         exchange: Exchange,
         record: AttemptRecord,
         question: Question,
@@ -71,13 +57,12 @@ class Attempt:
         *source* is who answers. *hide_usage*: the provider was asked for usage the client did not ask for. *recorder*
         is told what passes, so that it can be continued.
         """
-        self._loop = loop
         self.call: Call | None = None
-        """Set by the owner as soon as the request is on its way."""
+        """Set by what runs it as soon as the request is on its way."""
         self.option_refused = False
         """The provider refused the request, perhaps only for the usage option we added."""
         self.record = record
-        self._owner = owner
+        self._runner = runner
         self._exchange = exchange
         self._question = question
         self._client = client
@@ -91,8 +76,8 @@ class Attempt:
         self._committed = False
         self._over = False
         self._watch = Watch(clocks, record.started, question.stream)
-        first_look = self._watch.next_look(record.started, paused=False) - record.started
-        self._timer: asyncio.TimerHandle | None = loop.call_at(loop.time() + first_look, self._tick)
+        self._timer = Timer(loop)
+        self._timer.set(self._watch.next_look(record.started, paused=False) - record.started, self._tick)
 
     def cancel(self) -> None:
         """Its answer is not wanted any more: close the provider's connection at once."""
@@ -158,7 +143,7 @@ class Attempt:
 
     def ended(self, delimited: bool) -> None:
         if self._over:
-            self._stop_timer()
+            self._timer.stop()
         elif self._decoder is not None and not self._decoder.whole:
             self.broke("upstream_truncated", "content coding broke off")
         elif self._arrival is not None:
@@ -166,7 +151,7 @@ class Attempt:
 
     def lost(self, loss: Loss) -> None:
         if self._over:
-            self._stop_timer()
+            self._timer.stop()
         elif (stream := self._stream) is not None and stream.saved():
             # Its own last word had been said; only the goodbye is missing.
             stream.ended(delimited=False)
@@ -180,18 +165,18 @@ class Attempt:
     # What the answer turns out to be.
 
     def commit(self) -> bool:
-        if not self._owner.claim(self):
+        if not self._runner.claim(self):
             return False
         self._committed = True
         self.record.first_content_at = now = clock.now()
         streamed = self._stream is not None
-        self._stop_timer()
-        self._look_again(self._watch.begin_answer(now, streamed) - now)
+        self._timer.stop()
+        self._timer.set(self._watch.begin_answer(now, streamed) - now, self._tick)
         length = None
         if self._decoder is None and not streamed:
             declared = value_of(self._headers, b"content-length")
             length = int(declared) if declared is not None and declared.isdigit() else None
-        self._client.start(self.record.status, self._answer_headers(), length, streamed)
+        self._client.start(self.record.status, self._client_headers(), length, streamed)
         call = self.call
         if call is not None:
             self._client.on_pause, self._client.on_resume = call.pause, self._client_reads_on
@@ -228,10 +213,10 @@ class Attempt:
         self.whole()
         if call is not None:
             call.resume()
-            self._timer = self._loop.call_later(DRAIN_AFTER_DONE, call.cancel)
+            self._timer.set(DRAIN_AFTER_DONE, call.cancel)
 
     def send(self, body: bytes, value: dict[str, Any] | None) -> None:
-        if self._owner.claim(self):
+        if self._runner.claim(self):
             question = self._question
             if question.counted:
                 self.record.tokens = counts.of_answer(
@@ -239,7 +224,7 @@ class Attempt:
                 )
             self.record.first_content_at = clock.now()
             self._exchange.bytes_out += len(body)
-            self._client.send(self.record.status, self._answer_headers(), body)
+            self._client.send(self.record.status, self._client_headers(), body)
             self._settle(Whole())
 
     def refuse_or_fail(self, verdict: Failed | Refused, words: bytes = b"") -> None:
@@ -267,15 +252,8 @@ class Attempt:
             )
         )
 
-    def _answer_headers(self) -> list[Header]:
-        headers = [
-            (b"X-Hapax-Provider", self.record.provider.encode("latin-1", "replace")),
-            (b"X-Hapax-Attempts", b"%d" % len(self._exchange.attempts)),
-            *for_client(self._headers),
-        ]
-        if self._stream is not None and value_of(self._headers, b"content-type") is None:
-            headers.append((b"Content-Type", b"text/event-stream"))
-        return headers
+    def _client_headers(self) -> list[Header]:
+        return headers_of(self.record.provider, self._exchange, self._headers, self._stream is not None)
 
     # The end.
 
@@ -289,16 +267,15 @@ class Attempt:
             self.record.reach = verdict.reach.value if isinstance(verdict, Failed) else "committed"
         if self._committed:
             self._client.on_pause = self._client.on_resume = None
-        if self._committed:
             self.record.tokens = self._tokens()
             if self._stream is not None:
                 self._exchange.events += self._stream.events
         # It points back here; without this only the garbage collector could free the two, and what they hold.
         self._arrival = None
-        self._owner.ended(self, verdict)
+        self._runner.ended(self, verdict)
 
     def _stop(self) -> None:
-        self._stop_timer()
+        self._timer.stop()
         call, self.call = self.call, None
         if call is not None:
             # No more than a goodbye when the answer was read to its end: the connection is back in its pool.
@@ -308,35 +285,16 @@ class Attempt:
         """What the answer used of which something has reached the client."""
         if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
             return None
-        question, arrival = self._question, self._arrival
-        if not question.counted or arrival is None:
-            return None
-        if arrival.stream is not None:
-            return counts.of_stream(arrival.stream.scanner, question.prompt_tokens, question.uses_tokens)
-        body = arrival.body
-        if not isinstance(body, WholeAnswer):
-            return None
-        told = {"usage": body.usage}
-        size = body.size if body.json else 0
-        return counts.of_answer(told, size, question.prompt_tokens, question.operation.dialect, question.uses_tokens)
+        return self._arrival.tokens() if self._arrival is not None else None
 
     # The clocks: one timer, set again only when it fires.
 
     def _tick(self) -> None:
-        self._timer = None
         now, watch = clock.now(), self._watch
-        overdue = watch.overdue(now, self._client.paused, self._owner.has_alternative)
+        overdue = watch.overdue(now, self._client.paused, self._runner.has_alternative)
         if overdue:
             self.broke("upstream_timeout", overdue)
             return
         if watch.loses_patience(now):
-            self._owner.impatient(self)
-        self._look_again(max(0.001, watch.next_look(now, self._client.paused) - now))
-
-    def _look_again(self, seconds: float) -> None:
-        self._timer = self._loop.call_at(self._loop.time() + seconds, self._tick)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._runner.impatient(self)
+        self._timer.set(max(0.001, watch.next_look(now, self._client.paused) - now), self._tick)

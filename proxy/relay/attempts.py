@@ -62,7 +62,7 @@ class Attempts:
         self._running: dict[Attempt, Entrant] = {}
         self._continuing = False
         self._winner: Attempt | None = None
-        self._telling: tuple[Target, Verdict] | None = None
+        self._outcome: tuple[Target, Verdict] | None = None
         """What one of two said while the other was still being waited for, if that blames the request."""
         self.key: int | None = None
         """The key every attempt goes with; None: whichever's turn it is."""
@@ -72,15 +72,15 @@ class Attempts:
         """The call looks for an object of which it is not known whose it is."""
         self.recorder: Recorder | None = None
         """Remembers what the client is told, where that may be continued elsewhere."""
-        self._news: asyncio.Future[tuple[Target, Verdict]] | None = None
+        self._ended: asyncio.Future[tuple[Target, Verdict]] | None = None
         self._pausing: asyncio.Future[None] | None = None
 
     async def run(self, step: Try[Target]) -> tuple[Target, Verdict]:
         """Take *step*; returns when the client has its answer, or no target that was asked can give one."""
-        self._news = self._loop.create_future()
-        self._telling = None
+        self._ended = self._loop.create_future()
+        self._outcome = None
         self._start(step)
-        return await self._news
+        return await self._ended
 
     def continue_as(self, question: Question, client: Splice) -> None:
         """From now on ask *question*, and answer towards *client*: what is left of the answer."""
@@ -169,8 +169,8 @@ class Attempts:
             # A provider that stopped listening has an answer, or a loss, of its own to tell.
             return
         self.cancel()
-        if self._news is not None and not self._news.done():
-            self._news.set_exception(error)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_exception(error)
 
     # What attempts tell their owner.
 
@@ -204,7 +204,7 @@ class Attempts:
         if entrant.pump is not None:
             entrant.pump.cancel()
         # Neither says anything of the target: the time was another's, the question partly our own.
-        excused = attempt.option_refused or self._hurried(entrant, attempt, verdict, now)
+        excused = attempt.option_refused or self._was_hedged(entrant, attempt, verdict, now)
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
@@ -220,22 +220,22 @@ class Attempts:
         elif self._running:
             # Another attempt is still being waited for.
             if blames_the_request(verdict):
-                self._telling = target, verdict
+                self._outcome = target, verdict
             elif isinstance(verdict, Failed):
                 self._plan.note(target, verdict)
             return
-        if self._telling is not None and isinstance(verdict, Failed) and verdict.code != "shutting_down":
+        if self._outcome is not None and isinstance(verdict, Failed) and verdict.code != "shutting_down":
             # An attempt that found the request itself at fault has said more than this one.
             self._plan.note(target, verdict)
-            target, verdict = self._telling
-        if self._news is not None and not self._news.done():
-            self._news.set_result((target, verdict))
+            target, verdict = self._outcome
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result((target, verdict))
 
     def impatient(self, attempt: Attempt) -> None:
         """*attempt* has been silent for long: ask another target beside it, if there is one."""
         if len(self._running) > 1 or self._winner is not None or not self._question.repeatable:
             return
-        if self._telling is not None or self._continuing or isinstance(self._question.body, Upload):
+        if self._outcome is not None or self._continuing or isinstance(self._question.body, Upload):
             return
         step = self._plan.beside(clock.now())
         if step is not None:
@@ -253,7 +253,7 @@ class Attempts:
             entrant.pump.cancel()
         entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
 
-    def _hurried(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
+    def _was_hedged(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
         """
         The call's own time ran out, set by its client or its path, before the target had what it is given to begin:
         that says nothing of the target, and must not take it from other calls.

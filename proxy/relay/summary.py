@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import Exchange
-from proxy.core.headers import Header
+from proxy.core.headers import Header, for_client, value_of
 from proxy.providers.pool import Pool
 from proxy.relay.verdict import Failed, Reach, Refused
 
@@ -25,8 +25,20 @@ def answer_headers(exchange: Exchange) -> list[Header]:
     """Which provider answers, and after how many attempts."""
     if not exchange.attempts:
         return [(b"X-Hapax-Attempts", b"0")]
+    return _told(exchange.provider, exchange)
+
+
+def headers_of(provider: str, exchange: Exchange, headers: list[Header], streamed: bool) -> list[Header]:
+    """What the client gets of the *headers* of the answer of *provider*, and what is added to them."""
+    told = [*_told(provider, exchange), *for_client(headers)]
+    if streamed and value_of(headers, b"content-type") is None:
+        told.append((b"Content-Type", b"text/event-stream"))
+    return told
+
+
+def _told(provider: str, exchange: Exchange) -> list[Header]:
     return [
-        (b"X-Hapax-Provider", exchange.provider.encode("latin-1", "replace")),
+        (b"X-Hapax-Provider", provider.encode("latin-1", "replace")),
         (b"X-Hapax-Attempts", b"%d" % len(exchange.attempts)),
     ]
 

@@ -166,7 +166,7 @@ _FAILURES: dict[Meaning, tuple[str, Reach]] = {
     Meaning.ELSEWHERE: ("upstream_refused", Reach.ELSEWHERE),
     Meaning.MODEL_NOT_FOUND: ("model_not_found", Reach.ELSEWHERE),
 }
-_TELLING = (Meaning.RATE, Meaning.OVERLOADED, Meaning.TIMEOUT, Meaning.FAILED)
+_IN_ITS_WORDS = (Meaning.RATE, Meaning.OVERLOADED, Meaning.TIMEOUT, Meaning.FAILED)
 """Failures that the client may read of in the provider's words."""
 _NAME = re.compile(r"[\w.-]{1,64}")
 """A code as logs and metrics take it."""
@@ -192,7 +192,7 @@ def _verdict(
         if meaning is Meaning.REQUEST:
             return refused
     code, reach = _FAILURES[meaning]
-    words = mask(told.message, source.keys) if meaning in _TELLING and value is not None else ""
+    words = mask(told.message, source.keys) if meaning in _IN_ITS_WORDS and value is not None else ""
     if meaning is Meaning.UNREACHABLE:
         reason += ", a page or a firewall"
     # A failure that was told in a 200 came after work: unlike a 500 it is no reason to ask the same target at once.

@@ -50,14 +50,14 @@ def warnings(settings: Settings, providers: Collection[str]) -> Iterator[str]:
                         "clients write it, or of an entry under models with that target"
                     )
                 elif not broken and not _served(fallback, settings):
-                    yield f"models.{name}.{setting}[{i}]: {_nobody(fallback, settings)}"
+                    yield f"models.{name}.{setting}[{i}]: {_unserved(fallback, settings)}"
     for i, key in enumerate(settings.auth.keys):
         for j, pattern in enumerate(key.models):
             if not broken and not _matches(pattern, settings):
-                yield f"auth.keys[{i}].models[{j}]: {_nobody(pattern, settings)}"
+                yield f"auth.keys[{i}].models[{j}]: {_unserved(pattern, settings)}"
     for name in settings.limits.models:
         if not broken and not _matches(name, settings):
-            yield f"limits.models.{name}: {_nobody(name, settings)}"
+            yield f"limits.models.{name}: {_unserved(name, settings)}"
 
 
 def _like_a_target(name: str, settings: Settings) -> bool:
@@ -70,7 +70,7 @@ def _like_a_target(name: str, settings: Settings) -> bool:
     )
 
 
-def _nobody(name: str, settings: Settings) -> str:
+def _unserved(name: str, settings: Settings) -> str:
     close = difflib.get_close_matches(name, sorted(_names(settings)), n=1)
     hint = f"did you mean `{close[0]}`?" if close else "correct it, or add it to `models` or to a provider's models"
     return f"no provider serves `{name}`; {hint}"

@@ -6,13 +6,12 @@ Here a good answer goes wrong in exactly the way that was asked for. Nothing her
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from proxy.simulator.answers import Reply, refusal
+from proxy.simulator.coding import coded
 from proxy.simulator.directives import Directives
 from proxy.simulator.events import COMMENT, Piece, pieces_of, spelt
 from proxy.simulator.head import head, interim
@@ -195,8 +194,8 @@ class _Writing:
     def _pieces(self) -> list[Piece]:
         if isinstance(self.answer, Reply):
             answer = self.answer
-            return _coded([Piece(answer.body, bill=answer.bill)] if answer.body else [], self.directives)
-        return _coded(pieces_of(self.answer, self.directives), self.directives)
+            return coded([Piece(answer.body, bill=answer.bill)] if answer.body else [], self.directives)
+        return coded(pieces_of(self.answer, self.directives), self.directives)
 
     def _framing_lines(self, pieces: list[Piece]) -> list[str]:
         total = sum(len(piece.data) for piece in pieces)
@@ -268,26 +267,6 @@ class _Writing:
         if kind == "error" and isinstance(self.answer, Stream):
             return [Send(self._framed(spelt(self.answer.failure, self.directives))), *self._ended()]
         return self._ended()
-
-
-def _coded(pieces: list[Piece], directives: Directives) -> list[Piece]:
-    """The pieces in the content coding asked for."""
-    if not any(name in directives for name in ("gzip", "gzip_cut", "gzip_corrupt")):
-        return pieces
-    # A number cannot be filled in after compression.
-    plain = [Piece(p.data.replace(NUMBER, b"0" * len(NUMBER)), p.paced, p.bill) for p in pieces]
-    if "gzip_corrupt" in directives:
-        whole = gzip.compress(b"".join(piece.data for piece in plain), mtime=0)
-        middle = len(whole) // 2
-        return [Piece(whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 8]) + whole[middle + 8 :])]
-    packer = zlib.compressobj(wbits=31)
-    # Each event is flushed, or nothing would be readable before the end.
-    packed = [Piece(packer.compress(p.data) + packer.flush(zlib.Z_SYNC_FLUSH), p.paced, p.bill) for p in plain]
-    if "gzip_cut" in directives:
-        # In the middle of the last token, or of the body where there is but one piece.
-        cut = max((i for i, piece in enumerate(packed) if piece.bill.completion), default=0)
-        return [*packed[:cut], *(Piece(piece.data[: len(piece.data) // 2]) for piece in packed[cut : cut + 1])]
-    return [*packed, Piece(packer.flush())]
 
 
 def _dripped(steps: list[Step], directives: Directives) -> list[Step]:

@@ -1,13 +1,10 @@
 """
 The connections to one provider: those that wait to be used again, and how a new one comes about.
 
-A request goes out on an idle connection at once, or on a new one. A reused connection that dies before it answered a
-byte is the ordinary end of a keep-alive; the same request goes once more on a fresh one and the sink is not told
-(RFC 9112 section 9.3.1). Nothing here follows redirects, keeps cookies or reads proxy variables.
+What becomes of a call stands in `http_call`. Nothing here follows redirects, keeps cookies or reads proxy variables.
 """
 
 import asyncio
-import errno
 import ipaddress
 import random
 import socket
@@ -19,24 +16,20 @@ from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 
-from proxy.core import clock, tasks
+from proxy.core import clock
 from proxy.upstream.connection import Connection
-from proxy.upstream.tunnel import ForwardProxy, TunnelRefused
-from proxy.upstream.wire import Loss, Sink
+from proxy.upstream.http_call import HttpCall
+from proxy.upstream.tunnel import ForwardProxy
+from proxy.upstream.wire import Sink
 
 KEEP_ALIVE = 15.0
 """Seconds an idle connection may wait, shortened at random by up to a third so that they do not all end at once."""
-STALE_WITHIN = 1.0
-"""Seconds after which the end of a reused connection is no coincidence: the provider had the request by then."""
 RECEIVE_BUFFER = 128 * 1024
 """Bytes the kernel may hold of an answer: one read is no larger, and that is what a slow client makes us hold."""
 DNS_TTL = 60.0
 """Seconds an answer of the resolver is used; when the resolver fails, the last answer serves on."""
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds before the next address is tried beside a silent one (RFC 8305)."""
-
-_OUR_OWN = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM))
-"""No descriptor, port or memory is left here: nothing that a provider could be blamed for."""
 
 
 @lru_cache(maxsize=1)
@@ -93,12 +86,12 @@ class Connections:
         idle = len(self._idle)
         return len(self._open) - idle, idle, self._opened_total
 
-    def send(self, request: bytes, sink: Sink, repeatable: bool = True, body: bytes = b"") -> "HttpCall":
+    def send(self, request: bytes, sink: Sink, repeatable: bool = True, body: bytes = b"") -> HttpCall:
         """
         Send a complete request: *request*, and the rest of it in *body* where that is too large to be copied. One that
         is not *repeatable* gets a fresh connection: it must never meet a stale one and have to be sent again.
         """
-        call = HttpCall(self, request, sink, complete=True, body=body)
+        call = HttpCall(self._connect, self._connecting, request, sink, complete=True, body=body)
         connection = self._take_idle() if repeatable else None
         if connection is not None:
             call.use(connection)
@@ -106,12 +99,12 @@ class Connections:
             call.connect()
         return call
 
-    def send_streamed(self, head: bytes, sink: Sink) -> "HttpCall":
+    def send_streamed(self, head: bytes, sink: Sink) -> HttpCall:
         """
         Send a request whose body follows through the call's `write` and `finish`. It always gets a fresh connection:
         its body cannot be sent twice, so it must not meet a stale one.
         """
-        call = HttpCall(self, head, sink, complete=False)
+        call = HttpCall(self._connect, self._connecting, head, sink, complete=False)
         call.connect()
         return call
 
@@ -211,132 +204,3 @@ class Connections:
                 raise
         self._resolved_at = now
         return self._addresses
-
-
-class HttpCall:
-    """One request on its way: first connecting perhaps, then on a connection."""
-
-    def __init__(self, pool: Connections, request: bytes, sink: Sink, complete: bool, body: bytes = b"") -> None:
-        self._pool = pool
-        self._request = request
-        self._body = body
-        self._sink = sink
-        self._complete = complete
-        self._connection: Connection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._ready: asyncio.Future[None] | None = None
-        self._paused = False
-        self._over = False
-        self._sent_at = 0.0
-        self._sent_before = False
-        # What needs no mending goes straight to the owner.
-        self.connected = sink.connected
-        self.head = sink.head
-        self.data = sink.data
-
-    def use(self, connection: Connection) -> None:
-        """Send the request on *connection*."""
-        self._connection = connection
-        self._sent_at = clock.now()
-        connection.begin(self, self._request, self._complete, self._body)
-        self.connected()
-        if self._paused:
-            connection.pause()
-
-    def connect(self) -> None:
-        """Send the request on a new connection, once there is one."""
-        self._connecting = tasks.start(self._connect(), "upstream connect")
-        self._pool._connecting.add(self)
-
-    async def _connect(self) -> None:
-        try:
-            connection = await self._pool._connect()
-        except TimeoutError:
-            self._fail_to_connect("upstream_connect_timeout", "connect timeout")
-        except ssl.SSLError as failed:
-            self._fail_to_connect("upstream_connect_error", f"TLS: {failed.reason or type(failed).__name__}")
-        except TunnelRefused as refused:
-            self._fail_to_connect("upstream_connect_error", f"forward proxy: {refused}")
-        except OSError as error:
-            code = "overloaded" if error.errno in _OUR_OWN else "upstream_connect_error"
-            self._fail_to_connect(code, f"connect: {errno.errorcode.get(error.errno or 0, type(error).__name__)}")
-        except UnicodeError:
-            # What the resolver's encoding makes of a label that is too long.
-            self._fail_to_connect("upstream_connect_error", "connect: not a host name")
-        except Exception as unexpected:
-            # Nothing we know of: the call is not to wait for the longest clock because of it.
-            self._fail_to_connect("upstream_connect_error", f"connect: {type(unexpected).__name__}")
-        else:
-            self._pool._connecting.discard(self)
-            self._connecting = None
-            if not connection.usable:
-                # It greeted or left before it had been asked anything, as no HTTP server does.
-                code = "upstream_protocol_error" if connection.spoke_unasked else "upstream_truncated"
-                self._fail_to_connect(code, "connection ended before the request")
-                return
-            self.use(connection)
-            if self._ready is not None and not self._ready.done():
-                self._ready.set_result(None)
-        finally:
-            self._pool._connecting.discard(self)
-
-    def _fail_to_connect(self, code: str, reason: str) -> None:
-        self._over = True
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
-        self._sink.lost(Loss(code, reason, sent=self._sent_before, received=False))
-
-    # The call as its owner sees it.
-
-    def pause(self) -> None:
-        self._paused = True
-        if self._connection is not None:
-            self._connection.pause()
-
-    def resume(self) -> None:
-        self._paused = False
-        if self._connection is not None:
-            self._connection.resume()
-
-    def cancel(self) -> asyncio.Task[None] | None:
-        """Give up; returns the task that was connecting, if any, for an owner who waits for it to be gone."""
-        self._over = True
-        connecting = self._connecting
-        if connecting is not None:
-            connecting.cancel()
-        if self._connection is not None:
-            self._connection.abandon()
-            self._connection = None
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
-        return connecting
-
-    async def write(self, chunk: bytes) -> None:
-        if self._connection is None and not self._over:
-            self._ready = asyncio.get_running_loop().create_future()
-            await self._ready
-        if self._connection is None:
-            raise ConnectionResetError
-        await self._connection.write(chunk)
-
-    def finish(self) -> None:
-        if self._connection is not None:
-            self._connection.finish()
-
-    # The call as its connection's sink.
-
-    def ended(self, delimited: bool) -> None:
-        self._over = True
-        self._connection = None
-        self._sink.ended(delimited)
-
-    def lost(self, loss: Loss) -> None:
-        connection, self._connection = self._connection, None
-        # A keep-alive that ended just as it was used again: as far as can be known, the provider never saw it.
-        stale = connection is not None and connection.requests > 1 and clock.now() - self._sent_at < STALE_WITHIN
-        if self._complete and stale and not loss.received:
-            self._sent_before = True
-            self.connect()
-            return
-        self._over = True
-        self._sink.lost(loss)

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from proxy import __version__
 from proxy.core.headers import PSEUDONYM, TO_PROVIDER
-from proxy.upstream.connections import Connections, HttpCall
+from proxy.upstream.connections import Connections
+from proxy.upstream.http_call import HttpCall
 from proxy.upstream.presets import OPENAI_PATHS, Preset
 from proxy.upstream.source import Source
 from proxy.upstream.tunnel import ForwardProxy

@@ -119,7 +119,7 @@ async def test_a_new_reader_gets_nothing_of_what_happened_before_it_came(two: Tw
 async def test_what_another_worker_did_from_the_very_moment_a_reader_came_is_told(two: Two) -> None:
     reader = Reader(two.here, None)
     await asyncio.sleep(0)
-    assert not two.peers.asked
+    assert not two.others.asked
     two.calls(two.there, "at once")
     assert await reader.reads(1) == ["at once"]
     await reader.leave()

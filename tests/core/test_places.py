@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.core import peek
 from proxy.core.places import edited, find, moved, place
-from tests.test_peek import texts, values
+from tests.core.test_peek import texts, values
 
 
 @settings(deadline=None, max_examples=200)

@@ -96,7 +96,7 @@ async def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collect
             async with connect(running.port) as wire:
                 wire.send(get("/live"))
                 assert (await wire.response()).status == 200
-            await until(lambda: not clients.open)
+            await until(lambda: not clients._open)
             await asyncio.sleep(0)
         gc.collect()
         assert [each for each in gc.garbage if isinstance(each, ClientConnection)] == []

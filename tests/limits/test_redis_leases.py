@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from proxy.limits.lease_book import Ask, LeaseBook, Message
+from proxy.limits.lease_book import LeaseBook
+from proxy.limits.lease_message import Ask, Message
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, What
 from proxy.limits.redis_script import FIELDS, FORGOTTEN, SCRIPT
 from tests.rigs.redis import RedisServer, redis_server

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from proxy.process import supervisor
+from proxy.process import fork
 from proxy.process.sockets import Sockets
 from proxy.process.supervisor import pause
 from proxy.process.worker import Place
@@ -27,11 +27,11 @@ async def test_a_system_without_room_for_a_worker_keeps_one_from_starting_and_en
     def full() -> int:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(os if call == "fork" else supervisor.socket, call, full)
+    monkeypatch.setattr(os if call == "fork" else fork.socket, call, full)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     place = Place(0, cast(Loaded, None), cast(Sockets, None))
     birth = Birth(place, asyncio.get_running_loop().create_future())
-    supervisor._fork(birth)
+    fork.fork(birth)
     with pytest.raises(NotStarted, match="it could not be forked: Resource temporarily unavailable"):
         await birth.born
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before

@@ -46,7 +46,7 @@ class Playing:
         place = Place(slot, cast(Loaded, None), cast(Sockets, None))
         starting = tasks.start(self.workers.start(place), "start")
         birth = await self.workers.births.get()
-        crash = tempfile.TemporaryFile()  # noqa: SIM115  # the workers closes it
+        crash = tempfile.TemporaryFile()  # noqa: SIM115  # `Workers` closes it
         birth.born.set_result((played.pid, played.theirs, crash))
         played.says("ready", banner="here")
         member: Member = await starting
@@ -56,7 +56,7 @@ class Playing:
 
 @asynccontextmanager
 async def playing() -> AsyncIterator[Playing]:
-    """A workers that is reaped as a supervisor does, and is gone in the end."""
+    """Workers that are reaped as a supervisor does, and gone in the end."""
     loop = asyncio.get_running_loop()
     play = Playing()
     loop.add_signal_handler(signal.SIGCHLD, play.workers.reap)

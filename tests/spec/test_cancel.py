@@ -199,7 +199,7 @@ async def uploading_to_the_deaf(stage: Stage, wire: Wire, number: int) -> list[C
 
 
 def _unread(stage: Stage) -> bool:
-    return any(connection.held for connection in stage.listener.connections._open)
+    return any(connection.held for connection in stage.running.listener.connections._open)
 
 
 PHASES: list[Reach] = [
