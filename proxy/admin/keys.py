@@ -43,7 +43,7 @@ class KeysAdmin:
     async def collection(self, request: web.Request) -> web.StreamResponse:
         """GET: every key. POST: make one."""
         inbound = request[INBOUND]
-        parameters(inbound, ())
+        parameters(inbound.request, ())
         if inbound.request.method == "POST":
             return await self._create(inbound)
         now = clock.wall()
@@ -55,7 +55,7 @@ class KeysAdmin:
     async def one(self, request: web.Request) -> web.StreamResponse:
         """`/admin/keys/{name}`: GET shows it, DELETE revokes it; `/admin/keys/{name}/rotate`: POST changes it."""
         inbound = request[INBOUND]
-        parameters(inbound, ())
+        parameters(inbound.request, ())
         name, slash, action = inbound.location.path.removeprefix("/admin/keys/").removesuffix("/").partition("/")
         if slash and action != "rotate":
             raise ProxyError("unknown_url")

@@ -39,12 +39,12 @@ class UsagePages:
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """The usage of all keys, or of the `key` or `team` that was named."""
-        return await self._answer(parameters(request[INBOUND], _ALL))
+        return await self._answer(parameters(request[INBOUND].request, _ALL))
 
     async def own(self, request: web.Request) -> web.StreamResponse:
         """The caller's own usage. A named key or team is refused, not ignored: an answer would pass for theirs."""
         inbound = request[INBOUND]
-        asked = {"by": "model", **parameters(inbound, _OWN)}
+        asked = {"by": "model", **parameters(inbound.request, _OWN)}
         return await self._answer(asked, inbound.principal.name)
 
     async def _answer(self, asked: dict[str, str], only: str | None = None) -> web.StreamResponse:

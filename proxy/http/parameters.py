@@ -9,15 +9,15 @@ from urllib.parse import parse_qsl
 
 from proxy.accounts.asked import AskedWrongly
 from proxy.core.errors import ProxyError
-from proxy.http.inbound import Inbound
+from proxy.http.request import Request
 
 MOST = 20
 """Parameters looked at."""
 
 
-def parameters(inbound: Inbound, known: Collection[str]) -> dict[str, str]:
-    """The request's parameters by name; `ProxyError` 400 for one that is not *known*, comes twice or is no UTF-8."""
-    query = inbound.request.target.partition("?")[2]
+def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
+    """The parameters of *request* by name; `ProxyError` 400 for one that is not *known*, comes twice or is no UTF-8."""
+    query = request.target.partition("?")[2]
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST)
     except ValueError:

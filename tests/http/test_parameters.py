@@ -1,14 +1,10 @@
 """The query of a path that is answered here."""
 
-from typing import Any
-
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from proxy.accounts.asked import AskedWrongly
 from proxy.core.errors import ProxyError
-from proxy.http.guard import Location
-from proxy.http.inbound import Inbound
 from proxy.http.parameters import parameters, refused
 from proxy.http.request import Request
 
@@ -17,9 +13,7 @@ KNOWN = ("by", "since", "until", "key", "team")
 
 def ask(query: str) -> dict[str, str]:
     """What comes of a GET with *query*."""
-    request = Request(make_mocked_request("GET", f"/admin/usage{query}"))
-    nothing: Any = None
-    return parameters(Inbound(request, nothing, nothing, Location("/", ""), 0, 1.0, nothing, nothing, nothing), KNOWN)
+    return parameters(Request(make_mocked_request("GET", f"/admin/usage{query}")), KNOWN)
 
 
 @pytest.mark.parametrize(
