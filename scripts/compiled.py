@@ -82,11 +82,10 @@ def _compile(scratch: Path) -> dict[str, str]:
         sources = [f"{PACKAGE}/{module}.py" for module in MODULES]
         extensions = mypycify(sources, group_name="hapax", opt_level="3", debug_level="0", multi_file=True)
         for extension in extensions:
-            if os.name == "posix":
-                # What only this library calls is called directly and may be inlined, in other files as well; calls out
-                # of it do without a jump.
-                extension.extra_compile_args.extend(["-fvisibility=hidden", "-flto", "-fno-plt"])
-                extension.extra_link_args.extend(["-flto=auto", "-O3"])
+            # What only this library calls is called directly and may be inlined, in other files as well; calls out of
+            # it do without a jump.
+            extension.extra_compile_args.extend(["-fvisibility=hidden", "-flto", "-fno-plt"])
+            extension.extra_link_args.extend(["-flto=auto", "-O3"])
         build = Distribution({"name": "hapax", "ext_modules": extensions}).get_command_obj("build_ext")
         build.build_lib, build.build_temp = "built", "objects"
         build.ensure_finalized()

@@ -53,6 +53,17 @@ def imports_of(path: Path) -> set[str]:
     return found - {"__version__"}
 
 
+def modules_of(path: Path) -> set[str]:
+    """The modules the file at *path* may import, wherever in it, and names in them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -67,6 +78,15 @@ def test_a_room_imports_only_from_the_floors_below_it(path: Path) -> None:
 def test_nothing_but_the_application_lies_loose() -> None:
     assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "app.py"}
     assert {room_of(path) for path in FILES} == FLOORS.keys()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in FILES}
+    left = {name: {each for each in modules_of(path) if each in modules} - {name} for name, path in modules.items()}
+    # Whatever imports nothing that is left cannot be part of a circle.
+    while ends := {name for name, imported in left.items() if not imported & left.keys()}:
+        left = {name: imported for name, imported in left.items() if name not in ends}
+    assert sorted(left) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

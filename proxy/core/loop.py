@@ -1,5 +1,5 @@
 """
-The event loop of a process that serves: uvloop's, and asyncio's own on Windows.
+The event loop of a process that serves: uvloop's.
 
 uvloop closes a connection's descriptor itself. One that is lost while it is being made, as when a provider resets it
 before TLS has begun, leaves its number behind in the Python socket (uvloop 0.23, `create_connection`: the socket is
@@ -7,21 +7,18 @@ attached to the transport after that has closed), and when that socket is collec
 By then it is another connection's: that one hangs, and the next to get the number is refused as `used by transport`.
 """
 
-import sys
 from typing import Any
 
-if sys.platform == "win32":
-    Loop = None
-else:
-    import uvloop
+import uvloop
 
-    class Loop(uvloop.Loop):
-        """uvloop's, with connections that close their descriptor once."""
 
-        async def create_connection(self, *args: Any, sock: Any = None, **options: Any) -> Any:
-            """As asyncio's; *sock* is the transport's from here on, whatever comes of it."""
-            try:
-                return await super().create_connection(*args, sock=sock, **options)
-            finally:
-                if sock is not None:
-                    sock.detach()
+class Loop(uvloop.Loop):
+    """uvloop's, with connections that close their descriptor once."""
+
+    async def create_connection(self, *args: Any, sock: Any = None, **options: Any) -> Any:
+        """As asyncio's; *sock* is the transport's from here on, whatever comes of it."""
+        try:
+            return await super().create_connection(*args, sock=sock, **options)
+        finally:
+            if sock is not None:
+                sock.detach()

@@ -8,11 +8,14 @@ in `tests/http/test_connection.py` when aiohttp changes them.
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
 import sys
+import termios
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from aiohttp import http_exceptions, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -20,13 +23,6 @@ from aiohttp.web_protocol import _ErrInfo
 
 from proxy.core.errors import ProxyError
 from proxy.http.answer import Answer
-
-if TYPE_CHECKING:
-    from proxy.http.connections import ClientConnections
-
-if sys.platform != "win32":
-    import fcntl
-    import termios
 
 LINES = 1024
 """Bytes of a head that are neither target nor header: colons, line ends, method and version."""
@@ -39,12 +35,25 @@ _ESTABLISHED = 1
 Refuse = Callable[[web.BaseRequest, ProxyError], Answer]
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is asked of every client."""
+
+    read_timeout: float
+    """Seconds in which a head must have come."""
+    write_timeout: float
+    """Seconds in which some byte must have been taken."""
+    max_header_bytes: int
+    refuse: Refuse
+    """Answers what never became a request."""
+
+
 class ClientConnection(web.RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_all",
         "_body",
+        "_bounds",
         "_gone_timer",
         "_head_timer",
         "_stall_timer",
@@ -56,10 +65,10 @@ class ClientConnection(web.RequestHandler):
         "peer",
     )
 
-    def __init__(self, connections: "ClientConnections", **options: Any) -> None:
-        """*connections*: all there are, who hear of its beginning and its end."""
-        super().__init__(connections, **options)
-        self._all = connections
+    def __init__(self, server: web.Server, bounds: Bounds, **options: Any) -> None:
+        """*server* hears of its beginning and its end."""
+        super().__init__(server, **options)
+        self._bounds = bounds
         self.opened = 0.0
         """When it was made, by the loop's clock."""
         self.peer = ""
@@ -105,7 +114,7 @@ class ClientConnection(web.RequestHandler):
         if isinstance(address, tuple):
             self.peer = str(address[0])
         self.opened = self._loop.time()
-        self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
+        self._head_timer = self._loop.call_later(self._bounds.read_timeout, self._head_is_late)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -133,9 +142,9 @@ class ClientConnection(web.RequestHandler):
         elif data and not self._upgraded:
             if self._body.is_eof() and self._head_timer is None:
                 # Not the rest of a body, so part of the next head: its time runs from its first byte, absolutely.
-                self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
+                self._head_timer = self._loop.call_later(self._bounds.read_timeout, self._head_is_late)
             self._unfruitful = self._unfruitful + len(data) if come == self._body.total_bytes else 0
-            if self._unfruitful > self._all.max_header_bytes + LINES:
+            if self._unfruitful > self._bounds.max_header_bytes + LINES:
                 self._refuse_the_rest()
 
     def pause_writing(self) -> None:
@@ -170,11 +179,11 @@ class ClientConnection(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer to bytes aiohttp could not parse, or to a bug of ours; never with the bytes in it."""
         if isinstance(exc, http_exceptions.LineTooLong):
-            return self._all.refuse(request, ProxyError("headers_too_large", close=True))
+            return self._bounds.refuse(request, ProxyError("headers_too_large", close=True))
         if status == 400:
-            return self._all.refuse(request, ProxyError("bad_request", close=True))
+            return self._bounds.refuse(request, ProxyError("bad_request", close=True))
         self.logger.error("unhandled error: %s", type(exc).__name__, exc_info=exc)
-        return self._all.refuse(request, ProxyError("internal_error", close=True))
+        return self._bounds.refuse(request, ProxyError("internal_error", close=True))
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # Called after every read of a body; where nothing was stopped, it would have the parser look for more.
@@ -197,7 +206,7 @@ class ClientConnection(web.RequestHandler):
         """Answer a head, or what stands between the chunks of a body, that does not end; and read no more."""
         if not self._body.is_eof():
             self._body.set_exception(web.RequestPayloadError())
-        late = http_exceptions.LineTooLong(b"", self._all.max_header_bytes)
+        late = http_exceptions.LineTooLong(b"", self._bounds.max_header_bytes)
         self._messages.append((_ErrInfo(status=400, exc=late, message=""), EMPTY_PAYLOAD))
         self._request_count += 1
         self._unfruitful = 0
@@ -209,7 +218,7 @@ class ClientConnection(web.RequestHandler):
     def _head_is_late(self) -> None:
         if not self.waiting:
             # Sent ahead while an answer is under way, which must not suffer for it.
-            self._head_timer = self._loop.call_later(self._all.read_timeout, self._head_is_late)
+            self._head_timer = self._loop.call_later(self._bounds.read_timeout, self._head_is_late)
             return
         # No error body: what has not sent a whole head by now is no client that would read one.
         self._head_timer = None
@@ -222,7 +231,7 @@ class ClientConnection(web.RequestHandler):
     def _watch_for_stall(self) -> None:
         self._untaken = self._count_untaken()
         self._taken_at = self._loop.time()
-        self._stall_timer = self._loop.call_later(self._all.write_timeout / STALL_LOOKS, self._look_for_stall)
+        self._stall_timer = self._loop.call_later(self._bounds.write_timeout / STALL_LOOKS, self._look_for_stall)
 
     def _look_for_stall(self) -> None:
         self._stall_timer = None
@@ -232,10 +241,10 @@ class ClientConnection(web.RequestHandler):
         if untaken < self._untaken:
             self._taken_at = now
         self._untaken = untaken
-        if now - self._taken_at >= self._all.write_timeout * (1 - 0.1 / STALL_LOOKS):
+        if now - self._taken_at >= self._bounds.write_timeout * (1 - 0.1 / STALL_LOOKS):
             self._wire.abort()
         else:
-            self._stall_timer = self._loop.call_later(self._all.write_timeout / STALL_LOOKS, self._look_for_stall)
+            self._stall_timer = self._loop.call_later(self._bounds.write_timeout / STALL_LOOKS, self._look_for_stall)
 
     def _count_untaken(self) -> int:
         """Bytes in our buffer and, where the system tells, in the kernel's: a slow reader is not one that stalls."""

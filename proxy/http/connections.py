@@ -11,7 +11,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from proxy.http.address import within
-from proxy.http.connection import ClientConnection, Refuse
+from proxy.http.connection import Bounds, ClientConnection, Refuse
 from proxy.http.files import affordable_connections
 from proxy.settings.server import Server as Rules
 
@@ -58,10 +58,7 @@ class ClientConnections(web.Server):
         what never became a request. *served* is told of them.
         """
         super().__init__(server.request_handler, request_factory=server.request_factory, handler_cancellation=True)
-        self.refuse = refuse
-        self.read_timeout = rules.read_timeout
-        self.write_timeout = rules.write_timeout
-        self.max_header_bytes = rules.max_header_bytes
+        self._bounds = Bounds(rules.read_timeout, rules.write_timeout, rules.max_header_bytes, refuse)
         self._most = rules.max_connections or affordable_connections()
         self._most_of_one = rules.max_connections_per_address
         self._is_proxy = within(rules.trusted_proxies)
@@ -73,8 +70,8 @@ class ClientConnections(web.Server):
             "auto_decompress": False,
             # Lines are written from the ended exchange.
             "access_log": None,
-            "max_line_size": self.max_header_bytes,
-            "max_field_size": self.max_header_bytes,
+            "max_line_size": rules.max_header_bytes,
+            "max_field_size": rules.max_header_bytes,
             "read_bufsize": READ_AHEAD,
             "keepalive_timeout": KEEP_ALIVE,
             "lingering_time": LINGER,
@@ -85,7 +82,7 @@ class ClientConnections(web.Server):
         self._all_closed.set()
 
     def __call__(self) -> ClientConnection:
-        return ClientConnection(self, **self._options)
+        return ClientConnection(self, self._bounds, **self._options)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)

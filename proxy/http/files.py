@@ -2,6 +2,8 @@
 How many calls and connections the process's open files allow.
 """
 
+import resource
+
 RESERVED_FILES = 64
 """Descriptors kept for logs, probes, listening sockets and operators."""
 
@@ -17,9 +19,5 @@ def affordable_requests() -> int:
 
 
 def _allowed() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return 20_000
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(allowed, 1_000_000)

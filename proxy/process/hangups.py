@@ -4,16 +4,13 @@ missed and nothing dies of one.
 """
 
 import signal
-import sys
 
 
 def hold() -> None:
     """Let none through yet."""
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def let_through() -> None:
     """There is a handler now: one that has come meanwhile comes at once."""
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -7,6 +7,7 @@ What is served is built in `app`. One process here; several workers are `supervi
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -259,10 +260,6 @@ def calm_the_collector() -> None:
 
 def raise_file_limit() -> None:
     """As many open files as the system lets us have: the soft limit is meant for programs that use select()."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
