@@ -63,7 +63,7 @@ class RunningGateway:
         self.books_balance()
 
     def books_balance(self) -> None:
-        """What the laws of conservation say (reliability.md V1): each request ended once, each attempt was counted."""
+        """What the laws of conservation say: each request ended once, each attempt was counted."""
         gateway = self.listener.gateway
         if not gateway.settings.metrics.enabled:
             return
@@ -144,7 +144,7 @@ def provider(simulator: Simulator, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """One server for all tests. Whoever stops or freezes it sees to it that it answers again."""
+    """One server for all tests. A test that stops or freezes it sees to it that it answers again."""
     with postgres() as server:
         asyncio.run(server.start())
         yield server

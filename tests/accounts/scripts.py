@@ -25,7 +25,7 @@ async def run_scripts(script: str, *arguments: str, times: int) -> list[Finished
 
 
 async def begin_script(script: str, *arguments: str) -> asyncio.subprocess.Process:
-    """A process that runs *script*, with its standard output as a pipe; whoever begins it ends it."""
+    """A process that runs *script*, with its standard output as a pipe; the caller ends it."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", textwrap.dedent(script), *arguments),
         stdin=asyncio.subprocess.DEVNULL,

@@ -155,7 +155,7 @@ async def test_revoking_ends_a_key_for_good(keys: Keys) -> None:
     assert [record.name for record in await keys.list()] == ["web"]
 
 
-async def test_a_name_nobody_has_is_not_found_and_counts_as_no_change(keys: Keys) -> None:
+async def test_a_name_no_key_has_is_not_found_and_counts_as_no_change(keys: Keys) -> None:
     await keys.create("web")
     for work in (keys.get("nobody"), keys.rotate("nobody", 0), keys.revoke("nobody")):
         with pytest.raises(KeyNotFound):
@@ -185,7 +185,7 @@ async def test_a_change_that_failed_is_none(keys: Keys) -> None:
     assert await keys.version() == 1
 
 
-async def test_a_key_nobody_can_read_counts_as_revoked_and_hides_no_other(
+async def test_an_unreadable_key_counts_as_revoked_and_hides_no_other(
     keys: Keys, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in "abcd":

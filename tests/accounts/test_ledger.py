@@ -210,7 +210,7 @@ async def test_absurd_numbers_fit_a_databases_integers(store: Store, ledger: Led
     )
 
 
-async def test_what_somebody_spent_counts_the_store_and_what_is_still_here(store: Store, ledger: Ledger) -> None:
+async def test_what_a_principal_spent_counts_the_store_and_what_is_still_here(store: Store, ledger: Ledger) -> None:
     now = clock.wall()
     for flushed in (True, False):
         for principal, ago, tokens, cost in (
@@ -236,7 +236,7 @@ async def test_what_somebody_spent_counts_the_store_and_what_is_still_here(store
     assert await ledger.spent("web", "usd", minute) == 2 * 77
 
 
-async def test_what_somebody_spent_is_exact_while_rows_are_being_written(store: Store) -> None:
+async def test_what_a_principal_spent_is_exact_while_rows_are_being_written(store: Store) -> None:
     ledger = Ledger(store, interval=0.005)
     await ledger.start()
     since, ended = clock.wall() - timedelta(minutes=1), 0

@@ -36,7 +36,7 @@ Outage = Callable[[], Any]
 
 @contextmanager
 def locked(url: str):
-    """Somebody else holds the right to write to this SQLite file."""
+    """Another connection holds the right to write to this SQLite file."""
     other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     yield
@@ -120,7 +120,7 @@ async def through_an_outage(
     assert [row["id"] for row in found] == load.ids
     assert {row["outcome"] for row in found} == {"ok"}
     assert ledger.dropped_total == 0
-    assert load.slowest < at_most(0.05), "somebody waited for the store"
+    assert load.slowest < at_most(0.05), "a call waited for the store"
     await store.close()
 
 
@@ -280,7 +280,7 @@ async def test_stopping_while_the_store_is_away_ends_soon_and_says_what_is_lost(
     await store.close()
 
 
-async def test_what_somebody_spent_is_unknown_while_the_store_cannot_be_read(
+async def test_what_a_principal_spent_is_unknown_while_the_store_cannot_be_read(
     postgres_server: Postgres, postgres_url: str
 ) -> None:
     store = Store(postgres_url)

@@ -1,4 +1,4 @@
-"""The price list: what it says of a model, how sums are rounded, and what is wrong with a file somebody wrote."""
+"""The price list: what it says of a model, how sums are rounded, and what is wrong with a file an operator wrote."""
 
 import re
 import subprocess
@@ -55,7 +55,7 @@ def test_a_call_costs_what_the_list_says(built: Prices, model: str, tokens: Toke
 
 
 @pytest.mark.parametrize("model", ["", "gpt-4o-realtime-preview", "gpt-6", "claude-opus-4-9", "gemini-2.5-flash-image"])
-def test_a_model_nobody_priced_has_no_price_rather_than_none_to_pay(built: Prices, model: str) -> None:
+def test_a_model_that_is_not_listed_has_no_price_rather_than_none_to_pay(built: Prices, model: str) -> None:
     assert built.cost(model, Tokens(1000, 1000)) is None
     assert built.of(model) is None
 

@@ -181,14 +181,14 @@ def test_keys_of_another_store_take_the_place_of_all_there_were() -> None:
     assert not principals.open
 
 
-def test_everybody_is_told_of_once() -> None:
+def test_every_principal_is_told_of_once() -> None:
     principals = Principals([file_key("a", "1")], None, has_store=True)
     overlap = START + timedelta(days=1)
     principals.put([stored("a", "2"), stored("b", "3", "4", previous_expires=overlap), stored("c", "5", revoked=START)])
     assert sorted(principal.name for principal in principals.all()) == ["a", "b"]
 
 
-def test_nobody_needs_a_key_where_there_is_none() -> None:
+def test_no_caller_needs_a_key_where_there_is_none() -> None:
     assert Principals([], None).open
     assert not Principals([], None, may_be_open=False).open
     assert not Principals([file_key("a", "1")], None).open

@@ -28,7 +28,7 @@ async def count_up(store: Store) -> None:
         await connection.execute(update(tables.versions).values(value=COUNTER + 1))
 
 
-async def test_what_is_written_is_read_by_everybody(store: Store, store_url: str) -> None:
+async def test_what_is_written_is_read_by_every_process(store: Store, store_url: str) -> None:
     await count_up(store)
     other = Store(store_url)
     assert await counter(other) == await counter(store) == 1
@@ -47,7 +47,7 @@ async def test_a_block_that_raises_leaves_nothing_behind_and_its_exception_comes
     assert store.available
 
 
-async def test_a_block_that_is_cancelled_leaves_nothing_behind_and_harms_nobody_after_it(store: Store) -> None:
+async def test_a_block_that_is_cancelled_leaves_nothing_behind_and_harms_none_after_it(store: Store) -> None:
     for _ in range(20):
         inside = asyncio.Event()
 
@@ -69,7 +69,7 @@ async def test_a_block_that_is_cancelled_leaves_nothing_behind_and_harms_nobody_
     assert await counter(store) == 1
 
 
-async def test_cancelled_answers_never_reach_whoever_asks_next(store: Store) -> None:
+async def test_cancelled_answers_never_reach_the_next_query(store: Store) -> None:
     async def ask(number: int) -> int:
         async with store.reading() as connection:
             return int((await connection.execute(text(f"SELECT {number}"))).scalar_one())

@@ -109,7 +109,7 @@ async def test_a_server_that_hangs_in_the_middle_of_a_transaction_is_an_error_in
     assert await counter(impatient) in ({0} if moment == "before the statement" else {0, 1})
 
 
-async def test_a_store_opened_while_the_server_hangs_or_is_gone_fails_in_time_for_everybody(
+async def test_a_store_opened_while_the_server_hangs_or_is_gone_fails_in_time_for_every_caller(
     postgres_url: str, server: Postgres
 ) -> None:
     store = Store(postgres_url, timeout=PATIENCE)

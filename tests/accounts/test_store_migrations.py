@@ -1,4 +1,4 @@
-"""How a database gets its tables: once, whole or not at all, whoever else is at it."""
+"""How a database gets its tables: once, whole or not at all, however many processes are at it."""
 
 import asyncio
 import logging
@@ -137,7 +137,7 @@ async def test_a_migration_killed_in_the_middle_never_happened(store_url: str, a
     assert (await run_script(script, store_url, str(after))).code == -signal.SIGKILL
     store = Store(store_url)
     async with store._reader.connect() as connection:
-        # Below what opens it: nobody may have migrated since.
+        # Below what opens it: no process may have migrated since.
         assert await connection.run_sync(lambda bound: inspect(bound).get_table_names()) == []
     await store.open()
     assert {"keys", "objects", "usage", "versions"} <= await names(store)

@@ -1,4 +1,4 @@
-"""Retention: old rows go, young ones stay, and nobody waits for it."""
+"""Retention: old rows go, young ones stay, and no call waits for it."""
 
 import logging
 from datetime import timedelta

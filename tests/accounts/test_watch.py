@@ -194,7 +194,7 @@ async def test_a_key_made_while_bogus_ones_storm_is_found_at_once(process: Proce
 async def test_without_a_store_known_keys_go_on_and_two_lines_are_logged(
     postgres_url: str, server: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Nobody looks but those who ask: not while the server is about to end, which would be another line.
+    # Only this test has the watch look: not while the server is about to end, which would be another line.
     process = Process(postgres_url, interval=3600)
     _, secret = await process.keys.create("web")
     await process.watch.start()
@@ -213,7 +213,7 @@ async def test_without_a_store_known_keys_go_on_and_two_lines_are_logged(
     assert "Connect call failed" in first.getMessage()
 
 
-async def test_while_the_server_hangs_nobody_waits_longer_than_a_second_and_it_heals(
+async def test_while_the_server_hangs_no_caller_waits_longer_than_a_second_and_it_heals(
     postgres_url: str, server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process(postgres_url, timeout=60.0)
@@ -260,7 +260,7 @@ async def test_a_file_laid_over_from_a_backup_is_taken_as_it_is(process: Process
     assert (process.knows(kept), process.knows(lost)) == (True, False)
 
 
-async def test_something_nobody_thought_of_does_not_end_the_watch(process: Process) -> None:
+async def test_an_unforeseen_error_does_not_end_the_watch(process: Process) -> None:
     async with process.store.writing() as connection:
         await connection.execute(text("ALTER TABLE versions RENAME TO hidden"))
     assert not await process.watch.look_again()

@@ -120,7 +120,7 @@ async def test_the_trail_tells_who_was_passed_over_and_why(simulator: Simulator,
     assert (await providers(running))["parked"]["parked_keys"] == [1]
 
 
-async def test_the_trail_of_a_call_nobody_answered_tells_its_error(gateway: GatewayFactory) -> None:
+async def test_the_trail_of_a_call_no_target_answered_tells_its_error(gateway: GatewayFactory) -> None:
     running = await gateway(ONCE)
     await ask_as(running, "req-1", "sim-fault:status=502")
     told = await trail(running, "req-1")

@@ -118,7 +118,7 @@ async def test_a_path_that_is_named_is_limited_by_itself(
     assert (await ask(running.port, chat("sim-fast", head=HEAD))).status == 200
 
 
-def test_what_nobody_configured_is_the_very_same() -> None:
+def test_routes_the_operator_did_not_configure_are_the_very_same() -> None:
     async def handler(_: object) -> None: ...
 
     routes = [Route("/v1/*", frozenset(("GET",)), handler), Route("/health", frozenset(("GET",)), handler)]

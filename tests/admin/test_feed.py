@@ -1,4 +1,4 @@
-"""The feed of one worker of several: what happened at the others, in its place and to those who asked for it."""
+"""The feed of one worker of several: what happened at its peers, in its place and to those who asked for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ class Two:
 
 @asynccontextmanager
 async def following(one: Feed, last: str | None = None) -> AsyncIterator["Reader"]:
-    """A reader of *one*, whose first look at the others is over."""
+    """A reader of *one*, whose first look at the peers is over."""
     before = len(one._readers)
     reader = Reader(one, last)
     try:
@@ -143,7 +143,7 @@ async def test_one_that_comes_back_reads_what_all_workers_did_meanwhile_in_the_o
         assert await reader.reads(1) == ["h"]
 
 
-async def test_a_worker_that_was_born_while_nobody_read_is_read_from_its_beginning(two: Two) -> None:
+async def test_a_worker_that_was_born_while_no_client_read_is_read_from_its_beginning(two: Two) -> None:
     async with following(two.here) as reader:
         two.calls(two.here, "one")
         assert await reader.reads(1) == ["one"]

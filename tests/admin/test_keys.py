@@ -135,7 +135,7 @@ async def test_what_is_not_there_is_refused(
 
 
 async def test_a_body_without_its_content_type_makes_no_key(running: RunningGateway) -> None:
-    """A page somebody is lured to could post one from the operator's browser."""
+    """A page an operator is lured to could post one from the operator's browser."""
     body = json.dumps({"name": "web"}).encode()
     answer = await send(running, "POST", "", body, head=HEAD + "Content-Type: text/plain\r\n")
     assert answer.status == 415

@@ -155,11 +155,11 @@ def test_a_refusal_says_which_limit_is_reached_and_when_to_come_back(limit: Limi
         (1.0, "1", "1000"),
         (1.0001, "2", "1001"),
         (59.01, "60", "59010"),
-        # Nobody can say: a place is free as soon as one of the caller's own calls ends.
+        # The gateway cannot say: a place is free as soon as one of the caller's own calls ends.
         (None, "1", "1000"),
     ],
 )
-def test_waits_are_rounded_up_so_that_nobody_is_refused_twice(
+def test_waits_are_rounded_up_so_that_no_client_is_refused_twice(
     wait: float | None, seconds: str, milliseconds: str
 ) -> None:
     assert refusal(Refusal(PLACES, wait)).headers == (("Retry-After", seconds), ("retry-after-ms", milliseconds))
@@ -183,14 +183,14 @@ def test_a_budget_that_is_used_up_returns_with_its_period_and_not_sooner(never: 
     assert error.headers == (("Retry-After", "86401"), ("retry-after-ms", "86400500"), ("x-should-retry", "false"))
 
 
-def test_a_budget_nobody_can_look_up_is_our_fault_and_may_be_tried_again() -> None:
+def test_a_budget_that_cannot_be_looked_up_is_our_fault_and_may_be_tried_again() -> None:
     error = refusal(Refusal(MONEY, 1.0, unknown=True))
     assert (error.status, error.code) == (503, "store_unavailable")
     assert error.message == "This key's budget cannot be looked up now; try again."
     assert error.headers == (("Retry-After", "1"), ("retry-after-ms", "1000"))
 
 
-def test_it_says_whose_limit_it_is_and_names_nobody() -> None:
+def test_it_says_whose_limit_it_is_and_does_not_name_the_key() -> None:
     error = refusal(Refusal(REQUESTS, 1.0), "This address's")
     assert error.message == "This address's limit of 60 requests per minute is reached."
     assert b"alice" not in refusal(Refusal(MONEY, 1.0)).body("id") + refusal(Refusal(REQUESTS, 1.0)).body("id")

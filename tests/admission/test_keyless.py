@@ -20,14 +20,14 @@ from tests.conftest import GatewayFactory
 from tests.spec.wire import ask, get
 
 
-async def nobody(holder: str, unit: str, since: datetime) -> int | None:
+async def not_asked(holder: str, unit: str, since: datetime) -> int | None:
     raise AssertionError("addresses have no budgets")
 
 
 def keyless(requests_per_minute: int = 0, concurrent: int = 0) -> Keyless:
     return Keyless(
         RateLimits(requests_per_minute=requests_per_minute, concurrent=concurrent),
-        MemoryLimits(nobody, wall=clock.wall),
+        MemoryLimits(not_asked, wall=clock.wall),
     )
 
 
@@ -147,7 +147,7 @@ def test_a_request_that_began_under_other_limits_leaves_as_it_came() -> None:
 
 def flood() -> int:
     """Bytes that a flood of strangers, each from a network of its own, adds to this process."""
-    limited = Keyless(RateLimits(requests_per_minute=600, concurrent=5), MemoryLimits(nobody, most_buckets=20_000))
+    limited = Keyless(RateLimits(requests_per_minute=600, concurrent=5), MemoryLimits(not_asked, most_buckets=20_000))
     rng = random.Random(6)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(50_000):

@@ -50,7 +50,7 @@ async def test_a_form_cannot_name_a_model_past_the_restriction(
     assert not [request for request in simulator.ledger if request.complete and request.method == b"POST"]
 
 
-async def test_a_body_nobody_reads_is_refused_where_models_are_restricted(gateway: GatewayFactory) -> None:
+async def test_a_body_the_gateway_does_not_read_is_refused_where_models_are_restricted(gateway: GatewayFactory) -> None:
     running = await gateway(KEYS)
     url = running.base_url + "/images/edits"
     assert await ask(url, b'{"model": "sim-dear"}', "text/plain") == (415, "unsupported_media_type")

@@ -56,7 +56,7 @@ def user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-# What it takes (API01) and what it answers (API02, X2).
+# What it takes and what it answers.
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -146,7 +146,7 @@ async def test_an_input_has_a_limit(native: Asking, size: int, status: int) -> N
     assert answer.status == status
 
 
-# Functions (API04).
+# Functions.
 
 
 async def test_a_function_description_leads_the_messages(native: Asking) -> None:
@@ -185,7 +185,7 @@ async def test_tools_of_a_chat_pass_through(simulator: Simulator, gateway: Gatew
     assert calls(simulator)[0].json()["tools"] == tools
 
 
-# Templates (PROC01, PROC02).
+# Templates.
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ async def test_no_openai_route_uses_a_template(simulator: Simulator, gateway: Ga
     assert question.endswith(calls(simulator)[0].body)
 
 
-# Answers (PROC03, PROC04, PROC05, X25).
+# Answers.
 
 FENCED = 'Here it is:\n```json\n{"a": 1}\n```\nWell?'
 
@@ -271,7 +271,7 @@ async def test_no_openai_route_is_tidied(simulator: Simulator, gateway: GatewayF
     assert answer.json["choices"][0]["message"]["content"] == " " + FENCED + " "
 
 
-# Providers that fail (PROC07).
+# Providers that fail.
 
 
 @pytest.mark.parametrize(

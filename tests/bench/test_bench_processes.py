@@ -50,7 +50,7 @@ def test_what_the_host_took_is_told_as_a_share_of_the_time_with_work() -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether it still runs; one that nobody has waited for does not."""
+    """Whether it still runs; one that has ended and was not waited for does not."""
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def test_callers_come_at_random_but_the_same_for_all() -> None:
     assert 0.04 < sum(gap > 0.003 for gap in gaps) / len(gaps) < 0.06
 
 
-async def test_nobody_is_called_early_or_left_out() -> None:
+async def test_no_call_is_early_or_left_out() -> None:
     loop_time, due = asyncio.get_running_loop().time, []
     start = loop_time()
     called = []
@@ -115,7 +115,7 @@ async def test_nobody_is_called_early_or_left_out() -> None:
 
 
 class Wire:
-    """A transport nobody listens at."""
+    """A transport without a peer."""
 
     def write(self, data: bytes) -> None:
         pass

@@ -220,7 +220,7 @@ def test_keys_of_the_configuration_are_shown_where_no_store_is(keys: Keys) -> No
 
 
 @pytest.mark.parametrize("command", ["rotate", "revoke"])
-def test_a_name_nobody_has_is_refused(keys: Keys, command: str) -> None:
+def test_a_name_no_key_has_is_refused(keys: Keys, command: str) -> None:
     keys("create", "somebody")
     result = keys(command, "nobody\x1b[31m", *(["--yes"] if command == "revoke" else []))
     assert (result.exit_code, result.stdout) == (1, "")
@@ -261,7 +261,7 @@ def test_a_configuration_with_problems_is_told_and_nothing_done(keys: Keys) -> N
     assert not Path("hapax.db").exists()
 
 
-def test_the_store_is_nobody_elses_to_read(keys: Keys) -> None:
+def test_the_store_is_no_other_users_to_read(keys: Keys) -> None:
     keys("create", "web-app")
     assert stat.S_IMODE(Path("hapax.db").stat().st_mode) == 0o600
 

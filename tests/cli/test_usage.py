@@ -174,7 +174,7 @@ def test_csv_is_read_back_as_it_was_and_runs_no_formula(usage: Usage) -> None:
     assert [line[0] for line in lines] == ["'=cmd|' /C calc'!A0", 'a,"b"']
 
 
-def test_a_name_somebody_sent_does_not_command_the_terminal(usage: Usage) -> None:
+def test_a_name_a_client_sent_does_not_command_the_terminal(usage: Usage) -> None:
     given(today(1, model="\x1b[2Jclear [bold]"))
     text = usage("--by", "model").stdout
     assert "\x1b" not in text

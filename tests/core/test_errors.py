@@ -66,6 +66,6 @@ def test_its_text_names_only_the_code() -> None:
     assert str(ProxyError("invalid_json", "something longer")) == "invalid_json"
 
 
-def test_a_code_nobody_listed_is_a_defect() -> None:
+def test_an_unlisted_code_is_a_defect() -> None:
     with pytest.raises(KeyError):
         ProxyError("no_such_code")

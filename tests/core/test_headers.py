@@ -29,7 +29,7 @@ def test_a_request_id_can_always_stand_in_a_header(offered: str | None) -> None:
 
 
 def received(raw: list[Header]) -> list[Header]:
-    """Headers as whoever reads a message hands them on."""
+    """Headers as the reader of a message hands them on."""
     return [(name.lower(), value) for name, value in raw]
 
 

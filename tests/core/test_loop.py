@@ -1,4 +1,4 @@
-"""The event loop: a descriptor that has been closed is never closed once more, whoever has its number by then."""
+"""The event loop: a descriptor that has been closed is never closed once more, whatever has its number by then."""
 
 import asyncio
 import gc
@@ -36,7 +36,7 @@ async def _number_taken_by_others_stays_open() -> None:
     except OSError:
         pass
     else:
-        raise AssertionError("TLS with nobody")
+        raise AssertionError("TLS without a peer")
     await asyncio.sleep(0)
     # The lowest number that is free is given out next.
     others = [os.open(os.devnull, os.O_RDONLY) for _ in range(number + 1)]

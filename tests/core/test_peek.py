@@ -171,7 +171,7 @@ def test_depth_is_counted_by_nesting_and_not_by_brackets() -> None:
 @pytest.mark.parametrize(
     "number", [b"18446744073709551616", b"-9223372036854775809", b"1e308", b"0.1e-400", b"1" * 300]
 )
-def test_big_numbers_pass_because_nobody_rewrites_them(number: bytes) -> None:
+def test_big_numbers_pass_because_they_are_not_rewritten(number: bytes) -> None:
     body = b'{"seed":' + number + b',"model":"a"}'
     read_json(body)
     assert with_model(body, "b") == body.replace(b'"a"', b'"b"')

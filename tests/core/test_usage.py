@@ -1,4 +1,4 @@
-"""How many tokens a call used: what providers report, and what is supposed where nobody says."""
+"""How many tokens a call used: what providers report, and what is supposed where a provider says nothing."""
 
 import base64
 import json

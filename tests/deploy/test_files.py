@@ -86,7 +86,7 @@ def test_the_compose_files_mount_what_is_there_and_start_a_configuration_that_is
     assert scraped["static_configs"] == [{"targets": ["hapax:9090"]}]
 
 
-def test_the_image_runs_as_nobody_special_and_checks_the_port_it_serves() -> None:
+def test_the_image_runs_as_a_user_without_rights_and_checks_the_port_it_serves() -> None:
     lines = (DEPLOY / "docker" / "Dockerfile").read_text().replace("\\\n", "").splitlines()
     words = [line.split(None, 1) for line in lines if line and not line.startswith("#")]
     last = dict(words)  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ async def test_what_azures_client_asks_of_no_deployment_is_asked_of_ours(
         pytest.param("/openai/deployments/%ff/chat/completions", 404, id="a deployment that is no text"),
         pytest.param("/openai/deployments/%0d%0a/chat/completions", 404, id="a deployment with a line break"),
         pytest.param(f"/openai/deployments/{'a' * 300}/chat/completions", 404, id="a deployment longer than any model"),
-        pytest.param("/openai/deployments/none/chat/completions", 404, id="a deployment nobody has"),
+        pytest.param("/openai/deployments/none/chat/completions", 404, id="a deployment that does not exist"),
         pytest.param("/openai/../admin", 404, id="a way out"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Siblings of F28: while there are no keys, names of other machines and pages of other sites are sent away."""
+"""While there are no keys, names of other machines and pages of other sites are sent away."""
 
 import pytest
 
@@ -19,7 +19,7 @@ PATHS = [
     "/v1/usage",
 ]
 FOREIGN = [
-    pytest.param("evil.example", id="a name of someone else's"),
+    pytest.param("evil.example", id="a name of another site's"),
     pytest.param("evil.example:8080", id="with a port"),
     pytest.param("localhost.evil.example", id="a name that begins like ours"),
     pytest.param("evil-localhost", id="a name that ends like ours"),

@@ -1,4 +1,4 @@
-"""Siblings of F17 and F18: paths people write by mistake, targets as proxies' clients write them, odd header values."""
+"""Paths people write by mistake, targets as proxies' clients write them, odd header values."""
 
 import json
 import logging

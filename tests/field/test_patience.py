@@ -1,4 +1,4 @@
-"""Siblings of the cases of silence (F21): one provider that thinks is one provider that is paid."""
+"""Siblings of the cases of silence: one provider that thinks is one provider that is paid."""
 
 from typing import Any
 

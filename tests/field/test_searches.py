@@ -44,7 +44,7 @@ async def test_a_file_taken_out_of_a_vector_store_is_still_its_makers(play: Play
     assert played.asked("a") == []
 
 
-async def test_the_next_page_is_there_whoever_made_the_last_object_of_this_one(play: Play) -> None:
+async def test_the_next_page_is_there_whichever_key_made_the_last_object_of_this_one(play: Play) -> None:
     # Lists show what an account has, so that a page may end with what another key of ours made.
     page = rule(answer(200, {"object": "list", "data": [], "has_more": False}), method="GET", path="/v1/files")
     played = await play(

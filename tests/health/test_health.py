@@ -29,7 +29,7 @@ async def probed(running: RunningGateway) -> RunningGateway:
 
 
 def dead(**more: Any) -> dict[str, Any]:
-    """A provider nobody listens for; one probe is enough to know."""
+    """A provider whose port is closed; one probe is enough to know."""
     return {"type": "compatible", "base_url": "http://127.0.0.1:1/v1", "models": ["sim-*"], **more}
 
 
@@ -182,7 +182,7 @@ async def test_a_route_is_unhealthy_after_as_many_bad_rounds_as_its_checks_allow
     assert (status, body["status"], body["consecutive_fails"]) == (503, "unhealthy", 2)
     assert (await told(running, "/health", HEAD))[1]["services"][path] == "unhealthy"
     assert await told(running, "/health/v1/embeddings") == (200, {"status": "healthy"})
-    # Nobody was slow since, for nobody called.
+    # No call was slow since, for there was none.
     await checks.look(path)
     assert (await told(running, f"/health{path}"))[0] == 200
 
@@ -203,7 +203,7 @@ async def test_a_store_that_cannot_be_read_is_a_matter_of_degree(gateway: Gatewa
     running = await probed(await gateway({**settings, "auth": AUTH}))
     status, body = await told(running, "/health/ready")
     assert (status, body["status"], body["checks"]["store"]["healthy"]) == (200, "degraded", False)
-    # Where all keys are in the store, nobody can be let in.
+    # Where all keys are in the store, no caller can be let in.
     closed = await probed(await gateway({**settings, "auth": {"admin_key": ADMIN}}))
     status, body = await told(closed, "/health/ready")
     assert (status, body["status"], body["checks"]["keys_known"]["healthy"]) == (503, "critical", False)

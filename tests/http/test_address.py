@@ -13,10 +13,10 @@ address_of = trusting(["10.0.0.0/8", "2001:db8:ffff::/48", "192.0.2.7"])
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [
-        # Nobody says anything.
+        # No proxy says anything.
         ("10.0.0.1", [], "10.0.0.1"),
         ("203.0.113.9", [], "203.0.113.9"),
-        # Somebody who may not says something.
+        # A peer that is not trusted says something.
         ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
         ("203.0.113.9", ["10.0.0.1"], "203.0.113.9"),
         ("192.0.2.8", ["198.51.100.1"], "192.0.2.8"),

@@ -39,7 +39,7 @@ async def test_what_came_whole_is_answered_before_what_is_no_request(gateway: Ga
 
 
 async def test_nothing_of_a_read_that_holds_what_is_no_request_is_begun(gateway: GatewayFactory) -> None:
-    """aiohttp's parser gives up with the whole of it, so that nobody can think the first of them answered."""
+    """aiohttp's parser gives up with the whole of it, so that no client can think the first of them answered."""
     running = await gateway()
     async with connect(running.port) as wire:
         wire.send(get("/live") + b"no request\r\n\r\n")
@@ -147,7 +147,7 @@ def connected(running: RunningGateway) -> Iterator[tuple[ClientConnection, Wires
         connection.connection_lost(None)
 
 
-async def test_a_body_nobody_wanted_is_read_so_that_its_client_can_read_the_answer(gateway: GatewayFactory) -> None:
+async def test_an_unwanted_body_is_read_so_that_its_client_can_read_the_answer(gateway: GatewayFactory) -> None:
     with connected(await gateway()) as (connection, wires):
         connection.data_received(
             b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
@@ -167,7 +167,7 @@ async def test_of_two_long_bodies_sent_ahead_the_first_is_answered(gateway: Gate
         await until(lambda: wires.written.count(b"HTTP/1.1 404 ") == 1)
 
 
-async def test_nothing_more_is_answered_to_somebody_who_does_not_read(gateway: GatewayFactory) -> None:
+async def test_nothing_more_is_answered_to_a_client_that_does_not_read(gateway: GatewayFactory) -> None:
     with connected(await gateway()) as (connection, wires):
         connection.data_received(get("/live") * 100)
         await until(lambda: wires.written.count(b"HTTP/1.1 200 ") >= 1)
@@ -196,7 +196,7 @@ async def test_one_connection_too_many_takes_the_place_of_the_longest_idle_one(
     assert running.metric("hapax_connections_turned_away_total", limit="all") == 1
 
 
-async def test_a_call_under_way_gives_its_place_to_nobody(gateway: GatewayFactory) -> None:
+async def test_a_call_under_way_gives_its_place_to_no_other_connection(gateway: GatewayFactory) -> None:
     running = await gateway({"server": {"max_connections": 1}})
     async with connect(running.port) as first:
         first.send(chat("sim-fault:silence", stream=True))

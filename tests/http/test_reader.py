@@ -255,7 +255,7 @@ async def test_other_calls_go_on_while_a_body_is_read(gateway: GatewayFactory) -
         assert (await heavy.response()).status == 200
 
 
-async def test_whoever_leaves_gives_up_the_turn(gateway: GatewayFactory) -> None:
+async def test_a_client_that_leaves_gives_up_its_turn(gateway: GatewayFactory) -> None:
     running = await gateway()
     pid = await stopped(running)
     under_way, each = running.listener.gateway.under_way, reader_of(running)

@@ -227,7 +227,7 @@ def test_who_has_used_up_a_budget_waits_for_its_next_period(seconds: float, wait
     world.take((money, 1))
 
 
-def test_nobody_can_say_how_long_calls_under_way_will_take() -> None:
+def test_how_long_calls_under_way_will_take_is_unknown() -> None:
     world = World()
     places = concurrent(1)
     held = world.take((places, 1))
@@ -273,7 +273,7 @@ def test_tokens_are_corrected_to_what_was_used(used: Mapping[What, int], left: i
     assert world.remaining(limit) == left
 
 
-def test_a_request_that_reached_nobody_is_given_back() -> None:
+def test_a_request_that_reached_no_provider_is_given_back() -> None:
     world = World()
     limit = requests(10)
     world.limits.settle(world.take((limit, 1)), {What.TOKENS: 5, What.REQUESTS: 0}, 0.0)
@@ -350,7 +350,7 @@ async def test_a_hundred_first_calls_of_one_budget_spend_no_more_than_it_has() -
     async def ask(holder: str, unit: str, since: datetime) -> int:
         nonlocal asked
         asked += 1
-        # The answers come one by one: those that come late are of what was spent before anybody began.
+        # The answers come one by one: those that come late are of what was spent before any call began.
         number = asked
         await answer.wait()
         for _ in range(number):
@@ -385,7 +385,7 @@ async def test_a_cap_of_a_dollar_lets_a_hundred_calls_of_five_cents_spend_a_doll
     assert isinstance(world.limits.reserve_now([(money, 1)], 0.0), Refusal)
 
 
-async def test_while_the_ledger_cannot_be_asked_a_budget_admits_nobody_and_says_why() -> None:
+async def test_while_the_ledger_cannot_be_asked_a_budget_admits_no_call_and_says_why() -> None:
     world = World(spent=None)
     money, few = budget(100), requests(10)
     claims = [(few, 1), (money, 1)]
@@ -462,7 +462,7 @@ def test_a_monotonic_clock_that_goes_back_grants_nothing() -> None:
     world.take((limit, 1), now=1001.0)
 
 
-def test_a_limit_nobody_has_used_stands_whole() -> None:
+def test_an_unused_limit_stands_whole() -> None:
     world = World()
     for limit in (requests(60), tokens(1000), concurrent(5)):
         assert world.limits.standing(limit, 0.0) == Standing(limit, limit.capacity, 0.0)
@@ -495,7 +495,7 @@ def test_as_many_units_as_remain_can_be_taken_and_one_more_cannot(
     world.take((limit, remaining), now=now)
 
 
-def test_full_buckets_are_forgotten_first_and_cost_nobody_anything() -> None:
+def test_full_buckets_are_forgotten_first_which_changes_no_limit() -> None:
     limits = MemoryLimits(World().ask, most_buckets=10)
     world = World()
     world.limits = limits

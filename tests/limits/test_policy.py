@@ -177,7 +177,7 @@ def test_a_reload_puts_other_numbers_on_the_same_buckets() -> None:
     assert after.requests[0].id == before.requests[0].id
 
 
-def test_names_of_models_nobody_serves_cost_no_memory_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_models_no_provider_serves_cost_no_memory_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_REMEMBERED", 50)
     limited = policy(default={"requests_per_minute": 60})
     own = KeyLimits()

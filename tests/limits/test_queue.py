@@ -292,7 +292,7 @@ def test_more_places_are_taken_by_those_who_wait() -> None:
     virtually(story)
 
 
-def test_with_fewer_places_nobody_begins_until_enough_calls_have_ended() -> None:
+def test_with_fewer_places_no_call_begins_until_enough_calls_have_ended() -> None:
     async def story() -> None:
         room = Room(max_running=3)
         room.full()
@@ -306,7 +306,7 @@ def test_with_fewer_places_nobody_begins_until_enough_calls_have_ended() -> None
     virtually(story)
 
 
-def test_shutdown_sends_everybody_away_who_waits_and_lets_nobody_in() -> None:
+def test_shutdown_sends_every_waiting_call_away_and_lets_no_call_in() -> None:
     async def story() -> None:
         room = Room(max_running=2)
         room.full()
@@ -329,7 +329,7 @@ def test_shutdown_sends_everybody_away_who_waits_and_lets_nobody_in() -> None:
         (10, [100.0, 101.0, 102.0, 103.0], 103.0, 10.0),  # one a second
         (10, [100.0, 101.0, 102.0, 103.0], 106.0, 20.0),  # and none for three seconds since
         (1, [100.0, 100.1, 100.2], 100.2, 1.0),  # never less than a second
-        (10, [100.0, 150.0], 150.0, 30.0),  # nobody waits longer than max_wait
+        (10, [100.0, 150.0], 150.0, 30.0),  # no call waits longer than max_wait
     ],
 )
 def test_a_refused_client_is_told_how_long_those_who_wait_will_take(
@@ -518,11 +518,11 @@ class QueueMachine(RuleBasedStateMachine):
     # What must hold.
 
     @invariant()
-    def everybody_is_where_the_model_says(self) -> None:
+    def every_call_is_where_the_model_says(self) -> None:
         queue = self.queue
         assert (queue.running, queue.waiting) == (self.running, len(self.waiting()))
         assert (queue.refused_full, queue.timed_out) == (self.refused, self.timed_out)
-        assert not (queue.waiting and queue.running < queue.max_running), "a place is free and somebody waits"
+        assert not (queue.waiting and queue.running < queue.max_running), "a place is free and a call waits"
         for waiter in self.all:
             assert fate(waiter.task) == waiter.ended
 
@@ -536,7 +536,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.settle()
             for waiter in self.waiting():
                 self.model_drop(waiter, "closed")
-            self.everybody_is_where_the_model_says()
+            self.every_call_is_where_the_model_says()
             assert asyncio.all_tasks(self.loop) == set()
             self.loop.close()
 

@@ -21,7 +21,7 @@ ALWAYS = 0.001
 async def until(condition: Callable[[], object]) -> None:
     """Return as soon as *condition* holds."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # a file tells nobody that it was written
+        while not condition():  # noqa: ASYNC110  # no event is set when a file is written
             await asyncio.sleep(0.001)
 
 
@@ -251,7 +251,7 @@ async def test_what_a_crash_left_behind_is_written_over(path: Path, kept: Kept) 
 
 
 @pytest.mark.usefixtures("usual_umask")
-async def test_everybody_may_read_the_file_and_its_directories(tmp_path: Path, kept: Kept) -> None:
+async def test_every_user_may_read_the_file_and_its_directories(tmp_path: Path, kept: Kept) -> None:
     path = tmp_path / "var" / "lib" / "queue.state"
     await kept(path, NEVER, queue_of(10)).stop()
     modes = [each.stat().st_mode & 0o7777 for each in (path, path.parent, path.parent.parent)]
@@ -266,7 +266,7 @@ async def test_directories_are_no_wider_than_the_umask_allows(tmp_path: Path, ke
     assert [oct(each.stat().st_mode & 0o7777) for each in (path, path.parent)] == ["0o644", "0o750"]
 
 
-async def test_a_link_somebody_put_in_the_way_is_not_followed(path: Path, kept: Kept) -> None:
+async def test_a_link_put_in_the_way_is_not_followed(path: Path, kept: Kept) -> None:
     victim = path.parent / "victim"
     victim.write_bytes(b"precious")
     (path.parent / f".queue.state.{os.getpid()}.tmp").symlink_to(victim)

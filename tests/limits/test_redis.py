@@ -1,4 +1,4 @@
-"""Limits shared over a real Redis: exact over several workers, quick when lent, in nobody's way when it fails."""
+"""Limits shared over a real Redis: exact over several workers, quick when lent, in no call's way when it fails."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ async def nothing_spent(holder: str, unit: str, since: datetime) -> int | None:
     return 0
 
 
-async def nobody_knows(holder: str, unit: str, since: datetime) -> int | None:
+async def spending_is_unknown(holder: str, unit: str, since: datetime) -> int | None:
     return None
 
 
@@ -89,7 +89,7 @@ async def reserve(worker: RedisLimits, *claims: Claim) -> Reservation | Refusal:
 
 async def eventually(condition: Callable[[], object], within: float = 30.0) -> None:
     async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 - nobody sets an event for it
+        while not condition():  # noqa: ASYNC110 - no task sets an event for it
             await asyncio.sleep(0.005)
 
 
@@ -162,7 +162,7 @@ async def test_a_place_that_others_need_is_free_for_them_as_soon_as_its_call_end
             one.settle(call, {}, clock.now())
             began = time.monotonic()
             async with asyncio.timeout(30):
-                while not (calls := admitted([await reserve(other, (limit, 1))])):  # noqa: ASYNC110 - nobody sets an event for it
+                while not (calls := admitted([await reserve(other, (limit, 1))])):  # noqa: ASYNC110 - no task sets an event for it
                     await asyncio.sleep(0.001)
             waits.append(time.monotonic() - began)
             give_back(other, calls)
@@ -317,7 +317,7 @@ async def test_what_one_worker_was_lent_is_missed_by_others_no_more_than_promise
         assert 140 - missed / amount <= count <= 140
 
 
-async def test_limits_nobody_uses_are_forgotten(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unused_limits_are_forgotten(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async with workers(server.url, ttl=1.0) as [worker]:
         for number in range(500):
             limit = Limit(f"{number}||requests", What.REQUESTS, 100, 10.0)
@@ -369,7 +369,7 @@ async def test_what_a_killed_worker_held_is_free_when_its_time_is_up(server: Red
             process.send_signal(signal.SIGKILL)
             killed = time.monotonic()
             async with asyncio.timeout(at_most(2 * BELIEVED)):
-                while not admitted([await reserve(worker, (room, 5), (money, 100))]):  # noqa: ASYNC110 - nobody sets an event for it
+                while not admitted([await reserve(worker, (room, 5), (money, 100))]):  # noqa: ASYNC110 - no task sets an event for it
                     await asyncio.sleep(0.01)
             assert time.monotonic() - killed < at_most(BELIEVED + 0.5)
     finally:
@@ -389,7 +389,7 @@ async def test_a_worker_that_was_believed_dead_takes_its_places_back(server: Red
         assert len(admitted([await reserve(other, (room, 1), (money, 10)) for _ in range(5)])) == 2
         give_back(one, admitted(held), {What.BUDGET: 0})
         async with asyncio.timeout(30):
-            while not admitted([await reserve(other, (room, 8), (money, 80))]):  # noqa: ASYNC110 - nobody sets an event for it
+            while not admitted([await reserve(other, (room, 8), (money, 80))]):  # noqa: ASYNC110 - no task sets an event for it
                 await asyncio.sleep(0.005)
 
 
@@ -417,7 +417,9 @@ async def test_an_empty_redis_learns_from_the_ledger_what_was_spent_once(server:
         assert ledger.asked == 1
 
 
-async def test_what_nobody_knows_is_refused_as_unknown_and_not_waited_for_long(server: RedisServer) -> None:
+async def test_a_budget_the_ledger_does_not_know_is_refused_as_unknown_and_not_waited_for_long(
+    server: RedisServer,
+) -> None:
     ledger = Ledger(None)
     async with workers(server.url, spent=ledger, patience=WAITS) as [worker], lag() as late:
         refused = await reserve(worker, (budget(1000, "month"), 10))
@@ -551,7 +553,7 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_of_redis_delays_nobody_and_is_over_when_it_is_over(
+async def test_a_fault_of_redis_delays_no_call_and_is_over_when_it_is_over(
     server: RedisServer, log: Log, fault: str
 ) -> None:
     async with way_to(server.port) as way, workers(way.url, 2, patience=WAITS) as both, lag() as late:
@@ -694,7 +696,7 @@ async def test_what_was_spent_without_redis_is_added_by_a_worker_that_stops(serv
     assert server.ask("EXISTS", "{hapax}:workers") == 0
 
 
-async def test_budgets_nobody_knew_are_looked_up_when_redis_is_away(server: RedisServer) -> None:
+async def test_budgets_the_ledger_did_not_know_are_looked_up_when_redis_is_away(server: RedisServer) -> None:
     ledger = Ledger(None)
     async with workers(server.url, spent=ledger, patience=WAITS) as [worker]:
         server.freeze()
@@ -759,7 +761,7 @@ async def test_a_thousand_calls_that_leave_under_a_slow_redis_lose_nothing(serve
                 if isinstance(call, Reservation):
                     worker.settle(call, NOTHING, clock.now())
             for n, decided in enumerate(await asyncio.gather(*others)):
-                # Nobody is given another one's answer.
+                # No call is given another one's answer.
                 if isinstance(decided, Refusal):
                     assert decided.limit.id == f"{n}||requests"
                     assert n < round
@@ -834,5 +836,5 @@ async def test_who_waits_when_the_worker_stops_is_decided(server: RedisServer) -
 def test_an_address_that_is_none_is_said_at_once() -> None:
     for wrong in ("nowhere", "redis://user:secret@host:secret/0", "http://host"):
         with pytest.raises(ValueError, match="not an address of Redis") as raised:
-            RedisLimits(wrong, nobody_knows)
+            RedisLimits(wrong, spending_is_unknown)
         assert "secret" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""What reaches standard error, whoever logged it."""
+"""What reaches standard error, whichever logger wrote it."""
 
 import json
 import subprocess

@@ -163,7 +163,7 @@ async def test_content_is_logged_where_asked_and_without_what_is_personal(
 
 
 async def test_a_reader_that_stalls_costs_lines_and_no_call(simulator: Simulator, tmp_path: Path) -> None:
-    """Standard error is a pipe nobody reads: what does not fit is dropped and counted, and calls go on."""
+    """Standard error is a pipe its reader does not empty: what does not fit is dropped and counted, and calls go on."""
     reading, writing = os.pipe()
     try:
         sink = Sink(Stream(writing))

@@ -119,7 +119,7 @@ async def test_a_record_that_could_not_be_settled_is_reported(
     assert CANARY.encode() not in tracker.raw
 
 
-async def test_what_the_event_loop_could_give_to_nobody_is_reported_without_its_text(
+async def test_an_error_the_event_loop_could_give_to_no_task_is_reported_without_its_text(
     tracker: Tracker, gateway: GatewayFactory
 ) -> None:
     await gateway({"tracing": {"sentry_dsn": tracker.dsn}})

@@ -244,7 +244,7 @@ async def test_a_caller_that_does_not_record_its_trace_decides_for_us_too(
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0])
-async def test_what_nobody_decided_is_sampled_by_the_ratio_and_the_provider_is_told(
+async def test_what_the_client_did_not_decide_is_sampled_by_the_ratio_and_the_provider_is_told(
     ratio: float, traced: Traced, collector: SpanCollector, simulator: Simulator
 ) -> None:
     running = await traced({"sample_ratio": ratio})

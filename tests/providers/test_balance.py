@@ -236,7 +236,7 @@ def test_a_target_passed_over_goes_to_the_end_and_comes_back_when_all_are() -> N
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_nobody_and_one_alone_need_no_choice(policy: BalancePolicy) -> None:
+def test_no_target_and_one_alone_need_no_choice(policy: BalancePolicy) -> None:
     assert order(policy, []) == ""
     assert order(policy, [Facts("a", weight=0, portion=0.1)]) == "a"
 

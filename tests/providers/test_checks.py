@@ -164,7 +164,7 @@ async def test_models_loaded_are_those_that_are_served(
 
 
 async def test_a_provider_whose_settings_changed_has_not_lost_its_models(caplog: pytest.LogCaptureFixture) -> None:
-    """A reload makes another object of it; only what its next probe finds to be different is news."""
+    """A reload makes another object of it; only what its next probe finds to be different is told."""
     caplog.set_level(logging.INFO, "hapax")
     script = Script(p=[["a", "b"], ["b", "c"]])
     before, after = Provider("p", None), Provider("p", None)
@@ -211,7 +211,7 @@ async def test_one_provider_that_hangs_keeps_no_other_waiting(start: Start) -> N
     assert (slow.listed, quick.listed) == (None, [{"id": "m"}])
 
 
-async def test_the_lists_mean_something_once_everybody_has_answered(start: Start) -> None:
+async def test_the_lists_mean_something_once_every_provider_has_answered(start: Start) -> None:
     """A failure is an answer too: the absence of a list says something then."""
     kept: list[Checks] = []
     script = Script(one=[OK, OK, OK], other=[])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from proxy.providers.health import ActiveHealth, HealthChange
 
 
-def test_a_provider_nobody_has_checked_counts_as_healthy() -> None:
+def test_an_unchecked_provider_counts_as_healthy() -> None:
     health = ActiveHealth(failure_threshold=2)
     assert health.healthy
     assert health.last_check is None

@@ -116,13 +116,13 @@ def test_the_most_specific_name_wins(model: str, target: str) -> None:
         assert targets(pool_of(provider("p", "x"), models=order), model) == [target]
 
 
-def test_a_configured_model_without_targets_is_everybodys() -> None:
+def test_a_configured_model_without_targets_goes_to_every_provider_that_serves_it() -> None:
     pool = pool_of(provider("a", "gpt-*"), provider("b", "gpt-*"), entries={"gpt-4o": Entry(), "gpt-5": Entry(())})
     assert targets(pool, "gpt-4o") == ["a/gpt-4o", "b/gpt-4o"]
     assert targets(pool, "gpt-5") == ["a/gpt-5", "b/gpt-5"]
 
 
-def test_a_call_that_names_no_model_may_go_to_anyone() -> None:
+def test_a_call_that_names_no_model_may_go_to_any_provider() -> None:
     assert targets(pool_of(provider("a", "x"), provider("b", "y")), None) == ["a", "b"]
     assert pool_of(provider("a", "x")).targets(None)[0].model is None
 

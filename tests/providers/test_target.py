@@ -97,7 +97,7 @@ def test_an_open_breaker_keeps_it_out_and_lets_one_probe_back_in() -> None:
 
 
 def test_what_is_asked_against_its_breakers_advice_is_not_held_against_it() -> None:
-    """Where nobody else is left; the breaker's wait is not moved by how that ends."""
+    """Where no other target is left; the breaker's wait is not moved by how that ends."""
     target = target_of()
     for _ in range(2):
         attempt(target, Judgement.FAILURE)

@@ -64,7 +64,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
-            raise Broken("everybody waits and nothing will ever happen")
+            raise Broken("every task waits and nothing will ever happen")
         self.now += timeout
         return []
 
@@ -254,7 +254,7 @@ class Asked:
     sink: Sink
     open: bool = True
     told: bool = False
-    """It has said all it was going to say, before anybody hung up."""
+    """It has said all it was going to say, before either end hung up."""
     timer: asyncio.TimerHandle | None = None
     over_at: float = math.inf
 
@@ -529,7 +529,7 @@ class World:
         return name, upstream
 
     def may_be_asked(self, target: tuple[str, str]) -> bool:
-        """By nobody's word it has to be left alone, and it has room."""
+        """With one of its keys it neither rests nor is parked, and it has room."""
         name, now = target[0], self.loop.time()
         limit = self.limits[name]
         if limit and self._in_flight(name) >= limit:
@@ -620,7 +620,7 @@ class World:
             raise self.error
         for task in tasks:
             task.result()
-        # Whoever has told the client everything may take a moment to hang up.
+        # A provider that has told the client everything may take a moment to hang up.
         await asyncio.sleep(100.0)
         if self.error is not None:
             raise self.error
@@ -677,10 +677,10 @@ class World:
                 )
         last = caller.asked[-1] if caller.asked else None
         if not self.strict and last is not None and not last.told and caller.question.stream and word == "error":
-            # (Whoever could have been asked may have gone while another was waited for.)
+            # (A target that could have been asked may have gone while another was waited for.)
             at_once = caller.ended_at < last.over_at + EPSILON
             early = caller.ended_at < min(caller.deadline, self.stopped_at) - EPSILON
-            require(not (at_once and early), f"{caller}: {last} was given up though nobody else was asked")
+            require(not (at_once and early), f"{caller}: {last} was given up though no other target was asked")
         done = caller.ended_at if word == "error" else caller.answered_at
         if word != "cancelled":
             require(

@@ -98,7 +98,7 @@ async def test_a_stream_that_fails_before_its_first_content_is_replaced(
     assert answer.body.endswith(b"data: [DONE]\n\n")
     assert answer.body.count(b'"role":"assistant"') == 1
     assert b"error" not in answer.body
-    # Nobody listens to the first one any more.
+    # The gateway no longer listens to the first one.
     for record in calls(simulator):
         if not record.finished:
             async with asyncio.timeout(at_most(2)):
@@ -119,7 +119,7 @@ async def test_so_is_a_stream_of_another_dialect(
     assert b"FIRST" not in answer.body
 
 
-async def test_a_provider_nobody_reaches_is_replaced(backup: Simulator, pair: Pair) -> None:
+async def test_a_provider_out_of_reach_is_replaced(backup: Simulator, pair: Pair) -> None:
     backup.direct("id=SECOND")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -129,7 +129,7 @@ async def test_a_provider_nobody_reaches_is_replaced(backup: Simulator, pair: Pa
     assert b"SECOND" in answer.body
 
 
-async def test_after_the_first_content_nobody_is_asked_instead(
+async def test_after_the_first_content_no_other_provider_is_asked_instead(
     simulator: Simulator, backup: Simulator, pair: Pair
 ) -> None:
     simulator.direct("id=FIRST,fin@3")
@@ -319,7 +319,7 @@ async def test_when_all_ask_for_patience_the_client_hears_the_least(
     assert answer.header("x-should-retry") is None
 
 
-async def test_a_model_nobody_serves_is_a_404_and_asks_nobody(
+async def test_a_model_no_provider_serves_is_a_404_and_asks_none(
     simulator: Simulator, backup: Simulator, pair: Pair
 ) -> None:
     running = await pair()

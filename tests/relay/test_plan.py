@@ -235,7 +235,7 @@ def test_a_rest_is_waited_out_shortly_before_a_fallback_and_longer_with_nowhere_
         assert step.delay == pytest.approx(delay)
 
 
-def test_another_target_is_asked_at_once_and_nobody_waits() -> None:
+def test_another_target_is_asked_at_once_without_a_wait() -> None:
     town = big("a", "b", small=["s"])
     planned = plan(town)
     planned.first(NOW)
@@ -271,7 +271,7 @@ def test_no_wait_leads_past_the_deadline_with_its_jitter(deadline: float, waits:
         assert 3.0 <= step.delay < deadline
 
 
-def test_a_call_that_finds_everybody_resting_begins_with_a_wait() -> None:
+def test_a_call_that_finds_every_target_resting_begins_with_a_wait() -> None:
     town = big("a", "b", small=["s"])
     town.rests = {"a": NOW + 30, "b": NOW + 2}
     assert plan(town).first(NOW) == Try("b", "big", 2.2)
@@ -353,7 +353,7 @@ def test_after_a_delay_that_lasted_too_long_nothing_is_asked() -> None:
 # Other models.
 
 
-def test_a_fallback_is_asked_when_nobody_is_left_with_retries_of_its_own() -> None:
+def test_a_fallback_is_asked_when_no_target_is_left_with_retries_of_its_own() -> None:
     town = big("a", "b", small=["s", "t", "u", "v"])
     planned = plan(town)
     assert steps(planned, *[LOST] * 8) == "a b b+0.1 s t u -"
@@ -426,7 +426,7 @@ def test_what_must_not_be_repeated_goes_on_only_if_it_was_not_worked_on(failed: 
     assert steps(planned, failed) == told
 
 
-def test_a_gateway_that_stops_asks_nobody() -> None:
+def test_a_gateway_that_stops_asks_no_target() -> None:
     planned = plan(big("a", "b"), may_repeat=lambda failed: failed.code != "shutting_down")
     assert steps(planned, STOPPING) == "a -"
 
@@ -445,7 +445,7 @@ def test_a_course_that_gives_up_takes_no_token() -> None:
     assert (budget.granted_total, budget.refused_total) == (0, 0)
 
 
-def test_nobody_to_ask_is_no_step() -> None:
+def test_no_target_to_ask_is_no_step() -> None:
     town = big("a", "b")
     town.out = {"a", "b"}
     assert plan(town).first(NOW) is None
@@ -470,7 +470,7 @@ def test_the_next_target_is_asked_beside_a_silent_one_and_counts_as_an_attempt()
     assert planned.failures == [LOST, SILENT, LOST]
 
 
-def test_nobody_is_asked_beside_when_all_have_been_asked_or_retries_are_spent() -> None:
+def test_no_target_is_asked_beside_when_all_have_been_asked_or_retries_are_spent() -> None:
     planned = plan(big("a", "b"))
     planned.first(NOW)
     assert planned.beside(NOW) == Try("b", "big")
@@ -504,7 +504,7 @@ def test_one_that_kept_silent_beside_another_is_not_waited_for_either() -> None:
 # Whether a slow target may be given up.
 
 
-def test_there_is_an_alternative_while_somebody_could_be_asked_now() -> None:
+def test_there_is_an_alternative_while_another_target_could_be_asked_now() -> None:
     town = big("a", "b", small=["s"])
     planned = plan(town)
     planned.first(NOW)

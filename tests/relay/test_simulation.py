@@ -17,7 +17,7 @@ SEEDS_EACH = 300
 
 @pytest.fixture
 def virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The product reads the time of the loop it runs in, and tells nobody about ten thousand breakers."""
+    """The product reads the time of the loop it runs in, and logs nothing about ten thousand breakers."""
     monkeypatch.setattr(logging.getLogger("hapax"), "disabled", True)
     monkeypatch.setattr(clock, "now", lambda: asyncio.get_running_loop().time())
 

@@ -121,7 +121,7 @@ def test_the_client_sees_what_it_would_have_seen_unasked_wherever_the_bytes_are_
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(alike, max_size=8), st.sets(st.integers(1, 900), max_size=8))
-def test_what_nobody_asked_for_passes_as_it_came(events: list[tuple[bytes, bytes]], cuts: set[int]) -> None:
+def test_events_that_are_the_same_unasked_pass_as_they_came(events: list[tuple[bytes, bytes]], cuts: set[int]) -> None:
     stream = CONTENT % b"" + b"".join(event for event, _ in events)
     assert shown(*split(stream, cuts)) == stream
 

@@ -56,7 +56,7 @@ class Member:
         await self.gone()
 
     async def _listen(self) -> None:
-        # A pipe that nobody reads would stop the process once it is full.
+        # A pipe that is not read would stop the process once it is full.
         errors = self.running.process.stderr
         assert errors is not None
         while line := await errors.readline():

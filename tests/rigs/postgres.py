@@ -46,7 +46,7 @@ class Postgres:
         return self.url(name)
 
     async def drop(self, url: str) -> None:
-        """Remove the database at *url*, whoever is still connected."""
+        """Remove the database at *url*, whatever is still connected."""
         connection = await asyncpg.connect(self.url())
         try:
             await connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
@@ -64,7 +64,7 @@ class Postgres:
                 await asyncio.sleep(0.02)  # nothing tells when a server is up
 
     def stop(self) -> None:
-        """Stop it at once; whoever is connected is cut off."""
+        """Stop it at once; every client is cut off."""
         if self._server is not None:
             self.thaw()
             self._server.send_signal(signal.SIGINT)

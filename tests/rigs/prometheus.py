@@ -81,7 +81,7 @@ async def prometheus(folder: Path, target: str, key: str, alertmanager: str = ""
 
 @asynccontextmanager
 async def alertmanager(folder: Path, webhook: str) -> AsyncIterator[Server]:
-    """Routes and mutes as deploy/ says, and tells every receiver's news to *webhook* instead."""
+    """Routes and mutes as deploy/ says, and sends every receiver's notifications to *webhook* instead."""
     config = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
     config["templates"] = [str(DEPLOY / "alertmanager" / "templates" / "*.tmpl")]
     config["route"].update(group_wait="50ms", group_interval="100ms")

@@ -56,7 +56,7 @@ BROKEN = [
     ("header with a break", 'providers: {simulator: {headers: {A: "x\\ny"}}}', "providers.simulator.headers.A", "line"),
     ("header name", "providers: {simulator: {headers: {'a b': x}}}", "providers.simulator.headers.a b", "header name"),
     ("target without provider", "models: {a: {targets: [gpt-4]}}", "models.a.targets[0]", "provider/model"),
-    ("target of nobody", "models: {a: {targets: [nope/x]}}", "models.a.targets[0]", "no provider `nope`"),
+    ("target without its provider", "models: {a: {targets: [nope/x]}}", "models.a.targets[0]", "no provider `nope`"),
     ("fallback circle", "models: {a: {fallbacks: [b]}, b: {fallbacks: [a]}}", "models.a.fallbacks", "a -> b -> a"),
     ("fallback to itself", "models: {a: {fallbacks: [a]}}", "models.a.fallbacks", "a -> a"),
     (
@@ -132,7 +132,7 @@ BROKEN = [
     ("state", "state: {url: 'http://h'}", "state.url", "redis://"),
     ("route without handler", "routes: [{path: /v1/x}]", "routes[0].handler", "is required"),
     ("route with an empty version", "routes: [{path: /x, handler: relay, version: ''}]", "routes[0].version", "empty"),
-    ("route with a handler nobody knows", "routes: [{path: /x, handler: h}]", "routes[0].handler", "'completion'"),
+    ("route with an unknown handler", "routes: [{path: /x, handler: h}]", "routes[0].handler", "'completion'"),
     (
         "route described twice",
         "routes: [{path: /embeddings, handler: relay}, {path: /v1/embeddings, handler: relay}]",

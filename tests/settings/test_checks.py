@@ -1,4 +1,4 @@
-"""Certificates on disk, and configurations nobody would write: refused or loaded, never a crash."""
+"""Certificates on disk, and configurations no operator would write: refused or loaded, never a crash."""
 
 import shutil
 import subprocess

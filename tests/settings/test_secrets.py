@@ -1,4 +1,4 @@
-"""Which secrets anybody could guess."""
+"""Which secrets an attacker could guess."""
 
 import secrets
 import string

@@ -34,7 +34,7 @@ def test_the_parts_add_up_the_first_ones_have_what_is_left_over_and_no_limit_sta
     assert parts(2) == [(4, 1, 5, 2, 0), (3, 1, 5, 2, 0)]
 
 
-def test_nobody_is_left_without_a_place() -> None:
+def test_no_worker_is_left_without_a_place() -> None:
     assert parts(3) == [(3, 1, 4, 2, 0), (2, 1, 3, 1, 0), (2, 1, 3, 1, 0)]
 
 

@@ -41,7 +41,7 @@ def test_values_are_read_in_base_units() -> None:
     ],
 )
 def test_a_wrong_directive_is_refused(text: str) -> None:
-    """A word nobody knows, a value of the wrong kind and a position where none belongs are errors."""
+    """An unknown word, a value of the wrong kind and a position where none belongs are errors."""
     with pytest.raises(DirectiveError):
         parse(text)
 

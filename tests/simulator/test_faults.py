@@ -183,7 +183,7 @@ async def test_no_content(simulator: Simulator) -> None:
 
 
 async def test_redirect(simulator: Simulator) -> None:
-    """The default leads to the simulator itself, so that whoever follows it is seen."""
+    """The default leads to the simulator itself, so that a gateway that follows it is seen."""
     status, headers, body = await ask(simulator, stream("redirect"))
     assert (status, headers["location"], body) == (307, "/v1/redirected", b"")
     status, headers, _ = await ask(simulator, whole("redirect=http://other:1/x,status=302"))
@@ -239,7 +239,7 @@ async def test_bad_chunk(simulator: Simulator) -> None:
 
 
 async def test_bad_length(simulator: Simulator) -> None:
-    """Too much promised ends in FIN; too little leaves bytes that belong to nobody."""
+    """Too much promised ends in FIN; too little leaves bytes that belong to no answer."""
     for sent in (stream, whole):
         received, how = await raw_end(simulator, sent("badlength=+5"))
         head, _, body = received.partition(b"\r\n\r\n")
@@ -381,7 +381,7 @@ async def test_comments_forever(simulator: Simulator) -> None:
         assert await simulator.ledger[0].closed() in ("client", "reset")
 
 
-async def test_forever_stops_while_nobody_reads(simulator: Simulator) -> None:
+async def test_forever_stops_while_the_client_does_not_read(simulator: Simulator) -> None:
     """An endless stream is written as fast as it is read, and no faster."""
     async with Raw(simulator) as raw:
         raw.send(stream("forever"))

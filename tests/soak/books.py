@@ -141,7 +141,7 @@ def compare(
         row = by_request.pop(call.id, None)
         billed = bills.get(call.id, [])
         _compare_one(call, row, billed, sums, name_of)
-    assert not by_request, f"rows of calls nobody made: {sorted(by_request)[:5]}"
+    assert not by_request, f"rows of calls that were not made: {sorted(by_request)[:5]}"
     return sums
 
 
@@ -166,7 +166,7 @@ def _compare_one(
         assert not billed, told
         return
     if row is None:
-        # Its client had gone before anybody could look at it.
+        # Its client had gone before a worker could look at it.
         assert kind.leaves, told
         assert not call.status, told
         assert not billed, told
@@ -247,7 +247,7 @@ async def told(server: RedisServer, names: Sequence[str], expected: int) -> int:
         await asyncio.sleep(0.02)  # a look now and then is all there is
 
 
-async def nobody_holds(server: RedisServer, name: str) -> None:
+async def no_place_is_held(server: RedisServer, name: str) -> None:
     """Wait until no process holds a place of the key *name*."""
     async with asyncio.timeout(TOLD_WITHIN):
         while server.ask("HGETALL", f"{{hapax}}:p:{name}||concurrent"):  # noqa: ASYNC110 - nothing tells

@@ -13,7 +13,7 @@ collect_ignore_glob = [] if os.environ.get("HAPAX_SOAK") else ["test_*.py"]
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
-    """One Redis. Whoever stops or freezes it sees to it that it answers again."""
+    """One Redis. A test that stops or freezes it sees to it that it answers again."""
     with redis_server() as server:
         yield server
 

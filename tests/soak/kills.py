@@ -1,6 +1,6 @@
 """
-`kill -9` under load: what a dead process held comes back, what its clients had been told is in the ledger, and nobody
-else notices.
+`kill -9` under load: what a dead process held comes back, what its clients had been told is in the ledger, and no
+other client notices.
 
 Clients ask every process all the time. The one that is killed holds places and a part of a budget at that moment.
 """
@@ -94,7 +94,7 @@ class Kills:
 def settings(simulator: Simulator, silent: Simulator, redis_url: str, store_url: str, kills: int) -> dict[str, Any]:
     """
     A key for the load, and for each kill one with places and one with a budget. *silent* is asked by the calls that are
-    under way when a process is killed, and by nobody else.
+    under way when a process is killed, and by no other call.
     """
     keys: list[dict[str, Any]] = [
         {
@@ -156,7 +156,7 @@ class Load:
                     await self._call(wire, member, f"{self._prefix}-{self._count}")
                     await asyncio.sleep(due - loop.time())  # the pace of the load
         except Exception as error:
-            # Nobody waits for this task before the end: it has to tell by itself.
+            # No other task waits for this one before the end: it has to tell by itself.
             if not member.killed or not isinstance(error, LOST):
                 self.errors.append(f"{member.name}: {error!r}")
 
@@ -317,8 +317,8 @@ def is_whole(file: Path) -> Sequence[str]:
 
 def harmless(found: Kills) -> None:
     """
-    Nobody else noticed, what was held came back, and what is missing is younger than a flush: an interval, the write
-    that was under way when it began, and the one it ended with.
+    No other client noticed, what was held came back, and what is missing is younger than a flush: an interval, the
+    write that was under way when it began, and the one it ended with.
     """
     assert found.errors == []
     assert found.window <= at_most(FLUSH + 2 * found.write + LATE)

@@ -17,7 +17,7 @@ from tests.spec.wire import Response, Wire, connect, request, target
 WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 PATIENCE = 30.0
 """Seconds one call may take on a machine that does other things as well."""
-NOBODY = "hpx_nobody_k3q8v2x7m5w9"
+UNKNOWN_KEY = "hpx_nobody_k3q8v2x7m5w9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ KINDS = (
     Kind("client leaves a stream", 6, model=LEFT_STREAM, fields=STREAM, leaves=True),
     Kind("client leaves before the answer", 2, model="sim-fast:headers=20ms", leaves=True),
     Kind("over its limit", 2, key="hpx_once_k3q8v2x7m5w9", status=429),
-    Kind("unknown key", 1, key=NOBODY, status=401),
+    Kind("unknown key", 1, key=UNKNOWN_KEY, status=401),
 )
 UNADMITTED = (401, 429)
 """Statuses of calls that never were admitted, in this mixture."""
@@ -235,7 +235,7 @@ async def _leave(wire: Wire, asked: Asked, rng: random.Random) -> None:
         if not data:
             break
         received += data
-        # The last word of a stream, or no stream at all: whoever reads on would wait for the next answer.
+        # The last word of a stream, or no stream at all: a client that reads on would wait for the next answer.
         if b"[DONE]" in received or not received.startswith(b"HTTP/1.1 200"):
             break
     if received:

@@ -164,7 +164,7 @@ class _Load:
                     self._count += 1
                     await self._call(wire, f"{self._prefix}-{self._count}")
         except Exception as error:
-            # Nobody waits for this task before the end: it has to tell by itself.
+            # No other task waits for this one before the end: it has to tell by itself.
             self.errors.append(repr(error))
 
     async def _call(self, wire: Wire, id: str) -> None:
@@ -278,14 +278,14 @@ def postgres_hangs(server: Postgres) -> Outage:
 
 
 def postgres_is_stopped(server: Postgres) -> Outage:
-    """Everybody is cut off, and nobody is there."""
+    """Every client is cut off, and no server is there."""
 
     async def outage(_: Member) -> None:
         await asyncio.to_thread(server.stop)
         try:
             await asyncio.sleep(SECOND)
         finally:
-            # In a thread, with a loop of its own: beginning a process stops the clock of everybody in this one.
+            # In a thread, with a loop of its own: beginning a process stops the clock of every task in this one.
             await asyncio.to_thread(lambda: asyncio.run(server.start()))
 
     return outage
@@ -342,7 +342,7 @@ def summary(weeks: Sequence[Week]) -> str:
 
 
 def unnoticed(week: Week) -> None:
-    """Nobody who called has noticed anything, the log said each thing once, and nothing is missing afterwards."""
+    """No client has noticed anything, the log said each thing once, and nothing is missing afterwards."""
     assert week.errors == []
     assert (week.rows, week.pending) == (week.calls, 0)
     for outage in week.outages:

@@ -88,6 +88,6 @@ async def test_after_every_storm_nothing_is_held_and_nothing_pending(
             assert not [row for row in rows if row["outcome"] == "pending"]
             used = sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows)
             assert await books.told(redis, ["storm", "few"], used) == used
-            await books.nobody_holds(redis, "few")
+            await books.no_place_is_held(redis, "few")
     await store.close()
     print(f"{store.dialect}: {STORMS} storms, statuses {dict(statuses)}, {len(rows)} rows, none pending, nothing held")

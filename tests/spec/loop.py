@@ -37,7 +37,7 @@ async def lag_watched() -> AsyncIterator[Lag]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Turn the loop until something is so that nobody announces."""
+    """Turn the loop until something is so that no event announces."""
     async with asyncio.timeout(PATIENCE):
-        while not true():  # noqa: ASYNC110 - nobody sets an event for it
+        while not true():  # noqa: ASYNC110 - no task sets an event for it
             await asyncio.sleep(0.0005)

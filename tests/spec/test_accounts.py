@@ -190,7 +190,7 @@ async def test_every_call_leaves_one_row_whatever_became_of_it(
     assert (await used(running, query="?by=team"))["lines"][0]["group"] == "old"
 
 
-async def test_a_client_sees_its_own_usage_and_nobody_elses(gateway: GatewayFactory, tmp_path: Path) -> None:
+async def test_a_client_sees_its_own_usage_and_no_other_keys(gateway: GatewayFactory, tmp_path: Path) -> None:
     running = await gateway({"auth": AUTH, "store": {"url": f"sqlite:///{tmp_path}/usage.db"}})
     other = await made(running, "other")
     await call(running, FILE_KEY)
@@ -232,7 +232,7 @@ async def test_while_the_store_is_away_known_keys_go_on_and_nothing_is_lost(
         await becomes(lambda: running.metric("hapax_store_available") == 0)
         for _ in range(20):
             assert (await call(running, known)).status == 200
-        # One of the right form, which somebody may just have made; and one that nobody can have made.
+        # One of the right form, which another process may just have made; and one that none can have made.
         unknown = await call(running, known[:-7] + ("1" if known[-7] == "0" else "0") + known[-6:])
         assert unknown.code in ("invalid_api_key", "store_unavailable")
         assert (await call(running, "hpx_wrong_0123456789")).code == "invalid_api_key"

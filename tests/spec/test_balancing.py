@@ -126,7 +126,9 @@ async def test_a_target_that_asks_for_rest_gets_it_and_then_traffic(
     assert running.metric("circuit_breaker_failures_total", name="first/sim-fast") == 0
 
 
-async def test_where_there_is_nobody_else_the_rest_is_waited_for(simulator: Simulator, gateway: GatewayFactory) -> None:
+async def test_where_there_is_no_other_target_the_rest_is_waited_for(
+    simulator: Simulator, gateway: GatewayFactory
+) -> None:
     running = await gateway({"failover": {"budget": 1}})
     simulator.direct("status=429,retry_after_ms=400,times=1")
     began = time.monotonic()
@@ -179,7 +181,7 @@ async def test_a_full_target_leaves_the_rest_to_the_next(
     assert (len(calls(simulator)), len(calls(backup))) == (3, 17)
 
 
-async def test_nobody_with_room_left_is_a_503_at_once(simulator: Simulator, gateway: GatewayFactory) -> None:
+async def test_no_target_with_room_left_is_a_503_at_once(simulator: Simulator, gateway: GatewayFactory) -> None:
     running = await gateway({"providers": {"first": target(simulator, max_concurrency=2)}})
     simulator.direct("headers=2s")
     answers = [await each for each in asyncio.as_completed([ask(running.port, chat()) for _ in range(5)])]

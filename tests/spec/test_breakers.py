@@ -66,7 +66,7 @@ async def test_a_call_in_a_hurry_takes_no_target_from_others(
     assert running.metric("circuit_breaker_failures_total", name="bad/sim-fast") == 0
 
 
-async def test_a_target_that_is_slower_than_it_may_be_fails_whoever_waits(
+async def test_a_target_that_is_slower_than_it_may_be_fails_however_long_the_client_waits(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
     hurry = settings(simulator, None)

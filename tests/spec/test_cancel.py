@@ -107,8 +107,8 @@ class Stage:
         await until(lambda: len(self.deaf.accepted) > before)
         return [self.deaf.closed()]
 
-    async def nobody_running(self) -> list[Closed]:
-        """The call waits, and nobody is being asked."""
+    async def no_target_running(self) -> list[Closed]:
+        """The call waits, and no target is being asked."""
         await until(lambda: self.gateway.under_way.count == 1)
         await until(lambda: not any(provider.in_flight for provider in self.gateway.pool.providers))
         return []
@@ -160,12 +160,12 @@ async def waiting_for_a_whole_answer(stage: Stage, wire: Wire, number: int) -> l
 async def backing_off(stage: Stage, wire: Wire, number: int) -> list[Closed]:
     (closed,) = await stage.asked(wire, chat(f"sim-fault:fin,id=n{number}"))
     await closed
-    return await stage.nobody_running()
+    return await stage.no_target_running()
 
 
 async def waiting_as_told(stage: Stage, wire: Wire, number: int) -> list[Closed]:
     await stage.ask(wire, chat(f"sim-fault:status=429,retry_after=30,id=n{number}"))
-    return await stage.nobody_running()
+    return await stage.no_target_running()
 
 
 async def hedged(stage: Stage, wire: Wire, number: int) -> list[Closed]:
@@ -193,7 +193,7 @@ async def uploading_to_the_deaf(stage: Stage, wire: Wire, number: int) -> list[C
     form += b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     head = UPLOAD.replace(b"application/octet-stream", b"multipart/form-data; boundary=" + boundary)
     closed = await stage.accepted(wire, head % (b"audio/transcriptions", length) + form + bytes(length // 2))
-    # All buffers on the way are full: nobody reads from the client any more.
+    # All buffers on the way are full: the gateway reads no more from the client.
     await until(lambda: stage.gateway.under_way.count and _unread(stage))
     return closed
 

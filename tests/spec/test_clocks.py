@@ -1,5 +1,5 @@
 """
-Every clock there is: each fires when it should and has its own code (reliability.md T1 to T6).
+Every clock there is: each fires when it should and has its own code.
 
 One fault per clock, and nothing else that could end the call.
 """
@@ -113,7 +113,7 @@ async def test_after_the_clock_for_first_content_another_target_is_asked(
     assert answer.header("x-hapax-provider") == "second"
 
 
-async def test_a_clock_nobody_has_set_lets_the_last_target_take_its_time(
+async def test_a_clock_that_is_not_set_lets_the_last_target_take_its_time(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway(one(simulator, total="700ms", first_token="300ms"))

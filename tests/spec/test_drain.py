@@ -1,7 +1,7 @@
 """
-How a process that serves is stopped: nobody is refused, nothing is cut in silence (reliability.md C5).
+How a process that serves is stopped: no call is refused, nothing is cut in silence.
 
-Real processes, real signals. The balancer here is a client's: it asks `/ready` and sends calls to whoever says yes.
+Real processes, real signals. The balancer here is a client's: it asks `/ready` and sends calls to those that say yes.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ async def until_ready(port: int) -> None:
 
 
 async def until_refused(port: int) -> float:
-    """The moment from which nobody is accepted any more."""
+    """The moment from which no connection is accepted any more."""
     while True:
         try:
             async with connect(port):
@@ -145,7 +145,7 @@ class Balancer:
         return self._rng.choice(self.ready)
 
     async def watch(self, port: int) -> None:
-        """Ask until nobody answers there any more."""
+        """Ask until no process answers there any more."""
         while not self.over:
             try:
                 ready = (await ask(port, get("/ready"))).status == 200
@@ -178,7 +178,7 @@ async def keep_calling(balancer: Balancer, seen: Counter[str], data: bytes, end:
 
 
 @pytest.mark.timeout(600)
-async def test_twenty_rolling_restarts_refuse_nobody_and_cut_nothing_in_silence(
+async def test_twenty_rolling_restarts_refuse_no_call_and_cut_nothing_in_silence(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     balancer = Balancer()
@@ -230,6 +230,6 @@ async def test_who_has_connected_before_the_door_closes_is_heard(gateway: Gatewa
         wire.send(chat())
         answer = await wire.response()
         assert (answer.status, answer.header("connection")) == (200, "close")
-        # The other one never says anything, and holds nobody up.
+        # The other client never says anything, and does not hold up the drain.
         async with asyncio.timeout(at_most(3)):
             await draining

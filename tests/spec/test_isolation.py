@@ -1,5 +1,5 @@
 """
-No byte of one stream appears in another (reliability.md S13).
+No byte of one stream appears in another.
 
 A thousand streams at once, each of which says nothing but its own number; some clients leave, some providers fail, and
 whatever is tried again is tried beside all the others.

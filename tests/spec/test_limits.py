@@ -149,7 +149,7 @@ async def test_without_keys_every_address_has_the_default_limits_for_itself(gate
     assert await from_address("198.51.100.2") == 200
 
 
-async def test_an_address_nobody_vouches_for_is_not_believed(gateway: GatewayFactory) -> None:
+async def test_an_address_no_trusted_proxy_vouches_for_is_not_believed(gateway: GatewayFactory) -> None:
     running = await gateway({"limits": {"default": {"requests_per_minute": 2}}})
     statuses = [(await ask(running.port, chat(head=f"X-Forwarded-For: 198.51.100.{i}\r\n"))).status for i in range(3)]
     assert statuses == [200, 200, 429]
@@ -176,7 +176,7 @@ async def test_tokens_are_reserved_while_a_call_runs_and_settled_when_it_ends(
     assert level(running, What.TOKENS) in range(1000 - used, 1000 - used + 5)
 
 
-async def test_nobody_is_refused_for_what_calls_hold_that_have_just_ended(
+async def test_no_call_is_refused_for_what_calls_hold_that_have_just_ended(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     running = await gateway({"auth": keys(limits={"tokens_per_minute": 1000})})
@@ -216,7 +216,7 @@ async def test_a_failure_gives_the_tokens_back(gateway: GatewayFactory, stream: 
     assert level(running, What.REQUESTS) in (49, 50), "a provider was asked, so the request itself counts"
 
 
-async def test_a_model_nobody_serves_costs_a_request_and_no_tokens(gateway: GatewayFactory) -> None:
+async def test_a_model_no_provider_serves_costs_a_request_and_no_tokens(gateway: GatewayFactory) -> None:
     running = await gateway({"auth": keys(limits={"requests_per_minute": 2, "tokens_per_minute": 1000})})
     assert (await call(running, "no-such-model")).status == 404
     assert (level(running, What.REQUESTS), level(running, What.TOKENS)) == (1, 1000)
@@ -406,7 +406,7 @@ async def test_a_key_may_be_kept_to_some_paths(gateway: GatewayFactory) -> None:
     assert (refused.status, refused.code) == (403, "route_not_allowed")
 
 
-async def test_whoever_tries_many_wrong_keys_is_slowed_down_and_whoever_has_one_is_not(
+async def test_a_client_that_tries_many_wrong_keys_is_slowed_down_and_one_with_a_key_is_not(
     gateway: GatewayFactory,
 ) -> None:
     running = await gateway({"auth": keys(), "limits": {"keyless": {"requests_per_minute": 3}}})

@@ -1,4 +1,4 @@
-"""P15, P16: a body is read strictly and passed on as it came; of what must change, only those bytes do."""
+"""A body is read strictly and passed on as it came; of what must change, only those bytes do."""
 
 import json
 import re
@@ -79,7 +79,7 @@ async def running(gateway: GatewayFactory) -> RunningGateway:
 
 @PROPERTY
 @given(text=objects(VALUES, top='"sim-fast"'))
-async def test_p15_a_body_whose_model_keeps_its_name_arrives_byte_for_byte(
+async def test_a_body_whose_model_keeps_its_name_arrives_byte_for_byte(
     running: RunningGateway, simulator: Simulator, text: str
 ) -> None:
     await ask(running.port, request("/v1/chat/completions", text.encode()))
@@ -88,7 +88,7 @@ async def test_p15_a_body_whose_model_keeps_its_name_arrives_byte_for_byte(
 
 @PROPERTY
 @given(text=objects(VALUES, top='"alias"'))
-async def test_p15_a_body_whose_model_changes_its_name_differs_nowhere_else(
+async def test_a_body_whose_model_changes_its_name_differs_nowhere_else(
     running: RunningGateway, simulator: Simulator, text: str
 ) -> None:
     await ask(running.port, request("/v1/chat/completions", text.encode()))
@@ -97,7 +97,7 @@ async def test_p15_a_body_whose_model_changes_its_name_differs_nowhere_else(
 
 
 @pytest.mark.parametrize("spelling", ['"\\u0061lias"', '"al\\u0069as"', '"sim-\\"odd\\""', '"sim-\\u0022odd\\u0022"'])
-async def test_p15_a_model_written_with_escapes_is_found_and_replaced_whole(
+async def test_a_model_written_with_escapes_is_found_and_replaced_whole(
     running: RunningGateway, simulator: Simulator, spelling: str
 ) -> None:
     body = '{"messages":[{"role":"user","content":"alias"}], "model" : %b ,"n":1.0}'.replace("%b", spelling)
@@ -105,7 +105,7 @@ async def test_p15_a_model_written_with_escapes_is_found_and_replaced_whole(
     assert calls(simulator)[0].body == body.replace(spelling, '"sim-fast"').encode()
 
 
-async def test_p15_a_model_in_a_form_is_replaced_and_the_rest_of_it_is_not(
+async def test_a_model_in_a_form_is_replaced_and_the_rest_of_it_is_not(
     running: RunningGateway, simulator: Simulator
 ) -> None:
     part = b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
@@ -121,7 +121,7 @@ async def test_p15_a_model_in_a_form_is_replaced_and_the_rest_of_it_is_not(
 
 @pytest.mark.parametrize("directives", ["id=same", "id=same,comments,crlf", "id=same,bom,nospace", "id=same,cr"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p15_an_answer_is_the_providers_byte_for_byte(
+async def test_an_answer_is_the_providers_byte_for_byte(
     running: RunningGateway, simulator: Simulator, directives: str, stream: bool
 ) -> None:
     """Asked directly and through the gateway."""
@@ -178,7 +178,7 @@ STRICT: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", STRICT)
-async def test_p16_json_that_two_readers_could_read_differently_gets_400_invalid_json(
+async def test_json_that_two_readers_could_read_differently_gets_400_invalid_json(
     gateway: GatewayFactory, simulator: Simulator, name: str
 ) -> None:
     running = await gateway()
@@ -188,7 +188,7 @@ async def test_p16_json_that_two_readers_could_read_differently_gets_400_invalid
 
 
 @pytest.mark.parametrize("name", STRICT)
-def test_p16_the_refusal_costs_less_than_ten_milliseconds_of_cpu(name: str) -> None:
+def test_the_refusal_costs_less_than_ten_milliseconds_of_cpu(name: str) -> None:
     """The best of three: what the machine does beside it is not what is measured."""
     costs = []
     for _ in range(3):
@@ -199,7 +199,7 @@ def test_p16_the_refusal_costs_less_than_ten_milliseconds_of_cpu(name: str) -> N
     assert min(costs) < at_most(0.010)
 
 
-async def test_p16_depth_up_to_the_limit_is_answered(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_depth_up_to_the_limit_is_answered(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway()
     body = b'{"model":"sim-fast","messages":[],"deep":%b%b}' % (b"[" * 100, b"]" * 100)
     assert (await ask(running.port, request("/v1/chat/completions", body))).status == 200
@@ -218,7 +218,7 @@ BYPASSES = [
 
 
 @pytest.mark.parametrize("body", BYPASSES, ids=range(len(BYPASSES)))
-async def test_p16_a_second_model_does_not_get_past_the_keys_list(
+async def test_a_second_model_does_not_get_past_the_keys_list(
     gateway: GatewayFactory, simulator: Simulator, body: bytes
 ) -> None:
     running = await gateway(LIMITED)
@@ -228,7 +228,7 @@ async def test_p16_a_second_model_does_not_get_past_the_keys_list(
     assert calls(simulator) == []
 
 
-async def test_p16_model_names_differing_only_in_their_escapes_are_the_same_model(
+async def test_model_names_differing_only_in_their_escapes_are_the_same_model(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     running = await gateway(LIMITED)

@@ -1,4 +1,4 @@
-"""P18, and what a client's leaving does: old clients see whole and broken answers apart, and gone ones cost nothing."""
+"""Old clients see whole and broken answers apart, and gone ones cost nothing."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ async def reply(port: int, data: bytes) -> tuple[dict[str, str], bytes, str]:
     return {name.lower(): value for name, value in headers}, body, how
 
 
-async def test_p18_an_http_1_0_stream_is_sent_without_chunks_until_the_connection_ends(
+async def test_an_http_1_0_stream_is_sent_without_chunks_until_the_connection_ends(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     running = await gateway()
@@ -36,7 +36,7 @@ async def test_p18_an_http_1_0_stream_is_sent_without_chunks_until_the_connectio
 
 
 @pytest.mark.parametrize("head", ["", CLOSING, "Connection: keep-alive\r\n"])
-async def test_p18_an_http_1_0_answer_has_a_length_and_keep_alive_only_where_it_was_asked_for(
+async def test_an_http_1_0_answer_has_a_length_and_keep_alive_only_where_it_was_asked_for(
     gateway: GatewayFactory, head: str
 ) -> None:
     running = await gateway()
@@ -56,7 +56,7 @@ CUTS = ["rst@3", "fin@3", "end@3", "badchunk@3", "close_delimited_cut@3"]
 
 
 @pytest.mark.parametrize("fault", CUTS)
-async def test_p18_a_truncated_http_1_0_stream_ends_with_a_reset(gateway: GatewayFactory, fault: str) -> None:
+async def test_a_truncated_http_1_0_stream_ends_with_a_reset(gateway: GatewayFactory, fault: str) -> None:
     """Closing in order is how HTTP/1.0 says that an answer is whole."""
     running = await gateway()
     async with connect(running.port) as wire:
@@ -67,7 +67,7 @@ async def test_p18_a_truncated_http_1_0_stream_ends_with_a_reset(gateway: Gatewa
 
 
 @pytest.mark.parametrize("fault", CUTS)
-async def test_p18_a_truncated_stream_ends_with_an_error_and_without_its_last_chunk(
+async def test_a_truncated_stream_ends_with_an_error_and_without_its_last_chunk(
     gateway: GatewayFactory, fault: str
 ) -> None:
     running = await gateway()
@@ -80,7 +80,7 @@ async def test_p18_a_truncated_stream_ends_with_an_error_and_without_its_last_ch
         assert b"[DONE]" not in body
 
 
-async def test_p18_a_client_that_closes_after_its_request_gets_a_whole_stream_and_the_end(
+async def test_a_client_that_closes_after_its_request_gets_a_whole_stream_and_the_end(
     gateway: GatewayFactory,
 ) -> None:
     running = await gateway()
@@ -91,7 +91,7 @@ async def test_p18_a_client_that_closes_after_its_request_gets_a_whole_stream_an
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-async def test_p18_a_large_answer_that_breaks_off_is_short_of_its_length_or_reset(
+async def test_a_large_answer_that_breaks_off_is_short_of_its_length_or_reset(
     gateway: GatewayFactory, version: str
 ) -> None:
     """Three megabytes were promised, and more than is held back had passed when the provider left."""
@@ -102,7 +102,7 @@ async def test_p18_a_large_answer_that_breaks_off_is_short_of_its_length_or_rese
     assert how == ("rst" if version == "1.0" else "fin")
 
 
-async def test_p18_the_process_itself_resets_a_truncated_http_1_0_stream(served: int) -> None:
+async def test_the_process_itself_resets_a_truncated_http_1_0_stream(served: int) -> None:
     """Under the event loop of production, too."""
     async with connect(served) as wire:
         wire.send(chat("sim-fault:fin@3,pace=1ms", version="1.0", stream=True))

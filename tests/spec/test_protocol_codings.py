@@ -1,4 +1,4 @@
-"""P8: bytes pass as they are; what a provider compresses unasked is undone within bounds, or is its fault."""
+"""Bytes pass as they are; what a provider compresses unasked is undone within bounds, or is its fault."""
 
 import gzip
 import resource
@@ -15,7 +15,7 @@ MEBIBYTE = 1024 * 1024
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p8_a_gzip_answer_reaches_the_client_plain(
+async def test_a_gzip_answer_reaches_the_client_plain(
     gateway: GatewayFactory, simulator: Simulator, stream: bool
 ) -> None:
     running = await gateway()
@@ -27,7 +27,7 @@ async def test_p8_a_gzip_answer_reaches_the_client_plain(
     assert calls(simulator)[1].header("accept-encoding") == b"identity"
 
 
-async def test_p8_a_gzip_answer_above_what_is_held_reaches_the_client_plain_and_without_its_length(
+async def test_a_gzip_answer_above_what_is_held_reaches_the_client_plain_and_without_its_length(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     body = b'{"data":"' + b"0123456789abcdef" * (3 * MEBIBYTE // 16) + b'"}'
@@ -42,7 +42,7 @@ async def test_p8_a_gzip_answer_above_what_is_held_reaches_the_client_plain_and_
 
 @pytest.mark.parametrize("coding", ["foo", "br", "zstd", "compress", "gzip, gzip", "foo, gzip"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p8_a_coding_nobody_can_undo_is_the_providers_fault(
+async def test_a_coding_the_gateway_cannot_undo_is_the_providers_fault(
     gateway: GatewayFactory, simulator: Simulator, coding: str, stream: bool
 ) -> None:
     running = await gateway(ONCE)
@@ -63,7 +63,7 @@ async def test_p8_a_coding_nobody_can_undo_is_the_providers_fault(
         ("gzip_cut", False),
     ],
 )
-async def test_p8_a_broken_coding_sends_the_call_on(
+async def test_a_broken_coding_sends_the_call_on(
     gateway: GatewayFactory, simulator: Simulator, backup: Simulator, fault: str, stream: bool
 ) -> None:
     """Also where half of it can be read: nothing of the first answer reaches the client before its first content."""
@@ -79,7 +79,7 @@ async def test_p8_a_broken_coding_sends_the_call_on(
     assert (len(calls(simulator)), len(calls(backup))) == (1, 1)
 
 
-async def test_p8_a_gzip_stream_that_breaks_off_after_its_first_content_is_told_as_broken(
+async def test_a_gzip_stream_that_breaks_off_after_its_first_content_is_told_as_broken(
     gateway: GatewayFactory,
 ) -> None:
     """The framing was good, so only the coding's own end tells."""
@@ -103,7 +103,7 @@ def bomb(gibibytes: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "audio/mpeg"])
 @pytest.mark.parametrize("status", [200, 400, 500])
-async def test_p8_a_gzip_bomb_of_ten_gigabytes_is_refused_within_bounds(
+async def test_a_gzip_bomb_of_ten_gigabytes_is_refused_within_bounds(
     gateway: GatewayFactory, simulator: Simulator, kind: str, status: int
 ) -> None:
     """Ten megabytes that would become ten gigabytes: the process grows by less than twice the body limit."""
@@ -121,7 +121,7 @@ async def test_p8_a_gzip_bomb_of_ten_gigabytes_is_refused_within_bounds(
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "x-gzip", "identity, gzip"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
-async def test_p8_a_compressed_request_is_refused_and_not_inflated(
+async def test_a_compressed_request_is_refused_and_not_inflated(
     gateway: GatewayFactory, simulator: Simulator, coding: str, path: str
 ) -> None:
     running = await gateway()
@@ -134,7 +134,7 @@ async def test_p8_a_compressed_request_is_refused_and_not_inflated(
     assert calls(simulator) == []
 
 
-async def test_p8_a_request_that_names_the_coding_identity_is_answered(
+async def test_a_request_that_names_the_coding_identity_is_answered(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     running = await gateway()
@@ -142,7 +142,7 @@ async def test_p8_a_request_that_names_the_coding_identity_is_answered(
     assert calls(simulator)[0].header("content-encoding") is None
 
 
-async def test_p8_events_of_a_gzip_stream_leave_one_by_one(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_events_of_a_gzip_stream_leave_one_by_one(gateway: GatewayFactory, simulator: Simulator) -> None:
     """The stream stalls after three events: what was undone by then has reached the client."""
     running = await gateway()
     async with connect(running.port) as wire:

@@ -1,4 +1,4 @@
-"""P13: every error is an OpenAI error object that SDKs understand, and none repeats what the client sent."""
+"""Every error is an OpenAI error object that SDKs understand, and none repeats what the client sent."""
 
 import asyncio
 import logging
@@ -71,7 +71,7 @@ PROVOKED: dict[str, tuple[bytes, int, str]] = {
     "an unknown path": (get(f"/{CANARY}?{CANARY}={CANARY}", head=GOOD), 404, "unknown_url"),
     "a wrong method": (request(f"/v1/embeddings?{CANARY}", method="PATCH", head=GOOD), 405, "method_not_allowed"),
     "an unknown method": (request("/v1/models", method="PROPFIND", head=GOOD), 405, "method_not_allowed"),
-    "a method nobody knows": (altered(bitten(), "POST", CANARY), 400, "bad_request"),
+    "a made-up method": (altered(bitten(), "POST", CANARY), 400, "bad_request"),
     "a large body": (bitten(padding=CANARY * 10_000), 413, "request_too_large"),
     "another content type": (
         request("/v1/embeddings", CANARY.encode(), head=f"{GOOD}Content-Type: text/{CANARY}\r\n"),
@@ -128,7 +128,7 @@ def told(records: list[logging.LogRecord]) -> str:
 
 
 @pytest.mark.parametrize("name", PROVOKED)
-async def test_p13_every_refusal_is_an_openai_error_object_and_echoes_nothing(
+async def test_every_refusal_is_an_openai_error_object_and_echoes_nothing(
     gateway: GatewayFactory, simulator: Simulator, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """Neither to the client nor to the log."""
@@ -142,7 +142,7 @@ async def test_p13_every_refusal_is_an_openai_error_object_and_echoes_nothing(
 
 
 @pytest.mark.parametrize("route", ["relay", "models"])
-async def test_p13_a_bug_of_ours_is_a_500_without_the_words_of_the_exception(
+async def test_a_bug_of_ours_is_a_500_without_the_words_of_the_exception(
     gateway: GatewayFactory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     """The log says where it happened, not what it said: that may quote the request."""
@@ -162,7 +162,7 @@ async def test_p13_a_bug_of_ours_is_a_500_without_the_words_of_the_exception(
     assert "RuntimeError at " in log
 
 
-async def test_p13_a_body_that_does_not_come_is_a_408_that_is_not_to_be_retried(
+async def test_a_body_that_does_not_come_is_a_408_that_is_not_to_be_retried(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     running = await gateway({"server": {"read_timeout": "50ms"}})
@@ -188,7 +188,7 @@ def raised_for(status: int) -> type[openai.APIStatusError]:
 
 @pytest.mark.parametrize("code", KINDS)
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p13_the_openai_sdk_raises_the_class_code_and_request_id_of_every_kind(
+async def test_the_openai_sdk_raises_the_class_code_and_request_id_of_every_kind(
     gateway: GatewayFactory, monkeypatch: pytest.MonkeyPatch, code: str, stream: bool
 ) -> None:
     async def refusing(self: OpenAI, inbound: object) -> None:
@@ -209,7 +209,7 @@ async def test_p13_the_openai_sdk_raises_the_class_code_and_request_id_of_every_
     assert KINDS[code].message in error.message
 
 
-async def test_p13_the_openai_sdk_reads_errors_from_outside_the_relay(gateway: GatewayFactory) -> None:
+async def test_the_openai_sdk_reads_errors_from_outside_the_relay(gateway: GatewayFactory) -> None:
     running = await gateway()
     async with AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0) as client:
         with pytest.raises(openai.NotFoundError) as caught:
@@ -221,13 +221,13 @@ async def test_p13_the_openai_sdk_reads_errors_from_outside_the_relay(gateway: G
         assert caught_too.value.request_id
 
 
-async def test_p13_a_method_that_is_not_allowed_is_told_with_those_that_are(gateway: GatewayFactory) -> None:
+async def test_a_method_that_is_not_allowed_is_told_with_those_that_are(gateway: GatewayFactory) -> None:
     running = await gateway()
     answer = await ask(running.port, get("/v1/embeddings"))
     assert (answer.status, answer.header("allow")) == (405, "POST")
 
 
-async def test_p13_a_draining_gateway_answers_and_closes(gateway: GatewayFactory) -> None:
+async def test_a_draining_gateway_answers_and_closes(gateway: GatewayFactory) -> None:
     """The last answers before a restart are whole, and say that no more will come this way."""
     running = await gateway()
     running.listener.gateway.under_way.draining = True

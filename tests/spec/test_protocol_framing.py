@@ -1,4 +1,4 @@
-"""P1, P2, P3, P21: bytes that two readers could read differently never become a request."""
+"""Bytes that two readers could read differently never become a request."""
 
 import socket
 import sys
@@ -59,7 +59,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-async def test_p1_ambiguous_framing_gets_one_400_and_the_connection_closes(
+async def test_ambiguous_framing_gets_one_400_and_the_connection_closes(
     gateway: GatewayFactory, simulator: Simulator, name: str
 ) -> None:
     """The second request behind it is what a smuggler wants to have read."""
@@ -71,7 +71,7 @@ async def test_p1_ambiguous_framing_gets_one_400_and_the_connection_closes(
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-async def test_p1_an_ambiguous_request_after_a_good_one_gets_400_and_the_connection_closes(
+async def test_an_ambiguous_request_after_a_good_one_gets_400_and_the_connection_closes(
     gateway: GatewayFactory, simulator: Simulator, name: str
 ) -> None:
     running = await gateway()
@@ -84,7 +84,7 @@ async def test_p1_an_ambiguous_request_after_a_good_one_gets_400_and_the_connect
     assert len(calls(simulator)) == 1
 
 
-async def test_p1_the_same_parts_without_the_fault_are_answered(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_the_same_parts_without_the_fault_are_answered(gateway: GatewayFactory, simulator: Simulator) -> None:
     """What the refusals above are made of is right in itself, and pipelined requests are answered in order."""
     running = await gateway()
     async with connect(running.port) as wire:
@@ -116,7 +116,7 @@ LAX = {
 
 
 @pytest.mark.parametrize("name", LAX)
-async def test_p2_what_the_parser_lets_through_is_refused_behind_it(
+async def test_what_the_parser_lets_through_is_refused_behind_it(
     gateway: GatewayFactory, simulator: Simulator, name: str
 ) -> None:
     running = await gateway({"server": {"cors": {"allow_origins": ["*"]}}})
@@ -129,7 +129,7 @@ async def test_p2_what_the_parser_lets_through_is_refused_behind_it(
 
 
 @pytest.mark.parametrize("version", ["0.9", "1.2", "1.9", "2.0", "3.0", "9.9"])
-async def test_p2_any_version_but_1_0_and_1_1_gets_505_or_400_in_ours(
+async def test_any_version_but_1_0_and_1_1_gets_505_or_400_in_ours(
     gateway: GatewayFactory, simulator: Simulator, version: str
 ) -> None:
     """The parser knows 0.9 and 2.0 and lets them through; what it does not know it refuses itself."""
@@ -139,7 +139,7 @@ async def test_p2_any_version_but_1_0_and_1_1_gets_505_or_400_in_ours(
     assert calls(simulator) == []
 
 
-async def test_p2_a_header_with_an_underscore_frames_nothing_and_goes_no_further(
+async def test_a_header_with_an_underscore_frames_nothing_and_goes_no_further(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     running = await gateway()
@@ -152,7 +152,7 @@ async def test_p2_a_header_with_an_underscore_frames_nothing_and_goes_no_further
 
 
 @pytest.mark.parametrize("size", [2, 16])
-async def test_p2_a_head_above_the_limit_gets_431_and_the_connection_closes(
+async def test_a_head_above_the_limit_gets_431_and_the_connection_closes(
     gateway: GatewayFactory, simulator: Simulator, size: int
 ) -> None:
     """Whether one line is too long or all of them are together."""
@@ -166,7 +166,7 @@ async def test_p2_a_head_above_the_limit_gets_431_and_the_connection_closes(
     assert calls(simulator) == []
 
 
-async def test_p3_without_the_c_parser_the_port_of_aiohttp_is_not_opened(
+async def test_without_the_c_parser_the_port_of_aiohttp_is_not_opened(
     tmp_path: Path, clean_environment: dict[str, str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -200,7 +200,7 @@ HANDSHAKE = ("websocket", "/v1/realtime", "GET")
 @pytest.mark.parametrize("name", UPGRADES)
 @pytest.mark.parametrize("path", ["/v1/realtime?model=sim-fast", "/v1/chat/completions", "/live"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_p21_an_upgrade_is_refused_and_no_tunnel_opens(
+async def test_an_upgrade_is_refused_and_no_tunnel_opens(
     gateway: GatewayFactory, simulator: Simulator, name: str, path: str, method: str
 ) -> None:
     running = await gateway()
@@ -213,7 +213,7 @@ async def test_p21_an_upgrade_is_refused_and_no_tunnel_opens(
 
 
 @pytest.mark.parametrize("name", UPGRADES)
-async def test_p21_bytes_sent_as_if_the_tunnel_stood_lead_nowhere(
+async def test_bytes_sent_as_if_the_tunnel_stood_lead_nowhere(
     gateway: GatewayFactory, simulator: Simulator, name: str
 ) -> None:
     running = await gateway()
@@ -229,7 +229,7 @@ async def test_p21_bytes_sent_as_if_the_tunnel_stood_lead_nowhere(
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
 
 
-async def test_p21_the_offer_of_h2c_is_declined_by_an_answer_in_http_1_1(
+async def test_the_offer_of_h2c_is_declined_by_an_answer_in_http_1_1(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     """Java's HTTP client makes it with every plain request; the requests behind it stay requests."""
@@ -245,7 +245,7 @@ async def test_p21_the_offer_of_h2c_is_declined_by_an_answer_in_http_1_1(
     assert not any(name.lower() in (b"upgrade", b"http2-settings") for name, _ in first.headers)
 
 
-async def test_p21_http_2_spoken_behind_a_declined_offer_ends_the_connection(
+async def test_http_2_spoken_behind_a_declined_offer_ends_the_connection(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     running = await gateway()
@@ -258,9 +258,7 @@ async def test_p21_http_2_spoken_behind_a_declined_offer_ends_the_connection(
     assert calls(simulator) == []
 
 
-async def test_p21_a_provider_that_switches_protocols_is_at_fault(
-    gateway: GatewayFactory, simulator: Simulator
-) -> None:
+async def test_a_provider_that_switches_protocols_is_at_fault(gateway: GatewayFactory, simulator: Simulator) -> None:
     """101 is no answer to a request that asked for none."""
     running = await gateway()
     answer = await ask(running.port, chat("sim-fault:interim=101"))

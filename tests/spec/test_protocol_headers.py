@@ -1,4 +1,4 @@
-"""P19, P20: browsers are told who may call and what they may read; of a provider's headers a table says which pass."""
+"""Browsers are told who may call and what they may read; of a provider's headers a table says which pass."""
 
 import re
 
@@ -44,7 +44,7 @@ def listed(answer: Response, name: str) -> set[str]:
 @pytest.mark.parametrize(
     "asked", [SDK, SDK.replace(",", ", "), f"{SDK},x-api-key,openai-beta,x-stainless-helper-method"]
 )
-async def test_p19_the_preflight_of_openai_node_is_granted_without_a_key(
+async def test_the_preflight_of_openai_node_is_granted_without_a_key(
     gateway: GatewayFactory, simulator: Simulator, asked: str
 ) -> None:
     running = await gateway(SETTINGS)
@@ -59,7 +59,7 @@ async def test_p19_the_preflight_of_openai_node_is_granted_without_a_key(
     assert calls(simulator) == []
 
 
-async def test_p19_only_headers_that_may_be_sent_are_granted(gateway: GatewayFactory) -> None:
+async def test_only_headers_that_may_be_sent_are_granted(gateway: GatewayFactory) -> None:
     """The wildcard would not cover Authorization, and never appears."""
     running = await gateway(SETTINGS)
     answer = await ask(running.port, preflight("Authorization,X-Evil,x-stainless-new,cookie,x-forwarded-for,*,"))
@@ -67,7 +67,7 @@ async def test_p19_only_headers_that_may_be_sent_are_granted(gateway: GatewayFac
 
 
 @pytest.mark.parametrize("origin", ["https://a.trusted.example", "https://b.c.trusted.example"])
-async def test_p19_an_origin_may_be_listed_as_a_glob(gateway: GatewayFactory, origin: str) -> None:
+async def test_an_origin_may_be_listed_as_a_glob(gateway: GatewayFactory, origin: str) -> None:
     running = await gateway(SETTINGS)
     assert (await ask(running.port, preflight(SDK, origin=origin))).header("access-control-allow-origin") == origin
 
@@ -76,7 +76,7 @@ async def test_p19_an_origin_may_be_listed_as_a_glob(gateway: GatewayFactory, or
     "origin",
     ["https://elsewhere.example", "http://app.example.com", f"{ORIGIN}.evil.example", "null", f"{ORIGIN}:8443"],
 )
-async def test_p19_an_origin_that_is_not_listed_gets_no_grant(
+async def test_an_origin_that_is_not_listed_gets_no_grant(
     gateway: GatewayFactory, simulator: Simulator, origin: str
 ) -> None:
     running = await gateway(SETTINGS)
@@ -88,7 +88,7 @@ async def test_p19_an_origin_that_is_not_listed_gets_no_grant(
         assert each.header("vary") == "Origin"
 
 
-async def test_p19_cors_is_off_until_an_origin_is_listed(gateway: GatewayFactory) -> None:
+async def test_cors_is_off_until_an_origin_is_listed(gateway: GatewayFactory) -> None:
     """And while there are no keys, so is every page."""
     running = await gateway()
     answer = await ask(running.port, preflight(SDK))
@@ -117,7 +117,7 @@ READABLE = {
 
 
 @pytest.mark.parametrize("name", READABLE)
-async def test_p19_a_script_may_read_answers_streams_and_errors_alike(gateway: GatewayFactory, name: str) -> None:
+async def test_a_script_may_read_answers_streams_and_errors_alike(gateway: GatewayFactory, name: str) -> None:
     running = await gateway(SETTINGS | ONCE)
     data, status = READABLE[name]
     answer = await ask(running.port, data)
@@ -159,7 +159,7 @@ def exactly(answer: Response, expected: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p20_of_all_a_provider_says_about_itself_exactly_the_table_passes(
+async def test_of_all_a_provider_says_about_itself_exactly_the_table_passes(
     gateway: GatewayFactory, simulator: Simulator, stream: bool
 ) -> None:
     """No organisation, project, rate limit, cookie, server, banner, HSTS, Alt-Svc or CDN header."""
@@ -169,7 +169,7 @@ async def test_p20_of_all_a_provider_says_about_itself_exactly_the_table_passes(
     exactly(answer, OURS | KEPT | (STREAMED if stream else WHOLE))
 
 
-async def test_p20_a_refusal_by_the_provider_passes_by_the_same_table(gateway: GatewayFactory) -> None:
+async def test_a_refusal_by_the_provider_passes_by_the_same_table(gateway: GatewayFactory) -> None:
     running = await gateway()
     answer = await ask(running.port, chat("sim-fault:headers_p20,status=400"))
     assert answer.status == 400
@@ -177,7 +177,7 @@ async def test_p20_a_refusal_by_the_provider_passes_by_the_same_table(gateway: G
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
-async def test_p20_a_failure_carries_nothing_of_the_provider_but_that_it_was_asked(
+async def test_a_failure_carries_nothing_of_the_provider_but_that_it_was_asked(
     gateway: GatewayFactory, status: int
 ) -> None:
     running = await gateway(ONCE)
@@ -193,16 +193,14 @@ async def test_p20_a_failure_carries_nothing_of_the_provider_but_that_it_was_ask
 
 
 @pytest.mark.parametrize("data", [get("/live"), get("/v1/models"), get("/nowhere"), b"nonsense\r\n\r\n"])
-async def test_p20_no_answer_of_our_own_names_its_server(gateway: GatewayFactory, data: bytes) -> None:
+async def test_no_answer_of_our_own_names_its_server(gateway: GatewayFactory, data: bytes) -> None:
     running = await gateway()
     answer = await ask(running.port, data)
     assert not answer.names & {"server", "via", "x-powered-by"}
     assert not any("aiohttp" in value.lower() or "python" in value.lower() for _, value in answer.headers)
 
 
-async def test_p20_names_a_provider_makes_up_do_not_overrule_ours(
-    gateway: GatewayFactory, simulator: Simulator
-) -> None:
+async def test_names_a_provider_makes_up_do_not_overrule_ours(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway()
     for name in ("X-Hapax-Provider", "X-Hapax-Attempts", "X-Upstream-Request-ID", "Access-Control-Allow-Origin"):
         answer = await ask(running.port, chat(f"sim-fault:header={name}:evil"))

@@ -1,4 +1,4 @@
-"""P10, P14: nothing of one caller sticks to the next, and every answer carries the id it is known by."""
+"""Nothing of one caller sticks to the next, and every answer carries the id it is known by."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ TENANTS = {"auth": {"keys": [{"name": "a", "key": "key-of-a"}, {"name": "b", "ke
 BROWSER = {"server": {"cors": {"allow_origins": ["https://app.example.com"]}}}
 
 
-async def test_p10_a_cookie_set_for_one_tenant_reaches_neither_it_nor_another(
+async def test_a_cookie_set_for_one_tenant_reaches_neither_it_nor_another(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     """Both calls use the same connection to the provider, where a cookie jar would strike."""
@@ -35,7 +35,7 @@ REPLACED = {"4 KB": "x" * 4096, "513 characters": "x" * 513, "empty": "", "two w
 
 
 @pytest.mark.parametrize("offered", OFFERED, ids=len)
-async def test_p14_a_printable_id_the_client_offers_is_kept(
+async def test_a_printable_id_the_client_offers_is_kept(
     gateway: GatewayFactory, simulator: Simulator, offered: str
 ) -> None:
     running = await gateway()
@@ -45,7 +45,7 @@ async def test_p14_a_printable_id_the_client_offers_is_kept(
 
 
 @pytest.mark.parametrize("name", REPLACED)
-async def test_p14_any_other_id_is_replaced(gateway: GatewayFactory, simulator: Simulator, name: str) -> None:
+async def test_any_other_id_is_replaced(gateway: GatewayFactory, simulator: Simulator, name: str) -> None:
     running = await gateway()
     answer = await ask(running.port, chat(head=f"X-Request-ID: {REPLACED[name]}\r\n"))
     assert answer.status == 200
@@ -55,7 +55,7 @@ async def test_p14_any_other_id_is_replaced(gateway: GatewayFactory, simulator: 
 
 
 @pytest.mark.parametrize("id", [b"a\r\n b", b"a\rb", b"a\nb", b"\xff\xfe", "ü".encode()], ids=repr)
-async def test_p14_an_id_that_is_no_header_value_gets_400_under_a_fresh_one(
+async def test_an_id_that_is_no_header_value_gets_400_under_a_fresh_one(
     gateway: GatewayFactory, simulator: Simulator, id: bytes
 ) -> None:
     running = await gateway()
@@ -65,7 +65,7 @@ async def test_p14_an_id_that_is_no_header_value_gets_400_under_a_fresh_one(
     assert calls(simulator) == []
 
 
-async def test_p14_an_id_with_line_ends_sets_no_header_of_its_own(gateway: GatewayFactory) -> None:
+async def test_an_id_with_line_ends_sets_no_header_of_its_own(gateway: GatewayFactory) -> None:
     """What follows the line end is a header of the request, and stays one."""
     running = await gateway()
     answer = await ask(running.port, chat(head="X-Request-ID: a\r\nSet-Cookie: evil=1\r\n"))
@@ -91,7 +91,7 @@ EVERYWHERE = {
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
-async def test_p14_every_answer_carries_exactly_one_id_and_bodies_of_errors_the_same(
+async def test_every_answer_carries_exactly_one_id_and_bodies_of_errors_the_same(
     gateway: GatewayFactory, name: str
 ) -> None:
     running = await gateway(BROWSER)
@@ -104,7 +104,7 @@ async def test_p14_every_answer_carries_exactly_one_id_and_bodies_of_errors_the_
 
 
 @pytest.mark.parametrize("how", [{}, {"stream": True}])
-async def test_p14_the_providers_own_id_stands_in_a_second_header_and_in_the_log(
+async def test_the_providers_own_id_stands_in_a_second_header_and_in_the_log(
     gateway: GatewayFactory, caplog: pytest.LogCaptureFixture, how: dict[str, bool]
 ) -> None:
     running = await gateway()
@@ -118,7 +118,7 @@ async def test_p14_the_providers_own_id_stands_in_a_second_header_and_in_the_log
     assert (fields["request_id"], fields["upstream_request_id"]) == ("mine", theirs)
 
 
-async def test_p14_requests_on_one_connection_have_ids_of_their_own(gateway: GatewayFactory) -> None:
+async def test_requests_on_one_connection_have_ids_of_their_own(gateway: GatewayFactory) -> None:
     running = await gateway()
     answers: list[Response] = []
     async with connect(running.port) as wire:

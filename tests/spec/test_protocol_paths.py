@@ -1,4 +1,4 @@
-"""P17: only plain paths lead anywhere, and a query goes on as it is or not at all."""
+"""Only plain paths lead anywhere, and a query goes on as it is or not at all."""
 
 import pytest
 
@@ -48,7 +48,7 @@ CROOKED = [
 
 @pytest.mark.parametrize("path", CROOKED)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_p17_a_crooked_path_gets_404_and_reaches_no_provider(
+async def test_a_crooked_path_gets_404_and_reaches_no_provider(
     gateway: GatewayFactory, simulator: Simulator, path: str, method: str
 ) -> None:
     running = await gateway()
@@ -71,7 +71,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("path", PLAIN)
-async def test_p17_a_plain_path_goes_on_as_it_is_below_the_base_url(
+async def test_a_plain_path_goes_on_as_it_is_below_the_base_url(
     gateway: GatewayFactory, simulator: Simulator, path: str
 ) -> None:
     running = await gateway()
@@ -94,14 +94,14 @@ async def test_p17_a_plain_path_goes_on_as_it_is_below_the_base_url(
         "?=2",
     ],
 )
-async def test_p17_a_query_goes_on_as_it_is(gateway: GatewayFactory, simulator: Simulator, query: str) -> None:
+async def test_a_query_goes_on_as_it_is(gateway: GatewayFactory, simulator: Simulator, query: str) -> None:
     running = await gateway()
     assert (await ask(running.port, get(f"/v1/files{query}"))).status == 200
     assert [record.target.decode() for record in calls(simulator)] == [f"/v1/files{query}"]
 
 
 @pytest.mark.parametrize("query", ["?after=<script>", '?after="', "?after=a\\b", "?after={}", "?after=`", "?after=^|"])
-async def test_p17_a_query_that_should_be_escaped_is_refused(
+async def test_a_query_that_should_be_escaped_is_refused(
     gateway: GatewayFactory, simulator: Simulator, query: str
 ) -> None:
     running = await gateway()
@@ -109,7 +109,7 @@ async def test_p17_a_query_that_should_be_escaped_is_refused(
     assert calls(simulator) == []
 
 
-async def test_p17_a_base_url_with_a_path_of_its_own_is_put_before_ours(
+async def test_a_base_url_with_a_path_of_its_own_is_put_before_ours(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     base_url = simulator.base_url.removesuffix("/v1") + "/proxy/%7Eteam/v1/"
@@ -119,7 +119,7 @@ async def test_p17_a_base_url_with_a_path_of_its_own_is_put_before_ours(
 
 
 @pytest.mark.parametrize("written", ["org/name", "org%2Fname", "org%2fname"])
-async def test_p17_the_name_of_a_model_may_hold_slashes_and_is_answered_here(
+async def test_the_name_of_a_model_may_hold_slashes_and_is_answered_here(
     gateway: GatewayFactory, simulator: Simulator, written: str
 ) -> None:
     running = await gateway({"models": {"org/name": {"targets": ["sim/sim-fast"]}}})

@@ -1,4 +1,4 @@
-"""P4, P5, P6, P7: a provider sees our request, never the client's; a body is taken only once its head has passed."""
+"""A provider sees our request, never the client's; a body is taken only once its head has passed."""
 
 import asyncio
 import re
@@ -85,7 +85,7 @@ ALLOWED = {
 OURS = {b"host", b"user-agent", b"via", b"accept-encoding", b"content-length", b"content-type", b"x-request-id"}
 
 
-async def test_p4_of_sixty_odd_headers_none_reaches_the_provider(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_of_sixty_odd_headers_none_reaches_the_provider(gateway: GatewayFactory, simulator: Simulator) -> None:
     """The sixty-first, `Traceparent`, would be allowed but is named by `Connection`, as `X-Secret` is."""
     cors = {"cors": {"allow_origins": ["https://app.example.com"]}}
     running = await gateway({"providers": {"sim": target(simulator, api_key="provider-key")}, "server": cors})
@@ -104,7 +104,7 @@ async def test_p4_of_sixty_odd_headers_none_reaches_the_provider(gateway: Gatewa
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_p4_the_body_goes_on_with_a_length_of_our_own(
+async def test_the_body_goes_on_with_a_length_of_our_own(
     gateway: GatewayFactory, simulator: Simulator, framing: str
 ) -> None:
     running = await gateway()
@@ -124,7 +124,7 @@ async def test_p4_the_body_goes_on_with_a_length_of_our_own(
     assert (record.method, record.target, record.version) == (b"POST", b"/v1/chat/completions", "1.1")
 
 
-async def test_p4_a_get_goes_on_without_a_body(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_a_get_goes_on_without_a_body(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway()
     assert (await ask(running.port, get("/v1/files?limit=2"))).status == 200
     record = calls(simulator)[0]
@@ -132,7 +132,7 @@ async def test_p4_a_get_goes_on_without_a_body(gateway: GatewayFactory, simulato
     assert {name.lower() for name, _ in record.headers} == OURS - {b"content-length", b"content-type"}
 
 
-async def test_p5_headers_named_by_the_providers_connection_stay_here(
+async def test_headers_named_by_the_providers_connection_stay_here(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     """Also one that would pass if it were not named, and every hop-by-hop header."""
@@ -183,7 +183,7 @@ class Mirror:
         writer.close()
 
 
-async def test_p6_a_gateway_that_is_its_own_provider_answers_once_and_does_not_loop(gateway: GatewayFactory) -> None:
+async def test_a_gateway_that_is_its_own_provider_answers_once_and_does_not_loop(gateway: GatewayFactory) -> None:
     mirror = Mirror()
     server = await asyncio.start_server(mirror.carry, "127.0.0.1", 0)
     async with server:
@@ -198,7 +198,7 @@ async def test_p6_a_gateway_that_is_its_own_provider_answers_once_and_does_not_l
 
 
 @pytest.mark.parametrize("via", ["1.1 hapax", "1.0 fred, 1.1 hapax (somewhere)", "1.1 fred\r\nVia: HTTP/1.1 hapax"])
-async def test_p6_a_request_that_passed_here_before_is_refused(
+async def test_a_request_that_passed_here_before_is_refused(
     gateway: GatewayFactory, simulator: Simulator, via: str
 ) -> None:
     running = await gateway()
@@ -208,7 +208,7 @@ async def test_p6_a_request_that_passed_here_before_is_refused(
 
 
 @pytest.mark.parametrize("via", ["1.1 fred", "1.1 not-hapax", "1.1 fred (hapax)"])
-async def test_p6_a_request_that_passed_elsewhere_is_answered(
+async def test_a_request_that_passed_elsewhere_is_answered(
     gateway: GatewayFactory, simulator: Simulator, via: str
 ) -> None:
     running = await gateway()
@@ -236,7 +236,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_p7_a_request_refused_by_its_head_is_not_asked_for_its_body(
+async def test_a_request_refused_by_its_head_is_not_asked_for_its_body(
     gateway: GatewayFactory, simulator: Simulator, name: str
 ) -> None:
     """No 100, no byte of the body read: the connection ends without it, and says so."""
@@ -255,7 +255,7 @@ async def continued(wire: Wire, body: bytes) -> int:
     return (await wire.response()).status
 
 
-async def test_p7_a_good_request_gets_100_and_then_its_answer(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_a_good_request_gets_100_and_then_its_answer(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway(LOCKED)
     body = chat().partition(b"\r\n\r\n")[2]
     async with connect(running.port) as wire:
@@ -269,7 +269,7 @@ async def test_p7_a_good_request_gets_100_and_then_its_answer(gateway: GatewayFa
     assert all(record.header("expect") is None for record in calls(simulator))
 
 
-async def test_p7_an_upload_gets_100_and_then_its_answer(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_an_upload_gets_100_and_then_its_answer(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway(LOCKED)
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhello\r\n--b--\r\n'
     head = expecting("good-key", len(part), "/v1/files").replace(
@@ -282,7 +282,7 @@ async def test_p7_an_upload_gets_100_and_then_its_answer(gateway: GatewayFactory
     assert (record.body, record.header("expect")) == (part, None)
 
 
-async def test_p7_an_http_1_0_client_gets_no_100(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_an_http_1_0_client_gets_no_100(gateway: GatewayFactory, simulator: Simulator) -> None:
     """RFC 9110 section 10.1.1: the expectation of an HTTP/1.0 client must be ignored."""
     running = await gateway()
     head, _, body = chat(head="Expect: 100-continue\r\n", version="1.0").partition(b"\r\n\r\n")

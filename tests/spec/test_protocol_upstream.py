@@ -1,4 +1,4 @@
-"""P9, P11, P12: whatever a provider answers, the client gets an answer it can trust or a 502 it can act on."""
+"""Whatever a provider answers, the client gets an answer it can trust or a 502 it can act on."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from .wire import ONCE, ask, calls, chat, connect, get, request, target
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p9_a_redirect_is_an_error_and_is_not_followed(
+async def test_a_redirect_is_an_error_and_is_not_followed(
     gateway: GatewayFactory, simulator: Simulator, status: int, stream: bool
 ) -> None:
     """Following would send the provider's key wherever it says."""
@@ -33,7 +33,7 @@ async def test_p9_a_redirect_is_an_error_and_is_not_followed(
     assert len(visitors) == 1
 
 
-async def test_p9_a_redirect_of_the_model_list_is_not_followed_either(
+async def test_a_redirect_of_the_model_list_is_not_followed_either(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     simulator.direct("redirect=/v1/files,status=302")
@@ -87,7 +87,7 @@ BROKEN_OFF = {
 
 @pytest.mark.parametrize("name", [*MALFORMED, *BROKEN_OFF])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p11_a_malformed_answer_is_a_502_and_never_a_400_or_500(
+async def test_a_malformed_answer_is_a_502_and_never_a_400_or_500(
     gateway: GatewayFactory, simulator: Simulator, name: str, stream: bool
 ) -> None:
     running = await gateway(ONCE)
@@ -107,7 +107,7 @@ async def test_p11_a_malformed_answer_is_a_502_and_never_a_400_or_500(
 
 @pytest.mark.parametrize("name", [*MALFORMED, *BROKEN_OFF])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p11_a_malformed_answer_sends_the_call_on(
+async def test_a_malformed_answer_sends_the_call_on(
     gateway: GatewayFactory, simulator: Simulator, backup: Simulator, name: str, stream: bool
 ) -> None:
     running = await gateway({"providers": {"first": target(simulator), "second": target(backup)}})
@@ -123,13 +123,13 @@ FAULTS = ["cl_te", "two_cl", "bad_te", "bighead=70000", "manyheads=300", "junk",
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_p11_what_the_simulator_calls_malformed_is_a_502_too(gateway: GatewayFactory, fault: str) -> None:
+async def test_what_the_simulator_calls_malformed_is_a_502_too(gateway: GatewayFactory, fault: str) -> None:
     running = await gateway()
     answer = await ask(running.port, chat(f"sim-fault:{fault}"))
     assert (answer.status, answer.code) == (502, "upstream_protocol_error")
 
 
-async def test_p11_junk_behind_a_whole_answer_costs_only_the_connection(
+async def test_junk_behind_a_whole_answer_costs_only_the_connection(
     gateway: GatewayFactory, simulator: Simulator
 ) -> None:
     """It must not become the beginning of the next answer."""
@@ -146,7 +146,7 @@ async def test_p11_junk_behind_a_whole_answer_costs_only_the_connection(
 
 @pytest.mark.parametrize("interim", ["interim=100", "interim=102", "interim", "interims=3", "interim=104,interims=20"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_p12_interim_answers_are_swallowed(gateway: GatewayFactory, interim: str, stream: bool) -> None:
+async def test_interim_answers_are_swallowed(gateway: GatewayFactory, interim: str, stream: bool) -> None:
     running = await gateway()
     answer = await ask(running.port, chat(f"sim-fault:{interim}", stream=stream))
     assert answer.status == 200
@@ -155,7 +155,7 @@ async def test_p12_interim_answers_are_swallowed(gateway: GatewayFactory, interi
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_p12_a_body_behind_a_status_that_has_none_reaches_nobody(
+async def test_a_body_behind_a_status_that_has_none_reaches_no_client(
     gateway: GatewayFactory, simulator: Simulator, status: int
 ) -> None:
     """Neither this client nor the one whose request follows on the provider's connection."""
@@ -171,12 +171,12 @@ async def test_p12_a_body_behind_a_status_that_has_none_reaches_nobody(
         assert (answer.status, answer.body) == (204, b"")
         assert not answer.names & {"content-length", "transfer-encoding"}
     else:
-        # Nobody asked conditionally: the provider's mistake.
+        # The client did not ask conditionally: the provider's mistake.
         assert answer.status == 502
     assert (following.status, following.json["object"]) == (200, "list")
 
 
-async def test_p12_a_head_request_gets_the_head_of_the_get_alone(gateway: GatewayFactory) -> None:
+async def test_a_head_request_gets_the_head_of_the_get_alone(gateway: GatewayFactory) -> None:
     running = await gateway()
     async with connect(running.port) as wire:
         for path in ("/v1/models", "/live", "/nowhere"):
@@ -189,7 +189,7 @@ async def test_p12_a_head_request_gets_the_head_of_the_get_alone(gateway: Gatewa
             assert head.header("content-length") == whole.header("content-length")
 
 
-async def test_p12_a_head_request_is_not_relayed(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_a_head_request_is_not_relayed(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway()
     async with connect(running.port) as wire:
         wire.send(request("/v1/chat/completions", method="HEAD") + get("/live"))
@@ -198,7 +198,7 @@ async def test_p12_a_head_request_is_not_relayed(gateway: GatewayFactory, simula
     assert calls(simulator) == []
 
 
-async def test_p12_success_statuses_pass_as_they_are(gateway: GatewayFactory, simulator: Simulator) -> None:
+async def test_success_statuses_pass_as_they_are(gateway: GatewayFactory, simulator: Simulator) -> None:
     running = await gateway()
     for status in (201, 202, 203, 207, 299):
         simulator.script(

@@ -1,4 +1,4 @@
-"""Providers and models change while calls are under way: nobody notices but those who call next."""
+"""Providers and models change while calls are under way: only the calls after it notice."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
 """
-Clients that ask and do not read cost little, stop the provider, and are dropped in the end (reliability.md S11).
+Clients that ask and do not read cost little, stop the provider, and are dropped in the end.
 
 The gateway is a process of its own, so that its memory can be read.
 """
@@ -100,7 +100,7 @@ async def stalled(simulator: Simulator) -> None:
 
 async def gaps_of(wire: Wire) -> list[float]:
     """Seconds between events of a steady stream, sorted."""
-    while len(await wire.reader.read(65536)) > 1000:  # what waited while nobody looked
+    while len(await wire.reader.read(65536)) > 1000:  # what waited while this client did not read
         pass
     moments = [time.monotonic()]
     for _ in range(50):

@@ -124,7 +124,7 @@ async def test_a_client_that_asks_for_another_name_does_not_go_on(gateway: Gatew
     assert await shown(running.port, trusting(tmp_path)) == "first"
 
 
-async def test_versions_nobody_should_use_are_refused(gateway: GatewayFactory, tmp_path: Path) -> None:
+async def test_outdated_versions_are_refused(gateway: GatewayFactory, tmp_path: Path) -> None:
     running = await served(gateway, tmp_path)
     old = trusting(tmp_path)
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -141,7 +141,9 @@ async def test_versions_nobody_should_use_are_refused(gateway: GatewayFactory, t
     [b"", b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00"],
     ids=["nothing", "http", "half"],
 )
-async def test_a_handshake_that_is_none_costs_nobody_else(gateway: GatewayFactory, tmp_path: Path, said: bytes) -> None:
+async def test_a_handshake_that_is_none_costs_no_other_client(
+    gateway: GatewayFactory, tmp_path: Path, said: bytes
+) -> None:
     running = await served(gateway, tmp_path)
     for linger in (b"\x00" * 8, b"\x01\x00\x00\x00\x00\x00\x00\x00"):
         with socket.create_connection(("127.0.0.1", running.port)) as other:

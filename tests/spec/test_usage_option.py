@@ -1,6 +1,6 @@
 """
-The usage option is invisible (reliability.md S12): the gateway asks a provider for token counts the client did not ask
-for, and the client's bytes are those of a call that never asked.
+The usage option is invisible: the gateway asks a provider for token counts the client did not ask for, and the
+client's bytes are those of a call that never asked.
 """
 
 import asyncio
@@ -239,7 +239,7 @@ async def test_a_client_that_asked_itself_gets_its_refusal(simulator: Simulator,
     assert answer.json["error"]["message"].endswith("stream_options")
 
 
-async def test_whoever_is_asked_next_is_asked_by_its_own_settings(
+async def test_the_provider_asked_next_is_asked_by_its_own_settings(
     simulator: Simulator, backup: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway(

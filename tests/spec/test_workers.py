@@ -1,6 +1,6 @@
 """
 Several workers behind one port: they die, stand still and are replaced, and clients see no more of it than their own
-cut connection (reliability.md C6, C7, V5, F74-F76).
+cut connection.
 
 Real processes, real signals. Callers open a connection for each call, so that every worker gets some.
 """
@@ -28,7 +28,7 @@ from .loop import until
 from .wire import Response, Wire, ask, chat, connect, get, target
 
 BACK_WITHIN = 2.0
-"""Seconds in which a worker that died has been replaced (reliability.md C7)."""
+"""Seconds in which a worker that died has been replaced."""
 KEY, ADMIN = "hapax-client-4b1e9d7730aa65c2", "hapax-admin-9f2b6c1de04a7788"
 KEYED = f"Authorization: Bearer {KEY}\r\n"
 WHOLE = b"data: [DONE]\n\n\r\n0\r\n\r\n"
@@ -122,7 +122,7 @@ async def test_two_workers_are_one_gateway_to_those_who_ask_about_it(simulator: 
         assert {each.json["environment"]["pid"] for each in served} == pids
         answers = [await ask(port, chat(head=KEYED)) for _ in range(10)]
         for _ in range(10):
-            # On a new connection each: every page is of both, whoever makes it.
+            # On a new connection each: every page is of both, whichever worker makes it.
             assert await counted(port) == 10
             assert await counted(port, "hapax_workers") == 2
             shown = {each["name"]: each["values"] for each in (await page(port, "/metrics/json")).json}
@@ -146,7 +146,7 @@ async def test_of_a_worker_that_is_killed_only_its_own_connections_break(simulat
             os.kill(doomed, signal.SIGKILL)
             rest, _ = await cut.to_end()
             assert not rest.endswith(b"0\r\n\r\n")
-            # Connections in its hands are gone; from now on nobody is refused and nothing breaks.
+            # Connections in its hands are gone; from now on no caller is refused and nothing breaks.
             callers = Callers(port)
             await until(lambda: len(workers(process)) == 2 and doomed not in workers(process))
             await callers.some()
@@ -306,7 +306,7 @@ async def test_workers_whose_supervisor_is_killed_end_their_streams_and_free_the
 
 
 def is_open(port: int) -> bool:
-    """Whether anybody listens there."""
+    """Whether a process listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,4 +1,4 @@
-"""The wire to a provider, byte by byte: every trap of reliability.md 1.4, and how connections are kept and let go."""
+"""The wire to a provider, byte by byte: every trap in it, and how connections are kept and let go."""
 
 import asyncio
 import socket
@@ -259,7 +259,7 @@ EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
     "surplus", [EVIL, EVIL[:9], b"H", b"EVIL", b"\x00" * 5], ids=["answer", "head", "H", "junk", "0"]
 )
 @pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
-async def test_bytes_nobody_asked_for_reach_nobody_and_end_the_connection(
+async def test_bytes_behind_an_answer_reach_no_client_and_end_the_connection(
     simulator: Simulator, connections: Connections, answer: bytes, surplus: bytes, later: bool
 ) -> None:
     answered(simulator, answer, Delay(0.01), surplus) if later else answered(simulator, answer + surplus)
@@ -332,7 +332,7 @@ async def test_an_idle_one_closes_by_itself(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
-async def test_a_keep_alive_that_ends_as_it_is_used_is_noticed_by_nobody(
+async def test_a_keep_alive_that_ends_as_it_is_used_is_noticed_by_no_caller(
     simulator: Simulator, connections: Connections, how: str
 ) -> None:
     answered(simulator, OK, DropNext(how))
@@ -424,7 +424,7 @@ async def test_a_silent_address_is_given_up_in_time(silent: str) -> None:
     await pool.close()
 
 
-async def test_a_name_nobody_knows_cannot_be_reached() -> None:
+async def test_a_name_that_does_not_resolve_cannot_be_reached() -> None:
     pool = Connections("http://nowhere.invalid", connect_timeout=30.0)
     loss = await ask(pool).loss()
     assert (loss.code, loss.sent) == ("upstream_connect_error", False)
@@ -445,7 +445,7 @@ async def test_an_error_of_no_known_kind_is_heard_of_at_once(monkeypatch: pytest
 # Giving up.
 
 
-async def test_giving_up_while_connecting_is_heard_of_by_nobody(silent: str) -> None:
+async def test_giving_up_while_connecting_is_not_told_to_the_sink(silent: str) -> None:
     pool = Connections(silent, connect_timeout=60.0)
     sink = Recorded()
     call = pool.send(ASK, sink)
@@ -734,7 +734,7 @@ async def refused_by_tls(simulator: Simulator) -> str:
     return loss.reason
 
 
-async def test_a_certificate_nobody_vouches_for_is_refused(tmp_path: Path, trust: Callable[[Path], None]) -> None:
+async def test_a_certificate_no_authority_vouches_for_is_refused(tmp_path: Path, trust: Callable[[Path], None]) -> None:
     _, context = certificate(tmp_path, "IP:127.0.0.1")
     async with Simulator(ssl=context) as simulator:
         assert await refused_by_tls(simulator) == "TLS: CERTIFICATE_VERIFY_FAILED"
@@ -760,7 +760,7 @@ async def test_no_request_is_sent_in_clear_where_tls_was_asked_for(simulator: Si
     pool = Connections(simulator.base_url.replace("http://", "https://"), connect_timeout=30.0)
     loss = await ask(pool).loss()
     assert (loss.code, loss.sent) == ("upstream_connect_error", False)
-    # What a TLS handshake looks like to somebody who expects a request.
+    # What a TLS handshake looks like to a server that expects a request.
     assert not any(record.complete or record.target for record in simulator.ledger)
     await pool.close()
 

@@ -245,7 +245,7 @@ async def test_an_answer_that_drips_ends_with_its_time(
     assert time.monotonic() - began < 2.0
 
 
-async def test_many_that_hang_stand_in_nobodys_way(control: ControlPlane, endpoint_at: MakeEndpoint) -> None:
+async def test_many_that_hang_stand_in_no_other_requests_way(control: ControlPlane, endpoint_at: MakeEndpoint) -> None:
     async with server(lambda _, __: asyncio.sleep(60)) as hanging, server(OK) as provider:
         endpoint = endpoint_at(hanging.url)
         waiting = asyncio.gather(

@@ -1,4 +1,4 @@
-"""Undoing a content coding nobody asked for: the plain bytes at any split, and no bomb."""
+"""Undoing a content coding the gateway did not ask for: the plain bytes at any split, and no bomb."""
 
 import gzip
 import zlib

@@ -133,7 +133,7 @@ def test_every_message_ends_the_call_once_and_the_same_way_however_it_is_cut(mes
     assert isinstance(ended, Loss) == isinstance(ended_cut, Loss)
     if isinstance(ended, bool):
         assert (whole.status, whole.headers, whole.body, ended) == (cut.status, cut.headers, cut.body, ended_cut)
-        # A surplus may come in time to be seen, or later: either way its bytes reach nobody.
+        # A surplus may come in time to be seen, or later: either way its bytes reach no client.
         assert reusable or not reusable_cut or whole.body == cut.body
     names = [name for name, _ in whole.headers]
     if isinstance(ended, bool) and ended and b"content-length" in names:

@@ -1,8 +1,7 @@
 """
 The table: F1 to F68 and M1 to M12, how each is brought about here, and what must come of it.
 
-The numbers and the words are those of the reliability requirements (section 3); what begins with M stands in
-`meanings`. Simulator directives are explained in docs/simulator.md.
+What begins with M stands in `meanings`. Simulator directives are explained in docs/simulator.md.
 """
 
 from proxy.simulator.script import Delay, Drip, Fin, Hold, Repeat, Send, Step

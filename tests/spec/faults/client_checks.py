@@ -39,7 +39,7 @@ async def seen(world: World, key: str) -> Request:
 
 
 async def gone(world: World, key: str, *, called: bool) -> None:
-    """The client of that call has left: the provider is closed, nothing is under way, nobody is blamed."""
+    """The client of that call has left: the provider is closed, nothing is under way, no provider is blamed."""
     gateway = door(world)
     if called:
         for record in world.upstream.of(key):

@@ -222,7 +222,7 @@ async def blamed(world: World) -> list[str]:
     for name, gateway in world.gateways.items():
         states = (await gateway.admin("providers"))["providers"]
         for trial, hedged in world.played.items():
-            # One that was only slow loses its race and no more.
+            # One that was only slow loses to its hedge and is not blamed.
             if trial.gateway != name or hedged:
                 continue
             blameless = trial.case.blameless or isinstance(trial.expected, First | Refusal)

@@ -289,7 +289,7 @@ def _settings(made: World, found: Sequence[Trial]) -> dict[str, Any]:
 
 
 async def _conserved(gateway: Gateway) -> None:
-    """Whatever was done to it: nothing is under way, and what was counted adds up (reliability.md V1, L6)."""
+    """Whatever was done to it: nothing is under way, and what was counted adds up."""
     series = await gateway.metrics()
 
     def total(name: str) -> float:
