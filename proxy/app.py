@@ -271,7 +271,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         max_requests=server.max_requests or affordable_requests(),
         keep_content=settings.logging.log_content,
     )
-    exporting = settings.metrics, metrics.registry, records.hand_over, peers.asker, instance, control
+    exporters = outlets.exporters(settings.metrics, metrics.registry, records.hand_over, peers.asker, instance, control)
     return Gateway(
         settings=settings,
         front=front,
@@ -294,7 +294,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         metrics=metrics,
         lag=lag,
         metrics_port=MetricsPort(pages, health, checks, pool) if settings.metrics.port else None,
-        exporters=outlets.exporters(*exporting),
+        exporters=exporters,
         traces=traces,
         reports=outlets.error_reports(settings.tracing),
     )

@@ -35,7 +35,7 @@ class Served:
         """Connections of clients."""
         self.turned_away = {"all": 0, "address": 0}
         """Connections that were closed since there were too many, of all clients or of one address."""
-        self.on_closed: Callable[[float], object] = float
+        self.on_closed: Callable[[float], object] = lambda seconds: None
         """Told of each connection's end, with the seconds it was open."""
 
     async def accepts(self) -> bool:
