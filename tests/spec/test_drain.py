@@ -183,7 +183,7 @@ async def test_twenty_rolling_restarts_refuse_no_call_and_cut_nothing_in_silence
 ) -> None:
     balancer = Balancer()
     # Long enough for a balancer that asks ten times a second, on a machine that has much else to do.
-    server = {"drain_delay": "3s", "shutdown_timeout": "60s"}
+    server = {"drain_delay": "8s", "shutdown_timeout": "60s"}
     names = (f"process{number}" for number in itertools.count())
     streams: Counter[str] = Counter()
     calls: Counter[str] = Counter()
