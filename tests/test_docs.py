@@ -56,7 +56,7 @@ async def test_every_metric_is_documented(gateway: GatewayFactory, tmp_path: Pat
 
 async def test_every_route_is_documented(gateway: GatewayFactory) -> None:
     running = await gateway()
-    assert set(running.listener.gateway.front.templates) == set(first_column("http.md"))
+    assert set(running.listener.gateway.under_way.routes) == set(first_column("http.md"))
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -68,8 +68,6 @@ class Front:
         *max_requests*: exchanges that may be under way when a client's call is admitted. *keep_content*: request and
         answer stay on the record, for the log.
         """
-        self.templates = [route.template for route in routes]
-        """Every route, for the documentation."""
         self._routes = routes
         self._by_resource: dict[object, Route] = {}
         self._handlers: dict[str, Handler] = {}
@@ -90,7 +88,7 @@ class Front:
         self._max_requests = max_requests
         self._keep_content = keep_content
         self._under_way = under_way
-        under_way.routes = self.templates
+        under_way.routes = [route.template for route in routes]
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Put every route into *router*, which finds them; whether a method is one of theirs is said here."""

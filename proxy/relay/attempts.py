@@ -204,7 +204,7 @@ class Attempts:
         if entrant.pump is not None:
             entrant.pump.cancel()
         # Neither says anything of the target: the time was another's, the question partly our own.
-        excused = attempt.option_refused or self._was_hedged(entrant, attempt, verdict, now)
+        excused = attempt.option_refused or self._ran_out_of_time(entrant, attempt, verdict, now)
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
@@ -253,7 +253,7 @@ class Attempts:
             entrant.pump.cancel()
         entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
 
-    def _was_hedged(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
+    def _ran_out_of_time(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
         """
         The call's own time ran out, set by its client or its path, before the target had what it is given to begin:
         that says nothing of the target, and must not take it from other calls.
