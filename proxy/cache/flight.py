@@ -75,6 +75,8 @@ class Flight:
         if len(self._readers) > 1:
             self._part(reader)
         elif reader in self._readers:
+            # It ends a turn of the loop from now, and no call may join it until then.
+            self._tee.over = True
             self._task.cancel()
             await asyncio.wait({self._task})
 
