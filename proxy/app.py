@@ -29,6 +29,7 @@ from proxy.api.native import Native
 from proxy.api.openai import OpenAI
 from proxy.api.routes import api_routes
 from proxy.api.websocket import WebSockets
+from proxy.cache.single_flight import SingleFlight
 from proxy.core import clock
 from proxy.core.peers import NoPeers, Peers
 from proxy.health import checklist
@@ -209,7 +210,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     charges = Charges(accounting.prices, pool.upstream_names)
     admission = Admission(accounting.limits, accounting.policy, charges, accounting.queue, accounting.ledger)
     native = Native(relay, admission, pool, settings.processing)
-    metrics, trails = Metrics(pool), Trails()
+    metrics, trails, flights = Metrics(pool), Trails(), SingleFlight(settings.deduplication.mode)
     traces = outlets.traces(settings.tracing, lambda: behind.settings.providers, instance, control)
     surroundings = Surroundings(
         pool,
@@ -220,20 +221,19 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         lag,
         settings.health.memory_limit,
         outlets.dropped(logs, traces),
+        lambda: flights.shared_total,
     )
     served.on_closed = surroundings.disconnected
     if accounting.store is not None:
         accounting.store.on_done = surroundings.stored
     done = native.processed
-    metrics.registry.register(surroundings)
-    metrics.registry.register(StateCollector(admission.hits, *accounting.counted))
-    metrics.registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
+    processing = ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds)
+    for family in (surroundings, StateCollector(admission.hits, *accounting.counted), processing):
+        metrics.registry.register(family)
     feed = Feed(lambda exchange: fields(exchange, clock.epoch()), lambda: standing(pool), peers, instance[:8])
     optional = metrics if settings.metrics.enabled else None, accounting.ledger, traces
     records = Records([admission, AccessLog(logs), trails, feed, *(each for each in optional if each is not None)])
-
-    probe = surroundings.timed(behind.probe)
-    checks = Checks((), probe, *probing(settings), rng)
+    checks = Checks((), surroundings.timed(behind.probe), *probing(settings), rng)
     well = checklist.checks_of(settings, accounting, pool, checks, lag)
     checkup = Checkup(well, settings.health.interval, settings.health.timeout)
     route_checks = RouteChecks(
@@ -244,7 +244,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     admin = Admin(trails, records.hand_over, pool, checks.facts, peers)
     pages = Pages(metrics.registry, records.hand_over, peers)
     websockets, owners = WebSockets(sessions, admission, records), Owners(accounting.objects, pool)
-    openai = OpenAI(relay, admission, native, websockets, settings.server, owners)
+    openai = OpenAI(relay, admission, native, websockets, settings.server, owners, flights)
     routes = [
         *health_routes(settings, health, Debug(health, metrics.registry)),
         *admin_routes(settings, accounting, admin, feed, pages),

@@ -16,6 +16,7 @@ FLOORS = {
     "simulator": 2,
     "upstream": 2,
     "relay": 3,
+    "cache": 4,
     "http": 4,
     "observe": 4,
     "admission": 5,

@@ -22,7 +22,7 @@ class Trails:
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """Remember them, and forget the oldest."""
         for exchange in exchanges:
-            if exchange.attempts or exchange.skipped:
+            if exchange.attempts or exchange.skipped or exchange.shared:
                 # It was written by now, if the settings want that, and is kept nowhere else.
                 exchange.content = None
                 self._exchanges.append(exchange)

@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.accounts.ledger import Ledger
-from proxy.accounts.principals import ANYONE
 from proxy.admission import allowance
 from proxy.admission.charges import Charges, costs_unknown
-from proxy.admission.keyless import network_of
+from proxy.admission.keyless import holder_of
 from proxy.admission.waiting import wait
 from proxy.core import clock
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import Exchange, Outcome
 from proxy.http.inbound import Inbound
-from proxy.limits.limit import Claim, Limits, Refusal, Reservation, What
+from proxy.limits.limit import NOTHING, Claim, Limits, Refusal, Reservation, What
 from proxy.limits.policy import Applying, Policy
 from proxy.limits.queue import Queue
 from proxy.relay.endpoints import Operation
@@ -128,6 +127,9 @@ class Admission:
             claims = self._charges.claims(exchange, applying, asked, prompt, most, clock.now())
             if isinstance(claims, Refusal):
                 raise self._refused(inbound, applying, claims)
+            if held.reservation is not None:
+                # It was to share another call's answer, and has to ask for its own.
+                self._limits.settle(held.reservation, NOTHING, clock.now())
             if held.place is not None:
                 claims = _beyond(held.place, claims)
             held.reservation = reservation = await self._reserve(inbound, applying, claims)
@@ -137,7 +139,7 @@ class Admission:
                 self._tell(inbound, applying)
         if self._queue is not None and not held.running:
             await self._enter(self._queue, held, inbound)
-        if self._ledger is not None:
+        if self._ledger is not None and not exchange.ledger_id:
             self._ledger.open(exchange, inbound.principal.team)
 
     async def admit_session(self, inbound: Inbound, asked: Operation) -> None:
@@ -225,11 +227,8 @@ class Admission:
     def _applying(self, inbound: Inbound, model: str) -> Applying:
         """The limits of a call that names *model*; empty where that is not known or does not matter."""
         principal = inbound.principal
-        holder = principal.name
-        if principal is ANYONE:
-            # Without keys each address is limited by itself.
-            holder = f"{holder}@{network_of(inbound.exchange.client_ip)}"
-        return self._policy.applying(holder, principal.limits, principal.budget, inbound.exchange.route, model)
+        route = inbound.exchange.route
+        return self._policy.applying(holder_of(inbound), principal.limits, principal.budget, route, model)
 
     def _hold(self, exchange: Exchange, applying: Applying) -> Held:
         """What the call holds, of which some may have been made before its body came."""

@@ -7,8 +7,10 @@ Kept in this process only, and bounded however many addresses there are. Probes 
 import ipaddress
 from functools import lru_cache
 
+from proxy.accounts.principals import ANYONE
 from proxy.admission import allowance
 from proxy.core import clock
+from proxy.http.inbound import Inbound
 from proxy.limits.limit import Limit, Refusal, Reservation, What
 from proxy.limits.memory import MemoryLimits
 from proxy.settings.access import RateLimits
@@ -63,3 +65,11 @@ def network_of(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.IPv6Network((parsed, 64), strict=False))
     return address
+
+
+def holder_of(inbound: Inbound) -> str:
+    """Who is limited: the principal, or where there are no keys each address by itself."""
+    principal = inbound.principal
+    if principal is ANYONE:
+        return f"{principal.name}@{network_of(inbound.exchange.client_ip)}"
+    return principal.name

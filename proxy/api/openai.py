@@ -12,11 +12,15 @@ from aiohttp import web
 
 from proxy.accounts.principals import ANYONE
 from proxy.admission.admission import Admission
+from proxy.admission.keyless import holder_of
 from proxy.api import deployments, query
 from proxy.api.native import Native
 from proxy.api.websocket import WebSockets
+from proxy.cache.question_key import key_of
+from proxy.cache.single_flight import SingleFlight
 from proxy.core import peek
 from proxy.core.errors import ProxyError
+from proxy.core.exchange import Exchange
 from proxy.core.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
 from proxy.core.places import Places
 from proxy.core.usage import expected_prompt, most_completion
@@ -26,6 +30,7 @@ from proxy.http.inbound import INBOUND, Inbound
 from proxy.http.meant import check_relayed
 from proxy.http.request import Request
 from proxy.http.upload import receive
+from proxy.relay.client import Client
 from proxy.relay.endpoints import Operation, operation
 from proxy.relay.ids import named_by
 from proxy.relay.learner import Learner
@@ -50,8 +55,10 @@ class OpenAI:
         websockets: WebSockets,
         server: Server,
         owners: Owners,
+        flights: SingleFlight,
     ) -> None:
         self._relay = relay
+        self._flights = flights
         self._owners = owners
         self._admission = admission
         self._native = native
@@ -134,50 +141,70 @@ class OpenAI:
         exchange.model = found.model or ""
         exchange.stream = found.stream
         places: Places | None = None
+        target = path + inbound.location.query
+        headers = for_provider(request.passing, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER)
+        patience = _patience(request)
+        key: bytes | None = None
         if gist is None:
             prompt = expected_prompt(body, value) if type(body) is bytes else 0
             most = most_completion(value)
             named = named_by(request.method, path, inbound.location.query, value)
             told = tells(request.method, path, value)
-            if type(body) is bytes and len(body) >= peek.LONG:
-                value = peek.outline(value)
+            if type(body) is bytes:
+                if named is None and self._flights.shares(asked, value) and not _wants_its_own(request):
+                    key = key_of(holder_of(inbound), target, headers, patience, body, value)
+                if len(body) >= peek.LONG:
+                    value = peek.outline(value)
         else:
             prompt, most, named, told, places = gist.prompt, gist.most, gist.named, gist.told, gist.places
-        await self._admission.admit(inbound, asked, prompt, most)
+        shares = key is not None and self._flights.under_way(key)
+        # What an answer costs that another call has asked for, that call is charged.
+        told_before = inbound.answer.extra_lines
+        await self._admission.admit(inbound, asked, 0 if shares else prompt, 0 if shares else most)
+        if shares and key is not None and not self._flights.under_way(key):
+            # It has ended while this one waited to be admitted.
+            inbound.answer.extra_lines = told_before
+            await self._admission.admit(inbound, asked, prompt, most)
         who = "" if inbound.principal is ANYONE else inbound.principal.name
         team = inbound.principal.team
         pin = await self._owners.pin(named, who, team) if named is not None else None
-        learner: Learner | None = None
-        if told is not Tells.NOTHING:
-            learner = Learner(
-                inbound.answer,
-                told,
-                partial(self._owners.made, exchange, named, pin, who, team),
-                holds=not asked.generates,
-            )
-        await self._relay.relay(
-            exchange,
-            Question(
-                request.method,
-                path + inbound.location.query,
-                asked,
-                for_provider(request.passing, TO_PROVIDER_TRACED if exchange.span_id else TO_PROVIDER),
-                body,
-                value,
-                found.model,
-                found.stream,
-                _repeatable(asked, request, value),
-                _patience(request),
-                inbound.principal.may_use,
-                inbound.timeout,
-                prompt,
-                pin,
-                named is not None and named.lists,
-                places,
-                not updates(request.method, path),
-            ),
-            inbound.answer if learner is None else learner,
+        question = Question(
+            request.method,
+            target,
+            asked,
+            headers,
+            body,
+            value,
+            found.model,
+            found.stream,
+            _repeatable(asked, request, value),
+            patience,
+            inbound.principal.may_use,
+            inbound.timeout,
+            prompt,
+            pin,
+            named is not None and named.lists,
+            places,
+            not updates(request.method, path),
         )
+
+        def learning(asking: Exchange, client: Client) -> Client:
+            """*client*, or what stands before it where the answer to *asking* may tell of an object."""
+            if told is Tells.NOTHING:
+                return client
+            made = partial(self._owners.made, asking, named, pin, who, team)
+            return Learner(client, told, made, holds=not asked.generates)
+
+        if key is not None:
+
+            async def ask(asking: Exchange, client: Client) -> None:
+                await self._relay.relay(asking, question, learning(asking, client))
+
+            await self._flights.answer(key, exchange, inbound.answer, ask)
+            return
+        client = learning(exchange, inbound.answer)
+        await self._relay.relay(exchange, question, client)
+        learner = client if isinstance(client, Learner) else None
         if named is not None and (exchange.status < 300 or (learner is not None and learner.holds)):
             self._owners.answered(exchange, named, pin)
         if learner is not None and learner.holds:
@@ -190,6 +217,12 @@ def _judge(inbound: Inbound, models: list[str]) -> None:
     """A query may name a model beside the body's, and the same key twice: each must be one the caller may use."""
     if not all(inbound.principal.may_use(model) for model in models):
         raise ProxyError("model_not_allowed", param="model")
+
+
+def _wants_its_own(request: Request) -> bool:
+    """Whether the client asks for an answer that no other call has (RFC 9111 section 5.2.1)."""
+    said = request.headers.get("cache-control")
+    return said is not None and ("no-cache" in said.lower() or "no-store" in said.lower())
 
 
 def _patience(request: Request) -> float | None:

@@ -91,6 +91,8 @@ class Exchange:
     """Targets that were passed over, and why."""
     kept_to: str = ""
     """The provider it was kept to, because what it names lives there; empty for a call that any target could take."""
+    shared: str = ""
+    """The id of the call whose answer this one got as well; empty for one with an answer of its own."""
     resumed: int = 0
     """How often the answer was continued by another target after it had broken off."""
     hedged: bool = False

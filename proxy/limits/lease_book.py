@@ -21,8 +21,6 @@ MOST_TOLD = 256
 """Leases told about in one message, besides those of the calls in it."""
 SWEEP, SWEEP_PART = 256, 32
 """Limits looked at in one tick to see whether they may be forgotten: so many, or one in so many if that is more."""
-NOTHING: Mapping[What, int] = {What.REQUESTS: 0, What.TOKENS: 0, What.BUDGET: 0}
-"""What a call has used that never ran."""
 
 
 class LeaseBook:

@@ -20,6 +20,8 @@ class What(StrEnum):
     BUDGET = "budget"
 
 
+NOTHING: Mapping[What, int] = {What.REQUESTS: 0, What.TOKENS: 0, What.BUDGET: 0}
+"""What a call has used that never ran."""
 SLACK = 1e-6
 """Units forgiven, for the rounding of their own arithmetic."""
 GRAIN = 1e-7

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from proxy.core import clock
-from proxy.limits.lease_book import NOTHING, LeaseBook
+from proxy.limits.lease_book import LeaseBook
 from proxy.limits.lease_kinds import SpendLease
 from proxy.limits.lease_message import Ask, Message
-from proxy.limits.limit import Reservation
+from proxy.limits.limit import NOTHING, Reservation
 from proxy.limits.lookups import Lookups
 from proxy.limits.redis_link import RedisLink, Unavailable
 from proxy.limits.redis_script import FORGOTTEN

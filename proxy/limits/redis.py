@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from proxy.core import clock, tasks
-from proxy.limits.lease_book import NOTHING, LeaseBook
+from proxy.limits.lease_book import LeaseBook
 from proxy.limits.lease_kinds import SpendLease
 from proxy.limits.lease_message import Ask, Message
-from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standing, What
+from proxy.limits.limit import NOTHING, Claim, Limit, Refusal, Reservation, Spent, Standing, What
 from proxy.limits.lookups import Lookups
 from proxy.limits.memory import UNKNOWN_WAIT
 from proxy.limits.outbox import Outbox

@@ -125,6 +125,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "retry_attempts": len(attempts) - 1 if attempts else 0,
         "skipped": exchange.skipped,
         "resumed": exchange.resumed,
+        "shared_with": exchange.shared,
         "tokens": None
         if tokens is None
         else {"prompt": tokens.prompt, "completion": tokens.completion, "total": tokens.prompt + tokens.completion},

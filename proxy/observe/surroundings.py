@@ -42,11 +42,12 @@ class Surroundings(Collector):
         lag: LoopLag,
         memory_limit: int,
         dropped: Mapping[str, Callable[[], int]],
+        shared: Callable[[], int],
     ) -> None:
         """
         *active*: exchanges under way by route; *clients*: open connections of clients; *turned_away*: those
-        that were one too many, by the limit; *dropped*: by the name of a
-        counter, what was not told for want of room.
+        that were one too many, by the limit; *dropped*: by the name of a counter, what was not told for want of room;
+        *shared*: calls that got another's answer.
         """
         self._pool = pool
         self._endpoints = endpoints
@@ -56,6 +57,7 @@ class Surroundings(Collector):
         self._lag = lag
         self._memory_limit = memory_limit
         self._dropped = dropped
+        self._shared = shared
         self._started = clock.now()
         self.probes = Histograms(
             "hapax_health_check_duration_seconds", "Seconds a probe of a provider took.", ("provider",)
@@ -98,12 +100,13 @@ class Surroundings(Collector):
         yield counter("hapax_store_errors", "Operations of the store that failed.", ("operation",), errors)
         for name, number in self._dropped.items():
             yield CounterMetricFamily(name, "Dropped, since there was no room for it.", value=number())
-        # For caches and deduplication, which come later; dashboards ask for them already.
+        said = "Calls that shared another's answer."
+        yield CounterMetricFamily("hapax_deduplicated_requests", said, value=self._shared())
+        # For caches, which come later; dashboards ask for them already.
         cache = ("cache_type",)
         yield counter("llm_router_cache_hits", "Answers from a cache.", cache, [(("response",), 0)])
         yield counter("llm_router_cache_misses", "Answers no cache had.", cache, [(("response",), 0)])
         yield gauge("llm_router_cache_size_bytes", "Memory a cache takes.", cache, [(("response",), 0)])
-        yield CounterMetricFamily("hapax_deduplicated_requests", "Calls that shared another's answer.", value=0)
         yield GaugeMetricFamily("llm_router_model_memory_bytes", "Memory of a model: none is loaded here.")
 
     def _of_providers(self) -> Iterator[Metric]:

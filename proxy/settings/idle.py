@@ -18,7 +18,6 @@ ANY = object()
 
 IDLE: Mapping[str, Any] = {
     "server.http3": {"enabled": False},
-    "deduplication": {"mode": "off"},
     "cache": {"enabled": False},
     "routes.*.middleware": ("auth", "rate-limit", "cors", "logging"),
 }

@@ -65,7 +65,9 @@ class Deduplication(Section):
     """One upstream call for identical requests of one principal in flight at once."""
 
     mode: Annotated[Literal["off", "deterministic", "all"], BeforeValidator(_off)] = Field(
-        "deterministic", description="deterministic: embeddings and temperature 0."
+        "deterministic",
+        description="deterministic: embeddings, moderations, and chat, completions and responses with temperature 0 or "
+        "a seed; all: whatever generates. Never calls with tools or store.",
     )
 
 
