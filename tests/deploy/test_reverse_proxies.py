@@ -18,7 +18,7 @@ from aiohttp import ClientSession, TCPConnector, WSMsgType, web
 from aiohttp.pytest_plugin import AiohttpServer
 
 from proxy.core import tasks
-from proxy.simulator import Simulator
+from proxy.simulator import Delay, Hold, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.curl import curl_command
 from tests.rigs.hapax import hapax
@@ -110,6 +110,14 @@ async def test_an_event_arrives_before_the_next_is_sent_and_a_client_that_leaves
         client.kill()
         assert await call.closed() in ("client", "reset")
         assert not call.finished
+
+
+async def test_sound_arrives_while_it_is_still_being_made(proxy: ReverseProxy, simulator: Simulator) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n"
+    simulator.script([Send(head), *([Send(b"4\r\n\xff\xfbab\r\n"), Delay(0.05)] * 3), Hold()])
+    async with under_way(asking(proxy, "/v1/audio/speech", model="sim-fast", input="hello", voice="alloy")) as client:
+        assert client.stdout is not None
+        assert await client.stdout.readexactly(12) == b"\xff\xfbab" * 3
 
 
 async def test_a_stream_that_breaks_off_is_not_taken_for_a_whole_one(kind: str, proxy: ReverseProxy) -> None:
