@@ -4,17 +4,21 @@
 set -eu
 
 clients=$(CDPATH='' cd -- "$(dirname -- "$0")/../tests/clients" && pwd)
+# Debian keeps servers where not every user's path looks for programs.
+PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 missing=''
 need() { # need PROGRAM PACKAGE
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 
+need caddy caddy
 need cc gcc
 need chromium chromium
 need curl curl
 need jq jq
 need openssl openssl
+need nginx nginx
 need node nodejs
 need npm npm
 need prometheus prometheus
@@ -47,7 +51,14 @@ if [ -n "$missing" ]; then
     fi
     echo "setup-tests: installing$missing"
     log=$(mktemp)
-    trap 'rm -f "$log"' EXIT
+    policy=/usr/sbin/policy-rc.d
+    policy_is_ours=''
+    clean() {
+        rm -f "$log"
+        [ -z "$policy_is_ours" ] || $as_root rm -f "$policy"
+    }
+    trap clean EXIT
+    trap 'exit 130' INT TERM
     quietly() {
         "$@" >"$log" 2>&1 || {
             cat "$log" >&2
@@ -57,8 +68,20 @@ if [ -n "$missing" ]; then
     }
     # shellcheck disable=SC2086  # both are lists of words, or nothing
     quietly $as_root apt-get update -qq
+    # Programs are wanted, not services: this file is how Debian is told to start none. A machine that has one keeps it.
+    if [ ! -e "$policy" ]; then
+        policy_is_ours=yes
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+        $as_root chmod 755 "$policy"
+    fi
     # shellcheck disable=SC2086
     quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
+    # Both would want port 80 when the machine starts the next time.
+    for service in caddy nginx; do
+        case "$missing " in
+            *" $service "*) ! command -v systemctl >/dev/null 2>&1 || quietly $as_root systemctl disable "$service" ;;
+        esac
+    done
 fi
 
 # npm writes this file last; an install that broke off has none.

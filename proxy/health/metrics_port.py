@@ -16,6 +16,7 @@ from proxy import __version__
 from proxy.core import clock
 from proxy.health.checkup import Condition, resident_bytes
 from proxy.health.health import Health
+from proxy.http.compression import compress_where_asked
 from proxy.observe.page import Pages
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
@@ -47,6 +48,11 @@ class MetricsPort:
             await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
+        page = await self._page(request)
+        compress_where_asked(page, request.headers.getall("Accept-Encoding", []))
+        return page
+
+    async def _page(self, request: web.BaseRequest) -> web.Response:
         path = request.path
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})

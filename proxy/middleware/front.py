@@ -20,6 +20,7 @@ from proxy.core.headers import Header, request_id
 from proxy.http.address import AddressOf
 from proxy.http.answer import Answer
 from proxy.http.buffered import Buffered
+from proxy.http.compression import compress_where_asked
 from proxy.http.guard import check
 from proxy.http.inbound import INBOUND, JSON_HEADERS, Inbound
 from proxy.http.meant import unknown_url
@@ -171,6 +172,8 @@ class Front:
             response = await handler(request)
             if response is not answer:
                 self._complete(exchange, answer, response)
+                if route.own:
+                    compress_where_asked(response, asked.every("accept-encoding"))
             return response
         except ProxyError as error:
             if known is None:
@@ -252,8 +255,7 @@ class Front:
         if response.prepared:
             # A WebSocket, which has come to its end.
             return
-        exchange.status = response.status
-        exchange.answered_at = clock.now()
+        exchange.status, exchange.answered_at = response.status, clock.now()
         headers = response.headers
         headers["X-Request-ID"] = exchange.id
         headers["X-Response-Time"] = answer.response_time()

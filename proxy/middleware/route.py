@@ -46,6 +46,11 @@ class Route:
     """It is answered here: no call, and limited by `limits.routes` alone."""
 
     @property
+    def own(self) -> bool:
+        """What is answered there is the gateway's own, and nothing a provider said."""
+        return self.page or self.access is not Access.CLIENT
+
+    @property
     def path(self) -> str:
         """The template as aiohttp's router has it."""
         return f"{self.template[:-1]}{{below:.*}}" if self.template.endswith("/*") else self.template

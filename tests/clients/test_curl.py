@@ -2,32 +2,17 @@
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.simulator import Simulator
-from tests.rigs.process import Finished, run
+from tests.rigs.curl import curl, curl_command
 
 from .helpers import KEY, MODEL, asking, calls, chat_text, ended_by_client, settings
 
 PARTIAL_FILE = 18  # curl: "transfer closed with outstanding read data remaining"
-
-
-def curl_command(url: str, *options: str, body: dict[str, Any] | None = None) -> list[str]:
-    curl = shutil.which("curl")
-    assert curl, "no curl: run scripts/setup-tests.sh"
-    # -q: no ~/.curlrc. Errors are shown, the progress bar is not.
-    command = [curl, "-q", "--silent", "--show-error", "--no-buffer", "--noproxy", "*", "--max-time", "20", *options]
-    if body is not None:
-        command += ["--header", "Content-Type: application/json", "--data-binary", json.dumps(body)]
-    return [*command, url]
-
-
-async def curl(url: str, *options: str, body: dict[str, Any] | None = None) -> Finished:
-    return await run(*curl_command(url, *options, body=body))
 
 
 def chat(model: str, *, stream: bool = True) -> dict[str, Any]:

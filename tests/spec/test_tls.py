@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,10 @@ from aiohttp.pytest_plugin import AiohttpServer
 
 from proxy.process import certificate
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.certificates import issue
 from tests.spec.loop import until
 
 CHAT = {"model": "sim-fast", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
-
-
-def issue(folder: Path, name: str) -> None:
-    """`server.pem` and `server.key` of localhost in *folder*, signed by themselves; *name* tells one from another."""
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", "new.key", "-out", "new.pem", "-days", "2", "-subj", f"/CN={name}"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    for kind in ("key", "pem"):
-        (folder / f"new.{kind}").rename(folder / f"server.{kind}")
 
 
 async def served(gateway: GatewayFactory, folder: Path, **sections: Any) -> RunningGateway:
