@@ -108,7 +108,6 @@ class Gateway:
         if self.reports is not None:
             self.reports.start()
         await self.accounting.start()
-        await self.control.start()
         await self.upstreams.start()
         self.checks.replace(self.pool.providers, *probing(self.settings))
         self.lag.start()
