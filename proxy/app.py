@@ -147,7 +147,7 @@ class Gateway:
                 ending.push_async_callback(exporter.stop)
             if self.metrics_port is not None:
                 ending.push_async_callback(self.metrics_port.stop)
-            ending.callback(self.lag.stop)
+            ending.push_async_callback(self.lag.stop)
 
 
 GATEWAY = web.AppKey("GATEWAY", Gateway)
