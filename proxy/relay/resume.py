@@ -150,7 +150,7 @@ class Splice(Intermediary):
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """Never called: a continuation is a stream."""
-        raise AssertionError("a continuation is a stream")
+        raise NotImplementedError("a continuation is a stream")
 
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         """The client's answer has begun long ago."""
