@@ -109,7 +109,6 @@ class Gateway:
         if self.reports is not None:
             self.reports.start()
         await self.accounting.start()
-        await self.control.start()
         await self.upstreams.start()
         self.checks.replace(self.pool.providers, *probing(self.settings))
         self.lag.start()
@@ -149,7 +148,7 @@ class Gateway:
                 ending.push_async_callback(exporter.stop)
             if self.metrics_port is not None:
                 ending.push_async_callback(self.metrics_port.stop)
-            ending.callback(self.lag.stop)
+            ending.push_async_callback(self.lag.stop)
 
 
 GATEWAY = web.AppKey("GATEWAY", Gateway)
@@ -202,9 +201,9 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     """
     peers, instance, rng = peers or NoPeers(), str(uuid.uuid4()), random.Random()
     control, lag, served, under_way = ControlPlane(), LoopLag(), Served(), UnderWay()
-    accounting, behind = Accounting(settings), Upstreams(settings, rng, control)
+    behind = Upstreams(settings, rng, control)
     pool = behind.pool
-    accounting.principals.reads_as_class = pool.reads_as_class
+    accounting = Accounting(settings, pool.reads_as_class)
     relay = Relay(pool, behind.endpoints, behind.clocks, *retrying(settings.failover), rng)
     sessions = Sessions(pool, behind.endpoints, rng, control)
     charges = Charges(accounting.prices, pool.upstream_names)

@@ -65,6 +65,33 @@ def modules_of(path: Path) -> set[str]:
     return found
 
 
+def methods_of(found: ast.ClassDef, name: str) -> list[ast.stmt]:
+    """The methods of that *name* which the class has itself."""
+    return [
+        each for each in found.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name == name
+    ]
+
+
+def fields_that_are_none(found: ast.ClassDef) -> set[str]:
+    """What its constructor sets to None and annotates with more than that."""
+    return {
+        node.target.attr
+        for method in methods_of(found, "__init__")
+        for node in ast.walk(method)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Attribute)
+        if isinstance(node.value, ast.Constant) and node.value.value is None
+    }
+
+
+def fields_that_start_sets(found: ast.ClassDef) -> set[str]:
+    return {
+        node.attr
+        for method in methods_of(found, "start")
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+
+
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -95,6 +122,24 @@ def test_every_file_says_what_it_is(path: Path) -> None:
     if path.name == "__init__.py" and not path.read_text().strip():
         return
     assert ast.get_docstring(ast.parse(path.read_text())), "no module docstring"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_must_be_so_is_said_by_a_type_or_raised_by_name_and_never_asserted(path: Path) -> None:
+    """An assertion is where a type says too little, and `python -O` leaves it out."""
+    asserted = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.Name) and node.id == "AssertionError")
+    ]
+    assert asserted == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_field_is_none_until_its_object_is_started(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            assert fields_that_are_none(node) & fields_that_start_sets(node) == set(), node.name
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

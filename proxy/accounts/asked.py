@@ -8,7 +8,7 @@ import datetime
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 
@@ -35,6 +35,8 @@ _WORDS = {
 """Where the settings' own words speak of YAML."""
 
 S = TypeVar("S", bound=Section)
+_Info: TypeAlias = "ValidationInfo[dict[str, datetime.datetime]]"
+"""What `_checked` gives to those that need the time. A text, for a pydantic whose type takes no argument yet."""
 
 
 class AskedWrongly(Exception):
@@ -99,12 +101,11 @@ def _budget(budget: Budget) -> Budget:
     return budget
 
 
-def _expiry(value: object, info: ValidationInfo) -> object:
+def _expiry(value: object, info: _Info) -> object:
     if value is None:
         return None
     if not isinstance(value, str):
         raise ValueError(_MOMENT_WORDS)
-    assert info.context is not None  # see _checked
     now = info.context["now"]
     expires = moment(value, now, ahead=True)
     if expires <= now:
@@ -112,12 +113,11 @@ def _expiry(value: object, info: ValidationInfo) -> object:
     return expires
 
 
-def _past(value: object, info: ValidationInfo) -> object:
+def _past(value: object, info: _Info) -> object:
     if value is None:
         return None
     if not isinstance(value, str):
         raise ValueError(_MOMENT_WORDS)
-    assert info.context is not None  # see _checked
     return moment(value, info.context["now"])
 
 

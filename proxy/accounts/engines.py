@@ -46,6 +46,11 @@ has to share its processor. In trials at half load 1 ms held up the slowest hund
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
 """A transaction that begins by reading and then cannot get the lock has to be done over; this one waits first."""
 
+
+class ForeignEngine(Exception):
+    """An engine that was not made here is asked for what only ours can do."""
+
+
 Statement = tuple[str, Any]
 """SQL as the driver takes it, and its parameters: those of one row, or a list of rows."""
 
@@ -135,13 +140,15 @@ def locked(error: BaseException) -> bool:
 
 async def transact(engine: AsyncEngine, statements: Sequence[Statement]) -> None:
     """
-    Run *statements* on a SQLite *engine* in a transaction of their own. SQLAlchemy would go to the connection's thread
-    and back for every step of it, a dozen times; each costs the event loop as much as thirty rows.
+    Run *statements* on an *engine* of `sqlite_writer` in a transaction of their own; `ForeignEngine` for any other.
+    SQLAlchemy would go to the connection's thread and back for every step of it, a dozen times; each costs the event
+    loop as much as thirty rows.
     """
     connection = await engine.connect()
     try:
         driver = (await connection.get_raw_connection()).driver_connection
-        assert isinstance(driver, _FileConnection)
+        if not isinstance(driver, _FileConnection):
+            raise ForeignEngine(repr(engine))
         await driver.transact(statements)
     except asyncio.CancelledError:
         # The statement may be under way still: no other task must get this connection.

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Dialect, bindparam, delete
 
 from proxy.accounts import tables
+from proxy.accounts.sql import compiled
 
 BATCH = 50
 """Rows in one statement."""
@@ -43,9 +44,7 @@ class Statements:
         ).on_conflict_do_update(
             index_elements=list(table.primary_key), set_={"team": insert.excluded.team, "used": insert.excluded.used}
         )
-        written = upsert.compile(dialect=dialect)
-        assert written.positiontup == [column.name for column in table.c], "parameters would land in wrong columns"
-        self._insert = str(written)
+        self._insert = compiled(upsert, dialect, table.c.keys())
         gone = delete(table).where(table.c.id == bindparam("id", type_=table.c.id.type))
         self._delete = str(gone.compile(dialect=dialect))
         self._together = dialect.name == "sqlite"

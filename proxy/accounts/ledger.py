@@ -79,8 +79,8 @@ class Ledger:
         self._batch = BATCH
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._writing = False
+        self._tasks = tasks.Tasks()
         self._pause = interval
         self._losing = False
         self.available = True
@@ -128,26 +128,25 @@ class Ledger:
 
     async def start(self) -> None:
         """Begin to write."""
-        self._loop = asyncio.get_running_loop()
-        self._task = tasks.start(self._run(), "usage ledger")
+        self._writing = True
+        self._tasks.start(self._run(), "usage ledger")
         if self.buffered:
             self._wake_in(self._interval)
 
     async def stop(self) -> None:
         """Write what is left, within `STOP_WITHIN` seconds; what cannot be written by then is lost, and said to be."""
-        task, self._task, self._loop = self._task, None, None
+        self._writing = False
         if self._timer is not None:
             self._timer.cancel()
         self._due.set()
         try:
             async with asyncio.timeout(STOP_WITHIN):
-                if task is not None:
-                    await task
+                await self._tasks.finish()
                 while self.buffered:
                     if not await self.flush(everything=True):
                         await asyncio.sleep(self._interval)
         except TimeoutError:
-            pass
+            await self._tasks.stop()
         if self._done:
             self.dropped_total += len(self._done)
             _log.error(
@@ -208,19 +207,19 @@ class Ledger:
             )
 
     async def _run(self) -> None:
-        while self._loop is not None:
+        while self._writing:
             await self._due.wait()
             self._due.clear()
-            while self._loop is not None and await self.flush() and self._many_wait():
+            while self._writing and await self.flush() and self._many_wait():
                 pass
             self._timer = None
-            if self._loop is not None and self.buffered:
+            if self._writing and self.buffered:
                 self._wake_in(self._pause)
 
     def _wake_in(self, seconds: float) -> None:
         # A timer instead of a loop that sleeps: an idle gateway does nothing.
-        if self._loop is not None:
-            self._timer = self._loop.call_later(seconds, self._due.set)
+        if self._writing:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._due.set)
 
     def _many_wait(self) -> bool:
         return len(self._done) >= self._batch

@@ -57,8 +57,7 @@ class Objects:
         self._waiters: list[asyncio.Future[None]] = []
         """Of those who wait until what there is has been written."""
         self._stopping = False
-        self._task: asyncio.Task[None] | None = None
-        self._statements = Statements(store.sql) if store is not None else None
+        self._tasks = tasks.Tasks()
         self.available = True
         """The last write was taken."""
         self.dropped_total = 0
@@ -75,20 +74,13 @@ class Objects:
     async def start(self) -> None:
         """Begin to write."""
         if self._store is not None:
-            self._task = tasks.start(self._run(), "objects")
+            self._tasks.start(self._run(self._store, Statements(self._store.sql)), "objects")
 
     async def stop(self) -> None:
         """Write what is left, within `STOP_WITHIN` seconds."""
-        task, self._task = self._task, None
-        if task is None:
-            return
         self._stopping = True
         self._due.set()
-        _, running = await asyncio.wait((task,), timeout=STOP_WITHIN)
-        if running:
-            task.cancel()
-            await asyncio.wait((task,))
-        if self.waiting:
+        if await self._tasks.finish(STOP_WITHIN) and self.waiting:
             _log.error("objects: the homes of %d are lost, the store did not take them", self.waiting)
 
     async def find(self, ids: Sequence[str], fresh: bool = False) -> Mapping[str, Sequence[Home]] | None:
@@ -110,10 +102,10 @@ class Objects:
             try:
                 # The store may have to be opened first.
                 async with asyncio.timeout(READ_WITHIN + AGAIN):
-                    stored = await self._read(missing)
+                    stored = await self._read(self._store, missing)
                     if fresh and not self._alone and not stored and not found:
                         await asyncio.sleep(AGAIN)
-                        stored = await self._read(missing)
+                        stored = await self._read(self._store, missing)
             except (StoreError, TimeoutError):
                 return None
             found.update(stored)
@@ -142,7 +134,7 @@ class Objects:
 
     async def settled(self) -> None:
         """Return when what was remembered is in the store, or after `SETTLE_WITHIN`."""
-        if self._task is None or not self.waiting or not self.available:
+        if not self._tasks or not self.waiting or not self.available:
             return
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(written)
@@ -174,13 +166,12 @@ class Objects:
             self.dropped_total += 1
         self._due.set()
 
-    async def _read(self, ids: Sequence[str]) -> dict[str, tuple[Home, ...]]:
-        assert self._store is not None
+    async def _read(self, store: Store, ids: Sequence[str]) -> dict[str, tuple[Home, ...]]:
         table, found = tables.objects, dict[str, list[Home]]()
         asked = select(table).where(table.c.id.in_(ids)).order_by(table.c.used.desc())
         day_ago = _milliseconds() - int(TOUCH_AFTER * 1000)
         old = set()
-        async with self._store.reading(READ_WITHIN) as connection:
+        async with store.reading(READ_WITHIN) as connection:
             for row in (await connection.execute(asked)).mappings():
                 if row["id"] not in self._gone:
                     found.setdefault(row["id"], []).append(
@@ -195,7 +186,7 @@ class Objects:
                 self._write(each, homes[0])
         return {each: tuple(homes) for each, homes in found.items()}
 
-    async def _run(self) -> None:
+    async def _run(self, store: Store, statements: Statements) -> None:
         while True:
             await self._due.wait()
             if not self._stopping:
@@ -205,7 +196,7 @@ class Objects:
             self._due.clear()
             self._urgent.clear()
             waiters, self._waiters = self._waiters, []
-            written = await self._flush()
+            written = await self._flush(store, statements)
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -215,17 +206,15 @@ class Objects:
                 await asyncio.sleep(RETRY if not self._stopping else PAUSE)
                 self._due.set()
 
-    async def _flush(self) -> bool:
+    async def _flush(self, store: Store, statements: Statements) -> bool:
         """Write what waits; False when the store is away."""
-        assert self._store is not None
-        assert self._statements is not None
         rows, gone = self._rows, self._gone
         self._rows, self._gone = {}, {}
         self._flying = len(rows) + len(gone)
         if not self._flying:
             return True
         try:
-            await self._store.write(self._statements.over(list(rows), list(gone), _milliseconds()))
+            await store.write(statements.over(list(rows), list(gone), _milliseconds()))
         except StoreError as error:
             self._rows = {**{row: None for row in rows if row[0] not in self._gone}, **self._rows}
             self._gone = {**{each: None for each in gone if each not in self._known}, **self._gone}

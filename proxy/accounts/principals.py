@@ -70,11 +70,13 @@ class Principals:
         *,
         may_be_open: bool = True,
         has_store: bool = False,
+        as_class: Callable[[str], bool] | None = None,
     ) -> None:
         """
         *may_be_open*: without any key, any client may call. *has_store*: more keys will come with `put`, and until the
-        first time it is not known whether there are any.
+        first time it is not known whether there are any. *as_class*: that of every principal.
         """
+        self._as_class = as_class
         self._may_be_open = may_be_open
         self._store_may_hold_keys = has_store
         self._of_file: dict[bytes, Principal] = {}
@@ -88,8 +90,6 @@ class Principals:
         """Digests of keys that were sent lately."""
         self._held = False
         """The store has had a key, if only a revoked one."""
-        self.reads_as_class: Callable[[str], bool] | None = None
-        """Tells of a pattern with brackets whether they are a glob's, by the models there are; set when these are."""
         self.open = False
         """No client needs a key: none is configured, and the store never had one."""
         self.replace_file_keys(file_keys, admin_key)
@@ -184,10 +184,6 @@ class Principals:
         for each in digests:
             self._of_store[each] = principal
         self._digests[record.name] = tuple(digests)
-
-    def _as_class(self, pattern: str) -> bool:
-        # Asked each time, since the models are known later than the keys.
-        return self.reads_as_class is not None and self.reads_as_class(pattern)
 
     def _forget(self, name: str) -> None:
         for each in self._digests.pop(name, ()):

@@ -42,21 +42,18 @@ class Retention:
         self._store = store
         self._keep = keep
         self._keep_objects = keep_objects
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
         self.deleted_total = 0
         """Rows of usage deleted."""
 
     async def start(self) -> None:
         """Begin to look, if rows are to be deleted at all."""
         if self._keep or self._keep_objects:
-            self._task = tasks.start(self._run(), "usage retention")
+            self._tasks.start(self._run(), "usage retention")
 
     async def stop(self) -> None:
         """Look no more; a transaction under way is undone."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
+        await self._tasks.stop()
 
     async def delete(self) -> int:
         """Delete the rows of usage that are too old by now; how many that were. `StoreError`."""

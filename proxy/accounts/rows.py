@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Dialect, and_, bindparam, literal_column
 
 from proxy.accounts import tables
+from proxy.accounts.sql import compiled
 from proxy.core.exchange import Exchange
 
 Row = tuple[Any, ...]
@@ -157,7 +158,6 @@ class Statements:
         sql = self._many.get(rows)
         if sql is None:
             marks = f"({', '.join('?' * len(COLUMNS))})"
-            assert marks in self._one
             sql = self._many[rows] = self._one.replace(marks, ", ".join([marks] * rows))
         return sql
 
@@ -182,6 +182,4 @@ def _upsert(dialect: Dialect) -> str:
         set_={name: insert.excluded[name] for name in COLUMNS if name not in _KNOWN_AT_START},
         where=and_(table.c.outcome == is_pending, insert.excluded.outcome != is_pending),
     )
-    compiled = statement.compile(dialect=dialect)
-    assert compiled.positiontup == list(COLUMNS), "parameters would land in the wrong columns"
-    return str(compiled)
+    return compiled(statement, dialect, COLUMNS)

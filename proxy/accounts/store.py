@@ -62,7 +62,7 @@ class Store:
         """Compiles statements for `write`."""
         self.available = False
         """The last operation worked."""
-        self.on_done: Callable[[str, float, bool], object] | None = None
+        self.on_done: Callable[[str, float, bool], object] = lambda what, seconds, failed: None
         """Told of each operation's end: `read` or `write`, its seconds, whether it failed."""
         self._opened = False
         self._opening: asyncio.Task[StoreError | None] | None = None
@@ -147,8 +147,7 @@ class Store:
         self._done(writes, began, failed=False)
 
     def _done(self, writes: bool, began: float, failed: bool) -> None:
-        if self.on_done is not None:
-            self.on_done("write" if writes else "read", clock.now() - began, failed)
+        self.on_done("write" if writes else "read", clock.now() - began, failed)
 
     async def _begin(self, engine: AsyncEngine, writes: bool) -> AsyncConnection:
         """A connection whose transaction has begun; with `_leave` whatever it took is given back."""

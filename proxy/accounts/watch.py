@@ -43,8 +43,7 @@ class KeyWatch:
         self._one_reads = asyncio.Lock()
         self._next: asyncio.Task[bool] | None = None
         """The read that has not begun, for every caller that comes until then."""
-        self._running: set[asyncio.Task[bool]] = set()
-        self._loop: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
         self._reachable: bool | None = None
 
     def __repr__(self) -> str:
@@ -57,27 +56,20 @@ class KeyWatch:
 
     async def start(self) -> None:
         """Read the keys, and go on looking for changes. A store that cannot be read is not waited for."""
-        self._loop = tasks.start(self._look_on(), "key watch")
+        self._tasks.start(self._look_on(), "key watch")
         await asyncio.wait((self._soon(),))
 
     async def stop(self) -> None:
         """End what `start` began; who still waits for a read is told that there is none."""
         self._next = None
-        running: set[asyncio.Task[bool] | asyncio.Task[None]] = {*self._running}
-        if self._loop is not None:
-            running.add(self._loop)
-            self._loop = None
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await self._tasks.stop()
 
     async def look_again(self) -> bool:
         """
         See every change that was made before this was called; whether the store could be read. However many ask, there
         is one read at a time and `SPACING` between two.
         """
-        if self._loop is None:
+        if not self._tasks:
             return False
         read = self._soon()
         await asyncio.wait((read,), timeout=PATIENCE)
@@ -85,9 +77,7 @@ class KeyWatch:
 
     def _soon(self) -> asyncio.Task[bool]:
         if self._next is None:
-            self._next = tasks.start(self._read_next(), "key watch read")
-            self._running.add(self._next)
-            self._next.add_done_callback(self._running.discard)
+            self._next = self._tasks.start(self._read_next(), "key watch read")
         return self._next
 
     async def _look_on(self) -> None:

@@ -70,7 +70,7 @@ class Feed:
         self._told = 0
         """The number of the last event that a reader was told: those behind it may still change places."""
         self._readers: set[asyncio.Event] = set()
-        self._known: Standing | None = None
+        self._known: Standing = {}
         self._compared = 0.0
         self._read: dict[str, int] = {}
         """By worker, the last event of it that was taken over."""
@@ -207,8 +207,6 @@ class Feed:
         # What changed while nothing looked is nothing new to a reader that comes now.
         at = now if now - self._compared < NO_LOOK else self._compared
         before, self._known, self._compared = self._known, self._standing(), now
-        if before is None:
-            return
         for (kind, name), state in self._known.items():
             was = before.get((kind, name))
             if was is not None and was != state:

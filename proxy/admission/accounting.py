@@ -6,7 +6,7 @@ through it by `admission.admission`.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from proxy.accounts.keys import Keys
@@ -38,8 +38,11 @@ MOST_ADDRESSES = 20_000
 class Accounting:
     """Everything that is kept between calls."""
 
-    def __init__(self, settings: Settings) -> None:
-        """`ValueError` for a store or a price file that cannot be used, with the path of the setting."""
+    def __init__(self, settings: Settings, reads_as_class: Callable[[str], bool]) -> None:
+        """
+        *reads_as_class* tells of a pattern with brackets whether they are a glob's, by the models there are when it is
+        asked. `ValueError` for a store or a price file that cannot be used, with the path of the setting.
+        """
         self._settings = settings
         self.store = _store(settings.store.url.get_secret_value())
         self.keys = Keys(self.store) if self.store is not None else None
@@ -48,6 +51,7 @@ class Accounting:
             _admin_key(settings),
             may_be_open=loopback(settings.server.host),
             has_store=self.store is not None,
+            as_class=reads_as_class,
         )
         self.watch = KeyWatch(self.keys, self.principals) if self.keys is not None else None
         self.ledger = Ledger(self.store) if self.store is not None else None

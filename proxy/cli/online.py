@@ -98,7 +98,6 @@ async def _ask(settings: Settings, heard: Callable[[int, int], object]) -> list[
 
     control = ControlPlane()
     upstreams = Upstreams(settings, random.Random(), control)
-    await control.start()
     await upstreams.start()
     try:
         provider_keys = [

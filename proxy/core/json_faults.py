@@ -82,21 +82,19 @@ def no_object(body: bytes) -> ProxyError:
 
 def repeated(body: bytes) -> ProxyError:
     """The error for a *body* of which an object has a key twice; the offset is that of the second."""
-    keys: list[set[str] | None] = []
+    # The keys of each object that is open; of an array there are none.
+    keys: list[set[str]] = []
     string = b""
     start = 0
     for count, token in enumerate(_TOKEN.finditer(body)):
         text = token.group()
-        if text == b"{":
+        if text == b"{" or text == b"[":
             keys.append(set())
-        elif text == b"[":
-            keys.append(None)
         elif text == b"}" or text == b"]":
             keys.pop()
         elif text == b":":
             # Only a string that a colon follows is a key; the others need not be read.
             seen = keys[-1]
-            assert seen is not None
             name = orjson.loads(string)
             if name in seen:
                 return _error(_TWICE, start)

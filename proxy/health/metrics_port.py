@@ -8,6 +8,7 @@ status is a plain string here.
 import os
 import resource
 import socket
+from contextlib import AsyncExitStack
 
 import orjson
 from aiohttp import web
@@ -30,22 +31,22 @@ class MetricsPort:
         self._of_gateway = health
         self._checks = checks
         self._pool = pool
-        self._runner: web.ServerRunner | None = None
+        self._ending = AsyncExitStack()
         self.port = 0
         """The port it listens on, once started."""
 
     async def start(self, listening: socket.socket) -> None:
         """Begin to serve on a socket that is bound."""
         # Nothing here may outlast its client.
-        self._runner = web.ServerRunner(web.Server(self._answer, handler_cancellation=True, access_log=None))
-        await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
-        self.port = self._runner.addresses[0][1]
+        runner = web.ServerRunner(web.Server(self._answer, handler_cancellation=True, access_log=None))
+        self._ending.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        self.port = runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Close every connection."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._ending.aclose()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         page = await self._page(request)

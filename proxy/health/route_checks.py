@@ -43,19 +43,16 @@ class RouteChecks:
             for route in routes
             if (rules := route.health_check) is not None and rules.enabled and rules.checks
         }
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = tasks.Tasks()
 
     def start(self) -> None:
         """Begin to look."""
-        self._tasks = [
-            tasks.start(self._run(path, watched), f"health of {path}") for path, watched in self._watched.items()
-        ]
+        for path, watched in self._watched.items():
+            self._tasks.start(self._run(path, watched), f"health of {path}")
 
     async def stop(self) -> None:
         """Look no more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     def results(self) -> Mapping[str, dict[str, Any]]:
         """By path: healthy, the failures in a row, when it was last looked at, and each check by name."""

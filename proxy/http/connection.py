@@ -149,7 +149,8 @@ class ClientConnection(web.RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_for_stall()
+        if self._wire is not None:
+            self._watch_for_stall(self._wire)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -226,10 +227,10 @@ class ClientConnection(web.RequestHandler):
 
     def _watch_the_last_bytes(self) -> None:
         if self._wire is not None and self._stall_timer is None and self._wire.get_write_buffer_size():
-            self._watch_for_stall()
+            self._watch_for_stall(self._wire)
 
-    def _watch_for_stall(self) -> None:
-        self._untaken = self._count_untaken()
+    def _watch_for_stall(self, wire: asyncio.Transport) -> None:
+        self._untaken = _count_untaken(wire)
         self._taken_at = self._loop.time()
         self._stall_timer = self._loop.call_later(self._bounds.write_timeout / STALL_LOOKS, self._look_for_stall)
 
@@ -237,7 +238,7 @@ class ClientConnection(web.RequestHandler):
         self._stall_timer = None
         if self._wire is None:
             return
-        now, untaken = self._loop.time(), self._count_untaken()
+        now, untaken = self._loop.time(), _count_untaken(self._wire)
         if untaken < self._untaken:
             self._taken_at = now
         self._untaken = untaken
@@ -245,15 +246,6 @@ class ClientConnection(web.RequestHandler):
             self._wire.abort()
         else:
             self._stall_timer = self._loop.call_later(self._bounds.write_timeout / STALL_LOOKS, self._look_for_stall)
-
-    def _count_untaken(self) -> int:
-        """Bytes in our buffer and, where the system tells, in the kernel's: a slow reader is not one that stalls."""
-        assert self._wire is not None
-        untaken = self._wire.get_write_buffer_size()
-        peer = self._wire.get_extra_info("socket")
-        if sys.platform == "linux" and peer is not None:
-            untaken += int(struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-        return untaken
 
     def _look_for_end(self) -> None:
         self._gone_timer = None
@@ -266,3 +258,12 @@ class ClientConnection(web.RequestHandler):
                 self._wire.abort()
                 return
             self._gone_timer = self._loop.call_later(GONE_LOOK, self._look_for_end)
+
+
+def _count_untaken(wire: asyncio.Transport) -> int:
+    """Bytes in our buffer and, where the system tells, in the kernel's: a slow reader is not one that stalls."""
+    untaken = wire.get_write_buffer_size()
+    peer = wire.get_extra_info("socket")
+    if sys.platform == "linux" and peer is not None:
+        untaken += int(struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    return untaken

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -38,6 +39,19 @@ _TOO_MUCH = (OUT_OF_MEMORY, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
 _log = logging.getLogger("hapax")
 
 
+class NoPipes(Exception):
+    """A process was started without the pipes it was to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A process that reads, and the two pipes to it."""
+
+    process: Process
+    questions: asyncio.StreamWriter
+    answers: asyncio.StreamReader
+
+
 class Reader:
     """The process, if there is one, and those who wait for it."""
 
@@ -45,7 +59,7 @@ class Reader:
         """*patience*: seconds a body may wait for its turn."""
         self._patience = patience
         self._turn = asyncio.Lock()
-        self._process: Process | None = None
+        self._child: _Child | None = None
         self._killed = False
         """It has been, which the loop learns a moment later."""
         self._idle: asyncio.TimerHandle | None = None
@@ -96,21 +110,19 @@ class Reader:
 
     async def _ask(self, head: bytes, body: bytes) -> bytes:
         """The line that it answers."""
-        process = self._process
-        if process is None or self._killed or process.returncode is not None:
+        child = self._child
+        if child is None or self._killed or child.process.returncode is not None:
             await self._end()
-            process = await self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
+            child = await self._start()
         line = b""
         try:
-            process.stdin.write(head)
+            child.questions.write(head)
             rest = memoryview(body)
             while rest:
-                process.stdin.write(rest[:AT_ONCE])
-                await process.stdin.drain()
+                child.questions.write(rest[:AT_ONCE])
+                await child.questions.drain()
                 rest = rest[AT_ONCE:]
-            line = await process.stdout.readline()
+            line = await child.answers.readline()
         except ConnectionError:
             pass
         except BaseException:
@@ -119,39 +131,41 @@ class Reader:
             raise
         if line:
             return line
-        ended = await process.wait()
+        ended = await child.process.wait()
         _log.warning("the process that reads large bodies ended with %d, another one takes its place", ended)
         raise _too_rich() if ended in _TOO_MUCH else _unread()
 
-    async def _start(self) -> Process:
+    async def _start(self) -> _Child:
         environment = {name: os.environ[name] for name in _NEEDED if name in os.environ}
         # It finds what we have found, wherever that was.
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         command = (sys.executable, "-P", "-m", "proxy.http.reading")
         try:
-            self._process = process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, limit=LONGEST_ANSWER
             )
         except OSError as error:
             _log.warning("the process that reads large bodies cannot be started: %s", error.strerror)
             raise _unread() from None
-        return process
+        if process.stdin is None or process.stdout is None:
+            raise NoPipes
+        self._child = child = _Child(process, process.stdin, process.stdout)
+        return child
 
     def _kill(self) -> None:
         """It has nothing to keep, so there is no gentler way."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        if self._child is not None and self._child.process.returncode is None:
+            self._child.process.kill()
             self._killed = True
 
     async def _end(self) -> None:
         """Kill it and see it off."""
-        process = self._process
-        if process is not None:
+        child = self._child
+        if child is not None:
             self._kill()
-            assert process.stdin is not None
-            process.stdin.close()
-            await process.communicate()
-            self._process, self._killed = None, False
+            child.questions.close()
+            await child.process.communicate()
+            self._child, self._killed = None, False
 
 
 def _too_rich() -> ProxyError:

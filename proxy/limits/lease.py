@@ -134,8 +134,8 @@ class Lease(ABC):
     def settle(self, amount: int, used: int, now: float, local: bool) -> None:
         """A call that reserved *amount* is over and has *used* so much; *local*: it was admitted without Redis."""
 
-    def admit_alone(self, amount: int, now: float) -> None:
-        """A call was admitted without Redis."""
+    def admit_alone(self, amount: int, now: float, workers: int, outage: int) -> None:
+        """A call was admitted without Redis; the rest as for `refusal_alone`."""
         self.reserved += amount
 
     @abstractmethod

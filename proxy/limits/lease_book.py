@@ -79,15 +79,15 @@ class LeaseBook:
         for limit, amount in claims:
             lease = self.lease(limit, now)
             leases.append(lease)
-            if isinstance(lease, SpendLease) and lease.known is None:
-                return None
             found = lease.refusal_alone(amount, now, self.workers, self.outage)
             if found is not None:
+                if found.unknown:
+                    return None
                 refusal = further(refusal, found)
         if refusal is not None:
             return refusal
         for lease, (_, amount) in zip(leases, claims, strict=True):
-            lease.admit_alone(amount, now)
+            lease.admit_alone(amount, now, self.workers, self.outage)
         return Reservation(claims, True, leases)
 
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from proxy.limits.bucket import Bucket
 from proxy.limits.lease import Field, Lease
-from proxy.limits.limit import Limit, Refusal, Standing
+from proxy.limits.limit import UNKNOWN_WAIT, Limit, Refusal, Standing
 
 BUDGET_REMEMBERED = 3600.0
 """Seconds a budget is remembered after its last use: without Redis and the ledger, only this worker knows it."""
@@ -64,26 +64,30 @@ class BucketLease(Lease):
             self.idle -= paid
             self.back -= used - amount - paid
 
-    def admit_alone(self, amount: int, now: float) -> None:
-        share = self._share
-        assert share is not None  # the decision was taken over it
+    def admit_alone(self, amount: int, now: float, workers: int, outage: int) -> None:
+        share = self._share_in(outage, workers, now)
         share.change(min(amount, share.capacity), now)
 
     def refusal_alone(self, amount: int, now: float, workers: int, outage: int) -> Refusal | None:
         limit = self.limit
-        share = self._share
-        if share is None or self._outage != outage:
-            # It begins with a part of what was left, so that losing Redis often is no way to more.
-            known = self._level(now)
-            share = self._share = Bucket(max(1.0, limit.capacity / workers), limit.rate / workers, now)
-            self._outage = outage
-            share.change(share.capacity - max(known / workers, min(known, 1.0)), now)
+        share = self._share_in(outage, workers, now)
         # A call that is larger than the share takes all of it.
         wanted = min(amount, share.capacity)
         if share.level(now) >= wanted - limit.forgiven and amount <= limit.capacity:
             return None
         # The wait for all of it, so that what is forgiven is there when the client comes back.
         return Refusal(limit, share.wait(wanted, now), never=amount > limit.capacity)
+
+    def _share_in(self, outage: int, workers: int, now: float) -> Bucket:
+        """What this worker decides over in the *outage*th time alone."""
+        share = self._share
+        if share is None or self._outage != outage:
+            # It begins with a part of what was left, so that losing Redis often is no way to more.
+            known = self._level(now)
+            share = self._share = Bucket(max(1.0, self.limit.capacity / workers), self.limit.rate / workers, now)
+            self._outage = outage
+            share.change(share.capacity - max(known / workers, min(known, 1.0)), now)
+        return share
 
     def outdated(self, now: float) -> bool:
         # A share that is full again is the same as none.
@@ -210,7 +214,8 @@ class SpendLease(Lease):
         self.idle = max(0, min(self.idle + amount - used, self.lent - self.reserved - self.back))
 
     def refusal_alone(self, amount: int, now: float, workers: int, outage: int) -> Refusal | None:
-        assert self.known is not None  # `take_alone` decides only with it
+        if self.known is None:
+            return Refusal(self.limit, UNKNOWN_WAIT, unknown=True)
         if self.known + self.reserved + amount <= self.limit.capacity:
             return None
         return Refusal(self.limit, max(0.0, self.ends - now), never=amount > self.limit.capacity)

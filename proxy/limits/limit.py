@@ -28,6 +28,10 @@ GRAIN = 1e-7
 """Seconds of refill forgiven, for the rounding of the clock: its doubles are that coarse after years of uptime."""
 
 
+UNKNOWN_WAIT = 1.0
+"""Seconds until it is worth asking again for what could not be known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One limit of one holder."""

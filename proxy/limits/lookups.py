@@ -16,7 +16,7 @@ class Lookups:
 
     def __init__(self, spent: Spent) -> None:
         self._spent = spent
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = tasks.Tasks()
 
     async def learn(self, lease: SpendLease, patience: float) -> bool:
         """Ask, together with every call that needs the same, for *patience* seconds; whether it is known now."""
@@ -28,16 +28,12 @@ class Lookups:
     def asking(self, lease: SpendLease) -> asyncio.Task[None]:
         """The task that asks; one is started where there is none."""
         if lease.asking is None:
-            lease.asking = tasks.start(self._look_up(lease), "spending from the ledger")
-            self._tasks.add(lease.asking)
-            lease.asking.add_done_callback(self._tasks.discard)
+            lease.asking = self._tasks.start(self._look_up(lease), "spending from the ledger")
         return lease.asking
 
     async def stop(self) -> None:
         """Ask no more."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     async def _look_up(self, lease: SpendLease) -> None:
         try:

@@ -17,12 +17,10 @@ from functools import reduce
 from proxy.core import clock
 from proxy.limits import period
 from proxy.limits.bucket import Bucket
-from proxy.limits.limit import Claim, Limit, Refusal, Reservation, Spent, Standing, What
+from proxy.limits.limit import UNKNOWN_WAIT, Claim, Limit, Refusal, Reservation, Spent, Standing, What
 
 MOST_BUCKETS = 40_000
 """Buckets that are remembered, at some 400 bytes each; a full one is the same as none."""
-UNKNOWN_WAIT = 1.0
-"""Seconds until it is worth asking again for what could not be known."""
 
 # Every call compares with these, and a name in this file is found sooner than a member of an enumeration.
 _CONCURRENT, _BUDGET = What.CONCURRENT, What.BUDGET
@@ -114,11 +112,11 @@ class MemoryLimits:
         return None
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
-        for limit, _ in claims:
-            if limit.what is _BUDGET and self._spending_of(limit) is None and not await self._look_up(limit):
-                return Refusal(limit, UNKNOWN_WAIT, unknown=True)
-        decided = self.reserve_now(claims, clock.now())
-        assert decided is not None  # every budget is known now, and none is ever forgotten
+        # Twice at most: every budget is known then, and none is ever forgotten.
+        while (decided := self.reserve_now(claims, clock.now())) is None:
+            for limit, _ in claims:
+                if limit.what is _BUDGET and self._spending_of(limit) is None and not await self._look_up(limit):
+                    return Refusal(limit, UNKNOWN_WAIT, unknown=True)
         return decided
 
     def leave(self, reservation: Reservation, now: float) -> None:
@@ -140,8 +138,7 @@ class MemoryLimits:
             if what is _CONCURRENT:
                 continue
             if what is _BUDGET:
-                spending = self._spending_of(limit)
-                assert spending is not None  # it was known when it was reserved
+                spending = self._of_now(limit, self._spending[limit.id])
                 spending.held -= amount
                 spending.spent += used.get(what, amount)
             elif (correction := used.get(what, amount) - amount) != 0:
@@ -231,7 +228,11 @@ class MemoryLimits:
     def _spending_of(self, limit: Limit) -> _Spending | None:
         """The budget in its present period; None while what was spent before this process began is not known."""
         spending = self._spending.get(limit.id)
-        if spending is not None and (now := self._wall()) >= spending.ends:
+        return None if spending is None else self._of_now(limit, spending)
+
+    def _of_now(self, limit: Limit, spending: _Spending) -> _Spending:
+        """*spending*, which is that of *limit*, begun anew where its period is over."""
+        if (now := self._wall()) >= spending.ends:
             spending.period = period.began(limit.per, _date(now))
             spending.ends = period.ends(limit.per, spending.period).timestamp()
             spending.spent = 0

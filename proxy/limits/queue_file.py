@@ -32,7 +32,7 @@ class QueueFile:
         self._interval = interval
         self._asked = asyncio.Event()
         self._stopping = False
-        self._saving: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
         self._failing = False
         self.load_failures = 0
         """Times a file was there and could not be used."""
@@ -59,7 +59,7 @@ class QueueFile:
 
     def start(self, queue: Queue) -> None:
         """Save *queue* every interval from now on."""
-        self._saving = tasks.start(self._run(queue), "saves of the queue's size")
+        self._tasks.start(self._run(queue), "saves of the queue's size")
 
     def save_soon(self) -> None:
         """The size has changed: do not wait for the interval."""
@@ -69,8 +69,7 @@ class QueueFile:
         """Save once more, and end."""
         self._stopping = True
         self._asked.set()
-        if self._saving is not None:
-            await self._saving
+        await self._tasks.finish()
 
     async def _run(self, queue: Queue) -> None:
         # The one place that writes: two saves at once would share a temporary file.

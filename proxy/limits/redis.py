@@ -23,9 +23,18 @@ from proxy.core import clock, tasks
 from proxy.limits.lease_book import LeaseBook
 from proxy.limits.lease_kinds import SpendLease
 from proxy.limits.lease_message import Ask, Message
-from proxy.limits.limit import NOTHING, Claim, Limit, Refusal, Reservation, Spent, Standing, What
+from proxy.limits.limit import (
+    NOTHING,
+    UNKNOWN_WAIT,
+    Claim,
+    Limit,
+    Refusal,
+    Reservation,
+    Spent,
+    Standing,
+    What,
+)
 from proxy.limits.lookups import Lookups
-from proxy.limits.memory import UNKNOWN_WAIT
 from proxy.limits.outbox import Outbox
 from proxy.limits.redis_link import RedisLink, Unavailable
 
@@ -76,7 +85,7 @@ class RedisLimits:
         self._outbox = Outbox(self._link, self._book, self._lookups)
         self._wanted = asyncio.Event()
         self._ending = False
-        self._work: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
         self._lost_at = clock.now()
         self._said = False
         self._ticked = 0.0
@@ -145,15 +154,13 @@ class RedisLimits:
     async def start(self) -> None:
         """Begin to ask Redis; if it does not answer within 100 ms, decide without it for now."""
         await self._try_again()
-        self._work = tasks.start(self._converse(), "limits over redis")
+        self._tasks.start(self._converse(), "limits over redis")
 
     async def stop(self) -> None:
         """Tell Redis what was spent, give back what is idle, and leave; calls that wait are decided here."""
         self._ending = True
         self._wanted.set()
-        if self._work is not None:
-            await self._work
-            self._work = None
+        if await self._tasks.finish():
             self._book.surrender()
             try:
                 await self._outbox.tell_all(self._soon)

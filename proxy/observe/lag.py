@@ -1,13 +1,14 @@
 """
 How late the event loop is: what every stream on it waits for.
 
-A timer that measures its own delay, twice a second. It judges nothing.
+A task that measures its own delay, twice a second. It judges nothing.
 """
 
 import asyncio
+import math
 from collections import deque
 
-from proxy.core import clock
+from proxy.core import clock, tasks
 
 INTERVAL = 0.5
 """Seconds between two looks."""
@@ -20,8 +21,9 @@ class LoopLag:
 
     def __init__(self) -> None:
         self._looks: deque[float] = deque([0.0], maxlen=REMEMBERED)
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
+        """When the next look is due."""
+        self._tasks = tasks.Tasks()
 
     @property
     def last(self) -> float:
@@ -31,20 +33,20 @@ class LoopLag:
     @property
     def worst(self) -> float:
         """Seconds the latest look of the last minute was late, the one that is due now included."""
-        overdue = clock.now() - self._due if self._timer is not None else 0.0
-        return max(*self._looks, overdue)
+        return max(*self._looks, clock.now() - self._due)
 
     def start(self) -> None:
         """Begin to look."""
         self._due = clock.now() + INTERVAL
-        self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._look)
+        self._tasks.start(self._look_on(), "lateness of the loop")
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        await self._tasks.stop()
+        self._due = math.inf
 
-    def _look(self) -> None:
-        self._looks.append(max(0.0, clock.now() - self._due))
-        self.start()
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            self._looks.append(max(0.0, clock.now() - self._due))
+            self._due = clock.now() + INTERVAL

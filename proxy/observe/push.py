@@ -44,17 +44,15 @@ class MetricsPush:
         self._interval = interval
         self._instance = instance
         self._started = time.time_ns()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
 
     def start(self) -> None:
         """Begin to post."""
-        self._task = tasks.start(self._run(), "metrics push")
+        self._tasks.start(self._run(), "metrics push")
 
     async def stop(self) -> None:
         """Post what was counted last, and no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        if await self._tasks.stop():
             await self._collector.post(self.message())
 
     async def _run(self) -> None:

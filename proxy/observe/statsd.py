@@ -46,18 +46,16 @@ class Statsd:
         self._interval = interval
         self._worker = worker
         self._before: dict[tuple[str, str], float] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
         self._available = True
 
     def start(self) -> None:
         """Begin to send."""
-        self._task = tasks.start(self._run(), "statsd")
+        self._tasks.start(self._run(), "statsd")
 
     async def stop(self) -> None:
         """Send what was counted last, and no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        if await self._tasks.stop():
             await self._send()
 
     async def _run(self) -> None:

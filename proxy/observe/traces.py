@@ -79,7 +79,7 @@ class Traces:
         self._flying = 0
         self._due = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
         self.exported_total = 0
         """Spans the collector took."""
         self.dropped_total = 0
@@ -112,17 +112,13 @@ class Traces:
 
     def start(self) -> None:
         """Begin to post."""
-        self._task = tasks.start(self._run(), "traces")
+        self._tasks.start(self._run(), "traces")
 
     async def stop(self) -> None:
         """Post what is left, within `STOP_WITHIN` seconds; what is not taken by then is lost, and said to be."""
-        task, self._task = self._task, None
         self._stopping.set()
         self._due.set()
-        if task is not None:
-            await asyncio.wait((task,), timeout=STOP_WITHIN)
-            if task.cancel():
-                await asyncio.wait((task,))
+        await self._tasks.finish(STOP_WITHIN)
         if left := self.waiting:
             self.dropped_total += left
             self._waiting.clear()

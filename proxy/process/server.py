@@ -60,14 +60,16 @@ class Listener:
         sockets: Sockets | None = None,
         peers: Peers | None = None,
     ) -> None:
-        """*sockets*: those of a supervisor; without them it opens its own. *peers*: the workers beside this one."""
+        """
+        *sockets*: those of a supervisor; without them it opens its own. *peers*: the workers beside this one. Raises
+        what `create_app` and `Certificate` do.
+        """
+        self.certificate = Certificate(settings.server.tls) if settings.server.tls is not None else None
+        """What clients are shown; None where TLS is not served."""
         app = create_app(settings, logs, peers)
         self.gateway = app[GATEWAY]
         self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, self.gateway.served, AT_ONCE)
-        self._site: web.SockSite | None = None
-        self.certificate: Certificate | None = None
-        """What clients are shown; None where TLS is not served."""
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks = tasks.Tasks()
         self.port = 0
         """The port it listens on, once started."""
         self._settings = settings
@@ -104,15 +106,13 @@ class Listener:
             sockets.close()
             raise
         context = None
-        if self._settings.server.tls is not None:
-            self.certificate = Certificate(self._settings.server.tls)
+        if self.certificate is not None:
             context = self.certificate.context
-            self._watching = tasks.start(self.certificate.watch(), "certificate")
+            self._tasks.start(self.certificate.watch(), "certificate")
         address = sockets.clients.getsockname()[:2]
         self.gateway.served.addresses.append(address)
         self.port = address[1]
-        self._site = web.SockSite(self._runner, sockets.clients, ssl_context=context, backlog=BACKLOG)
-        await self._site.start()
+        await web.SockSite(self._runner, sockets.clients, ssl_context=context, backlog=BACKLOG).start()
 
     async def drain(self, delay: float, timeout: float) -> None:
         """
@@ -124,8 +124,8 @@ class Listener:
         await asyncio.sleep(delay)
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
-        if self._site is not None:
-            await self._site.stop()
+        for site in self._runner.sites:
+            await site.stop()
         under_way.closing = True
         self.gateway.feed.close()
         self._runner.connections.close_idle()
@@ -160,8 +160,7 @@ class Listener:
 
     async def stop(self) -> None:
         """Close everything at once; call `drain` first to let exchanges end."""
-        if self._watching is not None:
-            self._watching.cancel()
+        await self._tasks.stop()
         await self._runner.cleanup()
 
     async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
@@ -202,6 +201,9 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
     hangups.let_through()
     try:
         listener = Listener(settings, logs)
+    except OSError as error:
+        print(f"hapax: {no_address(settings, error)}", file=sys.stderr)
+        return 1
     except ValueError as problem:
         print(f"hapax: {problem}", file=sys.stderr)
         return 2

@@ -64,7 +64,8 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     calm_the_collector()
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         supervisor = Supervisor(loaded, load_again, sockets, logs)
-        while isinstance(next_step := runner.run(supervisor.next_step()), Birth):
+        serving = runner.run(supervisor.start())
+        while isinstance(next_step := runner.run(supervisor.next_step(serving)), Birth):
             fork(next_step)
     return next_step
 
@@ -85,18 +86,19 @@ class Supervisor:
         # One change of who stands where at a time.
         self._changing = asyncio.Lock()
         self._hung_up = asyncio.Event()
-        self._whole: asyncio.Task[int] | None = None
 
-    async def next_step(self) -> Birth | int:
-        """What the caller has to do next: fork, or end with an exit code."""
-        if self._whole is None:
-            self._whole = tasks.start(self._serve(), "supervisor")
+    async def start(self) -> asyncio.Task[int]:
+        """Begin to supervise; the task ends with the exit code."""
+        return tasks.start(self._serve(), "supervisor")
+
+    async def next_step(self, serving: asyncio.Task[int]) -> Birth | int:
+        """What the caller has to do next for what is *serving*: fork, or end with an exit code."""
         while True:
             birth: asyncio.Task[Birth] = tasks.start(self._workers.births.get(), "next birth")
-            await asyncio.wait({birth, self._whole}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({birth, serving}, return_when=asyncio.FIRST_COMPLETED)
             if not birth.done():
                 birth.cancel()
-                return self._whole.result()
+                return serving.result()
             if not self._ending:
                 return birth.result()
             birth.result().born.cancel()

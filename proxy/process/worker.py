@@ -8,14 +8,15 @@ import asyncio
 import faulthandler
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import IO, Any
 
-from proxy.app import Gateway
 from proxy.core import tasks
 from proxy.core.loop import Loop
-from proxy.core.peers import METRICS
+from proxy.core.peers import METRICS, Peers
 from proxy.observe.log import Logs
 from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.ipc import Channel
@@ -51,54 +52,65 @@ def run(place: Place, channel: socket.socket, crash: IO[bytes]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=Loop) as runner:
-        return runner.run(_Worker(place).serve(channel))
+        return runner.run(_serve(place, channel))
+
+
+async def _serve(place: Place, end: socket.socket) -> int:
+    """All of it."""
+    channel = await Channel.over(end)
+    settings = place.loaded.settings
+    try:
+        logs = Logs(settings.logging, shared=True)
+    except OSError as error:
+        return await _failed(channel, no_logs(error))
+    logs.take_over()
+    try:
+        own = share(settings, place.slot, settings.server.workers)
+        worker = _Worker(place.slot, channel, partial(Listener, own, logs, place.sockets))
+        await worker.listener.start()
+    except OSError as error:
+        return await _failed(channel, no_address(settings, error))
+    except (ValueError, Unservable) as problem:
+        return await _failed(channel, f"{problem}.")
+    await worker.serve(place.loaded)
+    await channel.close()
+    await asyncio.to_thread(logs.stop)
+    return 0
+
+
+async def _failed(channel: Channel, why: str) -> int:
+    channel.say("failed", why=why)
+    await channel.close()
+    return 2
 
 
 class _Worker:
     """A gateway, and what it says to its supervisor; the peers, for the pages that need them."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self.asker = str(place.slot)
+    def __init__(self, slot: int, channel: Channel, listener_for: Callable[[Peers], Listener]) -> None:
+        """*listener_for* makes what the worker serves with, whose pages ask the peers through the worker."""
+        self.asker = str(slot)
+        self._channel = channel
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._asked: dict[int, asyncio.Future[list[Any]]] = {}
         self._numbers = count()
-        self._gateway: Gateway | None = None
         self._counted = -1
         """Exchanges in what the supervisor was told last of what was counted."""
+        self.listener = listener_for(self)
+        self._gateway = self.listener.gateway
 
-    async def serve(self, end: socket.socket) -> int:
-        """All of it."""
-        self._channel = channel = await Channel.over(end)
-        settings = self._place.loaded.settings
-        try:
-            logs = Logs(settings.logging, shared=True)
-        except OSError as error:
-            return await self._failed(no_logs(error))
-        logs.take_over()
-        try:
-            listener = Listener(
-                share(settings, self._place.slot, settings.server.workers), logs, self._place.sockets, self
-            )
-            await listener.start()
-        except OSError as error:
-            return await self._failed(no_address(settings, error))
-        except (ValueError, Unservable) as problem:
-            return await self._failed(f"{problem}.")
+    async def serve(self, loaded: Loaded) -> None:
+        """Do as the supervisor says, until the end; *loaded*: what the listener, which has started, was made from."""
         listening = tasks.start(self._listen(), "orders")
-        self._gateway = listener.gateway
         calm_the_collector()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, channel.say, "leaving")
-        channel.say("ready", banner=banner(self._place.loaded, listener.gateway, listener.url))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._channel.say, "leaving")
+        self._channel.say("ready", banner=banner(loaded, self._gateway, self.listener.url))
         reporting = tasks.start(self._report(), "signs of life")
         order = await self._orders.get()
-        await listener.end(order.get("delay", 0.0), self._insisted())
+        await self.listener.end(order.get("delay", 0.0), self._insisted())
         reporting.cancel()
         self._tell_counts()
         listening.cancel()
-        await channel.close()
-        await asyncio.to_thread(logs.stop)
-        return 0
 
     async def ask(self, what: str, of: Any = None) -> list[Any]:
         """See `peers`."""
@@ -122,18 +134,11 @@ class _Worker:
         while (await self._orders.get())["kind"] != "stop":
             pass
 
-    async def _failed(self, why: str) -> int:
-        self._channel.say("failed", why=why)
-        await self._channel.close()
-        return 2
-
     async def _listen(self) -> None:
-        gateway = self._gateway
-        assert gateway is not None
         async for message in self._channel.messages():
             kind = message["kind"]
             if kind == "question":
-                found = gateway.answers.to(message["what"], message["of"])
+                found = self._gateway.answers.to(message["what"], message["of"])
                 self._channel.say("answer", number=message["number"], found=found)
                 if message["what"] == METRICS:
                     self._counted = self._total
@@ -156,13 +161,10 @@ class _Worker:
 
     @property
     def _total(self) -> int:
-        gateway = self._gateway
-        return 0 if gateway is None else gateway.records.handed_over_total
+        return self._gateway.records.handed_over_total
 
     def _tell_counts(self) -> None:
         """What was counted so far, unless the supervisor has heard of all of it."""
-        gateway = self._gateway
-        assert gateway is not None
         if self._total != self._counted:
-            self._channel.say("counted", families=gateway.answers.to(METRICS, None))
+            self._channel.say("counted", families=self._gateway.answers.to(METRICS, None))
             self._counted = self._total

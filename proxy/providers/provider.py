@@ -69,7 +69,7 @@ class Provider:
         """Per key: a name for the account it opens that outlasts another order of keys and tells nothing of them."""
         self.listed: list[dict[str, Any]] | None = None
         """Its own model list, entries as it sent them; None until it has answered once."""
-        self.on_list: Callable[[], object] | None = None
+        self.on_list: Callable[[], object] = lambda: None
         """Called when the list has changed, and with it whom to ask for what."""
         self.health = ActiveHealth(failure_threshold)
         """What the probes say."""
@@ -130,8 +130,7 @@ class Provider:
         if self.declared is not None:
             self._serves = Patterns(self.declared, self._listed_names)
         self.models = self.named.union(name for name in self._listed_names if self.serves(name))
-        if self.on_list is not None:
-            self.on_list()
+        self.on_list()
 
     def serves(self, model: str) -> bool:
         """Whether it is known to serve *model*: it is declared, or where nothing is declared, it is listed."""

@@ -58,7 +58,7 @@ class Attempt:
         is told what passes, so that it can be continued.
         """
         self.call: Call | None = None
-        """Set by what runs it as soon as the request is on its way."""
+        """The request, for as long as it is under way; set by what runs it."""
         self.option_refused = False
         """The provider refused the request, perhaps only for the usage option we added."""
         self.record = record

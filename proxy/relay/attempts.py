@@ -72,12 +72,13 @@ class Attempts:
         """The call looks for an object of which it is not known whose it is."""
         self.recorder: Recorder | None = None
         """Remembers what the client is told, where that may be continued elsewhere."""
-        self._ended: asyncio.Future[tuple[Target, Verdict]] | None = None
+        self._ended: asyncio.Future[tuple[Target, Verdict]] = self._loop.create_future()
         self._pausing: asyncio.Future[None] | None = None
 
     async def run(self, step: Try[Target]) -> tuple[Target, Verdict]:
         """Take *step*; returns when the client has its answer, or no target that was asked can give one."""
-        self._ended = self._loop.create_future()
+        if self._ended.done():
+            self._ended = self._loop.create_future()
         self._outcome = None
         self._start(step)
         return await self._ended
@@ -169,7 +170,7 @@ class Attempts:
             # A provider that stopped listening has an answer, or a loss, of its own to tell.
             return
         self.cancel()
-        if self._ended is not None and not self._ended.done():
+        if not self._ended.done():
             self._ended.set_exception(error)
 
     # What attempts tell their owner.
@@ -228,7 +229,7 @@ class Attempts:
             # An attempt that found the request itself at fault has said more than this one.
             self._plan.note(target, verdict)
             target, verdict = self._outcome
-        if self._ended is not None and not self._ended.done():
+        if not self._ended.done():
             self._ended.set_result((target, verdict))
 
     def impatient(self, attempt: Attempt) -> None:

@@ -23,9 +23,10 @@ from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.cut import end_cut
 from proxy.relay.kept import Kept
+from proxy.relay.owners import Pin
 from proxy.relay.plan import OF_A_KEY, Plan
 from proxy.relay.question import Question, Upload
-from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, is_resumable
+from proxy.relay.resume import MAX_RESUMES, MISMATCH, Recorder, Splice, continuing, recorder_for
 from proxy.relay.step import Rules, Try
 from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, refusal_in, sum_up
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
@@ -64,10 +65,11 @@ class Relay:
         answer that was visibly cut. Raises `ProxyError` when there was none, with the client untouched.
         """
         now = clock.now()
-        if question.pin is not None:
-            accounts = accounts_for(self._pool, question, question.pin)
-            if len(accounts) > 1 or question.pin.provider:
-                await self._keep(exchange, question, client, accounts)
+        pin = question.pin
+        if pin is not None:
+            accounts = accounts_for(self._pool, question, pin)
+            if len(accounts) > 1 or pin.provider:
+                await self._keep(exchange, question, pin, client, accounts)
                 return
         targets = self._pool.targets(question.model)
         if not targets:
@@ -77,8 +79,8 @@ class Relay:
         plan = self._plan(exchange, question, self._clocks[targets[0].provider].total)
         attempts = Attempts(exchange, question, client, plan, self._endpoints, self._clocks, self._rng)
         attempts.first_key = question.lists
-        if self._pool.entry(question.model).resume and is_resumable(question):
-            attempts.recorder = Recorder()
+        recorder = recorder_for(question) if self._pool.entry(question.model).resume else None
+        attempts.recorder = recorder
         self._running[attempts] = None
         try:
             step = plan.first(now)
@@ -89,8 +91,8 @@ class Relay:
                     step = plan.still(step, clock.now())
                     continue
                 target, verdict = await attempts.run(step)
-                if isinstance(verdict, Cut) and attempts.recorder is not None:
-                    verdict = await self._resume(exchange, question, client, plan, attempts, target, verdict)
+                if isinstance(verdict, Cut) and recorder is not None:
+                    verdict = await self._resume(exchange, question, client, plan, attempts, recorder, target, verdict)
                 if not isinstance(verdict, Failed):
                     self._finish(exchange, question, client, verdict)
                     return
@@ -102,9 +104,10 @@ class Relay:
             del self._running[attempts]
         self._give_up(exchange, question, client, plan)
 
-    async def _keep(self, exchange: Exchange, question: Question, client: Client, accounts: Sequence[Account]) -> None:
+    async def _keep(
+        self, exchange: Exchange, question: Question, pin: Pin, client: Client, accounts: Sequence[Account]
+    ) -> None:
         """Put the call to *accounts* and no other."""
-        assert question.pin is not None
         now, total = clock.now(), self._clocks[accounts[0].target.provider].total
         self._retry_budget.note_request(now)
         self._hedge_budget.note_request(now)
@@ -123,7 +126,7 @@ class Relay:
             self._rng,
         )
         try:
-            verdict = await kept.ask(accounts, question.pin)
+            verdict = await kept.ask(accounts, pin)
         except ProxyError as error:
             about = [(name.decode(), value.decode("latin-1")) for name, value in answer_headers(exchange)]
             error.headers = (*error.headers, *about)
@@ -137,15 +140,15 @@ class Relay:
         client: Client,
         plan: Plan[Target],
         attempts: Attempts,
+        recorder: Recorder,
         target: Target,
         cut: Cut,
     ) -> Verdict:
-        """Try to continue the answer that was cut; returns how it ended after all."""
-        assert attempts.recorder is not None
-        told = attempts.recorder.transcript()
+        """Try to continue the answer that was cut, as *recorder* has it; returns how it ended after all."""
+        told = recorder.transcript()
         if told is None or cut.split or cut.code == "shutting_down" or cut.reason == STREAM_OVER:
             return cut
-        attempts.recorder = Recorder()
+        attempts.recorder = Recorder(recorder.asked)
         # What was cut had its time; what continues it gets its own.
         plan.go_on(clock.now() + self._clocks[target.provider].total)
         step = plan.after(target, Failed(cut.code, Reach.UNANSWERED, cut.reason), clock.now())
@@ -159,7 +162,7 @@ class Relay:
             prefill = step.target.prefills
             splice = Splice(client, told, step.target.provider.name, restarted=not prefill)
             splice.on_mismatch = partial(attempts.cut, cut.code, MISMATCH)
-            attempts.continue_as(continuing(question, told) if prefill else question, splice)
+            attempts.continue_as(continuing(question, recorder.asked, told) if prefill else question, splice)
             target, verdict = await attempts.run(step)
             now = clock.now()
             if isinstance(verdict, Whole):

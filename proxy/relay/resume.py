@@ -31,27 +31,28 @@ MAX_RESUMES = 3
 _PLAIN = frozenset(("role", "content"))
 
 
-def is_resumable(question: Question) -> bool:
-    """Whether an answer to *question* is plain text that another target could continue."""
-    value = question.value
-    if question.operation.dialect is not Dialect.CHAT or not question.stream or type(question.body) is not bytes:
-        return False
+def recorder_for(question: Question) -> "Recorder | None":
+    """What remembers the answer to *question*; None unless that is plain text another target could continue."""
+    value, body = question.value, question.body
+    if question.operation.dialect is not Dialect.CHAT or not question.stream or type(body) is not bytes:
+        return None
     if any(value.get(name) for name in ("tools", "functions", "logprobs", "top_logprobs", "audio", "modalities")):
-        return False
+        return None
     form = value.get("response_format")
     if form is not None and not (type(form) is dict and form.get("type") == "text"):
-        return False
+        return None
     messages = value.get("messages")
-    return value.get("n") in (None, 1) and type(messages) is list and bool(messages)
+    if value.get("n") not in (None, 1) or type(messages) is not list or not messages:
+        return None
+    return Recorder(body)
 
 
-def continuing(question: Question, told: "Transcript") -> Question:
-    """*question* with what was delivered as the beginning of the answer."""
-    assert type(question.body) is bytes
-    edit = message_edit(question.body, {"role": "assistant", "content": told.text}, question.places)
+def continuing(question: Question, asked: bytes, told: "Transcript") -> Question:
+    """*question*, whose body is *asked*, with what was delivered as the beginning of the answer."""
+    edit = message_edit(asked, {"role": "assistant", "content": told.text}, question.places)
     return replace(
         question,
-        body=edited(question.body, [edit]),
+        body=edited(asked, [edit]),
         places=None if question.places is None else moved(question.places, edit),
         prompt_tokens=question.prompt_tokens + estimate(len(told.text.encode())),
     )
@@ -60,7 +61,9 @@ def continuing(question: Question, told: "Transcript") -> Question:
 class Recorder:
     """Remembers what has passed to the client, up to a bound."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: bytes) -> None:
+        self.asked = asked
+        """The body of the question that it remembers the answer to."""
         self._chunks: list[bytes] = []
         self._size = 0
 
@@ -147,7 +150,7 @@ class Splice(Intermediary):
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         """Never called: a continuation is a stream."""
-        raise AssertionError("a continuation is a stream")
+        raise NotImplementedError("a continuation is a stream")
 
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         """The client's answer has begun long ago."""

@@ -50,7 +50,7 @@ class Upstreams:
         self._control = control
         self._simulator: Simulator | None = None
         self._rng = rng
-        self._going: set[asyncio.Task[None]] = set()
+        self._going = tasks.Tasks()
         self.endpoints: dict[Provider, Endpoint] = {}
         """How each provider is reached, those included that are on their way out."""
         self.clocks: dict[Provider, Clocks] = {}
@@ -68,10 +68,7 @@ class Upstreams:
 
     async def stop(self) -> None:
         """Close every connection to a provider."""
-        for task in self._going:
-            task.cancel()
-        if self._going:
-            await asyncio.wait(self._going)
+        await self._going.stop()
         for endpoint in self.endpoints.values():
             await endpoint.close()
         if self._simulator is not None:
@@ -88,9 +85,7 @@ class Upstreams:
         gone = self._rebuild(before)
         checks.replace(self.pool.providers, *probing(settings))
         for provider in gone:
-            task = tasks.start(self._let_go(provider), f"last calls of {provider.name}")
-            self._going.add(task)
-            task.add_done_callback(self._going.discard)
+            self._going.start(self._let_go(provider), f"last calls of {provider.name}")
 
     async def probe(self, name: str) -> list[dict[str, object]]:
         """Ask the provider of that name for its models, see `proxy.providers.checks.Probe`."""

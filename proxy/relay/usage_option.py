@@ -206,4 +206,4 @@ def _place(values: list[tuple[int, int]], offset: int) -> int:
         if offset <= end - start:
             return start + offset
         offset -= end - start + 1
-    raise AssertionError("beyond the data")
+    raise IndexError("beyond the data")

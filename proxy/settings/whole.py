@@ -88,9 +88,7 @@ class Settings(Section):
 
     def masked(self) -> dict[str, Any]:
         """Everything as plain values, secrets as stars."""
-        shown = _plain(self.model_dump())
-        assert isinstance(shown, dict)
-        return shown
+        return {name: _plain(value) for name, value in self.model_dump().items()}
 
 
 def _plain(value: Any) -> Any:

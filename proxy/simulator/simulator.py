@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
@@ -56,21 +57,22 @@ class Simulator:
         self._scripts: list[Script] = []
         self._greetings: list[Program] = []
         self._numbered = 0
-        self._server: asyncio.Server | None = None
+        self._ending = AsyncExitStack()
         self._idle = asyncio.Event()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen on *port*; 0 lets the system choose one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Wire(self, loop), host, port, ssl=self._ssl, backlog=4096)
+        server = await loop.create_server(lambda: Wire(self, loop), host, port, ssl=self._ssl, backlog=4096)
+        self._ending.push_async_callback(self._close, server)
         self._host = host
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Stop listening and cut every connection; afterwards no socket and no timer is left."""
-        if self._server is None:
-            return
-        server, self._server = self._server, None
+        await self._ending.aclose()
+
+    async def _close(self, server: asyncio.Server) -> None:
         server.close()
         for wire in list(self.connections):
             wire.reset()
@@ -80,8 +82,7 @@ class Simulator:
         await server.wait_closed()
 
     async def __aenter__(self) -> Simulator:
-        if self._server is None:
-            await self.start()
+        await self.start()
         return self
 
     async def __aexit__(

@@ -45,8 +45,8 @@ class Wire(asyncio.Protocol):
         self._simulator = simulator
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
-        # What arrives: the request being parsed, and those that wait for the answer before theirs to end.
-        self._arriving: Request | None = None
+        # What arrives: whether a request is being parsed, and those that wait for the answer before theirs to end.
+        self._arriving = False
         self._body: list[bytes] = []
         self._form: Form | None = None
         self._waiting: deque[tuple[Request, bytes, Form | None]] = deque()
@@ -97,7 +97,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
         self.connection.end(self._ending or ("client" if exc is None else "reset"))
-        self._simulator.lost(self, self._arriving)
+        self._simulator.lost(self, self._request if self._arriving else None)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -113,21 +113,19 @@ class Wire(asyncio.Protocol):
     def on_message_begin(self) -> None:
         connection = self.connection
         connection.requests += 1
-        self._arriving = Request(connection, connection.requests, self._loop.time())
+        self._arriving = True
+        self._request = Request(connection, connection.requests, self._loop.time())
         self._body = []
         self._form = None
 
     def on_url(self, url: bytes) -> None:
-        assert self._arriving is not None
-        self._arriving.target += url
+        self._request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        assert self._arriving is not None
-        self._arriving.headers.append((name, value))
+        self._request.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        request = self._arriving
-        assert request is not None
+        request = self._request
         request.method = self._parser.get_method()
         request.version = self._parser.get_http_version()
         request.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
@@ -139,16 +137,14 @@ class Wire(asyncio.Protocol):
                 self.transport.write(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
-        assert self._arriving is not None
-        self._arriving.extend(data)
+        self._request.extend(data)
         if self._form is not None:
             self._form.feed(data)
         else:
             self._body.append(data)
 
     def on_message_complete(self) -> None:
-        request, self._arriving = self._arriving, None
-        assert request is not None
+        request, self._arriving = self._request, False
         if self._ending is not None:
             return
         request.complete = True

@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[Header] = []
         self._reset()
         self.transport: asyncio.Transport | None = None
+        """None once the connection is lost, and before it is made."""
         self.requests = 0
         """Requests sent so far; more than one means the connection is being reused."""
         self.spoke_unasked = False
@@ -71,8 +72,12 @@ class Connection(asyncio.Protocol):
         return self.transport is not None and not self.transport.is_closing() and self._sink is None
 
     def begin(self, sink: Sink, request: bytes, complete: bool, body: bytes = b"") -> None:
-        """Send *request* and *body* for *sink*; unless *complete*, the rest follows through `write` and `finish`."""
-        assert self.transport is not None
+        """
+        Send *request* and *body* for *sink*; unless *complete*, the rest follows through `write` and `finish`.
+        `ConnectionResetError` where the connection is lost, as it is not while it is `usable`.
+        """
+        if self.transport is None:
+            raise ConnectionResetError
         self._reset()
         self._sink = sink
         self.requests += 1

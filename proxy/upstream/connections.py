@@ -19,7 +19,7 @@ import aiohappyeyeballs
 from proxy.core import clock
 from proxy.upstream.connection import Connection
 from proxy.upstream.http_call import HttpCall
-from proxy.upstream.tunnel import ForwardProxy
+from proxy.upstream.tunnel import ForwardProxy, address_in
 from proxy.upstream.wire import Sink
 
 KEEP_ALIVE = 15.0
@@ -55,11 +55,8 @@ class Connections:
         *connect_timeout* in seconds covers name lookup, TCP, the tunnel and TLS together. With a *forward_proxy* it is
         that one which looks up the provider's name.
         """
-        parts = urlsplit(base_url)
-        assert parts.hostname
-        self._host = parts.hostname
-        self._tls = verified_tls() if parts.scheme == "https" else None
-        self._port = parts.port or (443 if self._tls else 80)
+        self._host, self._port = address_in(base_url)
+        self._tls = verified_tls() if urlsplit(base_url).scheme == "https" else None
         self._forward_proxy = forward_proxy
         self._next_hop = (forward_proxy.host, forward_proxy.port) if forward_proxy else (self._host, self._port)
         self._connect_timeout = connect_timeout
@@ -72,7 +69,7 @@ class Connections:
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
         self._resolved_at = 0.0
         self._sweep: asyncio.TimerHandle | None = None
-        self._all_closed: asyncio.Future[None] | None = None
+        self._all_closed = asyncio.Event()
 
     def __repr__(self) -> str:
         return (
@@ -117,10 +114,10 @@ class Connections:
         await asyncio.gather(*(task for task in connecting if task is not None), return_exceptions=True)
         self._idle.clear()
         if self._open:
-            self._all_closed = asyncio.get_running_loop().create_future()
+            self._all_closed.clear()
             for connection in list(self._open):
                 connection.abandon()
-            await self._all_closed
+            await self._all_closed.wait()
 
     def _take_idle(self) -> Connection | None:
         now = clock.now()
@@ -138,8 +135,8 @@ class Connections:
                 self._open.discard(connection)
                 if connection in self._idle:
                     self._idle.remove(connection)
-                if self._all_closed is not None and not self._open:
-                    self._all_closed.set_result(None)
+                if not self._open:
+                    self._all_closed.set()
             return
         connection.expires = clock.now() + self._keep_alive * (1.0 - random.random() / 3)
         self._idle.append(connection)

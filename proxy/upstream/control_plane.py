@@ -9,7 +9,9 @@ import asyncio
 import errno
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from functools import cached_property
 from types import SimpleNamespace
 
 import aiohttp
@@ -50,14 +52,14 @@ class NoUpgrade(Exception):
 
 
 class ControlPlane:
-    """The session, between `start` and `stop`."""
+    """The session: opened by the first call of it, closed for good by `stop`."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self._ending = AsyncExitStack()
 
-    async def start(self) -> None:
-        """Open it; nothing is connected yet."""
-        self._session = aiohttp.ClientSession(
+    @cached_property
+    def _session(self) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=verified_tls(),
                 resolver=Resolver(),
@@ -77,12 +79,12 @@ class ControlPlane:
             max_headers=MAX_HEADERS,
             trace_configs=[_traced()],
         )
+        self._ending.push_async_callback(session.close)
+        return session
 
     async def stop(self) -> None:
         """Close it with every connection, WebSockets included."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._ending.aclose()
 
     async def ask(
         self,
@@ -101,7 +103,6 @@ class ControlPlane:
         of it comes within *timeout* seconds. *most*: bytes of a body; a longer one is `TooLarge`, unless so much of it
         is *enough*. *url* is sent as it is written.
         """
-        assert self._session is not None
         session, connection = self._session, SimpleNamespace(reused=False)
 
         async def once() -> tuple[int, Mapping[str, str], bytes]:
@@ -147,7 +148,6 @@ class ControlPlane:
         forward_proxy: str = "",
     ) -> aiohttp.ClientWebSocketResponse:
         """Open a WebSocket; `NoUpgrade` where something else is answered, `FetchError` where nothing is."""
-        assert self._session is not None
         said = bytearray()
         before = _said.set(said)
         try:

@@ -21,6 +21,18 @@ class TunnelRefused(OSError):
     """The proxy does not let us through; the text says how it answered."""
 
 
+class NoHost(ValueError):
+    """A URL leads nowhere."""
+
+
+def address_in(url: str) -> tuple[str, int]:
+    """The host that *url* names and its port, its scheme's where it names none; `NoHost` without a host."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise NoHost("a URL without a host")
+    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
 @dataclass(frozen=True, slots=True)
 class ForwardProxy:
     """Where it is, and what it wants to know of us."""
@@ -33,13 +45,12 @@ class ForwardProxy:
     @classmethod
     def at(cls, url: str) -> "ForwardProxy":
         """*url*: `http://host:port`, perhaps with `user:password@`, escaped as in every URL."""
-        parts = urlsplit(url)
-        assert parts.hostname
+        parts, (host, port) = urlsplit(url), address_in(url)
         credentials = b""
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             credentials = b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(pair)
-        return cls(parts.hostname, parts.port or 80, credentials)
+        return cls(host, port, credentials)
 
     async def open(self, sock: socket.socket, host: str, port: int) -> None:
         """Have *sock*, which is connected to the proxy, lead to *host* and *port*; `TunnelRefused` when it will not."""

@@ -146,7 +146,7 @@ async def test_a_stall_counts_before_the_look_that_is_late_by_it(monkeypatch: py
     assert lag.worst == 0.0
     now = 105.5
     assert lag.worst == 5.0
-    lag.stop()
+    await lag.stop()
     assert lag.worst == 0.0
 
 

@@ -57,8 +57,8 @@ def reader_of(running: RunningGateway) -> Reader:
 
 
 def pid_of(each: Reader) -> int:
-    assert each._process is not None
-    return each._process.pid
+    assert each._child is not None
+    return each._child.process.pid
 
 
 def proc(each: Reader, what: str) -> str:
@@ -123,7 +123,7 @@ async def test_a_body_that_is_not_heavy_starts_no_process(gateway: GatewayFactor
     for content in ("x" * 100, "x" * (peek.LIGHT + 1), "x" * (peek.HEAVY - 1000)):
         answer = await ask(running.port, chat(messages=[{"role": "user", "content": content}]))
         assert answer.status == 200
-    assert reader_of(running)._process is None
+    assert reader_of(running)._child is None
 
 
 @pytest.mark.parametrize(
@@ -328,9 +328,9 @@ async def test_a_reader_that_dies_is_replaced(
 
 async def test_one_that_died_while_it_had_nothing_to_do_costs_no_call(alone: Reader) -> None:
     await gist_of(alone, body(HEAVY["numbers"]))
-    assert alone._process is not None
+    assert alone._child is not None
     os.kill(pid_of(alone), signal.SIGKILL)
-    await alone._process.wait()
+    await alone._child.process.wait()
     assert (await gist_of(alone, body(HEAVY["numbers"]))).value["model"] == "sim-fast"
 
 
@@ -363,8 +363,8 @@ async def test_it_is_told_no_secret_and_limits_itself(alone: Reader, monkeypatch
 async def test_with_nothing_to_do_it_is_ended(alone: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "IDLE", 0.02)
     await gist_of(alone, body(HEAVY["numbers"]))
-    assert alone._process is not None
-    await alone._process.wait()
+    assert alone._child is not None
+    await alone._child.process.wait()
     await gist_of(alone, body(HEAVY["numbers"]))
 
 
@@ -390,7 +390,7 @@ app = create_app(Settings.model_validate({"providers": {"sim": %r}, "store": {"u
 async def read(app):
     whole = b'{"x":[' + b"0," * 300_000 + b"0]}"
     await app[GATEWAY].reader.read("POST", "/chat/completions", "", whole)
-    print(app[GATEWAY].reader._process.pid, flush=True)
+    print(app[GATEWAY].reader._child.process.pid, flush=True)
 
 
 app.on_startup.append(read)

@@ -86,7 +86,7 @@ async def test_a_loop_that_is_held_up_shows_how_late_it_was(monkeypatch: pytest.
     await asyncio.sleep(0.02)
     time.sleep(0.08)  # noqa: ASYNC251 - holding up the loop is the point
     await becomes(lambda: watched.worst > 0.05)
-    watched.stop()
+    await watched.stop()
 
 
 def test_a_value_counts_in_the_first_bucket_that_holds_it_and_all_after_it() -> None:

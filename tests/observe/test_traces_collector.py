@@ -32,7 +32,6 @@ async def collector() -> AsyncIterator[SpanCollector]:
 @pytest.fixture
 async def control() -> AsyncIterator[ControlPlane]:
     running = ControlPlane()
-    await running.start()
     yield running
     await running.stop()
 

@@ -10,9 +10,7 @@ import pytest
 from proxy.core import tasks
 from proxy.core.peers import METRICS
 from proxy.process import worker
-from proxy.process.sockets import Sockets
-from proxy.process.worker import Place
-from proxy.settings import Loaded
+from proxy.process.server import Listener
 from tests.spec.loop import until
 
 
@@ -48,9 +46,8 @@ class Channel:
 def place() -> tuple[worker._Worker, Gateway, Channel]:
     """A worker between the two."""
     gateway, channel = Gateway(), Channel()
-    one = worker._Worker(Place(0, cast(Loaded, None), cast(Sockets, None)))
-    one._gateway, one._channel = cast(Any, gateway), cast(Any, channel)
-    return one, gateway, channel
+    listener = cast(Listener, SimpleNamespace(gateway=gateway))
+    return worker._Worker(0, cast(Any, channel), lambda peers: listener), gateway, channel
 
 
 async def test_a_busy_worker_collects_its_counts_seldom_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

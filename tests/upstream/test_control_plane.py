@@ -79,7 +79,6 @@ async def server(answer: bytes | Answer) -> AsyncIterator[Raw]:
 @pytest.fixture
 async def control() -> AsyncIterator[ControlPlane]:
     running = ControlPlane()
-    await running.start()
     yield running
     async with asyncio.timeout(30):
         await running.stop()
@@ -323,19 +322,17 @@ async def test_certificates_are_checked_as_those_of_calls_are(
     endpoint_at: MakeEndpoint,
 ) -> None:
     path, context = certificate(tmp_path, "IP:127.0.0.1")
-    control = ControlPlane()
+    before, after = ControlPlane(), ControlPlane()
     async with Simulator(ssl=context) as simulator, proxy() as between:
         url = simulator.base_url.removesuffix("/v1")
-        await control.start()
         with pytest.raises(FetchError, match=r"^TLS: CERTIFICATE_VERIFY_FAILED$"):
-            await fetch(control, endpoint_at(url), "/models", 2.0)
-        await control.stop()
+            await fetch(before, endpoint_at(url), "/models", 2.0)
+        await before.stop()
         trust(path)
-        await control.start()
-        assert (await fetch(control, endpoint_at(url), "/models", 2.0))[0] == 200
+        assert (await fetch(after, endpoint_at(url), "/models", 2.0))[0] == 200
         through = endpoint_at(url, f"http://me:p%40ss@127.0.0.1:{between.port}")
-        assert (await fetch(control, through, "/models", 2.0))[0] == 200
-        await control.stop()
+        assert (await fetch(after, through, "/models", 2.0))[0] == 200
+        await after.stop()
     assert len(between.heads) == 1
     assert between.heads[0].startswith(b"CONNECT 127.0.0.1:")
     assert b"\r\nProxy-Authorization: Basic bWU6cEBzcw==\r\n" in between.heads[0]
