@@ -108,7 +108,7 @@ class Tee:
         self._id = _named(request_id)
         self._readers: list[Reader] = []
         self._full = False
-        self._head: tuple[int, list[Header], int | None, bool] | None = None
+        self._heads: list[tuple[int, list[Header], int | None, bool]] = []
         self._kept: list[bytes] = []
         self._size = 0
         self.over = False
@@ -128,10 +128,10 @@ class Tee:
         """*client* reads along from now on, and gets at once what there was so far."""
         reader = Reader(client, follows, (self._id, _named(request_id)), self._look)
         self._readers.append(reader)
-        if self._head is not None:
-            reader.start(*self._head)
-            for chunk in self._kept:
-                reader.push(chunk)
+        for head in self._heads:
+            reader.start(*head)
+        for chunk in self._kept:
+            reader.push(chunk)
         self._look()
         return reader
 
@@ -155,7 +155,7 @@ class Tee:
             reader.send(status, headers, body)
 
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
-        self._head = status, headers, length, streamed
+        self._heads.append((status, headers, length, streamed))
         for reader in self._readers:
             reader.start(status, headers, length, streamed)
 
