@@ -23,6 +23,7 @@ HOT = {
     "admin/": "trails",
     "admission/": "admission allowance charges keyless",
     "api/": "openai",
+    "cache/": "question_key single_flight",
     "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
     " stream_facts traceparent usage",
     "http/": "address buffered guard head_lines inbound meant request",
