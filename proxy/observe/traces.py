@@ -80,8 +80,6 @@ class Traces:
         self._due = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.exported_total = 0
-        """Spans the collector took."""
         self.dropped_total = 0
         """Spans that were lost: no room, refused, or left over in the end."""
 
@@ -191,7 +189,6 @@ class Traces:
     def _taken(self, answer: bytes) -> None:
         rejected = min(max(0, self._rejected(answer)), self._flying)
         self.dropped_total += rejected
-        self.exported_total += self._flying - rejected
         self._flying = 0
 
     def _lose(self, exchange: Exchange) -> None:

@@ -234,12 +234,6 @@ def _seconds_until(date: bytes) -> float:
         return math.nan
 
 
-def object_of(body: bytes) -> dict[str, Any] | None:
-    """The JSON object *body* is, or None when it is not a whole one."""
-    value = value_in(body)
-    return value if type(value) is dict else None
-
-
 def value_in(body: bytes) -> Any:
     """The JSON value *body* is, read as leniently as SDKs read it; None when it is none, or null."""
     try:
