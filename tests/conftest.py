@@ -17,8 +17,8 @@ import pytest
 from proxy.core.exchange import Exchange
 from proxy.process.server import Listener
 from proxy.settings import Settings
-from proxy.simulator import Simulator
 from tests.rigs.postgres import Postgres, postgres
+from tests.rigs.simulator import Simulator
 
 # No example is wrong because a machine was late with it.
 hypothesis.settings.register_profile(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.process import Finished, run
+from tests.rigs.simulator import Simulator
 
 from .helpers import KEY, MODEL, asking, calls, chat_text, ended_by_client, settings
 

@@ -9,9 +9,9 @@ import pytest
 
 from proxy.observe import lag
 from proxy.observe.tally import Buckets, histogram
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, chat, connect, target
 
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.redis import RedisServer, redis_server
+from tests.rigs.simulator import Simulator
 
 collect_ignore_glob = [] if os.environ.get("HAPAX_SOAK") else ["test_*.py"]
 

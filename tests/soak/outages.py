@@ -18,11 +18,11 @@ from typing import Any
 
 from proxy.accounts.store import Store
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.cluster import Member
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer
+from tests.rigs.simulator import Simulator
 from tests.spec.loop import Lag, lag_watched
 from tests.spec.wire import Wire, connect, request, target
 

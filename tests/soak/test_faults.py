@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from proxy.accounts.store import Store
-from proxy.simulator import Simulator
 from tests.rigs.cluster import cluster
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer
+from tests.rigs.simulator import Simulator
 from tests.soak import books, kills, outages
 
 pytestmark = pytest.mark.timeout(1200)

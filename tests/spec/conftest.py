@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from proxy.simulator import Simulator
 from tests.rigs.built import python_path
+from tests.rigs.simulator import Simulator
 
 from .wire import PATIENCE, target
 

@@ -15,12 +15,12 @@ from proxy.accounts.store import Store
 from proxy.core import clock
 from proxy.middleware.authenticator import TERMINAL_TOKEN
 from proxy.settings import KeyLimits
-from proxy.simulator import Simulator
 from tests.accounts.calls import total
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import hapax
 from tests.rigs.postgres import Postgres
+from tests.rigs.simulator import Simulator
 
 from .wire import PATIENCE, Response, ask, becomes, chat, connect, eventually, get, request, target
 

@@ -4,10 +4,9 @@ import json
 
 from hypothesis import strategies as st
 
-from proxy.simulator import Fin, Send, Simulator
-from proxy.simulator.script import Delay, Step
 from tests.conftest import GatewayFactory, provider
 from tests.relay.any_answer import KEY_WORDS, Sent, is_finished, objects_of, sent
+from tests.rigs.simulator import Delay, Fin, Send, Simulator, Step
 from tests.spec.test_bytes_unchanged import RunInLoop, for_all, in_loop
 from tests.spec.wire import ONCE, calls, connect, parse_head, request
 

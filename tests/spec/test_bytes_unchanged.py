@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.simulator import Drip, Fin, Send, Simulator
-from proxy.simulator.script import Delay, Step
 from tests.conftest import GatewayFactory, provider
+from tests.rigs.simulator import Delay, Drip, Fin, Send, Simulator, Step
 from tests.spec.wire import calls, chat, connect, request
 
 MIB = 1024 * 1024

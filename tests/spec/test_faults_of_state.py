@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.cluster import cluster
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer, redis_server
+from tests.rigs.simulator import Simulator
 from tests.soak import books, kills, outages
 
 KILLS = 2

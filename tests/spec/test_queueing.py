@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.hapax import hapax
+from tests.rigs.simulator import Simulator
 
 from .wire import Wire, ask, becomes, calls, chat, connect, target
 

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
 from proxy.core.usage import Tokens
-from proxy.simulator import Drip, Send, Simulator
-from proxy.simulator.script import Delay, Step
 from tests.conftest import GatewayFactory
 from tests.relay.test_usage_option import streams
+from tests.rigs.simulator import Delay, Drip, Send, Simulator, Step
 from tests.spec.wire import ONCE, QUESTION, Response, ask, calls, chat, connect, request, target
 
 RunInLoop = Callable[[Coroutine[Any, Any, Any]], Any]

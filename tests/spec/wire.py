@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.simulator import Simulator
-from proxy.simulator.ledger import Request
+from tests.rigs.simulator import Request, Simulator
 
 QUESTION = [{"role": "user", "content": "hello there"}]
 ONCE: dict[str, Any] = {"failover": {"retries": 0}}

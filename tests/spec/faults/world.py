@@ -22,10 +22,8 @@ from typing import Any
 import openai
 import yaml
 
-from proxy.simulator import Request, Simulator
-from proxy.simulator.faults import Program, program
-from proxy.simulator.script import Fin, Hold, Reset, Send, Step
 from tests.rigs.built import python_path
+from tests.rigs.simulator import Fin, Hold, Program, Request, Reset, Send, Simulator, Step, program
 
 from ..wire import PATIENCE, Response, ask, get
 from .words import Cut, Trial
