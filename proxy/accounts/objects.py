@@ -8,7 +8,6 @@ It knows no provider and decides nothing.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from sqlalchemy import select
 
@@ -84,10 +83,8 @@ class Objects:
             return
         self._stopping = True
         self._due.set()
-        _, running = await asyncio.wait((task,), timeout=STOP_WITHIN)
-        if running:
-            task.cancel()
-            await asyncio.wait((task,))
+        await asyncio.wait((task,), timeout=STOP_WITHIN)
+        await tasks.end(task)
         if self.waiting:
             _log.error("objects: the homes of %d are lost, the store did not take them", self.waiting)
 
@@ -199,9 +196,7 @@ class Objects:
         while True:
             await self._due.wait()
             if not self._stopping:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE):
-                        await self._urgent.wait()
+                await tasks.happens(self._urgent, PAUSE)
             self._due.clear()
             self._urgent.clear()
             waiters, self._waiters = self._waiters, []

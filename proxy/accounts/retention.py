@@ -52,9 +52,7 @@ class Retention:
     async def stop(self) -> None:
         """Look no more; a transaction under way is undone."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
+        await tasks.end(task)
 
     async def delete(self) -> int:
         """Delete the rows of usage that are too old by now; how many that were. `StoreError`."""

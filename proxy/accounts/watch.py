@@ -57,20 +57,14 @@ class KeyWatch:
 
     async def start(self) -> None:
         """Read the keys, and go on looking for changes. A store that cannot be read is not waited for."""
-        self._loop = tasks.start(self._look_on(), "key watch")
+        self._loop = tasks.start(tasks.every(self._interval, self.look_again), "key watch")
         await asyncio.wait((self._soon(),))
 
     async def stop(self) -> None:
         """End what `start` began; who still waits for a read is told that there is none."""
         self._next = None
-        running: set[asyncio.Task[bool] | asyncio.Task[None]] = {*self._running}
-        if self._loop is not None:
-            running.add(self._loop)
-            self._loop = None
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        looking, self._loop = self._loop, None
+        await tasks.end(looking, *self._running)
 
     async def look_again(self) -> bool:
         """
@@ -89,11 +83,6 @@ class KeyWatch:
             self._running.add(self._next)
             self._next.add_done_callback(self._running.discard)
         return self._next
-
-    async def _look_on(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            await self.look_again()
 
     async def _read_next(self) -> bool:
         async with self._one_reads:

@@ -1,11 +1,12 @@
 """
-Starting a task that cannot vanish: it has a name, and a reference to it is held until it ends.
+Starting a task that cannot vanish, ending it, and waiting for what a task waits for: a moment, or an event.
 
-The event loop keeps only a weak reference to a task. This file starts none by itself and does not supervise.
+The event loop keeps only a weak reference to a task, so that one is held here until it ends. This file starts none by
+itself and does not supervise.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 _held: set[asyncio.Task[Any]] = set()
@@ -17,3 +18,28 @@ def start(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     _held.add(task)
     task.add_done_callback(_held.discard)
     return task
+
+
+async def end(*running: asyncio.Task[Any] | None) -> None:
+    """Cancel tasks and return when they are over; None stands for one that was not started."""
+    ending = [task for task in running if task is not None]
+    for task in ending:
+        task.cancel()
+    if ending:
+        await asyncio.wait(ending)
+
+
+async def every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
+    """*act* again and again, so many seconds after the last time, until this is cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        await act()
+
+
+async def happens(event: asyncio.Event, within: float) -> bool:
+    """Wait until *event* is set, *within* so many seconds; whether it was."""
+    try:
+        async with asyncio.timeout(within):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -48,19 +48,16 @@ class MetricsPush:
 
     def start(self) -> None:
         """Begin to post."""
-        self._task = tasks.start(self._run(), "metrics push")
+        self._task = tasks.start(tasks.every(self._interval, self._post), "metrics push")
 
     async def stop(self) -> None:
         """Post what was counted last, and no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-            await self._collector.post(self.message())
+            await tasks.end(self._task)
+            await self._post()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            await self._collector.post(self.message())
+    async def _post(self) -> None:
+        await self._collector.post(self.message())
 
     def message(self) -> bytes:
         """Everything as one `ExportMetricsServiceRequest`."""

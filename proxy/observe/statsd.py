@@ -51,18 +51,12 @@ class Statsd:
 
     def start(self) -> None:
         """Begin to send."""
-        self._task = tasks.start(self._run(), "statsd")
+        self._task = tasks.start(tasks.every(self._interval, self._send), "statsd")
 
     async def stop(self) -> None:
         """Send what was counted last, and no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-            await self._send()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
+            await tasks.end(self._task)
             await self._send()
 
     async def _send(self) -> None:

@@ -119,8 +119,7 @@ class Traces:
         self._due.set()
         if task is not None:
             await asyncio.wait((task,), timeout=STOP_WITHIN)
-            if task.cancel():
-                await asyncio.wait((task,))
+            await tasks.end(task)
         if left := self.waiting:
             self.dropped_total += left
             self._waiting.clear()
@@ -151,14 +150,14 @@ class Traces:
                 # One try is all there is time for; `stop` counts what is left.
                 return
             asked = self._collector.retry_after or 0.0
-            await _within(min(LONGEST_PAUSE, max(asked, random.uniform(0.5, 1.0) * pause)), self._stopping)
+            await tasks.happens(self._stopping, min(LONGEST_PAUSE, max(asked, random.uniform(0.5, 1.0) * pause)))
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     async def _until_due(self) -> None:
         """Until there is a whole batch, or something has waited for as long as it may."""
         if self._spans_waiting < BATCH:
             self._due.clear()
-            await _within(self._interval, self._due)
+            await tasks.happens(self._due, self._interval)
 
     async def _next_batch(self) -> bytes:
         """The next post, a slice at a time so that calls go on meanwhile; empty when nothing waits."""
@@ -195,12 +194,3 @@ class Traces:
         spans = 1 + len(exchange.attempts)
         self._spans_waiting -= spans
         self.dropped_total += spans
-
-
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Until *event* is set, *seconds* at most."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass

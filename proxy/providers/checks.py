@@ -68,9 +68,7 @@ class Checks:
 
     async def stop(self) -> None:
         """Stop probing."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await tasks.end(*self._tasks.values())
 
     def replace(self, providers: Sequence[Provider], interval: float, judge: bool) -> None:
         """Probe these from now on; those that are new at once, the others when their time has come."""

@@ -68,10 +68,7 @@ class Upstreams:
 
     async def stop(self) -> None:
         """Close every connection to a provider."""
-        for task in self._going:
-            task.cancel()
-        if self._going:
-            await asyncio.wait(self._going)
+        await tasks.end(*self._going)
         for endpoint in self.endpoints.values():
             await endpoint.close()
         if self._simulator is not None:
