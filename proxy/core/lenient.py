@@ -18,6 +18,14 @@ def loads(data: bytes) -> Any:
         return lenient(data)
 
 
+def value_in(data: bytes) -> Any:
+    """The JSON value *data* is, read like that; None when it is none, or null."""
+    try:
+        return loads(data)
+    except ValueError:
+        return None
+
+
 def lenient(data: bytes) -> Any:
     """
     The JSON value in *data* as Python's `json` reads it, which is what `response.json()` of both Python SDKs does.

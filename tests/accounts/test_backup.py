@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from proxy.accounts import tables
+from proxy.accounts.asked import NewKey
 from proxy.accounts.backup import BackupError, back_up, restore
 from proxy.accounts.keys import Keys
 from proxy.accounts.ledger import Ledger
@@ -26,9 +27,7 @@ NOTHING = KeyLimits(requests_per_minute=None, tokens_per_minute=None, concurrent
 async def a_key(keys: Keys, name: str) -> str:
     """Make one; its secret."""
     budget = Budget(usd=25, tokens=None, per="day")
-    _, secret = await keys.create(
-        name, team="front", models=("gpt-*",), routes=("*",), limits=NOTHING, budget=budget, expires=None
-    )
+    _, secret = await keys.create(NewKey(name=name, team="front", models=("gpt-*",), limits=NOTHING, budget=budget))
     return secret
 
 

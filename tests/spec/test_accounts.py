@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.accounts.asked import NewKey
 from proxy.accounts.keys import Keys
 from proxy.accounts.store import Store
 from proxy.core import clock
 from proxy.middleware.authenticator import TERMINAL_TOKEN
-from proxy.settings import KeyLimits
 from tests.accounts.calls import total
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
@@ -315,9 +315,7 @@ async def test_an_address_others_reach_needs_a_key_in_the_file_or_in_the_store(
         async with hapax(tmp_path, settings) as refused:
             raise AssertionError(refused.port)
     store = Store(f"sqlite:///{tmp_path}/keys.db")
-    _, secret = await Keys(store).create(
-        "web", team="", models=("*",), routes=("*",), limits=KeyLimits(), budget=None, expires=None
-    )
+    _, secret = await Keys(store).create(NewKey(name="web"))
     await store.close()
     async with hapax(tmp_path, settings) as running:
         assert (await ask(running.port, chat(head=bearing(secret)))).status == 200
