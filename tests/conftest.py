@@ -6,6 +6,7 @@ server would hide that setting by turning it on itself.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,13 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
+async def backup() -> AsyncIterator[Simulator]:
+    """A second provider, which a call may go on to."""
+    async with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
 async def gateway(simulator: Simulator) -> AsyncIterator[GatewayFactory]:
     """
     A factory: `await gateway({...})` with settings as in the configuration file. Without `providers`, one called `sim`
@@ -140,6 +148,17 @@ async def gateway(simulator: Simulator) -> AsyncIterator[GatewayFactory]:
 def provider(simulator: Simulator, **more: Any) -> dict[str, Any]:
     """Settings of a provider that is *simulator*."""
     return {"type": "compatible", "base_url": simulator.base_url, "models": ["sim-*"], **more}
+
+
+@pytest.fixture
+def quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to work in, and no configuration, no keys and no Ollama of this machine."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("HAPAX_", "LOG_", "CONFIG_PATH")) or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr("proxy.cli.check.ollama_answers", lambda: False)
+    monkeypatch.setattr("proxy.cli.serve.ollama_answers", lambda: False)
 
 
 @pytest.fixture(scope="session")

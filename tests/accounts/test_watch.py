@@ -63,15 +63,6 @@ async def process(store_url: str) -> AsyncIterator[Process]:
     await running.stop()
 
 
-@pytest.fixture
-async def server(postgres_server: Postgres) -> AsyncIterator[Postgres]:
-    """The server, which answers again afterwards."""
-    yield postgres_server
-    postgres_server.thaw()
-    if not postgres_server.runs:
-        await postgres_server.start()
-
-
 def statements(store: Store) -> list[str]:
     """The statements executed from now on."""
     executed: list[str] = []

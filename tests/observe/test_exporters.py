@@ -14,6 +14,7 @@ from proxy.observe.surroundings import Surroundings
 from proxy.process.server import Listener, Unservable
 from proxy.settings import Settings
 from tests.conftest import GatewayFactory
+from tests.rigs.process import free_port
 from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, chat, get, target
 
@@ -30,12 +31,6 @@ def receiver() -> Iterator[socket.socket]:
 
 def port_of(bound: socket.socket) -> int:
     return int(bound.getsockname()[1])
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return port_of(free)
 
 
 async def test_statsd_is_told_what_was_added_with_tags_in_datagrams_that_fit(

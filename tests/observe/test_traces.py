@@ -33,12 +33,6 @@ async def collector() -> AsyncIterator[SpanCollector]:
 
 
 @pytest.fixture
-async def backup() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
-        yield running
-
-
-@pytest.fixture
 def traced(simulator: Simulator, backup: Simulator, collector: SpanCollector, gateway: GatewayFactory) -> Traced:
     """A gateway that traces, before `first`, which is *simulator*, and `second`, which is *backup*."""
 

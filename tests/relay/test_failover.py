@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,12 +16,6 @@ from tests.spec.wire import ONCE, Response, ask, calls, chat, connect, get, requ
 
 FAST = {"connect": "1s", "first_token": "400ms", "idle": "400ms", "total": "2s"}
 Pair = Callable[..., Awaitable[RunningGateway]]
-
-
-@pytest.fixture
-async def backup() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
-        yield running
 
 
 @pytest.fixture

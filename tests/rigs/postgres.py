@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
+
+from tests.rigs.process import free_port
 
 START_DEADLINE = 30.0
 PASSWORD = "only-for-tests"
@@ -102,7 +103,7 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     """A server that is being started; stopped and removed in the end. `start` waits for it."""
     folder = Path(tempfile.mkdtemp(prefix="hapax-postgres-"))
-    server = Postgres(folder, _free_port())
+    server = Postgres(folder, free_port())
     try:
         if os.geteuid() == 0:
             # It refuses to run as root.
@@ -149,10 +150,3 @@ def _children(parent: int) -> list[int]:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(stat.parent.name))
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.rigs.process import free_port
 
 from .process import stop
 
@@ -67,7 +68,7 @@ async def prometheus(folder: Path, target: str, key: str, alertmanager: str = ""
         (folder / name).write_text(yaml.safe_dump(rules))
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(config))
-    port = _free_port()
+    port = free_port()
     command = [
         "prometheus",
         f"--config.file={file}",
@@ -91,7 +92,7 @@ async def alertmanager(folder: Path, webhook: str) -> AsyncIterator[Server]:
     ]
     file = folder / "alertmanager.yml"
     file.write_text(yaml.safe_dump(config))
-    port = _free_port()
+    port = free_port()
     command = [
         "prometheus-alertmanager",
         f"--config.file={file}",
@@ -129,9 +130,3 @@ def _started(command: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 def _said(log: Path) -> str:
     return log.read_text()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -240,8 +240,8 @@ def _percentile(taken: list[float], share: float = 0.99) -> float:
 # The outages.
 
 
-def redis_hangs(server: RedisServer) -> Outage:
-    """It takes connections and says nothing."""
+def hangs(server: RedisServer | Postgres) -> Outage:
+    """It takes connections, or keeps those there are, and says nothing."""
 
     async def outage(_: Member) -> None:
         server.freeze()
@@ -260,19 +260,6 @@ def redis_is_killed(server: RedisServer) -> Outage:
         server.kill()
         await asyncio.sleep(SECOND)
         await asyncio.to_thread(server.start)
-
-    return outage
-
-
-def postgres_hangs(server: Postgres) -> Outage:
-    """Its connections stay, and nothing answers."""
-
-    async def outage(_: Member) -> None:
-        server.freeze()
-        try:
-            await asyncio.sleep(SECOND)
-        finally:
-            server.thaw()
 
     return outage
 

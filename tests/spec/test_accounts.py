@@ -22,14 +22,10 @@ from tests.rigs.hapax import hapax
 from tests.rigs.postgres import Postgres
 from tests.rigs.simulator import Simulator
 
-from .wire import PATIENCE, Response, ask, becomes, chat, connect, eventually, get, request, target
+from .wire import PATIENCE, Response, ask, bearing, becomes, chat, connect, eventually, get, request, target
 
 ADMIN, FILE_KEY = "hpx_admin_7d1f3b9c5e20", "hpx_of_the_file_e81c4fa6"
 AUTH = {"keys": [{"name": "file", "key": FILE_KEY, "team": "old"}], "admin_key": ADMIN}
-
-
-def bearing(key: str) -> str:
-    return f"X-API-Key: {key}\r\n"
 
 
 async def call(running: RunningGateway, key: str, model: str = "sim-fast", **fields: Any) -> Response:

@@ -50,9 +50,9 @@ async def test_a_second_without_redis_or_postgres_is_noticed_by_no_client(
             postgres_url,
             "week",
             {
-                "Redis hangs": outages.redis_hangs(redis),
+                "Redis hangs": outages.hangs(redis),
                 "Redis is killed": outages.redis_is_killed(redis),
-                "PostgreSQL hangs": outages.postgres_hangs(postgres_server),
+                "PostgreSQL hangs": outages.hangs(postgres_server),
                 "PostgreSQL is stopped": outages.postgres_is_stopped(postgres_server),
             },
         )

@@ -175,6 +175,11 @@ async def eventually(simulator: Simulator, found: Callable[[Request], bool] = bo
     return matching[0]
 
 
+def bearing(key: str) -> str:
+    """The header line that carries a client's key."""
+    return f"X-API-Key: {key}\r\n"
+
+
 async def becomes(true: Callable[[], object]) -> None:
     """Wait until *true* says so: for what no event tells."""
     async with asyncio.timeout(PATIENCE):
