@@ -1,11 +1,13 @@
-"""What the tests that count milliseconds share: how late this event loop is."""
+"""What the tests that count milliseconds share: how late this event loop is, and how something comes true."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from proxy.core import tasks
+
+from .wire import PATIENCE
 
 
 @dataclass(slots=True)
@@ -32,3 +34,10 @@ async def lag_watched() -> AsyncIterator[Lag]:
         yield lag
     finally:
         watching.cancel()
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Turn the loop until something is so that no event announces."""
+    async with asyncio.timeout(PATIENCE):
+        while not true():  # noqa: ASYNC110 - no task sets an event for it
+            await asyncio.sleep(0.0005)

@@ -18,9 +18,8 @@ from proxy.providers.budget import RetryBudget
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
 from tests.rigs.simulator import Request, Simulator
-from tests.spec.wire import becomes
 
-from .loop import lag_watched
+from .loop import lag_watched, until
 from .wire import PATIENCE, Wire, calls, chat, connect, target
 
 TRIES = 50
@@ -97,20 +96,20 @@ class Stage:
         simulators = (self.simulator, self.backup)[:of]
         before = [len(calls(simulator)) for simulator in simulators]
         wire.send(data)
-        await becomes(lambda: all(len(calls(each)) > n for each, n in zip(simulators, before, strict=True)))
+        await until(lambda: all(len(calls(each)) > n for each, n in zip(simulators, before, strict=True)))
         return [calls(simulator)[-1] for simulator in simulators]
 
     async def accepted(self, wire: Wire, data: bytes) -> list[Closed]:
         """Send *data* and wait until the deaf one has accepted a connection for it."""
         before = len(self.deaf.accepted)
         wire.send(data)
-        await becomes(lambda: len(self.deaf.accepted) > before)
+        await until(lambda: len(self.deaf.accepted) > before)
         return [self.deaf.closed()]
 
     async def no_target_running(self) -> list[Closed]:
         """The call waits, and no target is being asked."""
-        await becomes(lambda: self.gateway.under_way.count == 1)
-        await becomes(lambda: not any(provider.in_flight for provider in self.gateway.pool.providers))
+        await until(lambda: self.gateway.under_way.count == 1)
+        await until(lambda: not any(provider.in_flight for provider in self.gateway.pool.providers))
         return []
 
 
@@ -129,7 +128,7 @@ async def stage(simulator: Simulator, backup: Simulator, gateway: GatewayFactory
         running = await gateway({**PATIENT, "failover": failover, "providers": providers, "models": models})
         found = Stage(running, simulator, backup, deaf)
         # All were asked for their models, and the deaf owe the answer.
-        await becomes(lambda: len(deaf.accepted) == 2 and found.busy() == IDLE)
+        await until(lambda: len(deaf.accepted) == 2 and found.busy() == IDLE)
         yield found
 
 
@@ -143,7 +142,7 @@ async def waiting_for_the_head(stage: Stage, wire: Wire, number: int) -> list[Cl
 
 async def before_content(stage: Stage, wire: Wire, number: int) -> list[Closed]:
     closed = await stage.asked(wire, chat("sim-1:stall@1", stream=True))
-    await becomes(lambda: calls(stage.simulator)[-1].bytes_sent)
+    await until(lambda: calls(stage.simulator)[-1].bytes_sent)
     return closed
 
 
@@ -183,7 +182,7 @@ async def uploading(stage: Stage, wire: Wire, number: int) -> list[Closed]:
     simulator = stage.simulator
     accepted = simulator.accepted
     wire.send(UPLOAD % (b"files", 2**24) + bytes(2**20))
-    await becomes(lambda: simulator.accepted > accepted)
+    await until(lambda: simulator.accepted > accepted)
     return [max(simulator.connections, key=lambda each: each.connection.id).connection.closed()]
 
 
@@ -194,7 +193,7 @@ async def uploading_to_the_deaf(stage: Stage, wire: Wire, number: int) -> list[C
     head = UPLOAD.replace(b"application/octet-stream", b"multipart/form-data; boundary=" + boundary)
     closed = await stage.accepted(wire, head % (b"audio/transcriptions", length) + form + bytes(length // 2))
     # All buffers on the way are full: the gateway reads no more from the client.
-    await becomes(lambda: stage.gateway.under_way.count and _unread(stage))
+    await until(lambda: stage.gateway.under_way.count and _unread(stage))
     return closed
 
 
@@ -241,7 +240,7 @@ async def test_a_client_that_leaves_stops_everything_done_for_it_within_100_ms(s
                     if not closed:
                         await gateway.under_way.idle.wait()
                 worst = max(worst, time.monotonic() - left)
-                await becomes(gateway.under_way.idle.is_set)
+                await until(gateway.under_way.idle.is_set)
 
     print(f"\n{reach.__name__}: at worst {worst * 1000:.1f} ms (loop late by {lag.worst * 1000:.1f} ms)")
     assert worst < at_most(LIMIT) + lag.worst

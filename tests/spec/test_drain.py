@@ -21,8 +21,8 @@ from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import Hapax, hapax
 from tests.rigs.simulator import Simulator
-from tests.spec.wire import becomes
 
+from .loop import until
 from .wire import ask, chat, connect, get, target
 
 DELAY, TIMEOUT = 1.5, 1.5
@@ -196,7 +196,7 @@ async def test_twenty_rolling_restarts_refuse_no_call_and_cut_nothing_in_silence
             process = await stack.enter_async_context(hapax(tmp_path, settings(simulator, **server), next(names)))
             await until_ready(process.port)
             group.create_task(balancer.watch(process.port))
-            await becomes(lambda: process.port in balancer.ready)
+            await until(lambda: process.port in balancer.ready)
             return process
 
         serving = [await fresh(), await fresh()]
@@ -224,9 +224,9 @@ async def test_twenty_rolling_restarts_refuse_no_call_and_cut_nothing_in_silence
 async def test_who_has_connected_before_the_door_closes_is_heard(gateway: GatewayFactory) -> None:
     running = await gateway()
     async with connect(running.port) as wire, connect(running.port):
-        await becomes(lambda: running.listener.gateway.served.open == 2)
+        await until(lambda: running.listener.gateway.served.open == 2)
         draining = tasks.start(running.listener.drain(0.0, 60.0), "drain")
-        await becomes(lambda: running.listener.gateway.under_way.closing)
+        await until(lambda: running.listener.gateway.under_way.closing)
         wire.send(chat())
         answer = await wire.response()
         assert (answer.status, answer.header("connection")) == (200, "close")

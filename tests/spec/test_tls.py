@@ -14,7 +14,7 @@ from aiohttp.pytest_plugin import AiohttpServer
 
 from proxy.process import certificate
 from tests.conftest import GatewayFactory, RunningGateway
-from tests.spec.wire import becomes
+from tests.spec.loop import until
 
 CHAT = {"model": "sim-fast", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
 
@@ -152,7 +152,7 @@ async def test_a_handshake_that_is_none_costs_no_other_client(
             other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     async with ClientSession(connector=TCPConnector(ssl=trusting(tmp_path))) as client:
         assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
-    await becomes(lambda: not running.listener.gateway.served.open)
+    await until(lambda: not running.listener.gateway.served.open)
 
 
 async def test_a_certificate_whose_files_change_is_shown_to_new_connections(
@@ -168,7 +168,7 @@ async def test_a_certificate_whose_files_change_is_shown_to_new_connections(
         assert before is not None
         read = before._read
         issue(tmp_path, "second")
-        await becomes(lambda: before._read != read)
+        await until(lambda: before._read != read)
         assert await shown(running.port, trusting(tmp_path)) == "second"
         # One that is open keeps what it began with.
         assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
