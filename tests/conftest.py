@@ -64,18 +64,23 @@ class RunningGateway:
         self.books_balance()
 
     def books_balance(self) -> None:
-        """What the laws of conservation say: each request ended once, each attempt was counted."""
+        """
+        What the laws of conservation say: each exchange that ended was counted once, and each attempt that took a place
+        at a provider stands in the record of one.
+        """
         gateway = self.listener.gateway
         if not gateway.settings.metrics.enabled:
             return
         self.caught_up()
         counted = {family.name: family.samples for family in gateway.metrics.collect()}
 
-        def total(name: str) -> float:
-            return sum(sample.value for sample in counted[name])
+        def total(name: str, **labels: str) -> float:
+            return sum(sample.value for sample in counted[name] if labels.items() <= sample.labels.items())
 
-        assert total("hapax_http_requests") == total("hapax_exchanges") == total("llm_router_http_requests")
-        assert total("hapax_provider_requests") == total("hapax_provider_attempts")
+        assert total("hapax_http_requests") == total("hapax_exchanges") == gateway.records.handed_over_total
+        for provider in gateway.pool.providers:
+            # More only where a session had several responses, or a reload put another account under the same name.
+            assert total("hapax_provider_attempts", provider=provider.name) >= provider.request_count, provider
 
     def caught_up(self) -> None:
         """Every exchange that has ended is known to those that read them: metrics, log, trails, ledger."""
