@@ -142,13 +142,18 @@ class Simulator(simulator.Simulator):
             self._arrived.clear()
             await self._arrived.wait()
 
+    def greeting(self) -> Program | None:
+        """What the next connection is greeted with."""
+        return self._greetings.pop(0) if self._greetings else None
+
     # What connections ask.
 
     def opened(self, wire: Wire) -> Connection:
         plain = super().opened(wire)
-        if self._greetings:
+        greeting = self.greeting()
+        if greeting is not None:
             # Before any byte of a request can be read, and after this connection is known.
-            asyncio.get_running_loop().call_soon(wire.play, None, self._greetings.pop(0))
+            asyncio.get_running_loop().call_soon(wire.play, None, greeting)
         return Connection(plain.id, plain.opened_at)
 
     def answer(self, request: ledger.Request, body: bytes, form: Form | None) -> Program:
