@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Insert, Table, create_engine, delete, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
@@ -132,7 +130,8 @@ async def _batches(source: AsyncConnection, table: Table) -> AsyncIterator[list[
 async def _copied_in(file: Connection, target: AsyncConnection, progress: Progress | None) -> None:
     for table in _TABLES:
         count = file.execute(select(func.count()).select_from(table)).scalar() or 0
-        adding = _adding(target, table)
+        # Unless there is a row like it.
+        adding = tables.insert_into(table, target.dialect).on_conflict_do_nothing()
         if table is tables.keys and count:
             seq = await _sequence(target, count)
         done = 0
@@ -146,13 +145,6 @@ async def _copied_in(file: Connection, target: AsyncConnection, progress: Progre
             done += len(batch)
             if progress is not None:
                 progress(table.name, done, count)
-
-
-def _adding(target: AsyncConnection, table: Table) -> Any:
-    """Inserts a row unless there is one like it."""
-    if target.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite_dialect.insert(table).on_conflict_do_nothing()
 
 
 async def _sequence(target: AsyncConnection, count: int) -> int:

@@ -34,11 +34,7 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         """*dialect* is that of the connection they will be sent over."""
         table = tables.objects
-        if dialect.name == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert as into
-        else:
-            from sqlalchemy.dialects.postgresql import insert as into  # type: ignore[assignment]  # the same to us
-        insert = into(table)
+        insert = tables.insert_into(table, dialect)
         upsert = insert.values(
             {name: bindparam(name, type_=column.type) for name, column in table.c.items()}
         ).on_conflict_do_update(

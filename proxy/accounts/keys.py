@@ -8,7 +8,6 @@ import builtins
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -19,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.accounts import tables
+from proxy.accounts.asked import NewKey
 from proxy.accounts.secret import digest, mint, prefix
 from proxy.accounts.store import Store
 from proxy.core import clock
@@ -79,37 +79,27 @@ class Keys:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def create(
-        self,
-        name: str,
-        *,
-        team: str = "",
-        models: Sequence[str] = ("*",),
-        routes: Sequence[str] = ("*",),
-        limits: KeyLimits | None = None,
-        budget: Budget | None = None,
-        expires: datetime | None = None,
-    ) -> tuple[KeyRecord, str]:
+    async def create(self, new: NewKey) -> tuple[KeyRecord, str]:
         """A new key and its secret; `KeyExists` where the name is taken."""
         secret = mint()
         values = {
-            "name": name,
+            "name": new.name,
             "digest": digest(secret),
             "prefix": prefix(secret),
-            "team": team,
-            "models": json.dumps(list(models)),
-            "routes": json.dumps(list(routes)),
-            "limits": "{}" if limits is None else limits.model_dump_json(),
-            "budget": None if budget is None else budget.model_dump_json(),
+            "team": new.team,
+            "models": json.dumps(new.models),
+            "routes": json.dumps(new.routes),
+            "limits": new.limits.model_dump_json(),
+            "budget": None if new.budget is None else new.budget.model_dump_json(),
             "created": _milliseconds(clock.wall()),
-            "expires": None if expires is None else _milliseconds(expires),
+            "expires": None if new.expires is None else _milliseconds(new.expires),
         }
         async with self._store.writing() as connection:
             values["seq"] = await _next_seq(connection)
             try:
                 row = (await connection.execute(insert(tables.keys).values(values).returning(*_COLUMNS))).one()
             except IntegrityError:
-                raise KeyExists(name) from None
+                raise KeyExists(new.name) from None
         return _record(row), secret
 
     async def list(self) -> builtins.list[KeyRecord]:

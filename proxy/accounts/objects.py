@@ -8,7 +8,6 @@ It knows no provider and decides nothing.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from sqlalchemy import select
 
@@ -190,9 +189,7 @@ class Objects:
         while True:
             await self._due.wait()
             if not self._stopping:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE):
-                        await self._urgent.wait()
+                await tasks.happens(self._urgent, PAUSE)
             self._due.clear()
             self._urgent.clear()
             waiters, self._waiters = self._waiters, []

@@ -43,8 +43,6 @@ class Retention:
         self._keep = keep
         self._keep_objects = keep_objects
         self._tasks = tasks.Tasks()
-        self.deleted_total = 0
-        """Rows of usage deleted."""
 
     async def start(self) -> None:
         """Begin to look, if rows are to be deleted at all."""
@@ -60,7 +58,6 @@ class Retention:
         deleted = 0
         async for batch in self._old_rows(tables.usage, tables.usage.c.id, tables.usage.c.started, self._keep):
             deleted += batch
-            self.deleted_total += batch
         return deleted
 
     async def delete_objects(self) -> int:

@@ -168,12 +168,7 @@ def _upsert(dialect: Dialect) -> str:
     may be sent again after a failure that left it open whether it arrived.
     """
     table = tables.usage
-    # One of them: PostgreSQL's dialect is two megabytes.
-    if dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as into
-    else:
-        from sqlalchemy.dialects.postgresql import insert as into  # type: ignore[assignment]  # the same to us
-    insert = into(table)
+    insert = tables.insert_into(table, dialect)
     is_pending: ColumnElement[str] = literal_column(f"'{PENDING}'")
     statement = insert.values(
         {name: bindparam(name, type_=table.c[name].type) for name in COLUMNS}

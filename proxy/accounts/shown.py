@@ -15,7 +15,7 @@ from proxy.accounts.asked import UsageQuestion
 from proxy.accounts.keys import KeyRecord
 from proxy.accounts.usage import UsageLine
 from proxy.core import clock
-from proxy.settings import Budget, ClientKey, KeyLimits
+from proxy.settings import Budget, ClientKey
 
 _COUNTS = ("requests", "ok", "failed", "pending")
 _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
@@ -35,39 +35,30 @@ def status(key: KeyRecord, now: datetime) -> str:
 
 def key_fields(key: KeyRecord, now: datetime) -> dict[str, Any]:
     """A key of the store."""
-    return {
-        "name": key.name,
-        "source": "store",
-        "status": status(key, now),
-        "prefix": key.prefix,
-        "team": key.team,
-        "models": list(key.models),
-        "routes": list(key.routes),
-        "limits": _limits(key.limits),
-        "budget": _budget(key.budget),
-        "created": _iso(key.created),
-        "expires": _iso(key.expires),
-        "revoked": _iso(key.revoked),
-        "previous_expires": _iso(key.previous_expires),
-    }
+    return _fields(key, "store", status(key, now), key.prefix, key)
 
 
 def file_key_fields(key: ClientKey) -> dict[str, Any]:
     """A key of the configuration file, in the same form."""
+    return _fields(key, "file", "active", None, None)
+
+
+def _fields(
+    key: KeyRecord | ClientKey, source: str, status: str, prefix: str | None, moments: KeyRecord | None
+) -> dict[str, Any]:
+    """*moments*: None for a key whose moments are not known."""
+    names = ("created", "expires", "revoked", "previous_expires")
     return {
         "name": key.name,
-        "source": "file",
-        "status": "active",
-        "prefix": None,
+        "source": source,
+        "status": status,
+        "prefix": prefix,
         "team": key.team,
         "models": list(key.models),
         "routes": list(key.routes),
-        "limits": _limits(key.limits),
+        "limits": key.limits.model_dump(),
         "budget": _budget(key.budget),
-        "created": None,
-        "expires": None,
-        "revoked": None,
-        "previous_expires": None,
+        **{name: None if moments is None else _iso(getattr(moments, name)) for name in names},
     }
 
 
@@ -113,10 +104,6 @@ def _sums(line: UsageLine) -> dict[str, Any]:
         "unpriced": line.unpriced,
         "estimated": line.estimated,
     }
-
-
-def _limits(limits: KeyLimits) -> dict[str, int | None]:
-    return limits.model_dump()
 
 
 def _budget(budget: Budget | None) -> dict[str, Any] | None:

@@ -84,9 +84,7 @@ class Store:
 
     async def close(self) -> None:
         """Let go of every connection. Using the store afterwards opens it again."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait((self._opening,))
+        await tasks.end(self._opening)
         self._opened = self.available = False
         for engine in {self._reader, self._writer}:
             try:

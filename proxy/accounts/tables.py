@@ -1,12 +1,14 @@
 """
-The tables of the store, as SQLAlchemy Core knows them.
+The tables of the store, as SQLAlchemy Core knows them, and how either dialect inserts into one.
 
 A new database begins with them, and the migrations bring an older one there. Every moment is an integer, milliseconds
 since the epoch in UTC, and every sum of money an integer, micro-USD, so that no value needs converting on its way in or
 out.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
 
@@ -84,3 +86,13 @@ objects = Table(
     Index("objects_used", "used"),
 )
 """Where what accounts at providers keep lives: files, batches, responses and the like, by their ids."""
+
+
+def insert_into(table: Table, dialect: Dialect) -> Any:
+    """SQLAlchemy's `Insert` of *dialect*, which can say what to do where there is such a row already."""
+    # One of them: PostgreSQL's dialect is two megabytes.
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]  # the same to us
+    return insert(table)

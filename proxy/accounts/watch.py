@@ -56,7 +56,7 @@ class KeyWatch:
 
     async def start(self) -> None:
         """Read the keys, and go on looking for changes. A store that cannot be read is not waited for."""
-        self._tasks.start(self._look_on(), "key watch")
+        self._tasks.start(tasks.every(self._interval, self.look_again), "key watch")
         await asyncio.wait((self._soon(),))
 
     async def stop(self) -> None:
@@ -79,11 +79,6 @@ class KeyWatch:
         if self._next is None:
             self._next = self._tasks.start(self._read_next(), "key watch read")
         return self._next
-
-    async def _look_on(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            await self.look_again()
 
     async def _read_next(self) -> bool:
         async with self._one_reads:

@@ -143,10 +143,7 @@ class Feed:
                 if position < self._last:
                     continue
                 happened.clear()
-                try:
-                    async with asyncio.timeout(HEARTBEAT):
-                        await happened.wait()
-                except TimeoutError:
+                if not await tasks.happens(happened, HEARTBEAT):
                     yield b": still here\n\n"
         finally:
             self._readers.discard(happened)

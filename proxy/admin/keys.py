@@ -89,15 +89,7 @@ class KeysAdmin:
                 raise ProxyError(
                     "key_exists", "There is a key of that name in the configuration file already.", param="name"
                 )
-            record, secret = await self._store().create(
-                new.name,
-                team=new.team,
-                models=new.models,
-                routes=new.routes,
-                limits=new.limits,
-                budget=new.budget,
-                expires=new.expires,
-            )
+            record, secret = await self._store().create(new)
         _audit.info("key %s created", record.name, extra={"fields": {"event": "key_created", "key": record.name}})
         return json_page({**key_fields(record, clock.wall()), "key": secret}, 201)
 

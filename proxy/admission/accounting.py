@@ -5,7 +5,6 @@ It wires the rooms of accounts and limits from the settings, and lets a reload c
 through it by `admission.admission`.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
@@ -25,8 +24,6 @@ from proxy.limits.queue import Queue
 from proxy.limits.queue_file import QueueFile
 from proxy.settings import ClientKey, Settings
 from proxy.settings.checks import loopback
-
-_log = logging.getLogger("hapax")
 
 RELOADED = ("auth", "limits", "queue")
 """Sections of the settings that a reload puts in force."""

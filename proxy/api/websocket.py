@@ -11,7 +11,6 @@ from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-import orjson
 from aiohttp import WSMsgType, web
 
 from proxy.admission.admission import Admission
@@ -20,6 +19,7 @@ from proxy.core import tasks
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import Exchange, Outcome
 from proxy.core.headers import TO_PROVIDER, TO_PROVIDER_TRACED, for_provider
+from proxy.core.lenient import object_in
 from proxy.core.peek import LIGHT, is_heavy, read_json, with_model
 from proxy.core.sse import Dialect
 from proxy.http.inbound import Inbound
@@ -139,8 +139,8 @@ class WebSockets:
                 await _weigh(inbound, data)
                 names = self._allowed(inbound, text, data)
                 if text and _CREATE in data:
-                    event = _lenient(data)
-                    if type(event) is dict and event.get("type") == "response.create":
+                    event = object_in(data)
+                    if event is not None and event.get("type") == "response.create":
                         await responses.begin(data, event)
             except ProxyError as error:
                 await client.send_str(tell(error))
@@ -169,7 +169,7 @@ class WebSockets:
         restricted = inbound.principal.restricted
         if not text and not (restricted and data.lstrip().startswith(b"{")):
             return []
-        names = _models_of(read_json(data) if restricted else _lenient(data))
+        names = _models_of(read_json(data) if restricted else object_in(data))
         if not all(map(inbound.principal.may_use, names)):
             raise ProxyError("model_not_allowed", param="model")
         return names
@@ -225,13 +225,6 @@ async def _weigh(inbound: Inbound, data: bytes) -> None:
     """`ProxyError` for a message that would be read, and would hold up all other calls: see `Reader.weigh`."""
     if len(data) > LIGHT and (b"model" in data or b"\\u" in data or _CREATE in data) and is_heavy(data):
         await inbound.reader.weigh(data)
-
-
-def _lenient(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _models_of(event: Any) -> list[str]:

@@ -85,15 +85,7 @@ def create(
     _not_of_the_file(settings, new.name)
 
     async def work(store: "Store") -> "tuple[KeyRecord, str]":
-        return await Keys(store).create(
-            new.name,
-            team=new.team,
-            models=new.models,
-            routes=new.routes,
-            limits=new.limits,
-            budget=new.budget,
-            expires=new.expires,
-        )
+        return await Keys(store).create(new)
 
     try:
         record, secret = with_store(settings, work, makes=True)

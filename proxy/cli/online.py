@@ -12,9 +12,10 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proxy.cli.checklist import Item, Mark
+from proxy.core.lenient import value_in
 from proxy.settings import Settings, split_target
 from proxy.settings.models import is_glob
 
@@ -173,10 +174,7 @@ def judged(status: int, body: bytes, secrets: Sequence[str], question: bool = Fa
 
 def own_words(body: bytes, secrets: Sequence[str]) -> str:
     """The message of an error object on one line; empty where there is none, or where it may hold a piece of a key."""
-    try:
-        value: Any = json.loads(body)
-    except ValueError:
-        return ""
+    value = value_in(body)
     for step in ("error", "message"):
         if isinstance(value, dict):
             value = value.get(step) or value.get("message") or value.get("detail") or ""
@@ -192,20 +190,14 @@ def own_words(body: bytes, secrets: Sequence[str]) -> str:
 
 def length(body: bytes) -> int | None:
     """Entries of a model list; None for anything else."""
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return None
+    value = value_in(body)
     entries = value.get("data") if isinstance(value, dict) else None
     return len(entries) if isinstance(entries, list) else None
 
 
 def _answers(body: bytes) -> bool:
     """Whether *body* is a completion: an object with choices and no error."""
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return False
+    value = value_in(body)
     return isinstance(value, dict) and isinstance(value.get("choices"), list) and not value.get("error")
 
 

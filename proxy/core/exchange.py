@@ -163,14 +163,6 @@ class Exchange:
         return None
 
     @property
-    def upstream_model(self) -> str:
-        """The model's name at `provider`."""
-        for attempt in reversed(self.attempts):
-            if attempt.first_content_at:
-                return attempt.model
-        return self.attempts[-1].model if self.attempts else ""
-
-    @property
     def tokens(self) -> Tokens | None:
         """What the answers used that reached the client, all together; None when none did."""
         if len(self.attempts) == 1:

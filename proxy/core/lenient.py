@@ -1,7 +1,7 @@
 """
 JSON as lenient as the SDKs that read it: NaN and infinities, half a surrogate pair, a byte order mark, bad UTF-8.
 
-Strict JSON is read much faster, and first; this is for what is refused there. It writes nothing.
+Strict JSON is read much faster, and first. Nothing here writes any.
 """
 
 import json
@@ -16,6 +16,23 @@ def loads(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return lenient(data)
+
+
+def value_in(data: bytes) -> Any:
+    """The same value; None when there is none, or null."""
+    try:
+        return loads(data)
+    except ValueError:
+        return None
+
+
+def object_in(data: bytes) -> dict[str, Any] | None:
+    """The JSON object *data* is, read strictly; None when it is none."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return value if type(value) is dict else None
 
 
 def lenient(data: bytes) -> Any:

@@ -183,11 +183,6 @@ def with_model(body: bytes, model: str) -> bytes:
     return edited(body, [model_edit(body, model)])
 
 
-def with_usage_asked(body: bytes, value: dict[str, Any]) -> bytes:
-    """*body*, which was read as *value*, with `usage_edit` made and every other byte as it was."""
-    return edited(body, [usage_edit(body, value)])
-
-
 def span_with_comma(value: bytes, name: str) -> tuple[int, int]:
     """
     What to take out of the JSON object *value* so that its member *name* is gone and nothing else: the member, and

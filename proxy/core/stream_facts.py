@@ -60,11 +60,6 @@ class StreamFacts:
         """The message of the Messages API has begun."""
 
     @property
-    def error(self) -> dict[str, Any] | None:
-        """The error the provider reported inside the stream."""
-        return self.error_event.error if self.error_event is not None else None
-
-    @property
     def whole(self) -> bool:
         """The stream's own terminal marker was seen; what ends after it has ended well."""
         if self.error_event is not None:

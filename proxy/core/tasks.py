@@ -1,11 +1,12 @@
 """
-Tasks that cannot vanish: each has a name, and a reference to it is held until it ends, which its owner can await.
+Tasks that cannot vanish, and waiting for what a task waits for: a moment, or an event.
 
-The event loop keeps only a weak reference to a task. This file starts none by itself and does not supervise.
+The event loop keeps only a weak reference to a task, so that one is held here until it ends. This file starts none by
+itself and does not supervise.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -53,3 +54,28 @@ class Tasks:
                 task.cancel()
             await asyncio.wait(self._running)
         return any_running
+
+
+async def end(*running: asyncio.Task[Any] | None) -> None:
+    """Cancel tasks and return when they are over; None stands for one that was not started."""
+    ending = [task for task in running if task is not None]
+    for task in ending:
+        task.cancel()
+    if ending:
+        await asyncio.wait(ending)
+
+
+async def every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
+    """*act* again and again, so many seconds after the last time, until this is cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        await act()
+
+
+async def happens(event: asyncio.Event, within: float) -> bool:
+    """Wait until *event* is set, *within* so many seconds; whether it was."""
+    try:
+        async with asyncio.timeout(within):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -88,7 +88,3 @@ class Sampler:
         bits = _bits(192)
         digits = bits.to_bytes(24, "big").hex()
         return digits[:32], digits[32:], SAMPLED if (bits >> 64) & 0xFFFFFFFFFFFFFF >= self._threshold else 0
-
-    def takes(self, trace_id: str) -> bool:
-        """Whether a trace of that id is sampled; the same answer in every process with this ratio."""
-        return int(trace_id[-14:], 16) >= self._threshold

@@ -7,6 +7,7 @@ that would cost money each time, and most paths take no GET.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from proxy.core import clock, tasks
@@ -48,7 +49,8 @@ class RouteChecks:
     def start(self) -> None:
         """Begin to look."""
         for path, watched in self._watched.items():
-            self._tasks.start(self._run(path, watched), f"health of {path}")
+            looking = tasks.every(watched.rules.interval, partial(self.look, path))
+            self._tasks.start(looking, f"health of {path}")
 
     async def stop(self) -> None:
         """Look no more."""
@@ -57,11 +59,6 @@ class RouteChecks:
     def results(self) -> Mapping[str, dict[str, Any]]:
         """By path: healthy, the failures in a row, when it was last looked at, and each check by name."""
         return {path: watched.told() for path, watched in self._watched.items()}
-
-    async def _run(self, path: str, watched: "_Watched") -> None:
-        while True:
-            await asyncio.sleep(watched.rules.interval)
-            await self.look(path)
 
     async def look(self, path: str) -> None:
         """One round of the checks of *path*."""

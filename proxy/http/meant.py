@@ -8,44 +8,12 @@ import re
 from urllib.parse import unquote
 
 from proxy.core.errors import ProxyError
+from proxy.settings.paths import RELAYED
 
-PATHS = frozenset(
-    (
-        "/assistants",
-        "/audio/speech",
-        "/audio/transcriptions",
-        "/audio/translations",
-        "/batches",
-        "/chat/completions",
-        "/completions",
-        "/containers",
-        "/conversations",
-        "/embeddings",
-        "/evals",
-        "/files",
-        "/fine_tuning/jobs",
-        "/images/edits",
-        "/images/generations",
-        "/images/variations",
-        "/messages",
-        "/messages/batches",
-        "/messages/count_tokens",
-        "/models",
-        "/moderations",
-        "/realtime",
-        "/realtime/client_secrets",
-        "/rerank",
-        "/responses",
-        "/responses/compact",
-        "/responses/input_tokens",
-        "/threads",
-        "/threads/runs",
-        "/uploads",
-        "/usage",
-        "/vector_stores",
-        "/videos",
-    )
-)
+PATHS = frozenset(path.removeprefix("/v1") for path in RELAYED) | {
+    *("/messages/batches", "/realtime", "/realtime/client_secrets", "/responses/compact", "/responses/input_tokens"),
+    *("/threads/runs", "/usage"),
+}
 """
 What SDKs call below `/v1` without an id: https://platform.openai.com/docs/api-reference,
 https://docs.claude.com/en/api, https://docs.cohere.com/reference/rerank; and `usage`, which is ours.

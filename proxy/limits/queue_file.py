@@ -75,9 +75,7 @@ class QueueFile:
         # The one place that writes: two saves at once would share a temporary file.
         last = False
         while not last:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
-                    await self._asked.wait()
+            await tasks.happens(self._asked, self._interval)
             self._asked.clear()
             last = self._stopping
             await self._save(queue)

@@ -14,7 +14,7 @@ from proxy.observe.tally import counter, histogram
 OTHER = "other"
 """The label of every model that is neither configured nor in a provider's list, and of every other operation."""
 
-_OPERATIONS = {
+OPERATIONS = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "text_completion",
     "/v1/completion": "chat",
@@ -23,6 +23,7 @@ _OPERATIONS = {
     "/v1/responses": "chat",
     "/v1/messages": "chat",
 }
+"""`gen_ai.operation.name` by route; the conventions name no others of those we relay."""
 
 
 def of_requests(requests: Mapping[tuple[str, str, int], RequestsRow]) -> Iterator[Metric]:
@@ -59,9 +60,7 @@ def of_requests(requests: Mapping[tuple[str, str, int], RequestsRow]) -> Iterato
 def of_genai(answers: Mapping[tuple[str, str, str], AnswersRow]) -> Iterator[Metric]:
     """The families of OpenTelemetry's GenAI conventions; *answers* by route, model and provider."""
     names = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
-    rows = [
-        ((_OPERATIONS.get(route, OTHER), provider, model), row) for (route, model, provider), row in answers.items()
-    ]
+    rows = [((OPERATIONS.get(route, OTHER), provider, model), row) for (route, model, provider), row in answers.items()]
     yield histogram(
         "gen_ai_client_operation_duration_seconds",
         "Seconds a call took, by the GenAI conventions.",

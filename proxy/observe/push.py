@@ -5,7 +5,6 @@ Sums are cumulative since the start of the process, as Prometheus has them. A co
 the post; what it missed is in the next one.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -48,17 +47,15 @@ class MetricsPush:
 
     def start(self) -> None:
         """Begin to post."""
-        self._tasks.start(self._run(), "metrics push")
+        self._tasks.start(tasks.every(self._interval, self._post), "metrics push")
 
     async def stop(self) -> None:
         """Post what was counted last, and no more."""
         if await self._tasks.stop():
-            await self._collector.post(self.message())
+            await self._post()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            await self._collector.post(self.message())
+    async def _post(self) -> None:
+        await self._collector.post(self.message())
 
     def message(self) -> bytes:
         """Everything as one `ExportMetricsServiceRequest`."""

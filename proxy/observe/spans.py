@@ -21,21 +21,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 from proxy import __version__
 from proxy.core.exchange import AttemptRecord, Exchange, Outcome
 from proxy.core.headers import PSEUDONYM
+from proxy.observe.families import OPERATIONS
 from proxy.settings import Provider
 
 Value = str | bool | int | float
 Providers = Callable[[], Mapping[str, Provider]]
 """The providers as they are configured now, by name."""
 
-OPERATIONS = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "chat",
-    "/v1/messages": "chat",
-    "/v1/completion": "chat",
-    "/v1/completions": "text_completion",
-    "/v1/embeddings": "embeddings",
-}
-"""`gen_ai.operation.name` by route; the conventions name no others of those we relay."""
 SYSTEMS = {
     "openai": "openai",
     "anthropic": "anthropic",

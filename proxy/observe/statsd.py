@@ -51,16 +51,11 @@ class Statsd:
 
     def start(self) -> None:
         """Begin to send."""
-        self._tasks.start(self._run(), "statsd")
+        self._tasks.start(tasks.every(self._interval, self._send), "statsd")
 
     async def stop(self) -> None:
         """Send what was counted last, and no more."""
         if await self._tasks.stop():
-            await self._send()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
             await self._send()
 
     async def _send(self) -> None:

@@ -80,8 +80,6 @@ class Traces:
         self._due = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks = tasks.Tasks()
-        self.exported_total = 0
-        """Spans the collector took."""
         self.dropped_total = 0
         """Spans that were lost: no room, refused, or left over in the end."""
 
@@ -149,14 +147,14 @@ class Traces:
                 # One try is all there is time for; `stop` counts what is left.
                 return
             asked = self._collector.retry_after or 0.0
-            await _within(min(LONGEST_PAUSE, max(asked, random.uniform(0.5, 1.0) * pause)), self._stopping)
+            await tasks.happens(self._stopping, min(LONGEST_PAUSE, max(asked, random.uniform(0.5, 1.0) * pause)))
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     async def _until_due(self) -> None:
         """Until there is a whole batch, or something has waited for as long as it may."""
         if self._spans_waiting < BATCH:
             self._due.clear()
-            await _within(self._interval, self._due)
+            await tasks.happens(self._due, self._interval)
 
     async def _next_batch(self) -> bytes:
         """The next post, a slice at a time so that calls go on meanwhile; empty when nothing waits."""
@@ -187,19 +185,9 @@ class Traces:
     def _taken(self, answer: bytes) -> None:
         rejected = min(max(0, self._rejected(answer)), self._flying)
         self.dropped_total += rejected
-        self.exported_total += self._flying - rejected
         self._flying = 0
 
     def _lose(self, exchange: Exchange) -> None:
         spans = 1 + len(exchange.attempts)
         self._spans_waiting -= spans
         self.dropped_total += spans
-
-
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Until *event* is set, *seconds* at most."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass

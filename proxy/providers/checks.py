@@ -68,9 +68,7 @@ class Checks:
 
     async def stop(self) -> None:
         """Stop probing."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await tasks.end(*self._tasks.values())
 
     def replace(self, providers: Sequence[Provider], interval: float, judge: bool) -> None:
         """Probe these from now on; those that are new at once, the others when their time has come."""
@@ -98,7 +96,7 @@ class Checks:
                 "last_check": self._checked_at.get(provider.name),
                 "consecutive_fails": provider.health.consecutive_fails,
                 "latency_ms": provider.health.latency_ms,
-                "error_count": provider.health.error_count,
+                "error_count": provider.health.consecutive_fails,
                 "request_count": provider.request_count,
             }
             for provider in self._providers
@@ -132,12 +130,14 @@ class Checks:
         self._checked_at[provider.name] = clock.iso(clock.wall())
         if not self._judge:
             return
-        provider.health.record(failed is None, now, now - started)
-        for change in provider.health.take_transitions():
-            if change.healthy:
+        health = provider.health
+        if health.record(failed is None, now, now - started):
+            if health.healthy:
                 _log.info("provider %s: healthy again", provider.name)
             else:
-                _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, failed)
+                _log.warning(
+                    "provider %s: unhealthy after %d probes: %s", provider.name, health.consecutive_fails, failed
+                )
 
     def _note_listless(self, provider: str, why: str) -> None:
         """Once for each reason: being asked for a list is not its job."""

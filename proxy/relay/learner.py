@@ -6,11 +6,9 @@ A whole answer can be held back until what it told is remembered. It remembers n
 
 import re
 from collections.abc import Callable
-from typing import Any
-
-import orjson
 
 from proxy.core.headers import Header
+from proxy.core.lenient import object_in
 from proxy.relay.client import Client, Intermediary
 from proxy.relay.ids import short
 from proxy.relay.made import Tells, told_by
@@ -107,7 +105,7 @@ class Learner(Intermediary):
         if self._tells is Tells.MADE and self._notice_begun(data):
             # What follows repeats the whole question.
             return True
-        value = _object(data)
+        value = object_in(data)
         if value is not None:
             for name in ("response", "message", "delta", "data"):
                 inner = value.get(name)
@@ -126,7 +124,7 @@ class Learner(Intermediary):
 
     def _notice(self, body: bytes) -> None:
         if self._tells is not Tells.NOTHING:
-            value = _object(body)
+            value = object_in(body)
             if value is not None:
                 self._tell(told_by(self._tells, value))
 
@@ -135,14 +133,6 @@ class Learner(Intermediary):
         if new:
             self._made += new
             self._learn(new)
-
-
-def _object(data: bytes) -> dict[str, Any] | None:
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    return value if type(value) is dict else None
 
 
 def _first_id(text: bytes) -> str:

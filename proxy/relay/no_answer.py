@@ -7,9 +7,10 @@ It is held up to a bound and judged as a whole. It knows no targets and no clock
 from abc import ABC, abstractmethod
 
 from proxy.core.headers import Header
+from proxy.core.lenient import value_in
 from proxy.relay.progress import Progress
 from proxy.relay.shapes import error_in, is_errors
-from proxy.relay.verdict import Failed, Reach, judge, told_in_200, value_in
+from proxy.relay.verdict import Failed, Reach, judge, told_in_200
 from proxy.upstream.source import Source
 
 MAX_ERROR_BYTES = 256 * 1024

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
-import orjson
 
 from proxy.core import clock, tasks
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import Exchange, Outcome
+from proxy.core.lenient import object_in
 from proxy.core.masking import mask, mask_bytes
 from proxy.core.usage import Tokens, read_usage
 from proxy.providers.breaker import Judgement
@@ -209,7 +209,7 @@ def _end_in(data: bytes) -> tuple[Tokens | None, bool] | None:
     """What a response used and whether it failed, if *data* is the event that ends one."""
     if not any(kind in data for kind in _ENDING):
         return None
-    event = _event(data)
+    event = object_in(data) or {}
     kind = event.get("type")
     if kind not in ENDING:
         return None
@@ -228,17 +228,9 @@ def _error_in(data: bytes) -> Any:
     """
     if b'"error"' not in data:
         return None
-    event = _event(data)
+    event = object_in(data) or {}
     response = event.get("response")
     if type(response) is not dict:
         return event.get("error")
     details = response.get("status_details")
     return response.get("error") or (details.get("error") if type(details) is dict else None)
-
-
-def _event(data: bytes) -> dict[str, Any]:
-    try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return {}
-    return event if type(event) is dict else {}

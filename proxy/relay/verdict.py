@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import orjson
-
 from proxy.core.headers import Header, value_of
-from proxy.core.lenient import lenient
+from proxy.core.lenient import value_in
 from proxy.core.masking import mask
 from proxy.relay import refusal
 from proxy.relay.faults import ROWS
@@ -232,21 +230,3 @@ def _seconds_until(date: bytes) -> float:
         return max(0.0, email.utils.mktime_tz(parsed) - time.time())
     except (OverflowError, ValueError):
         return math.nan
-
-
-def object_of(body: bytes) -> dict[str, Any] | None:
-    """The JSON object *body* is, or None when it is not a whole one."""
-    value = value_in(body)
-    return value if type(value) is dict else None
-
-
-def value_in(body: bytes) -> Any:
-    """The JSON value *body* is, read as leniently as SDKs read it; None when it is none, or null."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return lenient(body)
-    except ValueError:
-        return None

@@ -7,10 +7,11 @@ It takes bytes as they come and tells its attempt what they amount to. It knows 
 from typing import Any
 
 from proxy.core.headers import Header, value_of
+from proxy.core.lenient import value_in
 from proxy.relay.counts import TAIL, usage_in
 from proxy.relay.progress import Progress
 from proxy.relay.shapes import error_in, is_errors
-from proxy.relay.verdict import told_in_200, value_in
+from proxy.relay.verdict import told_in_200
 from proxy.upstream.source import Source
 
 MAX_WHOLE_BYTES = 1024 * 1024

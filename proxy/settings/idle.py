@@ -13,9 +13,6 @@ from proxy.settings.shape import Place
 from proxy.settings.values import Section
 from proxy.settings.whole import Settings
 
-ANY = object()
-"""No value of this setting is harmless to ignore."""
-
 IDLE: Mapping[str, Any] = {
     "server.http3": {"enabled": False},
     "cache": {"enabled": False},

@@ -7,7 +7,7 @@ Presets know addresses and the names of key variables. How a credential is sent 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -38,7 +38,6 @@ ProviderType = Literal[
     "compatible",
     "simulator",
 ]
-PROVIDER_TYPES: tuple[str, ...] = get_args(ProviderType)
 
 
 @dataclass(frozen=True, slots=True)

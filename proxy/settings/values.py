@@ -60,17 +60,6 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
-def format_duration(seconds: float) -> str:
-    """The shortest exact way to write a number of seconds, the inverse of `parse_duration`."""
-    exact = Decimal(repr(float(seconds)))
-    for unit in ("d", "h", "m", "s"):
-        if exact and exact % SECONDS[unit] == 0:
-            return f"{int(exact / SECONDS[unit])}{unit}"
-    if exact and exact * 1000 == int(exact * 1000):
-        return f"{int(exact * 1000)}ms"
-    return f"{exact.normalize():f}s"
-
-
 def parse_size(value: object) -> int:
     """Bytes from `65536`, `64KiB`, `10MiB` (1024s) or `10MB` (1000s)."""
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -91,14 +80,6 @@ def parse_size(value: object) -> int:
     if size > 2**53:
         raise ValueError("must be a size of at most 8 PiB")
     return size
-
-
-def format_size(size: int) -> str:
-    """The shortest exact way to write a number of bytes, the inverse of `parse_size`."""
-    for unit in ("GiB", "MiB", "KiB"):
-        if size and size % BYTES[unit.lower()] == 0:
-            return f"{size // BYTES[unit.lower()]}{unit}"
-    return str(size)
 
 
 def _positive(number: float) -> float:

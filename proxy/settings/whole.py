@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from proxy.settings.access import Auth, LimitSettings, RateLimits
-from proxy.settings.models import Model, most_specific
+from proxy.settings.models import Model
 from proxy.settings.observation import Health, Logging, Metrics, Tracing
 from proxy.settings.processing import Processing
 from proxy.settings.providers import PRESETS, Provider, ProviderName
@@ -74,11 +74,6 @@ class Settings(Section):
         """Every configured provider, the preferred ones first."""
         first = [name for name in dict.fromkeys(self.provider_preference) if name in self.providers]
         return (*first, *(name for name in self.providers if name not in first))
-
-    def model_for(self, name: str) -> Model | None:
-        """The entry of `models` that speaks for a public name."""
-        key = most_specific(name, self.models)
-        return None if key is None else self.models[key]
 
     @property
     def route_limits(self) -> dict[str, RateLimits]:

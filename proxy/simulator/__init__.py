@@ -1,9 +1,9 @@
 """
-An OpenAI-compatible upstream with scripted faults: the demo's provider, the tests' oracle, the benchmark's load.
+An OpenAI-compatible upstream with faults on demand: the demo's provider, the tests' oracle, the benchmark's load.
 
 A request goes down this list and its answer comes back up as bytes:
 
-    simulator    the server: models, scripts, the ledger
+    simulator    the server: models, the ledger
     wire         HTTP/1.1 connections; plays steps to the socket
     service      one request -> the endpoint that answers it -> a program of steps
     faults       a good answer + directives -> steps (events, head: what it is made of)
@@ -13,26 +13,6 @@ A request goes down this list and its answer comes back up as bytes:
 It stands beside the house: it imports none of the gateway, and the gateway's rooms do not import it.
 """
 
-from proxy.simulator.directives import DirectiveError
-from proxy.simulator.ledger import Connection, Ledger, Request
-from proxy.simulator.script import Answered, Delay, Drip, DropNext, Fin, Hold, Repeat, Reset, Send, Step
 from proxy.simulator.simulator import Simulator, run
 
-__all__ = [
-    "Answered",
-    "Connection",
-    "Delay",
-    "DirectiveError",
-    "Drip",
-    "DropNext",
-    "Fin",
-    "Hold",
-    "Ledger",
-    "Repeat",
-    "Request",
-    "Reset",
-    "Send",
-    "Simulator",
-    "Step",
-    "run",
-]
+__all__ = ["Simulator", "run"]

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.simulator import dialects, streams
-from proxy.simulator.completion import CREATED, TEXT, complete
+from proxy.simulator.completion import CREATED, TEXT, Completion, complete
 from proxy.simulator.question import Question, text_of
 from proxy.simulator.script import NOTHING, Bill
 from proxy.simulator.streams import Stream
@@ -54,21 +54,19 @@ def _json(payload: Any, bill: Bill = NOTHING) -> Reply:
     return Reply(orjson.dumps(payload), bill=bill)
 
 
-def _refuses_options(question: Question) -> bool:
-    """Whether this is a provider of the kind that does not know `stream_options`, and was sent some."""
-    return question.directives.text("usage") == "refused" and "stream_options" in question.body
-
-
-def _refused_options() -> Reply:
-    return refusal(400, "Unrecognized request argument supplied: stream_options")
+def _refused_options(question: Question) -> Reply | None:
+    """The refusal of a provider of the kind that does not know `stream_options`, where it was sent some."""
+    if question.directives.text("usage") == "refused" and "stream_options" in question.body:
+        return refusal(400, "Unrecognized request argument supplied: stream_options")
+    return None
 
 
 def chat(question: Question) -> Reply | Stream:
     """POST /chat/completions."""
     if not isinstance(question.body.get("messages"), list):
         return refusal(400, "messages must be a list.")
-    if _refuses_options(question):
-        return _refused_options()
+    if (refused := _refused_options(question)) is not None:
+        return refused
     completion = complete(question)
     if question.stream:
         return streams.chat(question, completion)
@@ -78,35 +76,31 @@ def chat(question: Question) -> Reply | Stream:
         calls = [{"id": streams.identity(question, "call_"), "type": "function", "function": call}]
         message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
     choice = {"message": message, "logprobs": None, "finish_reason": completion.finish}
-    answer = {
-        "id": streams.identity(question, "chatcmpl-"),
-        "object": "chat.completion",
-        "created": CREATED,
-        "model": question.model,
-        "choices": [{"index": i, **choice} for i in range(streams.choices(question))],
-        "system_fingerprint": "fp_simulator",
-    }
-    if question.directives.text("usage") != "none":
-        answer["usage"] = streams.usage_of(question, completion)
-    return _json(answer, streams.bill_of(question, completion))
+    return _completed(question, completion, "chatcmpl-", "chat.completion", choice, system_fingerprint="fp_simulator")
 
 
 def text(question: Question) -> Reply | Stream:
     """POST /completions."""
-    if _refuses_options(question):
-        return _refused_options()
+    if (refused := _refused_options(question)) is not None:
+        return refused
     completion = complete(question)
     if question.stream:
         return streams.text(question, completion)
-    every = range(streams.choices(question))
+    choice = {"text": completion.whole, "logprobs": None, "finish_reason": completion.finish}
+    return _completed(question, completion, "cmpl-", "text_completion", choice)
+
+
+def _completed(
+    question: Question, completion: Completion, prefix: str, object: str, choice: dict[str, Any], **more: str
+) -> Reply:
+    """A whole completion with as many of *choice* as were asked for."""
     answer = {
-        "id": streams.identity(question, "cmpl-"),
-        "object": "text_completion",
+        "id": streams.identity(question, prefix),
+        "object": object,
         "created": CREATED,
         "model": question.model,
-        "choices": [
-            {"index": i, "text": completion.whole, "logprobs": None, "finish_reason": completion.finish} for i in every
-        ],
+        "choices": [{"index": i, **choice} for i in range(streams.choices(question))],
+        **more,
     }
     if question.directives.text("usage") != "none":
         answer["usage"] = streams.usage_of(question, completion)

@@ -6,14 +6,10 @@ It only records. What is answered is decided elsewhere, and switching the ledger
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
-
-import orjson
+from typing import Any
 
 KEPT_BODY = 64 * 1024  # bytes of each body that stay in the ledger
 KEPT_REQUESTS = 10_000  # older requests are forgotten
@@ -22,7 +18,7 @@ KEPT_REQUESTS = 10_000  # older requests are forgotten
 class Connection:
     """One client connection."""
 
-    __slots__ = ("_gone", "ending", "id", "opened_at", "requests")
+    __slots__ = ("ending", "id", "opened_at", "requests")
 
     def __init__(self, id: int, opened_at: float) -> None:
         self.id = id
@@ -33,21 +29,19 @@ class Connection:
         """How many requests arrived on it."""
         self.ending: str | None = None
         """None while open; then `client` (it closed), `reset` (it vanished or reset) or `ours` (we closed)."""
-        self._gone = asyncio.Event()
 
     def end(self, how: str) -> None:
         """Note that the connection is gone."""
         self.ending = how
-        self._gone.set()
+
+    def asked(self, at: float) -> Request:
+        """A request begins to arrive on it."""
+        self.requests += 1
+        return Request(self, self.requests, at)
 
     def as_json(self) -> dict[str, Any]:
         """This connection for `GET /_simulator/connections`."""
         return {"id": self.id, "opened_at": self.opened_at, "requests": self.requests, "ending": self.ending}
-
-    async def closed(self) -> str:
-        """Wait until the connection is gone; returns how it ended."""
-        await self._gone.wait()
-        return self.ending or ""
 
 
 class Request:
@@ -136,19 +130,6 @@ class Request:
         """The target without its query."""
         return self.target.partition(b"?")[0].decode("latin-1")
 
-    def header(self, name: str) -> bytes | None:
-        """The first header of that name in any case, or None."""
-        wanted = name.lower().encode("latin-1")
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
-
-    def json(self) -> Any:
-        """The body as JSON."""
-        return orjson.loads(self.body)
-
-    async def closed(self) -> str:
-        """Wait until the client's connection is gone; returns how it ended."""
-        return await self.connection.closed()
-
     def as_json(self) -> dict[str, Any]:
         """This record for `GET /_simulator/ledger`."""
         shown: dict[str, Any] = {
@@ -182,60 +163,24 @@ class Request:
         )
 
 
-class Ledger(Sequence[Request]):
-    """The requests seen, oldest first."""
+class Ledger:
+    """The requests seen."""
 
     def __init__(self, *, keeping: bool = True) -> None:
-        self.keeping = keeping
-        """False: requests are counted but not kept."""
+        """*keeping*: False if requests are counted but not kept."""
+        self._keeping = keeping
         self.seen = 0
         """How many requests arrived since the start or the last clear()."""
-        self._records: deque[Request] = deque(maxlen=KEPT_REQUESTS)
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self.records: deque[Request] = deque(maxlen=KEPT_REQUESTS)
+        """Oldest first."""
 
     def add(self, request: Request) -> None:
         """Take a request that arrived (or that the client left half-way)."""
         self.seen += 1
-        if self.keeping:
-            self._records.append(request)
-        if self._waiters:
-            self._wake()
+        if self._keeping:
+            self.records.append(request)
 
     def clear(self) -> None:
         """Forget everything seen so far, and count from 0 again."""
-        self._records.clear()
+        self.records.clear()
         self.seen = 0
-
-    async def wait(self, count: int) -> None:
-        """Wait until *count* requests were seen since the start or the last clear()."""
-        if self.seen >= count:
-            return
-        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((count, arrived))
-        await arrived
-
-    def _wake(self) -> None:
-        for count, arrived in self._waiters:
-            if count <= self.seen and not arrived.done():
-                arrived.set_result(None)
-        self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    @overload
-    def __getitem__(self, index: int) -> Request: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Request]: ...
-
-    def __getitem__(self, index: int | slice) -> Request | Sequence[Request]:
-        if isinstance(index, slice):
-            return list(self._records)[index]
-        return self._records[index]
-
-    def __iter__(self) -> Iterator[Request]:
-        return iter(list(self._records))
-
-    def __repr__(self) -> str:
-        return f"<Ledger {self.seen} seen, {len(self._records)} kept>"

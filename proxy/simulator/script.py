@@ -1,13 +1,12 @@
 """
-A script: an answer as literal steps, and which request it is for.
+The steps an answer is made of, down to the bytes of each write and the moment of a reset.
 
-Every answer of the simulator ends up as such steps, scripted or not. The steps are data: `wire.py` plays them.
+Every answer of the simulator ends up as such steps. They are data: `wire.py` plays them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeAlias
 
 
@@ -87,19 +86,3 @@ class Answered:
 
 
 Step: TypeAlias = Send | Delay | Drip | Repeat | Reset | Fin | Hold | DropNext | Answered
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One scripted answer, played once."""
-
-    steps: tuple[Step, ...]
-    """What happens. When the steps run out, the connection waits for its next request."""
-    match: str | None = None
-    """A path such as `/v1/models`, or a model name; both may be globs. None: any request."""
-
-    def fits(self, path: str, model: str) -> bool:
-        """Whether this script is for a request of *path* asking for *model*."""
-        if self.match is None:
-            return True
-        return fnmatchcase(path if self.match.startswith("/") else model, self.match)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
 from typing import Final
@@ -21,10 +20,9 @@ import orjson
 from proxy.core.loop import Loop
 from proxy.simulator.answers import Reply, refusal
 from proxy.simulator.directives import DirectiveError, Directives, parse
-from proxy.simulator.faults import Program, program, written
+from proxy.simulator.faults import Program, written
 from proxy.simulator.ledger import Connection, Ledger, Request
 from proxy.simulator.multipart import Form
-from proxy.simulator.script import Script, Step
 from proxy.simulator.service import Service
 from proxy.simulator.wire import Wire
 
@@ -44,7 +42,7 @@ class Simulator:
         ssl: SSLContext | None = None,
     ) -> None:
         self.ledger = Ledger(keeping=ledger)
-        """Every request seen, oldest first."""
+        """Every request seen."""
         self.connections: set[Wire] = set()
         """The connections open now."""
         self.accepted = 0
@@ -54,8 +52,6 @@ class Simulator:
         self._host = ""
         self._ssl = ssl
         self._service = Service(models, api_key)
-        self._scripts: list[Script] = []
-        self._greetings: list[Program] = []
         self._numbered = 0
         self._ending = AsyncExitStack()
         self._idle = asyncio.Event()
@@ -96,26 +92,9 @@ class Simulator:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'http' if self._ssl is None else 'https'}://{host}:{self.port}/v1"
 
-    @property
-    def directives(self) -> Directives:
-        """Directives in force for every request, over those of models and headers. Set them with `direct()`."""
-        return self._service.override
-
     def direct(self, text: str) -> None:
         """From now on answer every request with the directives in *text*; the empty text ends that."""
         self._service.override = parse(text)
-
-    def script(self, steps: Iterable[Step], *, match: str | None = None, times: int = 1) -> None:
-        """Answer the next *times* requests that *match* (a path or a model, globs allowed) with literal steps."""
-        self._scripts += [Script(tuple(steps), match)] * times
-
-    def greet(self, steps: Iterable[Step], *, times: int = 1) -> None:
-        """Play literal steps on the next *times* connections as they are accepted, before any request."""
-        self._greetings += [program(list(steps))] * times
-
-    async def seen(self, count: int) -> None:
-        """Wait until *count* requests arrived since the start or the last `ledger.clear()`."""
-        await self.ledger.wait(count)
 
     # What connections ask.
 
@@ -123,9 +102,6 @@ class Simulator:
         self.connections.add(wire)
         self.accepted += 1
         return Connection(self.accepted, asyncio.get_running_loop().time())
-
-    def greeting(self) -> Program | None:
-        return self._greetings.pop(0) if self._greetings else None
 
     def answer(self, request: Request, body: bytes, form: Form | None) -> Program:
         if request.target.startswith(b"/_simulator/"):
@@ -135,11 +111,6 @@ class Simulator:
         request.number = self._numbered
         answer = self._service.answer(request, body, form)
         self.ledger.add(request)
-        for script in self._scripts:
-            if script.fits(request.path, request.model):
-                self._scripts.remove(script)
-                # A script is literal: even what stands for a number elsewhere is sent as it is.
-                return replace(program(list(script.steps)), numbered=False)
         return answer
 
     def _looked_at(self, request: Request, body: bytes) -> Program:
@@ -147,7 +118,7 @@ class Simulator:
         asked = (request.method, request.path)
         reply = refusal(404, "The simulator shows /_simulator/ledger, /_simulator/connections and takes directives.")
         if asked == (b"GET", "/_simulator/ledger"):
-            reply = Reply(orjson.dumps([record.as_json() for record in self.ledger]))
+            reply = Reply(orjson.dumps([record.as_json() for record in self.ledger.records]))
         elif asked == (b"DELETE", "/_simulator/ledger"):
             self.ledger.clear()
             reply = Reply(b"{}")

@@ -32,7 +32,6 @@ class Answering(Protocol):
     """What a connection asks of the simulator."""
 
     def opened(self, wire: Wire) -> Connection: ...
-    def greeting(self) -> Program | None: ...
     def answer(self, request: Request, body: bytes, form: Form | None) -> Program: ...
     def refuse(self, message: str) -> Program: ...
     def lost(self, wire: Wire, request: Request | None) -> None: ...
@@ -72,9 +71,6 @@ class Wire(asyncio.Protocol):
             # Events are small and must leave when they are due, not when Nagle's algorithm lets them.
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection = self._simulator.opened(self)
-        greeting = self._simulator.greeting()
-        if greeting is not None:
-            self._play(None, greeting)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -111,10 +107,8 @@ class Wire(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
-        connection = self.connection
-        connection.requests += 1
         self._arriving = True
-        self._request = Request(connection, connection.requests, self._loop.time())
+        self._request = self.connection.asked(self._loop.time())
         self._body = []
         self._form = None
 
@@ -176,9 +170,10 @@ class Wire(asyncio.Protocol):
             if not request.keep_alive:
                 self.close()
             return
-        self._play(request, answer)
+        self.play(request, answer)
 
-    def _play(self, request: Request | None, answer: Program) -> None:
+    def play(self, request: Request | None, answer: Program) -> None:
+        """Write *answer* step by step; *request* is None for what no request asked for."""
         self._current = request
         self._number = b"%012d" % request.number if request is not None and answer.numbered else None
         self._steps = iter(answer.steps)

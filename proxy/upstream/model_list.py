@@ -5,12 +5,10 @@ OpenAI's form is `{"data": [{"id": ...}]}`; others answer a bare array, `models`
 is there is taken. What a list means, and when it is asked for, is decided elsewhere.
 """
 
-import json
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
+from proxy.core.lenient import value_in
 from proxy.upstream.control_plane import ControlPlane, FetchError, TooLarge
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import fetch
@@ -99,22 +97,10 @@ def _judged(status: int, body: bytes) -> Any:
         raise FetchError(f"status {status}")
     if status != 200:
         raise NoList(f"status {status}")
-    value = _value(body)
+    value = value_in(body)
     if _found(value) is None:
         raise NoList("not a model list")
     return value
-
-
-def _value(body: bytes) -> Any:
-    """The JSON in *body*, with a byte order mark or a NaN in it as well; None where there is none."""
-    body = body.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            return None
 
 
 def _found(value: Any) -> list[Any] | None:

@@ -1,10 +1,8 @@
-"""Calls as the front leaves them in an `Exchange`, for tests of the ledger and its reports; waiting for the ledger."""
+"""Calls as the front leaves them in an `Exchange`, for tests of the ledger and its reports, and a store's counter."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from proxy.accounts import tables
 from proxy.accounts.store import Store
@@ -12,6 +10,8 @@ from proxy.accounts.usage import UsageLine, added_up, summary
 from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Exchange, Outcome
 from proxy.core.usage import Tokens
+
+COUNTER = tables.versions.c.value
 
 
 def call(principal: str = "web", ago: float = 0.0, **fields: Any) -> Exchange:
@@ -47,11 +47,14 @@ async def rows(store: Store) -> list[dict[str, Any]]:
         return [dict(row) for row in found.mappings()]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Return once *condition* holds; nothing tells when a ledger has written."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # see above
-            await asyncio.sleep(0.005)
+async def counter(store: Store) -> int:
+    async with store.reading() as connection:
+        return int((await connection.execute(select(COUNTER))).scalar_one())
+
+
+async def count_up(store: Store) -> None:
+    async with store.writing() as connection:
+        await connection.execute(update(tables.versions).values(value=COUNTER + 1))
 
 
 async def total(store: Store, **restricted: Any) -> UsageLine:

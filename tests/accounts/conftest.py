@@ -6,6 +6,7 @@ import pytest
 
 from proxy.accounts.keys import Keys
 from proxy.accounts.store import Store
+from tests.rigs.postgres import Postgres
 
 
 @pytest.fixture
@@ -19,3 +20,12 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 @pytest.fixture
 def keys(store: Store) -> Keys:
     return Keys(store)
+
+
+@pytest.fixture
+async def server(postgres_server: Postgres) -> AsyncIterator[Postgres]:
+    """The server, which answers again afterwards."""
+    yield postgres_server
+    postgres_server.thaw()
+    if not postgres_server.runs:
+        await postgres_server.start()

@@ -11,14 +11,16 @@ import pytest
 from sqlalchemy import select
 
 from proxy.accounts import tables
+from proxy.accounts.asked import NewKey
 from proxy.accounts.backup import BackupError, back_up, restore
 from proxy.accounts.keys import Keys
 from proxy.accounts.ledger import Ledger
 from proxy.accounts.store import Store, StoreError
 from proxy.core import clock, tasks
 from proxy.settings import Budget, KeyLimits
-from tests.accounts.calls import answered, call, rows, total, until
+from tests.accounts.calls import answered, call, rows, total
 from tests.accounts.test_usage import row, written
+from tests.spec.wire import becomes
 
 NOTHING = KeyLimits(requests_per_minute=None, tokens_per_minute=None, concurrent=None)
 
@@ -26,9 +28,7 @@ NOTHING = KeyLimits(requests_per_minute=None, tokens_per_minute=None, concurrent
 async def a_key(keys: Keys, name: str) -> str:
     """Make one; its secret."""
     budget = Budget(usd=25, tokens=None, per="day")
-    _, secret = await keys.create(
-        name, team="front", models=("gpt-*",), routes=("*",), limits=NOTHING, budget=budget, expires=None
-    )
+    _, secret = await keys.create(NewKey(name=name, team="front", models=("gpt-*",), limits=NOTHING, budget=budget))
     return secret
 
 
@@ -71,14 +71,14 @@ async def test_the_drill_a_backup_under_load_restored_elsewhere_adds_up(
             exchange = call()
             ledger.open(exchange, "")
             ledger.ended([answered(exchange)])
-            await until(lambda: ledger.buffered < 10)
+            await becomes(lambda: ledger.buffered < 10)
 
     running = tasks.start(load(), "load")
-    await until(lambda: ledger.rows_total > 10)
+    await becomes(lambda: ledger.rows_total > 10)
     earliest = ledger.rows_total
     counts = await back_up(store, file, progress=lambda *told: progress.append(told))
     latest = ledger.rows_total
-    await until(lambda: ledger.rows_total > latest)
+    await becomes(lambda: ledger.rows_total > latest)
     loading = False
     await running
     await ledger.stop()

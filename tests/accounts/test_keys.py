@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from proxy.accounts.asked import NewKey
 from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRecord, KeyRevoked, Keys
 from proxy.accounts.secret import digest, looks_minted, mint
 from proxy.accounts.store import Store, StoreError
@@ -30,15 +31,10 @@ def close_to_now(moment: datetime | None, ahead: float = 0) -> bool:
 
 async def test_a_key_is_kept_as_it_was_made(keys: Keys) -> None:
     expires = datetime(2031, 2, 3, 4, 5, 6, 789000, UTC)
-    record, secret = await keys.create(
-        "web-app",
-        team="shop",
-        models=("gpt-*", "o1"),
-        routes=("/v1/chat/*",),
-        limits=LIMITS,
-        budget=BUDGET,
-        expires=expires,
+    new = NewKey(
+        name="web-app", team="shop", models=("gpt-*", "o1"), routes=("/v1/chat/*",), limits=LIMITS, budget=BUDGET
     )
+    record, secret = await keys.create(new.model_copy(update={"expires": expires}))
     assert record == KeyRecord(
         name="web-app",
         team="shop",
@@ -61,7 +57,7 @@ async def test_a_key_is_kept_as_it_was_made(keys: Keys) -> None:
 
 
 async def test_a_key_may_be_made_of_its_name_alone(keys: Keys) -> None:
-    record, _ = await keys.create("plain")
+    record, _ = await keys.create(NewKey(name="plain"))
     assert (record.team, record.models, record.routes, record.budget, record.expires) == (
         "",
         ("*",),
@@ -74,24 +70,25 @@ async def test_a_key_may_be_made_of_its_name_alone(keys: Keys) -> None:
 
 async def test_keys_are_listed_by_name(keys: Keys) -> None:
     for name in ("b", "c", "a"):
-        await keys.create(name)
+        await keys.create(NewKey(name=name))
     assert [record.name for record in await keys.list()] == ["a", "b", "c"]
 
 
 async def test_a_name_is_taken_for_good(keys: Keys) -> None:
-    first, _ = await keys.create("one")
+    first, _ = await keys.create(NewKey(name="one"))
     with pytest.raises(KeyExists):
-        await keys.create("one", team="other")
+        await keys.create(NewKey(name="one", team="other"))
     assert await keys.get("one") == first
     await keys.revoke("one")
     with pytest.raises(KeyExists):
-        await keys.create("one")
+        await keys.create(NewKey(name="one"))
 
 
 async def test_of_many_who_want_a_name_at_once_one_gets_it(store_url: str) -> None:
     stores = [Store(store_url) for _ in range(4)]
     tried = await asyncio.gather(
-        *(Keys(stores[number % 4]).create(f"name-{number % 3}") for number in range(24)), return_exceptions=True
+        *(Keys(stores[number % 4]).create(NewKey(name=f"name-{number % 3}")) for number in range(24)),
+        return_exceptions=True,
     )
     made = [result for result in tried if not isinstance(result, BaseException)]
     assert sorted(record.name for record, _ in made) == ["name-0", "name-1", "name-2"]
@@ -101,15 +98,15 @@ async def test_of_many_who_want_a_name_at_once_one_gets_it(store_url: str) -> No
 
 
 async def test_two_keys_never_have_one_secret(keys: Keys, store: Store) -> None:
-    await keys.create("a")
-    await keys.create("b")
+    await keys.create(NewKey(name="a"))
+    await keys.create(NewKey(name="b"))
     with pytest.raises(StoreError, match=r"UNIQUE|unique"):
         async with store.writing() as connection:
             await connection.execute(text("UPDATE keys SET digest = (SELECT digest FROM keys WHERE name = 'a')"))
 
 
 async def test_rotating_gives_a_new_secret_and_keeps_the_old_one_for_a_while(keys: Keys) -> None:
-    made, old = await keys.create("web", budget=BUDGET)
+    made, old = await keys.create(NewKey(name="web", budget=BUDGET))
     rotated, new = await keys.rotate("web", 3600)
     assert new != old
     assert (rotated.digest, rotated.previous_digest) == (digest(new), digest(old))
@@ -120,21 +117,21 @@ async def test_rotating_gives_a_new_secret_and_keeps_the_old_one_for_a_while(key
 
 
 async def test_rotating_twice_ends_the_first_secret(keys: Keys) -> None:
-    await keys.create("web")
+    await keys.create(NewKey(name="web"))
     _, second = await keys.rotate("web", 3600)
     rotated, _ = await keys.rotate("web", 3600)
     assert rotated.previous_digest == digest(second)
 
 
 async def test_rotating_without_overlap_ends_the_old_secret_at_once(keys: Keys) -> None:
-    await keys.create("web")
+    await keys.create(NewKey(name="web"))
     await keys.rotate("web", 3600)
     rotated, _ = await keys.rotate("web", 0)
     assert (rotated.previous_digest, rotated.previous_expires) == (None, None)
 
 
 async def test_rotations_at_once_are_made_one_after_the_other(keys: Keys) -> None:
-    await keys.create("web")
+    await keys.create(NewKey(name="web"))
     rotated = await asyncio.gather(*(keys.rotate("web", 60) for _ in range(10)))
     in_order = sorted((record for record, _ in rotated), key=lambda record: record.seq)
     assert [record.seq for record in in_order] == list(range(2, 12))
@@ -143,7 +140,7 @@ async def test_rotations_at_once_are_made_one_after_the_other(keys: Keys) -> Non
 
 
 async def test_revoking_ends_a_key_for_good(keys: Keys) -> None:
-    await keys.create("web")
+    await keys.create(NewKey(name="web"))
     await keys.rotate("web", 3600)
     revoked = await keys.revoke("web")
     assert close_to_now(revoked.revoked)
@@ -156,7 +153,7 @@ async def test_revoking_ends_a_key_for_good(keys: Keys) -> None:
 
 
 async def test_a_name_no_key_has_is_not_found_and_counts_as_no_change(keys: Keys) -> None:
-    await keys.create("web")
+    await keys.create(NewKey(name="web"))
     for work in (keys.get("nobody"), keys.rotate("nobody", 0), keys.revoke("nobody")):
         with pytest.raises(KeyNotFound):
             await work
@@ -167,11 +164,11 @@ async def test_every_change_is_seen_by_who_asks_since_when(keys: Keys) -> None:
     assert await keys.version() == 0
     assert await keys.changed_since(0) == []
     for name in "abc":
-        await keys.create(name)
+        await keys.create(NewKey(name=name))
     seen = await keys.version()
     await keys.rotate("b", 0)
     await keys.revoke("a")
-    await keys.create("d")
+    await keys.create(NewKey(name="d"))
     assert await keys.version() == 6
     assert [(record.name, record.seq) for record in await keys.changed_since(seen)] == [("b", 4), ("a", 5), ("d", 6)]
     assert [record.name for record in await keys.changed_since(0, 2)] == ["c", "b"]
@@ -179,9 +176,9 @@ async def test_every_change_is_seen_by_who_asks_since_when(keys: Keys) -> None:
 
 
 async def test_a_change_that_failed_is_none(keys: Keys) -> None:
-    await keys.create("a")
+    await keys.create(NewKey(name="a"))
     with pytest.raises(KeyExists):
-        await keys.create("a")
+        await keys.create(NewKey(name="a"))
     assert await keys.version() == 1
 
 
@@ -189,7 +186,7 @@ async def test_an_unreadable_key_counts_as_revoked_and_hides_no_other(
     keys: Keys, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in "abcd":
-        await keys.create(name)
+        await keys.create(NewKey(name=name))
     async with store.writing() as connection:
         await connection.execute(text("UPDATE keys SET limits = 'nonsense' WHERE name = 'a'"))
         await connection.execute(text("UPDATE keys SET models = '{}' WHERE name = 'b'"))
@@ -206,7 +203,7 @@ async def test_an_unreadable_key_counts_as_revoked_and_hides_no_other(
 
 
 async def test_what_a_newer_release_wrote_beside_is_left_out(keys: Keys, store: Store) -> None:
-    await keys.create("a")
+    await keys.create(NewKey(name="a"))
     async with store.writing() as connection:
         statement = text("UPDATE keys SET limits = :limits, budget = :budget")
         await connection.execute(
@@ -225,10 +222,10 @@ async def test_a_secret_is_in_no_row_no_file_no_log_and_no_text(
     keys: Keys, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        record, first = await keys.create("web")
+        record, first = await keys.create(NewKey(name="web"))
         rotated, second = await keys.rotate("web", 60)
         with pytest.raises(KeyExists):
-            await keys.create("web")
+            await keys.create(NewKey(name="web"))
     async with store.reading() as connection:
         rows = repr((await connection.execute(text("SELECT * FROM keys"))).all())
     shown = rows + caplog.text + repr((record, rotated, await keys.list(), keys, store))

@@ -25,9 +25,10 @@ from proxy.accounts.rows import Statements, completed, pending
 from proxy.accounts.store import Store
 from proxy.core import clock, tasks
 from proxy.core.exchange import Exchange, Outcome
-from tests.accounts.calls import answered, call, rows, until
+from tests.accounts.calls import answered, call, rows
 from tests.rigs.clock import at_most
 from tests.rigs.postgres import Postgres
+from tests.spec.wire import becomes
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,18 +104,18 @@ async def through_an_outage(
     await ledger.start()
     load = Load(ledger)
     running = tasks.start(load.run(), "load")
-    await until(lambda: ledger.rows_total > 20)
+    await becomes(lambda: ledger.rows_total > 20)
     begin()
-    await until(lambda: not ledger.available)
+    await becomes(lambda: not ledger.available)
     await asyncio.sleep(seconds)  # the length of the outage
-    await until(lambda: ledger.buffered > 100 * seconds)
+    await becomes(lambda: ledger.buffered > 100 * seconds)
     await over()
     back = clock.now()
-    await until(lambda: ledger.available)
+    await becomes(lambda: ledger.available)
     assert clock.now() - back < at_most(3)
     load.stop()
     await running
-    await until(lambda: not ledger.buffered)
+    await becomes(lambda: not ledger.buffered)
     await ledger.stop()
     found = await rows(store)
     assert [row["id"] for row in found] == load.ids
@@ -214,7 +215,7 @@ async def test_one_row_the_store_refuses_does_not_hold_up_the_others(
         exchange = call(id="poison" if n == poisonous else f"req_{n}")
         ledger.open(exchange, "")
         end(ledger, exchange)
-    await until(lambda: not ledger.buffered)
+    await becomes(lambda: not ledger.buffered)
     assert len(await rows(store)) == 999
     assert ledger.dropped_total == 1
     assert ledger.available

@@ -14,7 +14,7 @@ from proxy.accounts.objects import Objects
 from proxy.accounts.retention import Retention
 from proxy.accounts.store import Store
 from proxy.core import clock
-from tests.accounts.calls import until
+from tests.spec.wire import becomes
 
 Start = Callable[..., Awaitable[Objects]]
 MINE = Home("a", "k1", "web", "front")
@@ -116,7 +116,7 @@ async def test_while_the_store_is_away_what_is_known_is_known_and_the_rest_canno
     with caplog.at_level(logging.INFO, "hapax"):
         mine.remember(["file-1"], *("a", "k1", "web", "front"))
         await mine.settled()
-        await until(lambda: not mine.available)
+        await becomes(lambda: not mine.available)
     assert await mine.find(["file-1"]) == {"file-1": (MINE,)}
     assert await mine.find(["file-2"]) is None
     assert (mine.waiting, sum("takes no homes" in message for message in caplog.messages)) == (1, 1)
@@ -139,10 +139,10 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(
 
     monkeypatch.setattr(store, "write", sometimes)
     mine.remember(["file-1", "file-2"], *("a", "k1", "web", "front"))
-    await until(lambda: not mine.available)
+    await becomes(lambda: not mine.available)
     mine.forget("file-2")
     failing = False
-    await until(lambda: mine.available and not mine.waiting)
+    await becomes(lambda: mine.available and not mine.waiting)
     assert [row[0] for row in await rows(store)] == ["file-1"]
 
 

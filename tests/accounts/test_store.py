@@ -13,19 +13,8 @@ from sqlalchemy import insert, select, text, update
 from proxy.accounts import tables
 from proxy.accounts.store import Store, StoreError
 from proxy.core import tasks
+from tests.accounts.calls import COUNTER, count_up, counter
 from tests.rigs.clock import at_most
-
-COUNTER = tables.versions.c.value
-
-
-async def counter(store: Store) -> int:
-    async with store.reading() as connection:
-        return int((await connection.execute(select(COUNTER))).scalar_one())
-
-
-async def count_up(store: Store) -> None:
-    async with store.writing() as connection:
-        await connection.execute(update(tables.versions).values(value=COUNTER + 1))
 
 
 async def test_what_is_written_is_read_by_every_process(store: Store, store_url: str) -> None:

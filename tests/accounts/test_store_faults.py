@@ -15,22 +15,12 @@ from sqlalchemy import select, text, update
 
 from proxy.accounts import tables
 from proxy.accounts.store import Store, StoreError
+from tests.accounts.calls import COUNTER, count_up, counter
 from tests.accounts.scripts import begin_script, run_script, run_scripts
 from tests.rigs.clock import at_most
 from tests.rigs.postgres import Postgres
 
-COUNTER = tables.versions.c.value
 PATIENCE = 2.0
-
-
-async def counter(store: Store) -> int:
-    async with store.reading() as connection:
-        return int((await connection.execute(select(COUNTER))).scalar_one())
-
-
-async def count_up(store: Store) -> None:
-    async with store.writing() as connection:
-        await connection.execute(update(tables.versions).values(value=COUNTER + 1))
 
 
 async def failure(work: Awaitable[object]) -> tuple[str, float]:
@@ -39,15 +29,6 @@ async def failure(work: Awaitable[object]) -> tuple[str, float]:
     with pytest.raises(StoreError) as caught:
         await work
     return str(caught.value), time.monotonic() - began
-
-
-@pytest.fixture
-async def server(postgres_server: Postgres) -> AsyncIterator[Postgres]:
-    """The server, which answers again afterwards."""
-    yield postgres_server
-    postgres_server.thaw()
-    if not postgres_server.runs:
-        await postgres_server.start()
 
 
 @pytest.fixture

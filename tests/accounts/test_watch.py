@@ -12,6 +12,7 @@ import yaml
 from sqlalchemy import event, insert, text, update
 
 from proxy.accounts import tables, watch
+from proxy.accounts.asked import NewKey
 from proxy.accounts.keys import Keys
 from proxy.accounts.principals import Principals
 from proxy.accounts.secret import digest, mint
@@ -62,15 +63,6 @@ async def process(store_url: str) -> AsyncIterator[Process]:
     await running.stop()
 
 
-@pytest.fixture
-async def server(postgres_server: Postgres) -> AsyncIterator[Postgres]:
-    """The server, which answers again afterwards."""
-    yield postgres_server
-    postgres_server.thaw()
-    if not postgres_server.runs:
-        await postgres_server.start()
-
-
 def statements(store: Store) -> list[str]:
     """The statements executed from now on."""
     executed: list[str] = []
@@ -84,8 +76,8 @@ def statements(store: Store) -> list[str]:
 
 async def test_keys_there_were_are_known_from_the_start(store_url: str) -> None:
     first = Process(store_url)
-    _, secret = await first.keys.create("web")
-    _, revoked = await first.keys.create("gone")
+    _, secret = await first.keys.create(NewKey(name="web"))
+    _, revoked = await first.keys.create(NewKey(name="gone"))
     await first.keys.revoke("gone")
     await first.watch.start()
     assert first.watch.reachable
@@ -95,7 +87,7 @@ async def test_keys_there_were_are_known_from_the_start(store_url: str) -> None:
 
 async def test_an_empty_store_leaves_the_gateway_open_and_the_first_key_closes_it(process: Process) -> None:
     assert process.principals.open
-    await process.keys.create("web")
+    await process.keys.create(NewKey(name="web"))
     await process.watch.look_again()
     assert not process.principals.open
 
@@ -104,7 +96,7 @@ async def test_every_change_is_known_in_other_processes_within_a_second(process:
     other = Process(store_url)
     await other.watch.start()
     for name in ("a", "b"):
-        _, secret = await process.keys.create(name)
+        _, secret = await process.keys.create(NewKey(name=name))
         assert await other.until(secret, True) < at_most(1)
         _, rotated = await process.keys.rotate(name, 3600)
         assert await other.until(rotated, True) < at_most(1)
@@ -118,7 +110,7 @@ async def test_every_change_is_known_in_other_processes_within_a_second(process:
 async def test_a_key_revoked_by_the_command_is_refused_within_a_second(
     process: Process, store_url: str, tmp_path: Path
 ) -> None:
-    _, secret = await process.keys.create("web")
+    _, secret = await process.keys.create(NewKey(name="web"))
     assert await process.until(secret, True) < at_most(1)
     (tmp_path / "hapax.yaml").write_text(yaml.safe_dump({"store": {"url": store_url}}))
     script = """
@@ -137,7 +129,7 @@ async def test_looking_again_sees_every_change_made_before(process: Process, sto
     other = Process(store_url, interval=60)
     await other.watch.start()
     for number in range(5):
-        _, secret = await process.keys.create(f"key-{number}")
+        _, secret = await process.keys.create(NewKey(name=f"key-{number}"))
         assert not other.knows(secret)
         assert await other.watch.look_again()
         assert other.knows(secret)
@@ -145,7 +137,7 @@ async def test_looking_again_sees_every_change_made_before(process: Process, sto
 
 
 async def test_looking_for_changes_asks_for_one_number(process: Process) -> None:
-    await process.keys.create("web")
+    await process.keys.create(NewKey(name="web"))
     await process.watch.look_again()
     executed = statements(process.store)
     for _ in range(3):
@@ -184,7 +176,7 @@ async def test_a_key_made_while_bogus_ones_storm_is_found_at_once(process: Proce
         for _ in range(50):
             group.create_task(bogus())
         for number in range(3):
-            _, secret = await maker.keys.create(f"key-{number}")
+            _, secret = await maker.keys.create(NewKey(name=f"key-{number}"))
             assert await process.watch.look_again()
             assert process.knows(secret)
         storm = False
@@ -196,7 +188,7 @@ async def test_without_a_store_known_keys_go_on_and_two_lines_are_logged(
 ) -> None:
     # Only this test has the watch look: not while the server is about to end, which would be another line.
     process = Process(postgres_url, interval=3600)
-    _, secret = await process.keys.create("web")
+    _, secret = await process.keys.create(NewKey(name="web"))
     await process.watch.start()
     with caplog.at_level(logging.INFO, "hapax"):
         server.stop()
@@ -224,7 +216,7 @@ async def test_while_the_server_hangs_no_caller_waits_longer_than_a_second_and_i
     assert await asyncio.gather(*(process.watch.look_again() for _ in range(100))) == [False] * 100
     assert time.monotonic() - began < at_most(PATIENCE + 0.3)
     server.thaw()
-    _, secret = await process.keys.create("web")
+    _, secret = await process.keys.create(NewKey(name="web"))
     assert await process.until(secret, True) < at_most(1)
     assert process.watch.reachable
     await process.stop()
@@ -234,7 +226,7 @@ async def test_a_store_that_is_away_at_the_start_is_not_waited_for_and_read_late
     postgres_url: str, server: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
     maker = Process(postgres_url)
-    _, secret = await maker.keys.create("web")
+    _, secret = await maker.keys.create(NewKey(name="web"))
     await maker.stop()
     server.stop()
     process = Process(postgres_url)
@@ -249,8 +241,8 @@ async def test_a_store_that_is_away_at_the_start_is_not_waited_for_and_read_late
 
 
 async def test_a_file_laid_over_from_a_backup_is_taken_as_it_is(process: Process) -> None:
-    _, kept = await process.keys.create("kept")
-    _, lost = await process.keys.create("lost")
+    _, kept = await process.keys.create(NewKey(name="kept"))
+    _, lost = await process.keys.create(NewKey(name="lost"))
     await process.watch.look_again()
     assert (process.knows(kept), process.knows(lost)) == (True, True)
     async with process.store.writing() as connection:
@@ -266,7 +258,7 @@ async def test_an_unforeseen_error_does_not_end_the_watch(process: Process) -> N
     assert not await process.watch.look_again()
     async with process.store.writing() as connection:
         await connection.execute(text("ALTER TABLE hidden RENAME TO versions"))
-    _, secret = await process.keys.create("web")
+    _, secret = await process.keys.create(NewKey(name="web"))
     assert await process.until(secret, True) < at_most(1)
 
 

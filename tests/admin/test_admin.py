@@ -7,8 +7,8 @@ import pytest
 
 from proxy.admin.trails import REMEMBERED, Trails
 from proxy.core.exchange import AttemptRecord, Exchange
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ONCE, Response, ask, chat, connect, get
 
 KEYS = {"keys": [{"name": "web", "key": "client-key"}], "admin_key": "admin-key"}

@@ -11,8 +11,8 @@ from aiohttp_sse_client.client import EventSource, MessageEvent
 
 from proxy.admin import feed
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 from tests.spec.loop import until
 from tests.spec.wire import ask, chat, connect, get, target
 

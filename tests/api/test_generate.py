@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, calls, request
 
 KEY = "hpx_client_4be19d0c77aa21"

@@ -3,8 +3,8 @@
 import aiohttp
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 
 KEYS = {"auth": {"keys": [{"name": "narrow", "key": "hpx_narrow_key_0123456789", "models": ["sim-1"]}]}}
 HEADERS = {"X-API-Key": "hpx_narrow_key_0123456789"}

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Send, Simulator
-from proxy.simulator.script import Step
 from tests.conftest import GatewayFactory, provider
+from tests.rigs.simulator import Send, Simulator, Step
 from tests.spec.wire import Response, ask, calls, chat, get, request
 
 PATHS = ["/v1/completion", "/v1/completions"]

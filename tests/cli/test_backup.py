@@ -17,12 +17,8 @@ Hapax = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def _quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration and no keys of this machine; two stores in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith(("HAPAX_", "LOG_", "CONFIG_PATH")) or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
+def _configured(quiet_machine: None) -> None:
+    """Two stores in an empty folder."""
     for name in ("hapax", "other"):
         Path(f"{name}.yaml").write_text(yaml.safe_dump({"store": {"url": f"sqlite:///{name}.db"}}))
 

@@ -21,15 +21,7 @@ from proxy.settings import Loaded
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration, no keys and no Ollama of this machine."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith(("HAPAX_", "LOG_", "CONFIG_PATH")) or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr("proxy.cli.check.ollama_answers", lambda: False)
-    monkeypatch.setattr("proxy.cli.serve.ollama_answers", lambda: False)
+pytestmark = pytest.mark.usefixtures("quiet_machine")
 
 
 @pytest.fixture

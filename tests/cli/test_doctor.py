@@ -10,8 +10,8 @@ import yaml
 from typer.testing import CliRunner
 
 from proxy.cli.command import app
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import target
 
 KEY, ADMIN = "hpx_client_4be19d0c77aa21", "hpx_admin_0f2d9be1c5a877"

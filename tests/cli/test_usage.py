@@ -24,12 +24,8 @@ Usage = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def _quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration and no keys of this machine; a store in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith(("HAPAX_", "LOG_", "CONFIG_PATH")) or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
+def _configured(quiet_machine: None) -> None:
+    """A store in an empty folder."""
     Path("hapax.yaml").write_text(yaml.safe_dump({"store": {"url": "sqlite:///hapax.db"}}))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from proxy.simulator import Request, Simulator
+from tests.rigs.simulator import Request, Simulator
 
 KEY = "sk-client-of-the-tests"  # what clients show to the gateway; no upstream may ever see it
 PROVIDER_KEY = "sk-provider-of-the-tests"  # what the gateway shows to the upstream
@@ -50,7 +50,7 @@ def calls(simulator: Simulator) -> list[Request]:
 async def first_call(simulator: Simulator) -> Request:
     """The first call of a client, once it has arrived."""
     while not (seen := calls(simulator)):
-        await simulator.ledger.wait(simulator.ledger.seen + 1)
+        await simulator.seen(simulator.ledger.seen + 1)
     return seen[0]
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.browser import PageServer, visit
+from tests.rigs.simulator import Simulator
 
 from .helpers import KEY, MODEL, asking, calls, chat_text, ended_by_client, models_known, settings
 

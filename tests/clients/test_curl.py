@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.curl import curl, curl_command
+from tests.rigs.simulator import Simulator
 
 from .helpers import KEY, MODEL, asking, calls, chat_text, ended_by_client, settings
 

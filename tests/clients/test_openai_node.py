@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.node import run_scenario
+from tests.rigs.simulator import Simulator
 
 from .helpers import KEY, MODEL, asking, calls, models_known, settings
 

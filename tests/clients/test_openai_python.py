@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from proxy.core.tasks import start
-from proxy.simulator import Simulator
+from tests.rigs.simulator import Simulator
 
 from .helpers import KEY, MODEL, PROVIDER_KEY, asking, calls, ended_by_client, first_call, models_known, settings
 

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.pytest_plugin import AiohttpServer
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.browser import PageServer, visit
+from tests.rigs.simulator import Simulator
 
 KEY = "hapax-client-4b1e9d7730aa65c2"
 SECRET = "sk-provider-0123456789"

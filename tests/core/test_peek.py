@@ -303,7 +303,8 @@ ASKED = '"stream_options":{"include_usage":true}'
 )
 def test_usage_is_asked_for_and_nothing_else_changes(body: str, asked: str | None) -> None:
     asked = asked or '{"stream_options":{"x":[{"include_usage":false}],"include_usage":true}}'
-    assert peek.with_usage_asked(body.encode(), json.loads(body)) == asked.encode()
+    written = body.encode()
+    assert peek.edited(written, [peek.usage_edit(written, json.loads(body))]) == asked.encode()
 
 
 spelled_spaces = st.text(" \t\r\n", max_size=3)
@@ -320,8 +321,9 @@ def test_a_body_that_asks_for_usage_means_the_same_otherwise(
     value: dict[str, Any], options: dict[str, Any] | None, before: str, behind: str, ascii_only: bool
 ) -> None:
     value = {"stream": True, **value, "stream_options": options}
-    body = json.dumps(value, separators=(before + "," + behind, behind + ":" + before), ensure_ascii=ascii_only)
-    asked = peek.with_usage_asked(body.encode(), value)
+    text = json.dumps(value, separators=(before + "," + behind, behind + ":" + before), ensure_ascii=ascii_only)
+    body = text.encode()
+    asked = peek.edited(body, [peek.usage_edit(body, value)])
     assert json.loads(asked) == {**value, "stream_options": {**(options or {}), "include_usage": True}}
     assert list(json.loads(asked)) == list(value)
 

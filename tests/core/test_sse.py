@@ -49,12 +49,15 @@ class Recorder(Scanner):
         super()._read(event, data)
 
 
+def told(scanner: Recorder) -> dict[str, Any] | None:
+    return scanner.error_event.error if scanner.error_event is not None else None
+
+
 def facts(scanner: Scanner) -> dict[str, Any]:
     """Everything a scanner tells."""
     names = (
         "events",
         "content",
-        "error",
         "usage",
         "counted",
         "deltas",
@@ -63,7 +66,7 @@ def facts(scanner: Scanner) -> dict[str, Any]:
         "whole",
         "between_events",
     )
-    return {name: getattr(scanner, name) for name in names}
+    return {"error": told(scanner), **{name: getattr(scanner, name) for name in names}}
 
 
 def scan(dialect: Dialect, *chunks: bytes) -> Recorder:
@@ -248,7 +251,7 @@ def test_a_response_is_whole_at_its_last_event(last: str, name_in_data: bool) ->
 def test_a_failed_response_is_over_and_an_error() -> None:
     failed = event({"type": "response.failed", "response": {"error": {"code": "server_error"}}})
     scanner = scan(Dialect.RESPONSES, failed)
-    assert (scanner.whole, scanner.content, scanner.error) == (False, False, {"code": "server_error"})
+    assert (scanner.whole, scanner.content, told(scanner)) == (False, False, {"code": "server_error"})
 
 
 def test_a_message_is_whole_at_message_stop() -> None:
@@ -283,7 +286,7 @@ def test_an_unknown_stream_is_content_from_its_first_event() -> None:
     ],
 )
 def test_it_sees_the_error_a_provider_tells_inside_a_stream(stream: bytes, error: dict[str, Any] | None) -> None:
-    assert scan(Dialect.CHAT, stream).error == error
+    assert told(scan(Dialect.CHAT, stream)) == error
 
 
 @pytest.mark.parametrize("usage", [None, 0, -1, "many", [], 10**30])

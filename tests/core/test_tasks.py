@@ -2,7 +2,9 @@
 
 import asyncio
 
-from proxy.core.tasks import Tasks
+import pytest
+
+from proxy.core.tasks import Tasks, end, every, happens, start
 
 
 async def test_they_are_counted_while_they_run() -> None:
@@ -69,3 +71,45 @@ async def test_where_none_runs_nothing_is_said_to_have_ended() -> None:
     tasks = Tasks()
     assert not await tasks.stop()
     assert not await tasks.finish()
+
+
+async def test_what_is_ended_is_over_and_had_its_chance_to_tidy_up() -> None:
+    tidied = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            tidied.append(name)
+
+    one, other = start(work("one"), "one"), start(work("other"), "other")
+    await asyncio.sleep(0)
+    await end(one, None, other)
+    assert (one.cancelled(), other.cancelled(), sorted(tidied)) == (True, True, ["one", "other"])
+    await end(one, None)
+
+
+async def test_what_is_done_every_so_often_goes_on_until_it_is_ended() -> None:
+    rounds = 0
+    third = asyncio.Event()
+
+    async def act() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            third.set()
+
+    running = asyncio.get_running_loop().create_task(every(0.0, act))
+    await third.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    assert rounds == 3
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_an_event_is_waited_for_no_longer_than_it_may_take(comes: bool) -> None:
+    event = asyncio.Event()
+    if comes:
+        asyncio.get_running_loop().call_soon(event.set)
+    assert await happens(event, 30.0 if comes else 0.0) is comes

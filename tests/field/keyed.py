@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import calls, target
 
 KEYS = {"auth": {"keys": [{"name": "one", "key": "key-one"}, {"name": "two", "key": "key-two"}]}}

@@ -1,9 +1,7 @@
 """How a test of operators' mistakes sees them: `hapax check` on a file, in a directory without anything else."""
 
-import os
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.command import app
@@ -13,17 +11,6 @@ REAL_LOOK = "9f3c81e7d2b54a60c7"
 """A key that looks like one."""
 KNOWN = "providers: {a: {type: compatible, base_url: 'http://a/v1', models: [m, 'big-*']}}\n"
 """A provider whose models are all named."""
-
-
-@pytest.fixture
-def quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration, no keys and no Ollama of this machine."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith(("HAPAX_", "LOG_", "CONFIG_PATH")) or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr("proxy.cli.check.ollama_answers", lambda: False)
-    monkeypatch.setattr("proxy.cli.serve.ollama_answers", lambda: False)
 
 
 def checked(content: str | bytes) -> tuple[int, str]:

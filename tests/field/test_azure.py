@@ -7,11 +7,11 @@ import openai
 import pytest
 from openai import AsyncAzureOpenAI
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.field import build
 from tests.field.keyed import told
 from tests.field.play import Play
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import QUESTION, ask, calls, request
 
 Azure = Callable[..., AsyncAzureOpenAI]

@@ -9,12 +9,11 @@ from typer.testing import CliRunner
 from proxy.cli.command import app
 from proxy.settings import Loaded, SettingsError, load
 from proxy.settings.reload import accepted
-from tests.field.operator import KNOWN, NO_STORE, REAL_LOOK, checked, quiet_machine
+from tests.field.operator import KNOWN, NO_STORE, REAL_LOOK, checked
 from tests.field.play import exchange, request_bytes
 from tests.field.provider import scripted
 from tests.rigs.hapax import hapax
 
-__all__ = ["quiet_machine"]
 pytestmark = pytest.mark.usefixtures("quiet_machine")
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import load
-from tests.field.operator import KNOWN, NO_STORE, REAL_LOOK, checked, one_provider, quiet_machine
+from tests.field.operator import KNOWN, NO_STORE, REAL_LOOK, checked, one_provider
 
-__all__ = ["quiet_machine"]
 pytestmark = pytest.mark.usefixtures("quiet_machine")
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask as asked
 from tests.spec.wire import calls, chat, get, request
 

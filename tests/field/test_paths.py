@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.field import build
 from tests.field.play import Play
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import QUESTION, ask, calls, chat, get, request
 
 CHAT = "/v1/chat/completions"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.field import build
 from tests.field.keyed import told
 from tests.field.play import Play
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import QUESTION, ask, calls, chat, get, request
 
 

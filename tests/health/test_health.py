@@ -9,8 +9,8 @@ import pytest
 
 from proxy.health import checkup
 from proxy.observe.lag import LoopLag
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, chat, get, target
 
 KEY, ADMIN = "hpx_client_4be19d0c77aa21", "hpx_admin_0f2d9be1c5a877"

@@ -2,8 +2,8 @@
 
 import aiohttp
 
-from proxy.simulator import Send, Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Send, Simulator
 
 DONE = b'{"id":"batch_1","status":"cancelling"}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(DONE), DONE)

@@ -18,9 +18,9 @@ from proxy.http import gist, reader
 from proxy.http.reader import Reader
 from proxy.relay.ids import Named
 from proxy.relay.made import Tells
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.built import python_path
+from tests.rigs.simulator import Simulator
 from tests.spec.loop import until
 from tests.spec.wire import PATIENCE, ask, chat, connect
 

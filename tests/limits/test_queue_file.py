@@ -12,17 +12,11 @@ import pytest
 
 from proxy.limits.queue import Queue
 from proxy.limits.queue_file import QueueFile
+from tests.spec.wire import becomes
 
 NEVER = 3600.0
 """An interval no test lives to see the end of."""
 ALWAYS = 0.001
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return as soon as *condition* holds."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # no event is set when a file is written
-            await asyncio.sleep(0.001)
 
 
 def saved_size(path: Path) -> int | None:
@@ -159,10 +153,10 @@ async def test_the_size_is_saved_when_it_has_changed(path: Path, kept: Kept) -> 
     queue = queue_of(100)
     file = kept(path, NEVER, queue)
     file.save_soon()
-    await until(lambda: saved_size(path) == 100)
+    await becomes(lambda: saved_size(path) == 100)
     queue.resize(250)
     file.save_soon()
-    await until(lambda: saved_size(path) == 250)
+    await becomes(lambda: saved_size(path) == 250)
     assert QueueFile(str(path), NEVER).restore() == 250
     assert file.save_failures == 0
 
@@ -187,9 +181,9 @@ async def test_a_saved_file_says_how_many_wait_and_when_it_was_written(path: Pat
 async def test_the_size_is_saved_every_interval_without_being_asked(path: Path, kept: Kept) -> None:
     kept(path, ALWAYS, queue_of(100))
     for _ in range(3):
-        await until(lambda: exists(path))
+        await becomes(lambda: exists(path))
         remove(path)
-    await until(lambda: exists(path))
+    await becomes(lambda: exists(path))
 
 
 async def test_nothing_is_saved_before_the_interval_is_over(path: Path, kept: Kept) -> None:
@@ -227,7 +221,7 @@ async def test_a_file_that_was_never_started_can_be_stopped(path: Path) -> None:
 async def test_a_reader_never_finds_half_a_file(path: Path, kept: Kept) -> None:
     queue = queue_of(10)
     kept(path, ALWAYS, queue)
-    await until(lambda: exists(path))
+    await becomes(lambda: exists(path))
     inodes = set()
     async with asyncio.timeout(30):
         while len(inodes) < 3:
@@ -272,7 +266,7 @@ async def test_a_link_put_in_the_way_is_not_followed(path: Path, kept: Kept) -> 
     (path.parent / f".queue.state.{os.getpid()}.tmp").symlink_to(victim)
     file = kept(path, NEVER, queue_of(10))
     file.save_soon()
-    await until(lambda: file.save_failures == 1)
+    await becomes(lambda: file.save_failures == 1)
     # The link is gone now, and the next save finds its way.
     await file.stop()
     assert (text_of(victim), saved_size(path)) == (b"precious", 10)
@@ -287,12 +281,12 @@ async def test_a_disk_that_cannot_be_written_is_reported_once_and_used_again_whe
     in_the_way.write_bytes(b"a file where the directory should be")
     path = in_the_way / "queue.state"
     file = kept(path, ALWAYS, queue_of(10))
-    await until(lambda: file.save_failures >= 3)
+    await becomes(lambda: file.save_failures >= 3)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert caplog.records[0].fields["path"] == str(path)  # type: ignore[attr-defined]
     in_the_way.unlink()
-    await until(lambda: exists(path))
-    await until(lambda: len(caplog.records) == 2)
+    await becomes(lambda: exists(path))
+    await becomes(lambda: len(caplog.records) == 2)
     assert caplog.records[1].getMessage() == "queue.state_path: the size of the queue is saved again"
     failures = file.save_failures
     await file.stop()
@@ -306,9 +300,9 @@ async def test_a_second_failure_is_reported_as_the_first_was(
     path = tmp_path / "queue.state"
     path.mkdir()
     file = kept(path, ALWAYS, queue_of(10))
-    await until(lambda: file.save_failures)
+    await becomes(lambda: file.save_failures)
     path.rmdir()
-    await until(lambda: len(caplog.records) == 2)
+    await becomes(lambda: len(caplog.records) == 2)
     replace_with_a_directory(path)
-    await until(lambda: len(caplog.records) == 3)
+    await becomes(lambda: len(caplog.records) == 3)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO", "ERROR"]

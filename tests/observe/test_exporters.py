@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from proxy.observe.surroundings import Surroundings
 from proxy.process.server import Listener, Unservable
 from proxy.settings import Settings
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.ports import free_port
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, chat, get, target
 
 KEY, ADMIN = "hpx_client_4be19d0c77aa21", "hpx_admin_0f2d9be1c5a877"

@@ -21,9 +21,9 @@ from proxy.observe.log import Logs
 from proxy.observe.redaction import without_pii, without_secrets
 from proxy.observe.sink import CAPACITY, DirectSink, File, Sink, Stream
 from proxy.settings import Logging
-from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import hapax
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, chat, connect, request, target
 
 KEY, ADMIN = "hpx_client_4be19d0c77aa21", "hpx_admin_0f2d9be1c5a877"

@@ -2,16 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 
 from proxy.observe import lag
 from proxy.observe.tally import Buckets, histogram
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, chat, connect, target
 
 
@@ -47,12 +46,6 @@ async def test_the_time_of_a_call_is_told_by_where_it_went(gateway: GatewayFacto
     assert running.metric("llm_router_tokens_generated_total", model="slow", strategy="preference") == 8
     labels = {"model": "slow", "strategy": "preference", "status": "success", "cached": "false"}
     assert running.metric("llm_router_inference_total", **labels) == 1
-
-
-@pytest.fixture
-async def backup() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
-        yield running
 
 
 async def test_a_stream_that_breaks_off_is_no_success_though_it_began_with_200(

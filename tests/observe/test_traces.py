@@ -15,9 +15,9 @@ from proxy.core.exchange import Exchange
 from proxy.core.traceparent import header_lines, parse
 from proxy.http.request import Request
 from proxy.middleware.trace import TraceContext
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.collector import SpanCollector, attributes, span_collector, turns
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ONCE, ask, calls, chat, connect, eventually, get, request
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -29,12 +29,6 @@ Traced = Callable[..., Awaitable[RunningGateway]]
 @pytest.fixture
 async def collector() -> AsyncIterator[SpanCollector]:
     async with span_collector() as running:
-        yield running
-
-
-@pytest.fixture
-async def backup() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
         yield running
 
 

@@ -4,24 +4,18 @@ import asyncio
 import gc
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from proxy.simulator import Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Send, Simulator
 from tests.spec.wire import ONCE, Response, ask, calls, chat, connect, get, request, target
 
 FAST = {"connect": "1s", "first_token": "400ms", "idle": "400ms", "total": "2s"}
 Pair = Callable[..., Awaitable[RunningGateway]]
-
-
-@pytest.fixture
-async def backup() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
-        yield running
 
 
 @pytest.fixture

@@ -269,7 +269,7 @@ def test_any_address_is_served_with_a_key(configured) -> None:
 
 def test_a_glob_that_covers_its_own_fallback_is_no_circle(configured) -> None:
     settings = configured("models: {'gpt-*': {fallbacks: [gpt-4o-mini]}}").settings
-    assert settings.model_for("gpt-4o").fallbacks == ("gpt-4o-mini",)
+    assert settings.models["gpt-*"].fallbacks == ("gpt-4o-mini",)
 
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

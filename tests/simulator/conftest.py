@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.simulator import Simulator
+from tests.rigs.simulator import Simulator
 
 
 @pytest.fixture

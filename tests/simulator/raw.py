@@ -9,7 +9,7 @@ from typing import Any
 
 import h11
 
-from proxy.simulator import Simulator
+from tests.rigs.simulator import Simulator
 
 QUESTION = [{"role": "user", "content": "hello there"}]
 

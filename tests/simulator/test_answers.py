@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from proxy.simulator.completion import TEXT
+from tests.rigs.simulator import Simulator
 
 from .raw import Raw, ask, chat, events, request, said
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from proxy.simulator import Simulator
+from tests.rigs.simulator import Simulator
 
 from .raw import ask, request
 

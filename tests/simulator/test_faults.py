@@ -11,9 +11,9 @@ from pathlib import Path
 import h11
 import pytest
 
-from proxy.simulator import Simulator
 from proxy.simulator.completion import TEXT
 from proxy.simulator.directives import WORDS
+from tests.rigs.simulator import Simulator
 
 from .raw import Raw, ask, chat, events, raw_end, request, said
 

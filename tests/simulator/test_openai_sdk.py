@@ -9,8 +9,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from proxy.simulator import Simulator
 from proxy.simulator.completion import TEXT
+from tests.rigs.simulator import Simulator
 
 USER: Any = [{"role": "user", "content": "hello there"}]
 

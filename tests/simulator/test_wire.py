@@ -15,8 +15,8 @@ import httptools
 import pytest
 import uvloop
 
-from proxy.simulator import Delay, Fin, Hold, Repeat, Reset, Send, Simulator
 from proxy.simulator.multipart import Form
+from tests.rigs.simulator import Delay, Fin, Hold, Repeat, Reset, Send, Simulator
 
 from .raw import QUESTION, Raw, ask, chat, events, raw_end, request, said
 

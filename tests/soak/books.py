@@ -17,9 +17,9 @@ from sqlalchemy import Select, select
 from proxy.accounts import tables
 from proxy.accounts.store import Store
 from proxy.core.usage import estimate
-from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.redis import RedisServer
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, get
 
 from .mixture import ADMIN, UNADMITTED, Asked

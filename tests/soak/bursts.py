@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.core.usage import estimate
-from tests.spec.wire import Response, Wire, connect, request
+from tests.spec.wire import Response, Wire, bearing, connect, request
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,6 @@ class Lines:
         admitted = sum(answer.status == 200 for answer in answers)
         refused = sum(answer.status == 429 for answer in answers)
         return Burst(admitted, refused, seconds, [answer for answer in answers if answer.status not in (200, 429)])
-
-
-def bearing(key: str) -> str:
-    return f"X-API-Key: {key}\r\n"
 
 
 def question(key: str, model: str = "sim-fast", *, id: str = "", **fields: Any) -> bytes:

@@ -17,9 +17,9 @@ from typing import Any
 
 from proxy.accounts.store import Store
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.cluster import Cluster, Member
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import Wire, ask, calls, connect, request, target
 
 from .books import metrics, rows_of

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.simulator import Simulator
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import Response, Wire, connect, request, target
 
 WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")

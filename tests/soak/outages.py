@@ -18,11 +18,11 @@ from typing import Any
 
 from proxy.accounts.store import Store
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.cluster import Member
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer
+from tests.rigs.simulator import Simulator
 from tests.spec.loop import Lag, lag_watched
 from tests.spec.wire import Wire, connect, request, target
 
@@ -240,8 +240,8 @@ def _percentile(taken: list[float], share: float = 0.99) -> float:
 # The outages.
 
 
-def redis_hangs(server: RedisServer) -> Outage:
-    """It takes connections and says nothing."""
+def hangs(server: RedisServer | Postgres) -> Outage:
+    """It takes connections, or keeps those there are, and says nothing."""
 
     async def outage(_: Member) -> None:
         server.freeze()
@@ -260,19 +260,6 @@ def redis_is_killed(server: RedisServer) -> Outage:
         server.kill()
         await asyncio.sleep(SECOND)
         await asyncio.to_thread(server.start)
-
-    return outage
-
-
-def postgres_hangs(server: Postgres) -> Outage:
-    """Its connections stay, and nothing answers."""
-
-    async def outage(_: Member) -> None:
-        server.freeze()
-        try:
-            await asyncio.sleep(SECOND)
-        finally:
-            server.thaw()
 
     return outage
 

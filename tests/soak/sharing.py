@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.cluster import Cluster
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, calls, target
 
 from .bursts import Lines, exact_question, question

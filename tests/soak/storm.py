@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from typing import Any
 
-from proxy.simulator import Simulator
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import connect, target
 
 from .bursts import question

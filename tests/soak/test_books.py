@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from proxy.accounts.store import Store
-from proxy.simulator import Simulator
 from tests.rigs.cluster import cluster
 from tests.rigs.redis import RedisServer
+from tests.rigs.simulator import Simulator
 from tests.soak import books, mixture, storm
 
 pytestmark = pytest.mark.timeout(1200)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from proxy.accounts.store import Store
-from proxy.simulator import Simulator
 from tests.rigs.cluster import cluster
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer
+from tests.rigs.simulator import Simulator
 from tests.soak import books, kills, outages
 
 pytestmark = pytest.mark.timeout(1200)
@@ -55,9 +55,9 @@ async def test_seconds_without_redis_or_postgres_are_noticed_by_no_client(
                 postgres_url,
                 f"week{i}",
                 {
-                    "Redis hangs": outages.redis_hangs(redis),
+                    "Redis hangs": outages.hangs(redis),
                     "Redis is killed": outages.redis_is_killed(redis),
-                    "PostgreSQL hangs": outages.postgres_hangs(postgres_server),
+                    "PostgreSQL hangs": outages.hangs(postgres_server),
                     "PostgreSQL is stopped": outages.postgres_is_stopped(postgres_server),
                 },
             )

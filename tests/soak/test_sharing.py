@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.cluster import Cluster, cluster
 from tests.rigs.redis import RedisServer
+from tests.rigs.simulator import Simulator
 from tests.soak import sharing
 
 pytestmark = pytest.mark.timeout(1200)

@@ -1,25 +1,27 @@
-"""What the protocol tests share: a second provider, and a gateway in a process of its own."""
+"""What the protocol tests share: a gateway in a process of its own, and a loop for tests that are plain functions."""
 
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from proxy.simulator import Simulator
 from tests.rigs.built import python_path
+from tests.rigs.simulator import Simulator
 
 from .wire import PATIENCE, target
 
+RunInLoop = Callable[[Coroutine[Any, Any, Any]], Any]
+
 
 @pytest.fixture
-async def backup() -> AsyncIterator[Simulator]:
-    """The provider a call may go on to."""
-    async with Simulator() as running:
-        yield running
+async def in_loop() -> RunInLoop:
+    """Runs a coroutine in the loop of this test's fixtures, from a test that is a plain function."""
+    return asyncio.get_running_loop().run_until_complete
 
 
 @pytest.fixture

@@ -10,26 +10,22 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.accounts.asked import NewKey
 from proxy.accounts.keys import Keys
 from proxy.accounts.store import Store
 from proxy.core import clock
 from proxy.middleware.authenticator import TERMINAL_TOKEN
-from proxy.settings import KeyLimits
-from proxy.simulator import Simulator
 from tests.accounts.calls import total
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import hapax
 from tests.rigs.postgres import Postgres
+from tests.rigs.simulator import Simulator
 
-from .wire import PATIENCE, Response, ask, becomes, chat, connect, eventually, get, request, target
+from .wire import PATIENCE, Response, ask, bearing, becomes, chat, connect, eventually, get, request, target
 
 ADMIN, FILE_KEY = "hpx_admin_7d1f3b9c5e20", "hpx_of_the_file_e81c4fa6"
 AUTH = {"keys": [{"name": "file", "key": FILE_KEY, "team": "old"}], "admin_key": ADMIN}
-
-
-def bearing(key: str) -> str:
-    return f"X-API-Key: {key}\r\n"
 
 
 async def call(running: RunningGateway, key: str, model: str = "sim-fast", **fields: Any) -> Response:
@@ -315,9 +311,7 @@ async def test_an_address_others_reach_needs_a_key_in_the_file_or_in_the_store(
         async with hapax(tmp_path, settings) as refused:
             raise AssertionError(refused.port)
     store = Store(f"sqlite:///{tmp_path}/keys.db")
-    _, secret = await Keys(store).create(
-        "web", team="", models=("*",), routes=("*",), limits=KeyLimits(), budget=None, expires=None
-    )
+    _, secret = await Keys(store).create(NewKey(name="web"))
     await store.close()
     async with hapax(tmp_path, settings) as running:
         assert (await ask(running.port, chat(head=bearing(secret)))).status == 200

@@ -4,14 +4,12 @@ import json
 
 from hypothesis import strategies as st
 
-from proxy.simulator import Fin, Send, Simulator
-from proxy.simulator.script import Delay, Step
 from tests.conftest import GatewayFactory, provider
 from tests.relay.any_answer import KEY_WORDS, Sent, is_finished, objects_of, sent
-from tests.spec.test_bytes_unchanged import RunInLoop, for_all, in_loop
+from tests.rigs.simulator import Delay, Fin, Send, Simulator, Step
+from tests.spec.conftest import RunInLoop
+from tests.spec.test_bytes_unchanged import for_all
 from tests.spec.wire import ONCE, calls, connect, parse_head, request
-
-__all__ = ["in_loop"]
 
 REST = (b"429", b"Throttling", b"1002")
 """After these a provider rests, and the next example would not reach it."""

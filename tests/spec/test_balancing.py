@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Simulator
 
 from .wire import ask, calls, chat, target
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 from proxy.accounts.store import Store
 from proxy.limits.limit import What
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 from tests.soak import books, mixture, storm
 
 KEYS = tuple(f"hpx_key_{i}_k3q8v2x7m5w9" for i in range(3))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from proxy.core import clock
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 
 from .wire import ask, becomes, calls, chat, connect, target
 

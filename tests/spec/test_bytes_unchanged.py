@@ -8,30 +8,20 @@ by the fixtures, and their event loop, which stands still in between, runs for t
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.simulator import Drip, Fin, Send, Simulator
-from proxy.simulator.script import Delay, Step
 from tests.conftest import GatewayFactory, provider
+from tests.rigs.simulator import Delay, Drip, Fin, Send, Simulator, Step
+from tests.spec.conftest import RunInLoop
 from tests.spec.wire import calls, chat, connect, request
 
 MIB = 1024 * 1024
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n{"text":"hi","choices":[{}]}'
 """Good enough for a transcription and for a chat."""
-
-
-RunInLoop = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture
-async def in_loop() -> RunInLoop:
-    """Runs a coroutine in the loop of this test's fixtures, from a test that is a plain function."""
-    return asyncio.get_running_loop().run_until_complete
 
 
 def for_all(

@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from proxy.providers.budget import RetryBudget
-from proxy.simulator import Simulator
-from proxy.simulator.ledger import Request
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Request, Simulator
 
 from .loop import lag_watched, until
 from .wire import PATIENCE, Wire, calls, chat, connect, target

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from proxy.simulator import Drip, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Drip, Send, Simulator
 
 from .loop import lag_watched
 from .wire import Response, Wire, ask, calls, chat, connect, target

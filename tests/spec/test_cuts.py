@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from proxy.simulator import Fin, Reset, Send, Simulator
-from proxy.simulator.script import Step
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Fin, Reset, Send, Simulator, Step
 
 from .wire import QUESTION, ask, connect, parse_head, request, target
 

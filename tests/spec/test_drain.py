@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import Hapax, hapax
+from tests.rigs.simulator import Simulator
 
 from .loop import until
 from .wire import ask, chat, connect, get, target

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.cluster import cluster
 from tests.rigs.postgres import Postgres
 from tests.rigs.redis import RedisServer, redis_server
+from tests.rigs.simulator import Simulator
 from tests.soak import books, kills, outages
 
 KILLS = 2
@@ -50,9 +50,9 @@ async def test_a_second_without_redis_or_postgres_is_noticed_by_no_client(
             postgres_url,
             "week",
             {
-                "Redis hangs": outages.redis_hangs(redis),
+                "Redis hangs": outages.hangs(redis),
                 "Redis is killed": outages.redis_is_killed(redis),
-                "PostgreSQL hangs": outages.postgres_hangs(postgres_server),
+                "PostgreSQL hangs": outages.hangs(postgres_server),
                 "PostgreSQL is stopped": outages.postgres_is_stopped(postgres_server),
             },
         )

@@ -11,8 +11,8 @@ import random
 import re
 from collections import Counter
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 
 from .wire import Wire, calls, connect, request, target
 

@@ -9,9 +9,9 @@ import pytest
 
 from proxy.limits.limit import What
 from proxy.limits.memory import MemoryLimits
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Simulator
 
 from .loop import until
 from .wire import PATIENCE, Response, ask, becomes, chat, connect, eventually, get, request

@@ -4,9 +4,9 @@ import asyncio
 
 import aiohttp
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Simulator
 
 SLOW = {"model": "sim-fast:silence", "messages": [{"role": "user", "content": "x"}]}
 

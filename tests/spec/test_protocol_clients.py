@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Simulator
 
 from .wire import PATIENCE, ask, calls, chat, connect, eventually, get, parse_head
 

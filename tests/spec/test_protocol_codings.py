@@ -6,8 +6,8 @@ import zlib
 
 import pytest
 
-from proxy.simulator import Fin, Send, Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Fin, Send, Simulator
 
 from .wire import ONCE, ask, calls, chat, connect, request, target
 

@@ -12,8 +12,8 @@ from proxy.api.models import Models
 from proxy.api.openai import OpenAI
 from proxy.core.errors import KINDS, ProxyError
 from proxy.observe.lines import Json, RecordFormatter, Text
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 
 from .wire import Response, ask, calls, chat, get, request
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.process import run
+from tests.rigs.simulator import Simulator
 
 from .wire import ask, calls, chat, connect, only_answer, request
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 
 from .wire import ONCE, Response, ask, calls, chat, get, request
 

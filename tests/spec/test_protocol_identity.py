@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 
 from .wire import Response, ask, calls, chat, connect, get
 

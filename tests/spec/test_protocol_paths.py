@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 
 from .wire import ask, calls, get, request, target
 

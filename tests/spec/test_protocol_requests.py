@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from proxy.simulator import Send, Simulator
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Send, Simulator
 
 from .wire import QUESTION, Wire, ask, calls, chat, connect, get, only_answer, parse_head, target
 

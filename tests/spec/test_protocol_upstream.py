@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from proxy.simulator import Fin, Send, Simulator
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Fin, Send, Simulator
 
 from .wire import ONCE, ask, calls, chat, connect, get, request, target
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.hapax import hapax
+from tests.rigs.simulator import Simulator
 
-from .wire import Wire, ask, becomes, calls, chat, connect, target
+from .wire import Wire, ask, bearing, becomes, calls, chat, connect, target
 
 A, B = "hpx_holder_a_0123456789", "hpx_holder_b_0123456789"
 KEYS = {"keys": [{"name": "a", "key": A}, {"name": "b", "key": B}]}
@@ -20,10 +20,6 @@ KEYS = {"keys": [{"name": "a", "key": A}, {"name": "b", "key": B}]}
 
 def queue(**rules: Any) -> dict[str, Any]:
     return {"auth": KEYS, "queue": {"enabled": True, "max_running": 1, **rules}}
-
-
-def bearing(key: str) -> str:
-    return f"X-API-Key: {key}\r\n"
 
 
 def waiting(running: RunningGateway) -> int:

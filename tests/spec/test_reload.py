@@ -6,8 +6,8 @@ import pytest
 
 from proxy.relay import upstreams
 from proxy.settings import Settings
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, calls, chat, connect, target
 
 OLD, NEW = "sk-provider-old-1f0c9b", "sk-provider-new-77d2ae"

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from proxy.relay.resume import events_of
-from proxy.simulator import Fin, Hold, Reset, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Fin, Hold, Reset, Send, Simulator
 
 ROLE = {"role": "assistant", "content": ""}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.cluster import Cluster, cluster
 from tests.rigs.redis import RedisServer, redis_server
+from tests.rigs.simulator import Simulator
 from tests.soak import sharing
 
 REPETITIONS = range(5)

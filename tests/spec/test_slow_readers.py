@@ -11,11 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from proxy.simulator import Repeat, Send, Simulator
-from proxy.simulator.script import Step
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import hapax
+from tests.rigs.simulator import Repeat, Send, Simulator, Step
 
 from .wire import Wire, calls, chat, connect, target
 

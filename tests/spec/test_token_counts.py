@@ -14,8 +14,8 @@ import pytest
 from proxy.core.exchange import Exchange, Outcome
 from proxy.core.usage import Tokens
 from proxy.providers.budget import RetryBudget
-from proxy.simulator import Fin, Hold, Reset, Send, Simulator
 from tests.conftest import Ended, GatewayFactory
+from tests.rigs.simulator import Fin, Hold, Reset, Send, Simulator
 from tests.spec.loop import until
 from tests.spec.wire import ONCE, PATIENCE, QUESTION, ask, calls, chat, connect, request, target
 

@@ -6,7 +6,6 @@ client's bytes are those of a call that never asked.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -15,21 +14,14 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
 from proxy.core.usage import Tokens
-from proxy.simulator import Drip, Send, Simulator
-from proxy.simulator.script import Delay, Step
 from tests.conftest import GatewayFactory
 from tests.relay.test_usage_option import streams
+from tests.rigs.simulator import Delay, Drip, Send, Simulator, Step
+from tests.spec.conftest import RunInLoop
 from tests.spec.wire import ONCE, QUESTION, Response, ask, calls, chat, connect, request, target
 
-RunInLoop = Callable[[Coroutine[Any, Any, Any]], Any]
 LAST = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]%b}\n\n%bdata: [DONE]\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16}}\n\n'
-
-
-@pytest.fixture
-async def in_loop() -> RunInLoop:
-    """Runs a coroutine in the loop of this test's fixtures, from a test that is a plain function."""
-    return asyncio.get_running_loop().run_until_complete
 
 
 def without_noise(case: tuple[bytes, bytes]) -> bool:

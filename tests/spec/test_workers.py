@@ -20,9 +20,9 @@ from typing import Any
 import yaml
 
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from tests.rigs.clock import at_most
 from tests.rigs.hapax import Hapax, hapax
+from tests.rigs.simulator import Simulator
 
 from .loop import until
 from .wire import Response, Wire, ask, chat, connect, get, target

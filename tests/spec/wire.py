@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.simulator import Simulator
-from proxy.simulator.ledger import Request
+from tests.rigs.simulator import Request, Simulator
 
 QUESTION = [{"role": "user", "content": "hello there"}]
 ONCE: dict[str, Any] = {"failover": {"retries": 0}}
@@ -174,6 +173,11 @@ async def eventually(simulator: Simulator, found: Callable[[Request], bool] = bo
         while not (matching := [record for record in calls(simulator) if found(record)]):
             await simulator.seen(simulator.ledger.seen + 1)
     return matching[0]
+
+
+def bearing(key: str) -> str:
+    """The header line that carries a client's key."""
+    return f"X-API-Key: {key}\r\n"
 
 
 async def becomes(true: Callable[[], object]) -> None:

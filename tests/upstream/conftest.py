@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.core.headers import Header
-from proxy.simulator import Simulator
 from proxy.upstream.connections import Connections
 from proxy.upstream.wire import Loss
+from tests.rigs.simulator import Simulator
 
 
 class Recorded:

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from proxy.core import clock
-from proxy.simulator import Delay, Drip, DropNext, Fin, Hold, Repeat, Reset, Send, Simulator
-from proxy.simulator.script import Step
 from proxy.upstream.connections import Connections, verified_tls
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Delay, Drip, DropNext, Fin, Hold, Repeat, Reset, Send, Simulator, Step
 
 from .conftest import Recorded
 

@@ -14,13 +14,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.simulator import Simulator
 from proxy.upstream.control_plane import ControlPlane, FetchError, NoUpgrade, TooLarge, Unreadable
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.fetch import MAX_BODY_BYTES, fetch
 from proxy.upstream.presets import PRESETS
 from proxy.upstream.resolver import Resolver
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, becomes, chat
 from tests.upstream.test_connections import certificate, trust  # noqa: F401  # a fixture
 from tests.upstream.test_tunnel import proxy

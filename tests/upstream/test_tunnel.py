@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from proxy.upstream.connections import Connections
 from proxy.upstream.tunnel import ForwardProxy
 from proxy.upstream.wire import Loss
 from tests.conftest import GatewayFactory
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import ask, chat, target
 from tests.upstream.conftest import Recorded
 from tests.upstream.test_connections import certificate, trust  # noqa: F401  # a fixture

@@ -4,7 +4,7 @@ The table: F1 to F68 and M1 to M12, how each is brought about here, and what mus
 What begins with M stands in `meanings`. Simulator directives are explained in docs/simulator.md.
 """
 
-from proxy.simulator.script import Delay, Drip, Fin, Hold, Repeat, Send, Step
+from tests.rigs.simulator import Delay, Drip, Fin, Hold, Repeat, Send, Step
 
 from . import checks, client_checks
 from .meanings import MEANINGS

@@ -14,11 +14,10 @@ from typing import Any
 import openai
 import pytest
 
-from proxy.simulator.faults import program
-from proxy.simulator.script import Send
 from proxy.upstream.connections import Connections, verified_tls
 from tests.rigs.built import ROOT
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Send, program
 from tests.upstream.conftest import Recorded
 
 from ..wire import Response, ask, chat, connect, request

@@ -14,8 +14,8 @@ from typing import Any
 
 import openai
 
-from proxy.simulator import Request
 from tests.rigs.clock import at_most
+from tests.rigs.simulator import Request
 
 from .. import test_protocol_framing as framing
 from ..wire import PATIENCE, Wire, ask, chat, connect, get, only_answer, request

@@ -8,7 +8,7 @@ Literal bytes as the vendors' documents and public reports show them.
 import json
 from typing import Any
 
-from proxy.simulator.script import Send, Step
+from tests.rigs.simulator import Send, Step
 
 from .words import Case, Error, Fault, Outcome, Refusal
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from proxy.simulator.script import Step
+from tests.rigs.simulator import Step
 
 if TYPE_CHECKING:
     from .world import World

@@ -22,10 +22,8 @@ from typing import Any
 import openai
 import yaml
 
-from proxy.simulator import Request, Simulator
-from proxy.simulator.faults import Program, program
-from proxy.simulator.script import Fin, Hold, Reset, Send, Step
 from tests.rigs.built import python_path
+from tests.rigs.simulator import Fin, Hold, Program, Request, Reset, Send, Simulator, Step, program
 
 from ..wire import PATIENCE, Response, ask, get
 from .words import Cut, Trial
@@ -298,7 +296,6 @@ async def _conserved(gateway: Gateway) -> None:
     assert total("hapax_provider_in_flight") == 0
     assert total("hapax_http_active_requests") == 1, "the one that asks"
     assert total("hapax_exchanges_total") == total("hapax_http_requests_total")
-    assert total("hapax_provider_requests_total") == total("hapax_provider_attempts_total")
 
 
 async def _upstreams(made: World) -> None:
