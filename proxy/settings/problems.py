@@ -42,6 +42,8 @@ class SettingsError(Exception):
         self.warnings = list(warnings)
         self.rest = rest
         """The settings without what is wrong, where there are any: what else they lead to can be looked at."""
+        self.files: tuple[str, ...] = ()
+        """The files it was read from, as far as they are known: when one changes, the next try may do better."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
