@@ -75,8 +75,8 @@ def test_a_room_imports_only_from_the_floors_below_it(path: Path) -> None:
         assert room != "simulator" or imported == "core", "the simulator stands on facts alone"
 
 
-def test_nothing_but_the_application_lies_loose() -> None:
-    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "app.py"}
+def test_nothing_lies_loose() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
     assert {room_of(path) for path in FILES} == FLOORS.keys()
 
 

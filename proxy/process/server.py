@@ -9,26 +9,34 @@ import gc
 import logging
 import resource
 import signal
+import socket
+import ssl
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import http_parser, web
 
+from proxy.admin.configuration import Reloading
 from proxy.app import GATEWAY, create_app
+from proxy.app.configured import Configured
 from proxy.core import clock, tasks
 from proxy.core.loop import Loop
 from proxy.core.peers import Peers
+from proxy.health.metrics_port import MetricsPort
 from proxy.http.connections import ClientConnections, GatewayRunner
 from proxy.observe.log import Logs
 from proxy.process import hangups
 from proxy.process.banner import banner, no_address, no_logs
-from proxy.process.certificate import Certificate
-from proxy.process.sockets import Sockets, Unservable
-from proxy.settings import Loaded, Settings, SettingsError
+from proxy.process.reloader import Reloader
+from proxy.process.sockets import Sockets, Unservable, metrics_socket
+from proxy.process.tls import tls_of
+from proxy.process.watch import watch
+from proxy.settings import Loaded, Problem, Settings, SettingsError
+from proxy.settings.in_force import InForce
 
 _log = logging.getLogger("hapax")
-_audit = logging.getLogger("hapax.audit")
 
 FLUSH = 0.5
 """Seconds that last bytes get to leave, once everything has been cut."""
@@ -50,6 +58,16 @@ AT_ONCE = 0.1
 NO_C_PARSER = "aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel"
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Another configuration of a listener, made and not in force."""
+
+    configured: Configured
+    tls: ssl.SSLContext | None
+    metrics: socket.socket | None
+    """The socket of another `metrics.port`, bound; None where that stays as it is, or there is none."""
+
+
 class Listener:
     """A gateway with a listening socket."""
 
@@ -59,18 +77,20 @@ class Listener:
         logs: Logs | None = None,
         sockets: Sockets | None = None,
         peers: Peers | None = None,
+        in_force: InForce | None = None,
+        reloading: Reloading | None = None,
     ) -> None:
-        """*sockets*: those of a supervisor; without them it opens its own. *peers*: the workers beside this one."""
-        app = create_app(settings, logs, peers)
+        """
+        *sockets*: those of a supervisor; without them it opens its own. *peers*: the workers beside this one. The rest
+        as for `app.build`.
+        """
+        app = create_app(settings, logs, peers, in_force, reloading)
         self.gateway = app[GATEWAY]
-        self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, self.gateway.served, AT_ONCE)
+        self._runner = GatewayRunner(app, self.gateway.refuse, settings.server, self.gateway.served, AT_ONCE)
         self._site: web.SockSite | None = None
-        self.certificate: Certificate | None = None
-        """What clients are shown; None where TLS is not served."""
-        self._watching: asyncio.Task[None] | None = None
+        self._metrics: MetricsPort | None = None
         self.port = 0
         """The port it listens on, once started."""
-        self._settings = settings
         self._sockets = sockets
 
     @property
@@ -81,16 +101,17 @@ class Listener:
     @property
     def url(self) -> str:
         """Where to reach it."""
-        host = self._settings.server.host
+        server = self.gateway.settings.server
+        host = server.host
         if host in ("0.0.0.0", "::"):
             host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-        scheme = "https" if self._settings.server.tls else "http"
+        scheme = "https" if server.tls else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def start(self) -> None:
         """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
-        sockets = self._sockets or Sockets(self._settings)
-        metrics_port = self.gateway.metrics_port
+        settings = self.gateway.settings
+        self._sockets = sockets = self._sockets or Sockets(settings)
         try:
             if not parsed_by_c():
                 raise Unservable(NO_C_PARSER)
@@ -98,21 +119,75 @@ class Listener:
             obstacle = self.gateway.accounting.obstacle()
             if obstacle is not None:
                 raise Unservable(obstacle)
-            if metrics_port is not None and sockets.metrics is not None:
-                await metrics_port.start(sockets.metrics)
+            if sockets.metrics is not None:
+                await self._show_metrics(sockets.metrics)
+            context = tls_of(settings.server.tls)
         except BaseException:
             sockets.close()
             raise
-        context = None
-        if self._settings.server.tls is not None:
-            self.certificate = Certificate(self._settings.server.tls)
-            context = self.certificate.context
-            self._watching = tasks.start(self.certificate.watch(), "certificate")
         address = sockets.clients.getsockname()[:2]
         self.gateway.served.addresses.append(address)
         self.port = address[1]
-        self._site = web.SockSite(self._runner, sockets.clients, ssl_context=context, backlog=BACKLOG)
+        await self._listen(context)
+
+    async def prepare(self, settings: Settings) -> Prepared:
+        """
+        What *settings* ask for, made beside what is in force; `SettingsError` for what cannot be had. Nothing has
+        changed until `put_in_force`.
+        """
+        before = self.gateway.settings.metrics
+        try:
+            context = tls_of(settings.server.tls)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SettingsError([Problem("server.tls", f"the certificate cannot be used: {reason}")]) from None
+        metrics = None
+        try:
+            if settings.metrics.port and (before.host, before.port) != (settings.metrics.host, settings.metrics.port):
+                metrics = metrics_socket(settings)
+            configured = await self.gateway.prepare(settings)
+        except (ValueError, Unservable) as error:
+            if metrics is not None:
+                metrics.close()
+            path, _, words = str(error).partition(": ")
+            raise SettingsError([Problem(path, words) if words else Problem("", path)]) from None
+        return Prepared(configured, context, metrics)
+
+    def discard(self, made: Prepared) -> None:
+        """It is not put in force after all."""
+        self.gateway.discard(made.configured)
+        if made.metrics is not None:
+            made.metrics.close()
+
+    async def put_in_force(self, made: Prepared) -> None:
+        """Have calls that come from now on meet it; handshakes and metrics follow at once."""
+        before, settings = self.gateway.settings, made.configured.settings
+        self.gateway.put_in_force(made.configured)
+        self.connections.obey(settings.server)
+        if made.tls is not None or before.server.tls is not None:
+            # A certificate may be another one under the same name.
+            await self._listen(made.tls)
+        if (before.metrics.host, before.metrics.port) != (settings.metrics.host, settings.metrics.port):
+            former, self._metrics = self._metrics, None
+            if made.metrics is not None:
+                await self._show_metrics(made.metrics)
+            if former is not None:
+                await former.stop()
+
+    async def _listen(self, context: ssl.SSLContext | None) -> None:
+        """Accept clients with *context*; connections that are open, or are being made, keep the one they began with."""
+        assert self._sockets is not None
+        former = self._site
+        # A copy of the socket: what the kernel has accepted meanwhile is in the queue of both.
+        self._site = web.SockSite(self._runner, self._sockets.clients.dup(), ssl_context=context, backlog=BACKLOG)
         await self._site.start()
+        if former is not None:
+            await former.stop()
+
+    async def _show_metrics(self, listening: socket.socket) -> None:
+        gateway = self.gateway
+        self._metrics = MetricsPort(gateway.pages, gateway.health, gateway.checks, gateway.pool)
+        await self._metrics.start(listening)
 
     async def drain(self, delay: float, timeout: float) -> None:
         """
@@ -126,6 +201,8 @@ class Listener:
             await asyncio.sleep(0)
         if self._site is not None:
             await self._site.stop()
+        if self._sockets is not None:
+            self._sockets.clients.close()
         under_way.closing = True
         self.gateway.feed.close()
         self._runner.connections.close_idle()
@@ -160,13 +237,15 @@ class Listener:
 
     async def stop(self) -> None:
         """Close everything at once; call `drain` first to let exchanges end."""
-        if self._watching is not None:
-            self._watching.cancel()
         await self._runner.cleanup()
+        if self._sockets is not None:
+            self._sockets.close()
+        if self._metrics is not None:
+            await self._metrics.stop()
 
     async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
         """Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close."""
-        draining = tasks.start(self.drain(delay, self._settings.server.shutdown_timeout), "drain")
+        draining = tasks.start(self.drain(delay, self.gateway.settings.server.shutdown_timeout), "drain")
         second = tasks.start(insisted, "second signal")
         await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
         for waiting in (draining, second):
@@ -174,8 +253,8 @@ class Listener:
         await self.stop()
 
 
-def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
-    """Serve in this process until a signal says otherwise; returns the exit code. *load_again* is called at SIGHUP."""
+def run(loaded: Loaded, read: Callable[[], Loaded]) -> int:
+    """Serve in this process until a signal says otherwise; returns the exit code. *read* loads the settings again."""
     raise_file_limit()
     try:
         logs = Logs(loaded.settings.logging)
@@ -185,14 +264,14 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     logs.take_over()
     try:
         with asyncio.Runner(loop_factory=Loop) as runner:
-            return runner.run(_serve(loaded, load_again, logs))
+            return runner.run(_serve(loaded, read, logs))
     except KeyboardInterrupt:
         return 130
     finally:
         logs.stop()
 
 
-async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -> int:
+async def _serve(loaded: Loaded, read: Callable[[], Loaded], logs: Logs) -> int:
     settings = loaded.settings
     loop = asyncio.get_running_loop()
     # From here on no signal ends the process: what comes while it starts is obeyed as soon as it has.
@@ -200,8 +279,14 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
     hangups.let_through()
+    in_force = InForce(loaded, clock.wall())
+
+    async def apply(loaded: Loaded) -> None:
+        await listener.put_in_force(await listener.prepare(loaded.settings))
+
+    reloader = Reloader(in_force, read, apply)
     try:
-        listener = Listener(settings, logs)
+        listener = Listener(settings, logs, in_force=in_force, reloading=reloader.reload)
     except ValueError as problem:
         print(f"hapax: {problem}", file=sys.stderr)
         return 2
@@ -217,11 +302,14 @@ async def _serve(loaded: Loaded, load_again: Callable[[], Loaded], logs: Logs) -
         return 2
     calm_the_collector()
     print(banner(loaded, listener.gateway, listener.url), flush=True)
+    watching = tasks.start(watch(lambda: in_force.files, reloader.changed), "watch of the configuration")
     while (first := await signals.get()) is signal.SIGHUP:
         logs.reopen()
-        await _reload(listener, load_again)
+        await reloader.reload("signal")
+    watching.cancel()
     _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
-    await listener.end(settings.server.drain_delay if first is signal.SIGTERM else 0.0, _second(signals))
+    delay = listener.gateway.settings.server.drain_delay
+    await listener.end(delay if first is signal.SIGTERM else 0.0, _second(signals))
     _log.info("shutdown complete")
     return 0
 
@@ -230,22 +318,6 @@ async def _second(signals: "asyncio.Queue[signal.Signals]") -> None:
     """Until a second signal to end; there is nothing to reload any more."""
     while await signals.get() is signal.SIGHUP:
         pass
-
-
-async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
-    """Put the settings as they are now in force, as far as that goes without a restart; bad ones change nothing."""
-    if listener.certificate is not None:
-        listener.certificate.read_again()
-    try:
-        loaded = await asyncio.to_thread(load_again)
-    except SettingsError as error:
-        _log.error(
-            "reload refused, the old configuration stays",
-            extra={"fields": {"problems": [str(problem) for problem in error.problems]}},
-        )
-        return
-    waiting = await listener.gateway.reload(loaded.settings)
-    _audit.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
 
 
 def calm_the_collector() -> None:

@@ -5,6 +5,7 @@ It works on values after YAML has been parsed, so that a variable's content can 
 hold further references, and so may a variable's content; a file's content is taken as it is.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -34,8 +35,8 @@ class Expanded:
     """Where a reference came out empty, and the variables that were."""
     references: dict[Place, tuple[str, ...]] = field(default_factory=dict)
     """Where something was filled in, and what: the names of variables, and `file:` with the path of files."""
-    files: dict[str, None] = field(default_factory=dict)
-    """Every file that a reference names, in order."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Every file that a reference names, with its digest: see `files`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _Context:
     environ: Mapping[str, str]
     empty: list[str] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     within: tuple[str, ...] = ()
     """Variables whose content is being filled in."""
     dry: bool = False
@@ -86,7 +88,7 @@ def _tree(raw: Any, environ: Mapping[str, str], place: Place, result: Expanded) 
         return [_tree(value, environ, (*place, i), result) for i, value in enumerate(raw)]
     if not isinstance(raw, str) or "${" not in raw:
         return raw
-    context = _Context(environ)
+    context = _Context(environ, files=result.files)
     try:
         text = _expand(raw, context)
     except ExpansionError as error:
@@ -94,7 +96,6 @@ def _tree(raw: Any, environ: Mapping[str, str], place: Place, result: Expanded) 
         return raw
     finally:
         result.references[place] = tuple(dict.fromkeys(context.used))
-        result.files |= {used.removeprefix(_FILE): None for used in context.used if used.startswith(_FILE)}
     if context.empty or not text:
         result.empty[place] = tuple(dict.fromkeys(context.empty))
     return text
@@ -147,12 +148,14 @@ def _of_file(path: str, context: _Context) -> str:
         raise ExpansionError("has a ${file:} that names no file; write ${file:/path}")
     # Also where it cannot be read: once it can, the configuration can be loaded.
     context.used.append(f"{_FILE}{path}")
+    context.files[path] = ""
     try:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
         raise ExpansionError(f"refers to the file {path}, which cannot be read: {reason}") from None
+    context.files[path] = hashlib.sha256(content).hexdigest()
     if len(content) > LARGEST:
         raise ExpansionError(f"refers to the file {path}, which is larger than 1 MiB and so no single value")
     try:

@@ -8,6 +8,7 @@ A record that pages and metrics read; who replaces it is `process`.
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -70,18 +71,18 @@ class InForce:
     """Files that the configuration which was refused last was read from."""
 
     @property
-    def files(self) -> tuple[str, ...]:
+    def files(self) -> list[str]:
         """Every file that is to be watched."""
-        return tuple(dict.fromkeys((*self.loaded.files, *self.missed)))
+        return list(dict.fromkeys((*self.loaded.files, *self.missed)))
 
     def take(self, loaded: Loaded, reload: Reload, now: datetime) -> None:
         """*loaded* is in force from *now* on, by *reload*."""
         self.loaded, self.since, self.last, self.missed = loaded, now, reload, ()
         self.needs_restart = reload.needs_restart
 
-    def refuse(self, reload: Reload, files: tuple[str, ...]) -> None:
+    def refuse(self, reload: Reload, files: Iterable[str]) -> None:
         """It stays; what was refused was read from *files*."""
-        self.last, self.missed = reload, files
+        self.last, self.missed = reload, tuple(files)
 
     def told(self) -> dict[str, Any]:
         """All of it as plain JSON, secrets as stars. Hashes can be compared with those of this process's life alone."""
@@ -91,12 +92,12 @@ class InForce:
         }
         return {
             "source": self.loaded.source,
-            "since": self.since.isoformat(timespec="milliseconds"),
+            "since": self.since.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z",
             "hash": _hash("\n".join(f"{path} {each['hash']}" for path, each in values.items())),
             "needs_restart": list(self.needs_restart),
             "last_reload": self.last and self.last.told(),
             "warnings": list(self.loaded.warnings),
-            "files": list(self.files),
+            "files": self.files,
             "values": values,
         }
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from proxy.settings import checks, environment, legacy, numbers, variables, yamlfile
 from proxy.settings.expansion import expand_tree, names_in
+from proxy.settings.files import Digests, digest, digests, named
 from proxy.settings.layers import holds, lay, nested, without
 from proxy.settings.problems import Problem, SettingsError, path_text, translated
 from proxy.settings.providers import PRESETS
@@ -47,8 +48,8 @@ class Loaded:
     """Who named the providers; `settings` for the file and HAPAX_ variables."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """By path, where each value came from that is no default."""
-    files: tuple[str, ...] = ()
-    """Every file it was read from or that it names, to be watched for changes."""
+    files: Digests = field(default_factory=dict)
+    """Every file it was read from or that it names, as they were before they were read."""
 
 
 @dataclass
@@ -60,8 +61,8 @@ class _Findings:
     empty: dict[Place, tuple[str, ...]] = field(default_factory=dict)
     layers: Layers = field(default_factory=Layers)
     """Where each value came from."""
-    files: dict[str, None] = field(default_factory=dict)
-    """Files that were read."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Files that were read, as they were before."""
     mentioned: frozenset[str] = frozenset()
     """Variables the file refers to."""
     unnamed: bool = False
@@ -82,22 +83,14 @@ def load(
     path = _locate(config, environ)
     findings = _Findings()
     if path is not None:
-        findings.files[str(path)] = None
+        findings.files[str(path)] = digest(str(path))
     try:
         return _loaded(path, environ, overrides or {}, ollama_answers, findings)
     except SettingsError as error:
-        named = named_files(error.rest) if isinstance(error.rest, Settings) else ()
-        error.files = tuple({**findings.files, **dict.fromkeys(named)})
+        error.files = findings.files
+        if isinstance(error.rest, Settings):
+            error.files = {**digests(named(error.rest)), **findings.files}
         raise
-
-
-def named_files(settings: Settings) -> tuple[str, ...]:
-    """The files that settings name and whose content is part of them: prices and certificates."""
-    tls = settings.server.tls
-    http3 = settings.server.http3
-    found = [settings.store.prices, http3.tls_cert_file, http3.tls_key_file]
-    found += [tls.cert_file, tls.key_file] if tls is not None else []
-    return tuple(each for each in found if each)
 
 
 def _loaded(
@@ -110,19 +103,19 @@ def _loaded(
     raw = _merged_layers(path, environ, overrides, findings)
     source, origin = _with_providers(raw, path, environ, ollama_answers, findings)
     _with_environment_keys(raw, environ, findings)
-    named = list(raw["providers"]) if isinstance(raw["providers"], dict) else []
+    providers = list(raw["providers"]) if isinstance(raw["providers"], dict) else []
     settings, leftover = _validated(raw, findings)
     problems = [_problem(place, message, findings) for place, message in findings.problems]
     if settings is not None:
         # What follows from a problem already told is not told again, nor anything about a list that lost an entry.
         known = [problem.path.partition("[")[0] for problem in problems]
         known += [path.removesuffix("s") for path in known if path.endswith(".api_keys")]
-        for problem in checks.problems(settings, findings.empty, named):
+        for problem in checks.problems(settings, findings.empty, providers):
             if not any(_overlap(problem.path, path) for path in known):
                 problems.append(replace(problem, where=findings.layers.lines.get(problem.path, "")))
         # Nor is there anything to warn of that was judged without what is wrong in it.
         wrong = [problem.path for problem in problems if problem.path]
-        for warning in checks.warnings(settings, findings.empty, named):
+        for warning in checks.warnings(settings, findings.empty, providers):
             about = warning.partition(": ")[0]
             if not any(path == about or path.startswith((f"{about}.", f"{about}[")) for path in wrong):
                 findings.warnings.append(warning)
@@ -138,7 +131,7 @@ def _loaded(
         # A filtered default is still a default.
         if "provider_preference" not in chosen:
             settings.model_fields_set.discard("provider_preference")
-    files = tuple({**findings.files, **dict.fromkeys(named_files(settings))})
+    files = {**digests(named(settings)), **findings.files}
     return Loaded(settings, source, path, findings.warnings, origin, sources(settings, findings.layers), files)
 
 
