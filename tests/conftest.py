@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 from proxy.core.exchange import Exchange
-from proxy.process.server import Listener
+from proxy.process.listener import Listener
 from proxy.settings import Settings
 from proxy.simulator import Simulator
 from tests.rigs.postgres import Postgres, postgres
@@ -75,6 +75,15 @@ class RunningGateway:
 
         assert total("hapax_http_requests") == total("hapax_exchanges") == total("llm_router_http_requests")
         assert total("hapax_provider_requests") == total("hapax_provider_attempts")
+
+    async def reload(self, **sections: Any) -> None:
+        """Put *sections* in force beside those that are, as its process does; of `server` what is not named stays."""
+        listener = self.listener
+        whole = listener.gateway.settings.model_dump(exclude_unset=True)
+        for name, section in sections.items():
+            before = whole.get(name)
+            whole[name] = {**before, **section} if isinstance(before, dict) and name == "server" else section
+        await listener.put_in_force(await listener.prepare(Settings.model_validate(whole)))
 
     def caught_up(self) -> None:
         """Every exchange that has ended is known to those that read them: metrics, log, trails, ledger."""

@@ -51,14 +51,15 @@ class Reloader:
         async with self._turn:
             return await self._reload(by)
 
-    async def changed(self) -> None:
+    async def changed(self) -> Reload | None:
         """
-        Perhaps a file has changed: reload where one really has. A configuration that was refused is not tried again,
-        nor logged again, until it is another one.
+        Perhaps a file has changed: reload where one really has; None where none has. A configuration that was refused
+        is not tried again, nor logged again, until it is another one.
         """
         async with self._turn:
             if await self._aside(digests, self._in_force.files) != self._seen:
-                await self._reload("watch")
+                return await self._reload("watch")
+            return None
 
     async def _reload(self, by: By) -> Reload:
         in_force, before = self._in_force, self._in_force.loaded.files
@@ -88,3 +89,8 @@ class Reloader:
             _audit.info("configuration reloaded", extra={"fields": {**fields, "needs_restart": fixed}})
         in_force.counts[told.outcome] += 1
         return told
+
+
+async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    """An `Aside` of a process that must not have a second thread."""
+    return function(*arguments)

@@ -7,7 +7,7 @@ connections the kernel had given it and it had not accepted (measured: 55 of 100
 
 import socket
 
-from proxy.settings import Settings
+from proxy.settings import Metrics, Settings
 
 
 class Unservable(Exception):
@@ -37,6 +37,13 @@ class Sockets:
         """Listen no more, in this process."""
         for each in self.all:
             each.close()
+
+
+def moves_metrics(before: Metrics, after: Metrics) -> bool:
+    """Whether the port for metrics is another one, or comes or goes."""
+    if not before.port and not after.port:
+        return False
+    return (before.host, before.port) != (after.host, after.port)
 
 
 def metrics_socket(settings: Settings) -> socket.socket:

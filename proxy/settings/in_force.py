@@ -27,7 +27,7 @@ OUTCOMES: tuple[Outcome, ...] = ("applied", "refused")
 _HASH_KEY = secrets.token_bytes(32)
 """
 Made where the supervisor loads this, so that its workers have the same. Without it a hash of a secret is worth nothing:
-whoever has a page or a log of it cannot try what the secret may be.
+a reader of the page, or of a copy of it, cannot try what the secret may be.
 """
 _SHOWN = 12
 """Digits of a hash: equal by chance once in 10^14."""
@@ -83,6 +83,11 @@ class InForce:
     def refuse(self, reload: Reload, files: Iterable[str]) -> None:
         """It stays; what was refused was read from *files*."""
         self.last, self.missed = reload, tuple(files)
+
+    def follow(self, other: "InForce") -> None:
+        """The same as *other*, where that is decided; what is counted there is not counted here."""
+        self.loaded, self.since, self.last, self.missed = other.loaded, other.since, other.last, other.missed
+        self.needs_restart = other.needs_restart
 
     def told(self) -> dict[str, Any]:
         """All of it as plain JSON, secrets as stars. Hashes can be compared with those of this process's life alone."""

@@ -1,6 +1,7 @@
 """When a worker says what it has counted: when it is asked, and seldom by itself."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +13,7 @@ from proxy.core.peers import METRICS
 from proxy.process import worker
 from proxy.process.sockets import Sockets
 from proxy.process.worker import Place
-from proxy.settings import Loaded
+from proxy.settings.in_force import InForce
 from tests.spec.loop import until
 
 
@@ -48,7 +49,7 @@ class Channel:
 def place() -> tuple[worker._Worker, Gateway, Channel]:
     """A worker between the two."""
     gateway, channel = Gateway(), Channel()
-    one = worker._Worker(Place(0, cast(Loaded, None), cast(Sockets, None)))
+    one = worker._Worker(Place(0, cast(InForce, None), cast(Sockets, None)), cast(socket.socket, None))
     one._gateway, one._channel = cast(Any, gateway), cast(Any, channel)
     return one, gateway, channel
 
