@@ -53,9 +53,10 @@ class RouteChecks:
 
     async def stop(self) -> None:
         """Look no more."""
-        for task in self._tasks:
+        ending, self._tasks = self._tasks, []
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
 
     def results(self) -> Mapping[str, dict[str, Any]]:
         """By path: healthy, the failures in a row, when it was last looked at, and each check by name."""

@@ -54,9 +54,10 @@ class MetricsPush:
 
     async def stop(self) -> None:
         """Post what was counted last, and no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
             await self._collector.post(self.message())
 
     async def _run(self) -> None:

@@ -57,9 +57,11 @@ class Statsd:
 
     async def stop(self) -> None:
         """Send what was counted last, and no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        # Let go of: a task that has ended by an error holds what it ran in.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
             await self._send()
 
     async def _run(self) -> None:
