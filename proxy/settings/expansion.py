@@ -72,7 +72,7 @@ def names_in(raw: Any) -> frozenset[str]:
         return frozenset().union(*map(names_in, raw.values()))
     if isinstance(raw, list):
         return frozenset().union(*map(names_in, raw))
-    return frozenset(re.findall(r"\$\{(\w+)", raw)) if isinstance(raw, str) else frozenset()
+    return frozenset(re.findall(r"\$\{(?!file:)(\w+)", raw)) if isinstance(raw, str) else frozenset()
 
 
 def _tree(raw: Any, environ: Mapping[str, str], place: Place, result: Expanded) -> Any:

@@ -228,8 +228,8 @@ def _with_providers(
     else:
         entries, origin, found = {"simulator": {"type": "simulator"}}, "simulator", "the embedded simulator"
     variables = dict(zip(entries, names, strict=True)) if origin == "environment" else {}
-    for name in entries:
-        findings.layers.found["providers", name] = variables.get(name, found)
+    for name, entry in entries.items():
+        findings.layers.found |= {("providers", name, key): variables.get(name, found) for key in entry}
     if findings.unnamed:
         findings.problems.append((("providers",), _NO_PROVIDER))
     raw["providers"] = entries

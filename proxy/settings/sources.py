@@ -57,11 +57,8 @@ def _source(place: Place, layers: Layers, variables: Mapping[Place, str], lines:
         line = re.match(r"line (\d+)", where)
         shown = f"{layers.file}:{line[1]}" if line else layers.file
         return f"{shown} ({', '.join(references)})" if references else shown
-    for each in above:
-        if (found := layers.found.get(each)) is not None:
-            return found
     # What `routes` say of limits is put there by the loader.
-    return "routes" if place[:2] == ("limits", "routes") else ""
+    return layers.found.get(place) or ("routes" if place[:2] == ("limits", "routes") and len(place) > 2 else "")
 
 
 def _written(layer: Any, place: Place) -> bool:
