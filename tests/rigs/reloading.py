@@ -49,7 +49,7 @@ def another(simulator: Simulator, folder: Path, number: int, workers: int = 1) -
     whole["failover"] = {"retries": number % 3}
     whole["health_check"] = {"interval": f"{10 + number % 5}s"}
     whole["auth"]["keys"].append({"name": f"key-{number}", "key": f"hapax-client-{number:04}7a5c2d1e9b3f"})
-    whole["limits"] = {"default": {"requests_per_minute": 1_000_000 + number}}
+    whole["limits"] = {"keyless": {"requests_per_minute": 1_000_000 + number}}
     whole["queue"] = {"enabled": odd, "max_running": 1000 + number}
     whole["routes"] = [{"path": f"/v1/route-{number % 7}", "handler": "relay", "timeout": "30s"}]
     whole["logging"] = {

@@ -106,7 +106,6 @@ def test_every_value_tells_where_it_came_from(tmp_path: Path, monkeypatch: pytes
         "server.port": "hapax.yaml:2",
         "server.max_requests": "HAPAX_SERVER__MAX_REQUESTS",
         "server.read_timeout": "hapax.yaml:3",
-        "providers.openai.type": "hapax.yaml:5",
         "providers.openai.api_key": "OPENAI_API_KEY",
         "providers.openai.models": "hapax.yaml:5",
         "providers.local-llama.type": "hapax.yaml:7",
