@@ -9,8 +9,11 @@ from tests.rigs.reloading import reloaded
 
 pytestmark = pytest.mark.timeout(1200)
 
-MORE = 24 * 2**20
-"""Bytes that the process may have grown by from the first tenth of the reloads to the last: 27 KiB for each."""
+MORE = 16 * 2**20
+"""
+Bytes that a process may grow by from the third tenth of the reloads to the last: 23 KiB for each of them. Until then it
+fills what it remembers of calls.
+"""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -22,4 +25,4 @@ async def test_a_thousand_reloads_lose_no_stream_refuse_no_call_and_leave_nothin
     assert figures.reloads == {"applied": 1000}
     assert set(figures.streams) == {"whole"}
     assert set(figures.calls) == {200}
-    assert figures.resident[-1] - figures.resident[0] < MORE
+    assert figures.resident[-1] - figures.resident[2] < MORE * workers
