@@ -29,7 +29,7 @@ HOT = {
     "http/": "address buffered guard head_lines inbound meant request",
     "limits/": "bucket learned lease lease_book lease_kinds lease_message limit memory period policy queue"
     " redis_script",
-    "middleware/": "authenticator cors front origin records route trace under_way",
+    "middleware/": "authenticator cors front origin records route table trace under_way",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget choice health keys latency pool provider target",
     "relay/": "absence arrival attempt attempts blame candidates client clocks commit counts cut endpoints entrant"

@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from proxy.core.exchange import Exchange
-from proxy.process.server import Listener
+from proxy.process.listener import Listener
 from proxy.settings import Settings
 from tests.rigs.postgres import Postgres, postgres
 from tests.rigs.simulator import Simulator
@@ -81,6 +81,15 @@ class RunningGateway:
         for provider in gateway.pool.providers:
             # More only where a session had several responses, or a reload put another account under the same name.
             assert total("hapax_provider_attempts", provider=provider.name) >= provider.request_count, provider
+
+    async def reload(self, **sections: Any) -> None:
+        """Put *sections* in force beside those that are, as its process does; of `server` what is not named stays."""
+        listener = self.listener
+        whole = listener.gateway.settings.model_dump(exclude_unset=True)
+        for name, section in sections.items():
+            before = whole.get(name)
+            whole[name] = {**before, **section} if isinstance(before, dict) and name == "server" else section
+        await listener.put_in_force(await listener.prepare(Settings.model_validate(whole)))
 
     def caught_up(self) -> None:
         """Every exchange that has ended is known to those that read them: metrics, log, trails, ledger."""

@@ -24,10 +24,11 @@ FLOORS = {
     "admin": 7,
     "api": 7,
     "health": 7,
-    "app": 8,
-    "process": 9,
-    "cli": 10,
-    "__main__": 11,
+    "gateway": 8,
+    "app": 9,
+    "process": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 
 

@@ -49,6 +49,13 @@ class Retention:
         if self._keep or self._keep_objects:
             self._tasks.start(self._run(), "usage retention")
 
+    def keep_for(self, keep: float, keep_objects: float) -> None:
+        """Other ages from now on; the next look comes as soon as after a start."""
+        self._keep, self._keep_objects = keep, keep_objects
+        self._tasks.cancel()
+        if keep or keep_objects:
+            self._tasks.start(self._run(), "usage retention")
+
     async def stop(self) -> None:
         """Look no more; a transaction under way is undone."""
         await self._tasks.stop()

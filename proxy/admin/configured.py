@@ -1,8 +1,8 @@
 """
 What the settings' `routes` change: methods, demanded headers and time of single paths, and paths of their own.
 
-Worked out once, at start: a path not configured is found and served as if there were no such thing. What a handler
-does is said elsewhere; limits and health of a path are kept where those of others are.
+Worked out once for each configuration: a path not configured is found and served as if there were no such thing. What a
+handler does is said elsewhere; limits and health of a path are kept where those of others are.
 """
 
 import hmac
@@ -12,8 +12,8 @@ from dataclasses import replace
 from aiohttp import web
 
 from proxy.core.errors import ProxyError
-from proxy.http.inbound import INBOUND
-from proxy.middleware.route import Handler, Route
+from proxy.http.inbound import INBOUND, Handler
+from proxy.middleware.route import Route
 from proxy.relay.endpoints import operation
 from proxy.settings.routes import RouteSettings as Wanted
 

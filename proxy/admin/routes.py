@@ -1,6 +1,7 @@
 """What operators read and change, as docs/http.md lists it, and the usage a caller may read of its own key."""
 
 from proxy.admin.admin import Admin
+from proxy.admin.configuration import Configuration
 from proxy.admin.events import Events
 from proxy.admin.feed import Feed
 from proxy.admin.keys import KeysAdmin
@@ -12,7 +13,14 @@ from proxy.observe.page import Pages
 from proxy.settings import Settings
 
 
-def admin_routes(settings: Settings, accounting: Accounting, admin: Admin, feed: Feed, pages: Pages) -> list[Route]:
+def admin_routes(
+    settings: Settings,
+    accounting: Accounting,
+    admin: Admin,
+    feed: Feed,
+    pages: Pages,
+    configuration: Configuration,
+) -> list[Route]:
     """The routes the settings allow."""
     keys, usage = KeysAdmin(accounting.keys, lambda: accounting.file_keys), UsagePages(accounting.store)
     routes = [
@@ -23,6 +31,8 @@ def admin_routes(settings: Settings, accounting: Accounting, admin: Admin, feed:
         Route("/admin/keys", GET | POST, keys.collection, Access.ADMIN),
         Route("/admin/keys/*", GET | POST | DELETE, keys.one, Access.ADMIN),
         Route("/admin/usage", GET, usage.all, Access.ADMIN),
+        Route("/admin/config", GET, configuration.show, Access.ADMIN),
+        Route("/admin/reload", POST, configuration.reload, Access.ADMIN),
     ]
     if settings.metrics.enabled and settings.metrics.prometheus.enabled:
         shown = MetricsPages(pages.text, pages.json)

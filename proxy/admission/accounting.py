@@ -1,12 +1,14 @@
 """
 What outlives a call: keys, limits, prices, the queue and the ledger, opened at the start and closed in the end.
 
-It wires the rooms of accounts and limits from the settings, and lets a reload change what may change. Calls are led
+It wires the rooms of accounts and limits from the settings, and obeys others when they are put in force. Calls are led
 through it by `admission.admission`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
+from typing import Any
 
 from proxy.accounts.keys import Keys
 from proxy.accounts.ledger import Ledger
@@ -23,11 +25,9 @@ from proxy.limits.policy import Policy
 from proxy.limits.queue import Queue
 from proxy.limits.queue_file import QueueFile
 from proxy.settings import ClientKey, Settings
+from proxy.settings import Queue as QueueRules
 from proxy.settings.checks import loopback
 
-RELOADED = ("auth", "limits", "queue")
-"""Sections of the settings that a reload puts in force."""
-_FIXED_OF_QUEUE = ("enabled", "state_path", "save_interval")
 MOST_ADDRESSES = 20_000
 """Client addresses remembered; at some 500 bytes each, a flood of strangers costs 10 MB."""
 
@@ -53,23 +53,19 @@ class Accounting:
         self.watch = KeyWatch(self.keys, self.principals) if self.keys is not None else None
         self.ledger = Ledger(self.store) if self.store is not None else None
         self._retention = None
-        if self.store is not None and (settings.store.retention or settings.store.objects):
+        if self.store is not None:
             self._retention = Retention(self.store, settings.store.retention, settings.store.objects)
         of_a_file = self.store is not None and self.store.dialect == "sqlite"
         self.objects = Objects(self.store, alone=of_a_file and settings.server.workers == 1)
-        try:
-            self.prices = Prices.load(settings.store.prices or None)
-        except ValueError as error:
-            raise ValueError(f"store.prices: {error}") from None
+        self.prices = prices_of(settings)
         self.limits: Limits = self._make_limits(settings.state.url.get_secret_value())
         self.policy = Policy(settings.limits)
         self.keyless = Keyless(settings.limits.keyless, MemoryLimits(self._spent, most_buckets=MOST_ADDRESSES))
-        rules = settings.queue
-        self.queue_file = QueueFile(rules.state_path, rules.save_interval) if rules.state_path else None
-        self.queue = None
-        if rules.enabled:
-            size = self.queue_file.restore() if self.queue_file is not None else None
-            self.queue = Queue(rules.max_running, size or rules.initial_size, rules.max_wait)
+        self._room: Queue | None = None
+        """The queue, also while it is switched off and calls under way have places in it."""
+        self.queue_file: QueueFile | None = None
+        self.queue: Queue | None = None
+        self._open_queue(settings.queue)
 
     async def start(self) -> None:
         """Read the keys and begin background work. A store that cannot be reached is tried again, not waited for."""
@@ -135,39 +131,63 @@ class Accounting:
             )
         return None
 
-    def reload(self, settings: Settings) -> list[str]:
-        """Put the sections `RELOADED` of *settings* in force; returns the others that differ and wait for a restart."""
-        self.principals.replace_file_keys(settings.auth.keys, _admin_key(settings))
-        self.policy.replace(settings.limits)
-        self.keyless.replace(settings.limits.keyless)
-        if self.queue is not None:
-            self._reload_queue(self.queue, settings)
-        waiting = list(self._waiting(settings))
-        # What waits stays as it was, so that the next reload says so again.
-        queue = settings.queue.model_copy(
-            update={name: getattr(self._settings.queue, name) for name in _FIXED_OF_QUEUE}
-        )
-        self._settings = self._settings.model_copy(
-            update={"auth": settings.auth, "limits": settings.limits, "queue": queue}
-        )
-        return waiting
+    def obey(self, settings: Settings, prices: Prices) -> list[Coroutine[Any, Any, None]]:
+        """
+        Put *settings* in force, with what `prices_of` them said; what waits for a restart must be in them as it was.
+        Levels, keys of the store and places of calls stay. Returns the ends of what is no longer in use, to be awaited.
+        """
+        before, self._settings = self._settings, settings
+        self.prices = prices
+        if settings.auth != before.auth:
+            self.principals.replace_file_keys(settings.auth.keys, _admin_key(settings))
+        if settings.limits != before.limits:
+            self.policy.replace(settings.limits)
+            self.keyless.replace(settings.limits.keyless)
+        kept = settings.store.retention, settings.store.objects
+        if self._retention is not None and kept != (before.store.retention, before.store.objects):
+            self._retention.keep_for(*kept)
+        return self._obey_queue(before.queue, settings.queue)
 
-    def _reload_queue(self, queue: Queue, settings: Settings) -> None:
-        rules = settings.queue
-        queue.run_at_most(rules.max_running)
-        queue.max_wait = rules.max_wait
-        if rules.initial_size != self._settings.queue.initial_size:
-            queue.resize(rules.initial_size)
+    def _obey_queue(self, before: QueueRules, rules: QueueRules) -> list[Coroutine[Any, Any, None]]:
+        ending = []
+        if (rules.enabled, rules.state_path, rules.save_interval) != (
+            before.enabled,
+            before.state_path,
+            before.save_interval,
+        ):
+            if self.queue is not None and self.queue_file is not None:
+                ending.append(self.queue_file.stop())
+            if self.queue is not None and not rules.enabled:
+                # Those that wait may go on, and those that run give back their places where they have them.
+                self.queue.run_at_most(sys.maxsize)
+            self._open_queue(rules)
+            if self.queue is not None and self.queue_file is not None:
+                self.queue_file.start(self.queue)
+        elif self.queue is not None:
+            self.queue.run_at_most(rules.max_running)
+            self.queue.max_wait = rules.max_wait
+        if self.queue is not None and rules.initial_size != before.initial_size:
+            self.queue.resize(rules.initial_size)
             if self.queue_file is not None:
                 self.queue_file.save_soon()
+        return ending
 
-    def _waiting(self, settings: Settings) -> Iterator[str]:
-        for name in Settings.model_fields:
-            if name not in RELOADED and getattr(settings, name) != getattr(self._settings, name):
-                yield name
-        for name in _FIXED_OF_QUEUE:
-            if getattr(settings.queue, name) != getattr(self._settings.queue, name):
-                yield f"queue.{name}"
+    def _open_queue(self, rules: QueueRules) -> None:
+        was_open = self.queue is not None
+        self.queue_file = QueueFile(rules.state_path, rules.save_interval) if rules.state_path else None
+        if not rules.enabled:
+            self.queue = None
+            return
+        size = None
+        if self.queue_file is not None and not was_open:
+            size = self.queue_file.restore()
+        if self._room is None:
+            self._room = Queue(rules.max_running, size or rules.initial_size, rules.max_wait)
+        elif not was_open:
+            self._room.resize(size or rules.initial_size)
+        self._room.run_at_most(rules.max_running)
+        self._room.max_wait = rules.max_wait
+        self.queue = self._room
 
     def _make_limits(self, url: str) -> Limits:
         if url.startswith("memory:"):
@@ -183,6 +203,14 @@ class Accounting:
     async def _spent(self, holder: str, unit: str, since: datetime) -> int | None:
         # Without a ledger nothing is remembered: budgets begin anew with the process.
         return 0 if self.ledger is None else await self.ledger.spent(holder, unit, since)
+
+
+def prices_of(settings: Settings) -> Prices:
+    """Those the settings name; `ValueError` for a file that cannot be used, with the path of the setting."""
+    try:
+        return Prices.load(settings.store.prices or None)
+    except ValueError as error:
+        raise ValueError(f"store.prices: {error}") from None
 
 
 def _store(url: str) -> Store | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.accounts.ledger import Ledger
+from proxy.accounts.prices import Prices
 from proxy.admission import allowance
 from proxy.admission.charges import Charges, costs_unknown
 from proxy.admission.keyless import holder_of
@@ -36,8 +37,8 @@ class Held:
     reservation: Reservation | None = None
     place: Reservation | None = None
     """Its places among calls at once, of a session, which keeps them when what else it has reserved is settled."""
-    running: bool = False
-    """It has a place in the queue's running part."""
+    running: Queue | None = None
+    """The queue in whose running part it has a place."""
     lender: "Held | None" = None
     """The session that has lent its places to this response, until that ends."""
 
@@ -57,13 +58,18 @@ class Admission:
         self._limits = limits
         self._policy = policy
         self._charges = charges
-        self._queue = queue
+        self.queue = queue
+        """Where calls that come now wait; those under way keep their places where they have them."""
         self._ledger = ledger
         self._running = 0
         self._ended: list[Exchange] = []
         """Those that have given back their places and not been settled."""
         self.hits: dict[str, int] = {}
         """Calls refused by a limit, by principal."""
+
+    def obey(self, prices: Prices, queue: Queue | None) -> None:
+        """Other prices, and another queue or none, for the calls that come from now on."""
+        self._charges.prices, self.queue = prices, queue
 
     async def look(self, inbound: Inbound) -> None:
         """
@@ -81,8 +87,8 @@ class Admission:
                 refusal = self._limits.obstacle(claims, clock.now())
             if refusal is not None:
                 raise self._refused(inbound, applying, refusal)
-        if self._queue is not None:
-            await self._enter(self._queue, self._hold(inbound.exchange, applying), inbound)
+        if self.queue is not None:
+            await self._enter(self.queue, self._hold(inbound.exchange, applying), inbound)
 
     def charge(self, inbound: Inbound, refused: ProxyError) -> ProxyError:
         """
@@ -137,8 +143,8 @@ class Admission:
                 inbound.answer.extra_lines += allowance.header_lines(reservation.standings)
             else:
                 self._tell(inbound, applying)
-        if self._queue is not None and not held.running:
-            await self._enter(self._queue, held, inbound)
+        if self.queue is not None and held.running is None:
+            await self._enter(self.queue, held, inbound)
         if self._ledger is not None and not exchange.ledger_id:
             self._ledger.open(exchange, inbound.principal.team)
 
@@ -188,9 +194,9 @@ class Admission:
         lender = held.lender
         if lender is not None:
             lender.place, lender.running = held.place, held.running
-            held.place, held.running, held.lender = None, False, None
-        if held.running and self._queue is not None:
-            self._queue.leave(now)
+            held.place, held.running, held.lender = None, None, None
+        if held.running is not None:
+            held.running.leave(now)
         if held.place is not None:
             self._limits.settle(held.place, {}, now)
         if held.reservation is not None:
@@ -243,9 +249,9 @@ class Admission:
     def _lend(session: Exchange, held: Held) -> None:
         """A response that begins runs in the places of its *session*, unless another one does."""
         whole: Held = session.reservation
-        if whole.place is not None or whole.running:
+        if whole.place is not None or whole.running is not None:
             held.place, held.running, held.lender = whole.place, whole.running, whole
-            whole.place, whole.running = None, False
+            whole.place, whole.running = None, None
 
     async def _reserve(self, inbound: Inbound, applying: Applying, claims: Sequence[Claim]) -> Reservation:
         """Take what a call *claims*; `ProxyError` 429 where a limit is in the way."""
@@ -267,7 +273,7 @@ class Admission:
     async def _enter(self, queue: Queue, held: Held, inbound: Inbound) -> None:
         if not queue.enter_now():
             await wait(queue, inbound, held.applying.holder)
-        held.running = True
+        held.running = queue
 
     def _tell(self, inbound: Inbound, applying: Applying) -> None:
         if applying.told:

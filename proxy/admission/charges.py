@@ -43,7 +43,8 @@ class Charges:
     """Those of every call."""
 
     def __init__(self, prices: Prices, upstream_models: UpstreamModels) -> None:
-        self._prices = prices
+        self.prices = prices
+        """By which calls are charged from now on."""
         self._upstream_models = upstream_models
         self._learned = Learned()
 
@@ -88,11 +89,11 @@ class Charges:
             return 0
         attempts = exchange.attempts
         if len(attempts) == 1 and tokens.total:
-            return self._prices.cost(attempts[0].model or exchange.model, tokens)
+            return self.prices.cost(attempts[0].model or exchange.model, tokens)
         whole = 0
         for attempt in attempts:
             if attempt.tokens is not None and attempt.tokens.total:
-                cost = self._prices.cost(attempt.model or exchange.model, attempt.tokens)
+                cost = self.prices.cost(attempt.model or exchange.model, attempt.tokens)
                 if cost is None:
                     return None
                 whole += cost
@@ -129,7 +130,7 @@ class Charges:
 
     def _dearest(self, model: str) -> Price | None:
         """A price that no answer to *model* exceeds, whichever target gives it; None when one of them has none."""
-        prices = [self._prices.of(name) for name in self._upstream_models(model)]
+        prices = [self.prices.of(name) for name in self._upstream_models(model)]
         return None if None in prices else dearest(prices)
 
 

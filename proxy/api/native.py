@@ -31,14 +31,16 @@ TRUNCATED: Header = (b"X-Hapax-Truncated", b"true")
 class Native:
     """The handler of `/v1/completion`, and of `/v1/completions` without a prompt."""
 
-    def __init__(self, relay: Relay, admission: Admission, pool: Pool, processing: Processing) -> None:
+    def __init__(
+        self, relay: Relay, admission: Admission, pool: Pool, processing: Processing, processed: Processed
+    ) -> None:
         self._relay = relay
         self._admission = admission
         self._pool = pool
         self._templates = processing.request_templates
         self._formatting = processing.response_formatting
-        self.processed = Processed()
-        """What it has done so far."""
+        self.processed = processed
+        """What was done so far."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Read the body and answer it."""

@@ -25,6 +25,10 @@ class SingleFlight:
         self.shared_total = 0
         """Calls that were answered by another's upstream call."""
 
+    def obey(self, mode: Mode) -> None:
+        """Another mode for the calls that come from now on; those under way are shared on."""
+        self._mode = mode
+
     def shares(self, asked: Operation, value: dict[str, Any]) -> bool:
         """Whether a POST with the JSON object *value* may share an upstream call with another that says the same."""
         if self._mode == "off" or not asked.generates:

@@ -4,7 +4,6 @@
 What it prints is about the configuration; everything after that is the server's.
 """
 
-import logging
 from typing import Annotated
 
 import typer
@@ -13,9 +12,6 @@ from proxy.cli import ground, show
 from proxy.cli.check import Config
 from proxy.cli.ollama import ollama_answers
 from proxy.settings import Loaded, SettingsError, load, without_effect
-from proxy.settings.reload import accepted
-
-_log = logging.getLogger("hapax")
 
 
 def serve(
@@ -33,21 +29,14 @@ def serve(
     overrides = {path: value for path, value in given.items() if value is not None}
 
     def read() -> Loaded:
+        """Called again at each reload."""
         return ground.firm(lambda: load(config, overrides=overrides, ollama_answers=ollama_answers))
 
     try:
-        loaded = in_force = read()
+        loaded = read()
     except SettingsError as error:
         show.problems(show.err(), error)
         raise typer.Exit(2) from None
-
-    def load_again() -> Loaded:
-        nonlocal in_force
-        in_force = accepted(in_force, read())
-        if in_force.warnings:
-            # At the start they are printed; after it the log is where an operator looks.
-            _log.warning("the new configuration has warnings", extra={"fields": {"warnings": in_force.warnings}})
-        return in_force
 
     unused = without_effect(loaded.settings)
     if loaded.warnings or unused:
@@ -60,4 +49,4 @@ def serve(
         from proxy.process.supervisor import run
     else:
         from proxy.process.server import run
-    raise typer.Exit(run(loaded, load_again))
+    raise typer.Exit(run(loaded, read))

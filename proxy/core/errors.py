@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
     "object_not_found": Kind(404, _INVALID, _VALIDATION, "No such object."),
     "method_not_allowed": Kind(405, _INVALID, _VALIDATION, "Method not allowed."),
     "key_not_found": Kind(404, _INVALID, _VALIDATION, "There is no key of that name."),
+    "reload_refused": Kind(409, _INVALID, _VALIDATION, "The configuration as it is now cannot be put in force."),
     "key_exists": Kind(409, _INVALID, _VALIDATION, "There is a key of that name already."),
     "invalid_parameter": Kind(400, _INVALID, _VALIDATION, "A parameter has a value that is not allowed."),
     "request_timeout": Kind(408, _INVALID, _VALIDATION, "The request did not arrive in time."),

@@ -46,12 +46,16 @@ class Tasks:
         await self.stop()
         return True
 
+    def cancel(self) -> None:
+        """Have all of them end, and do not wait until they have."""
+        for task in self._running:
+            task.cancel()
+
     async def stop(self) -> bool:
         """Cancel them and wait until all are gone; False where none was under way."""
         any_running = bool(self._running)
         while self._running:
-            for task in self._running:
-                task.cancel()
+            self.cancel()
             await asyncio.wait(self._running)
         return any_running
 

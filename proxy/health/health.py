@@ -42,11 +42,13 @@ class Health:
     ) -> None:
         """*lateness*: seconds the event loop was late at worst within the last minute."""
         self._checks = checks
-        self._checkup = checkup
+        self.checkup = checkup
+        """What is looked at; a reload puts another here."""
         self._pool = pool
         self._authenticator = authenticator
         self._draining = draining
-        self._routes = routes
+        self.routes = routes
+        """The checks of single paths; a reload puts others here."""
         self._lateness = lateness
         self._started = clock.now()
 
@@ -57,8 +59,8 @@ class Health:
 
     async def condition(self) -> tuple[Condition, dict[str, dict[str, Any]]]:
         """How it is now, providers included, and what each check found."""
-        results = await self._checkup.results()
-        condition = self._checkup.condition()
+        results = await self.checkup.results()
+        condition = self.checkup.condition()
         if condition is Condition.HEALTHY and not self._all_fine():
             condition = Condition.DEGRADED
         return condition, results
@@ -70,7 +72,7 @@ class Health:
         fine = self._all_fine() and condition is not Condition.CRITICAL
         body: dict[str, Any] = {"status": {"global": fine}, "state": condition, **self._frame()}
         if self._authenticator.knows(inbound.request):
-            watched = self._routes.results()
+            watched = self.routes.results()
             healthy = dict.fromkeys(SERVICES, self._usable())
             healthy |= {path: told["healthy"] for path, told in watched.items()}
             body["services"] = {path: "healthy" if fine else "unhealthy" for path, fine in healthy.items()}
@@ -91,7 +93,7 @@ class Health:
                 raise ProxyError("unknown_url", "There is no provider of that name.")
             return json_page(facts, 200 if facts["healthy"] else 503)
         path = path.removeprefix("/health")
-        watched = self._routes.results().get(path)
+        watched = self.routes.results().get(path)
         if watched is None and path not in SERVICES:
             raise ProxyError("unknown_url")
         told = watched or {"healthy": self._usable()}

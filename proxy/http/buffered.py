@@ -13,7 +13,8 @@ class Buffered:
 
     def __init__(self, most: int) -> None:
         """*most*: bytes of all bodies together. One that is larger than that passes when it is alone."""
-        self._most = most
+        self.most = most
+        """Of all bodies together; a change holds for those that come."""
         self.taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
@@ -43,7 +44,7 @@ class Buffered:
         self._grant()
 
     def _fits(self, size: int) -> bool:
-        return not self.taken or self.taken + size <= self._most
+        return not self.taken or self.taken + size <= self.most
 
     def _grant(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):

@@ -58,10 +58,7 @@ class ClientConnections(web.Server):
         what never became a request. *served* is told of them.
         """
         super().__init__(server.request_handler, request_factory=server.request_factory, handler_cancellation=True)
-        self._bounds = Bounds(rules.read_timeout, rules.write_timeout, rules.max_header_bytes, refuse)
-        self._most = rules.max_connections or affordable_connections()
-        self._most_of_one = rules.max_connections_per_address
-        self._is_proxy = within(rules.trusted_proxies)
+        self._refuse = refuse
         self._of_address: Counter[str] = Counter()
         self._served = served
         self._options: dict[str, Any] = {
@@ -70,16 +67,23 @@ class ClientConnections(web.Server):
             "auto_decompress": False,
             # Lines are written from the ended exchange.
             "access_log": None,
-            "max_line_size": rules.max_header_bytes,
-            "max_field_size": rules.max_header_bytes,
             "read_bufsize": READ_AHEAD,
             "keepalive_timeout": KEEP_ALIVE,
             "lingering_time": LINGER,
         }
+        self.obey(rules)
         # In the order they came.
         self._open: dict[ClientConnection, None] = {}
         self._all_closed = asyncio.Event()
         self._all_closed.set()
+
+    def obey(self, rules: Rules) -> None:
+        """What is asked of connections that are made from now on."""
+        self._bounds = Bounds(rules.read_timeout, rules.write_timeout, rules.max_header_bytes, self._refuse)
+        self._most = rules.max_connections or affordable_connections()
+        self._most_of_one = rules.max_connections_per_address
+        self._is_proxy = within(rules.trusted_proxies)
+        self._options["max_line_size"] = self._options["max_field_size"] = rules.max_header_bytes
 
     def __call__(self) -> ClientConnection:
         return ClientConnection(self, self._bounds, **self._options)

@@ -54,6 +54,8 @@ class Inbound:
     """Where long bodies are counted."""
     reader: Reader
     """Where heavy ones are read."""
+    handler: "Handler" = field(init=False)
+    """What its route does."""
     principal: Principal = field(init=False, default=ANYONE)
     timeout: float | None = field(init=False, default=None)
     """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
@@ -203,6 +205,8 @@ class Inbound:
 
 
 Look = Callable[[Inbound], Awaitable[None]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""Answers a request; it finds what is known of it under `INBOUND`."""
 
 INBOUND = web.RequestKey("INBOUND", Inbound)
 """Where a handler finds what the middleware has made of its request."""

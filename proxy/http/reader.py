@@ -57,7 +57,8 @@ class Reader:
 
     def __init__(self, patience: float) -> None:
         """*patience*: seconds a body may wait for its turn."""
-        self._patience = patience
+        self.patience = patience
+        """Seconds a body may wait for its turn."""
         self._turn = asyncio.Lock()
         self._child: _Child | None = None
         self._killed = False
@@ -88,7 +89,7 @@ class Reader:
 
     async def _answer(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self.patience):
                 await self._turn.acquire()
         except TimeoutError:
             raise _unread() from None

@@ -2,14 +2,13 @@
 The one middleware: every request enters here, becomes an exchange, finds its route, and ends here exactly once.
 
 The order is the contract of docs/http.md: request id, record, well-formedness, host and origin, CORS, route, key,
-handler. What a route does stands in its own file; which there are, in `app`; how the server runs, in `server`.
+handler. It is made of one configuration: a request ends at the one where it began, whichever is in force by then. What
+a route does stands in its own file; which there are, in `app`; how the server runs, in `server`.
 """
 
 import logging
-from collections.abc import Sequence
 
 from aiohttp import web
-from yarl import URL
 
 from proxy.admission.admission import Admission
 from proxy.admission.keyless import Keyless
@@ -22,7 +21,7 @@ from proxy.http.answer import Answer
 from proxy.http.buffered import Buffered
 from proxy.http.compression import compress_where_asked
 from proxy.http.guard import check
-from proxy.http.inbound import INBOUND, JSON_HEADERS, Inbound
+from proxy.http.inbound import INBOUND, JSON_HEADERS, Handler, Inbound
 from proxy.http.meant import unknown_url
 from proxy.http.reader import Reader
 from proxy.http.request import Request
@@ -31,7 +30,8 @@ from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
 from proxy.middleware.origin import Neighbourhood
 from proxy.middleware.records import Records
-from proxy.middleware.route import Access, ErrorBody, Handler, Route
+from proxy.middleware.route import Access, ErrorBody
+from proxy.middleware.table import Table
 from proxy.middleware.trace import TraceContext
 from proxy.middleware.under_way import UnderWay
 
@@ -46,7 +46,7 @@ class Front:
 
     def __init__(
         self,
-        routes: Sequence[Route],
+        routes: Table,
         authenticator: Authenticator,
         keyless: Keyless,
         address_of: AddressOf,
@@ -59,7 +59,7 @@ class Front:
         *,
         max_header_bytes: int,
         max_body_bytes: int,
-        max_buffered: int,
+        buffered: Buffered,
         reader: Reader,
         read_timeout: float,
         max_requests: int,
@@ -69,10 +69,8 @@ class Front:
         *max_requests*: exchanges that may be under way when a client's call is admitted. *keep_content*: request and
         answer stay on the record, for the log.
         """
-        self._routes = routes
-        self._by_resource: dict[object, Route] = {}
-        self._handlers: dict[str, Handler] = {}
-        self._prefix = ""
+        self.routes = routes
+        """Every route there is."""
         self._authenticator = authenticator
         self._keyless = keyless
         self._address_of = address_of
@@ -83,31 +81,16 @@ class Front:
         self._traces = traces
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
-        self._buffered = Buffered(max_buffered)
+        self._buffered = buffered
         self._reader = reader
         self._read_timeout = read_timeout
         self._max_requests = max_requests
         self._keep_content = keep_content
         self._under_way = under_way
-        under_way.routes = [route.template for route in routes]
 
-    def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Put every route into *router*, which finds them; whether a method is one of theirs is said here."""
-        for route in self._routes:
-            resource = router.add_resource(route.path)
-            resource.add_route("*", self._serve, expect_handler=_ask_for_nothing)
-            self._by_resource[resource] = route
-            self._handlers[route.template] = route.handler
-        # What no route takes is refused below like everything else.
-        router.add_resource("/{path:.*}").add_route("*", self._serve, expect_handler=_ask_for_nothing)
-
-    def mounted(self, router: web.UrlDispatcher) -> None:
-        """Every application is where it will stay: learn what stands before our paths in *router*."""
-        self._prefix = next(each.canonical[:-7] for each in router.resources() if each.canonical.endswith("/{path}"))
-
-    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer one request, with *handler* where it may be."""
-        asked = Request(request, self._prefix)
+    async def handle(self, request: web.Request, handler: Handler, prefix: str) -> web.StreamResponse:
+        """Answer one request, with *handler* where it may be. *prefix*: what stands before our paths."""
+        asked = Request(request, prefix)
         exchange, answer = self._admit(asked)
         error_body: ErrorBody = ProxyError.body
         path = ""
@@ -122,11 +105,7 @@ class Front:
                 exchange.route = "preflight"
                 answer.send(204, self._cors.preflight(asked), b"")
                 return answer
-            resource = request.match_info.route.resource
-            if path != asked.target.partition("?")[0] or (path.endswith("/") and path != "/"):
-                # Spelled otherwise than the route it means.
-                resource = await self._find(request, path)
-            route = self._by_resource.get(resource)
+            route = self.routes.find(path)
             if route is None:
                 raise unknown_url(path)
             exchange.route = route.template
@@ -142,6 +121,7 @@ class Front:
                 self._buffered,
                 self._reader,
             )
+            inbound.handler = route.handler
             if route.access is Access.CLIENT:
                 if self._under_way.count > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
@@ -168,7 +148,7 @@ class Front:
                 await self._admission.page(known)
             if request.match_info.http_exception is not None:
                 # A whole URL without a path, for which aiohttp has no route.
-                handler = self._serve
+                handler = route.handler
             response = await handler(request)
             if response is not answer:
                 self._complete(exchange, answer, response)
@@ -236,20 +216,6 @@ class Front:
         self._under_way.begin(exchange)
         return exchange, answer
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        """
-        Every path's handler as aiohttp knows it: it goes on to that of the route that was meant. A path that is spelled
-        otherwise than its route passes the middlewares that stand within ours like any other.
-        """
-        return await self._handlers[request[INBOUND].exchange.route](request)
-
-    async def _find(self, request: web.Request, path: str) -> web.AbstractResource | None:
-        """The resource *request* would have found under *path*; a slash at its end is none of it."""
-        if len(path) > 1 and path.endswith("/"):
-            path = path[:-1]
-        match = await request.app.router.resolve(request.clone(rel_url=URL.build(path=self._prefix + path)))
-        return match.route.resource
-
     def _complete(self, exchange: Exchange, answer: Answer, response: web.StreamResponse) -> None:
         """Put what every answer carries on the *response* of a page, which aiohttp writes."""
         if response.prepared:
@@ -296,5 +262,13 @@ class Front:
         self._records.add(exchange, alone=not self._under_way.count)
 
 
-async def _ask_for_nothing(request: web.Request) -> None:
+async def serve(request: web.Request) -> web.StreamResponse:
+    """
+    Every path's handler as aiohttp knows it: it goes on to that of the route that was found. Middlewares that stand
+    within ours come before it.
+    """
+    return await request[INBOUND].handler(request)
+
+
+async def ask_for_nothing(request: web.Request) -> None:
     """A body is asked for by the handler that wants it, once its head has been judged."""

@@ -41,6 +41,11 @@ class Records:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(DELAY, self.hand_over)
 
+    def replace(self, observers: Sequence[Observer]) -> None:
+        """Others from now on; those before are told of what has ended by now."""
+        self.hand_over()
+        self._observers = observers
+
     def hand_over(self) -> None:
         """Let every observer read what has ended by now; for a page that is about to ask one of them."""
         if self._timer is not None:

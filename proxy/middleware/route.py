@@ -4,20 +4,18 @@ A path, and what happens there: the rows the tables of routes are made of.
 The tables stand in `api`, `admin` and `health`; `front` leads requests by them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from aiohttp import web
-
 from proxy.core.errors import ProxyError
+from proxy.http.inbound import Handler
 from proxy.settings import Settings
 
 GET = frozenset(("GET", "HEAD"))
 POST = frozenset(("POST",))
 DELETE = frozenset(("DELETE",))
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ErrorBody = Callable[[ProxyError, str], bytes]
 
 
@@ -49,11 +47,6 @@ class Route:
     def own(self) -> bool:
         """What is answered there is the gateway's own, and nothing a provider said."""
         return self.page or self.access is not Access.CLIENT
-
-    @property
-    def path(self) -> str:
-        """The template as aiohttp's router has it."""
-        return f"{self.template[:-1]}{{below:.*}}" if self.template.endswith("/*") else self.template
 
 
 def readers(settings: Settings) -> Access:

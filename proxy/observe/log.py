@@ -7,7 +7,8 @@ stands on a line is decided in `lines` and `access`.
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from proxy.settings import Logging
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What lines are to be written to by some settings."""
+
+    settings: Logging
+    sinks: Mapping[str, tuple[tuple[object, ...], Sink | DirectSink]]
+    """By stream, with what tells one destination from another."""
+
+
 class Logs:
     """All streams of the log."""
 
@@ -27,46 +37,84 @@ class Logs:
         Opens what is to be written; `OSError` for a directory or file that cannot be. *shared*: other processes write
         there as well. Without *threads* lines are written at once, for a process that forks.
         """
-        sink_of = Sink if threads else DirectSink
+        self._shared = shared
+        self._sink_of: type[Sink] | type[DirectSink] = Sink if threads else DirectSink
+        self._taken_over = False
+        self._lost = 0
+        """Lines dropped by sinks that are no longer in use."""
+        self._sinks: Mapping[str, tuple[tuple[object, ...], Sink | DirectSink]] = {}
+        self.obey(self.opened(settings))
+
+    def opened(self, settings: Logging) -> Opened:
+        """
+        What *settings* ask for, for `obey` or `discard`; `OSError` for a directory or file that cannot be. Destinations
+        that stay are not opened again.
+        """
+        known = dict(self._sinks.values())
+        sinks: dict[str, tuple[tuple[object, ...], Sink | DirectSink]] = {}
+        try:
+            if settings.dir:
+                folder = Path(settings.dir)
+                folder.mkdir(parents=True, exist_ok=True)
+                for name in settings.streams:
+                    path = folder / f"{name}.log"
+                    key: tuple[object, ...] = (path, settings.max_bytes, settings.backup_count)
+                    sink = known.get(key)
+                    if sink is None:
+                        sink = self._sink_of(File(path, settings.max_bytes, settings.backup_count))
+                    sinks[name] = key, sink
+            else:
+                key = (settings.output,)
+                stream = Stream(getattr(sys, settings.output).fileno(), self._shared)
+                one = key, known.get(key) or self._sink_of(stream)
+                streams = frozenset(settings.streams)
+                # All go the same way, and errors must not be there twice.
+                sinks = dict.fromkeys(streams - {"error"} if "application" in streams else streams, one)
+        except OSError:
+            self.discard(Opened(settings, sinks))
+            raise
+        return Opened(settings, sinks)
+
+    def obey(self, opened: Opened) -> None:
+        """Write there, and in that form, from now on. What waits for a destination that is left is still written."""
+        settings, before = opened.settings, self._sinks
         self.level = LEVELS[settings.level]
         self.form: Form
         if settings.format == "json":
             self.form = Json()
         else:
             self.form = Text(colours=not settings.dir and getattr(sys, settings.output).isatty())
-        self._streams = frozenset(settings.streams)
-        self._sinks: dict[str, Sink | DirectSink] = {}
-        if settings.dir:
-            folder = Path(settings.dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in settings.streams:
-                file = File(folder / f"{name}.log", settings.max_bytes, settings.backup_count)
-                self._sinks[name] = sink_of(file)
-        else:
-            sink = sink_of(Stream(getattr(sys, settings.output).fileno(), shared))
-            # All go the same way, and errors must not be there twice.
-            once = self._streams - {"error"} if "application" in self._streams else self._streams
-            self._sinks = dict.fromkeys(once, sink)
-        shown = "access" in self._streams
+        self._sinks = opened.sinks
+        shown = "access" in settings.streams
         self.tells_good_ends = shown and self.level <= logging.INFO
         """Calls that ended well, or were refused, have a line."""
         self.tells_bad_ends = shown and self.level <= logging.WARNING
         """Those that failed have one."""
-        self.audits_calls = settings.audit_calls and "audit" in self._streams
-        self.tells_metrics = "metrics" in self._streams
-        self.tells_content = settings.log_content and "application" in self._streams
+        self.audits_calls = settings.audit_calls and "audit" in settings.streams
+        self.tells_metrics = "metrics" in settings.streams
+        self.tells_content = settings.log_content and "application" in settings.streams
         self.redacts_pii = settings.redact_pii
+        if self._taken_over:
+            self.take_over()
+        for sink in {sink for _, sink in before.values()} - set(self._all()):
+            self._lost += sink.dropped_total
+            sink.retire()
+
+    def discard(self, opened: Opened) -> None:
+        """It is not wanted after all."""
+        for sink in {sink for _, sink in opened.sinks.values()} - set(self._all()):
+            sink.retire()
 
     @property
     def dropped_total(self) -> int:
         """Lines a blocked or full sink did not take."""
-        return sum(sink.dropped_total for sink in self._all())
+        return self._lost + sum(sink.dropped_total for sink in self._all())
 
     def put(self, stream: str, data: bytes, lines: int) -> None:
         """Write lines to a stream; nothing where it is switched off."""
-        sink = self._sinks.get(stream)
-        if sink is not None:
-            sink.put(data, lines)
+        found = self._sinks.get(stream)
+        if found is not None:
+            found[1].put(data, lines)
 
     def tell(self, stream: str, message: str, fields: dict[str, Any], timestamp: str | None = None) -> None:
         """One line of *stream*."""
@@ -76,6 +124,7 @@ class Logs:
 
     def take_over(self) -> None:
         """Python's logging tells us from now on: `hapax` everything from the level up, libraries their warnings."""
+        self._taken_over = True
         handler = _Handler(self)
         root = logging.getLogger()
         # A library's line without a handler would be written in Python's own form, with a traceback.
@@ -96,7 +145,7 @@ class Logs:
             sink.stop()
 
     def _all(self) -> Iterable[Sink | DirectSink]:
-        return set(self._sinks.values())
+        return {sink for _, sink in self._sinks.values()}
 
 
 class _Handler(logging.Handler):

@@ -21,6 +21,8 @@ RULES: dict[str, Callable[[float, float], float]] = {
     "hapax_healthy_providers": min,
     "hapax_state_available": min,
     "hapax_store_available": min,
+    "hapax_config_last_reload_successful": min,
+    "hapax_config_last_reload_success_timestamp_seconds": min,
     "circuit_breaker_state": max,
     "hapax_provider_keys_parked": max,
     "hapax_event_loop_lag_seconds": max,

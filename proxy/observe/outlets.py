@@ -1,16 +1,19 @@
 """
-Where metrics, spans and errors leave the gateway to: what the settings name, built and not yet started.
+Where metrics, spans and errors leave the gateway to, as the configuration in force has it.
 
-What is sent stands in a file each; a scrape comes by itself and is no outlet.
+What is sent stands in a file each; a scrape comes by itself and is no outlet. An outlet whose settings stay is not made
+anew, and what was counted or sent so far is known to the one that takes its place.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from proxy.observe.collector import Collector
-from proxy.observe.log import Logs
 from proxy.observe.push import MetricsPush
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.statsd import Statsd
@@ -20,49 +23,145 @@ from proxy.settings.providers import Provider
 from proxy.upstream.control_plane import ControlPlane
 
 Exporter = Statsd | MetricsPush
+_Stop = Coroutine[Any, Any, None]
 
 
-def dropped(logs: Logs | None, traces: Traces | None) -> dict[str, Callable[[], int]]:
-    """By the name of a counter, how many lines or spans were not sent for want of room."""
-    counts: dict[str, Callable[[], int]] = {}
-    if traces is not None:
-        counts["hapax_spans_dropped"] = lambda: traces.dropped_total
-    if logs is not None:
-        counts["hapax_log_dropped"] = lambda: logs.dropped_total
-    return counts
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The outlets of one configuration."""
+
+    metrics: Metrics
+    tracing: Tracing
+    statsd: Statsd | None
+    push: MetricsPush | None
+    traces: Traces | None
+    reports: ErrorReports | None
+
+    @property
+    def exporters(self) -> list[Exporter]:
+        """Those that send metrics somewhere."""
+        return [each for each in (self.statsd, self.push) if each is not None]
 
 
-def traces(
-    settings: Tracing, providers: Callable[[], Mapping[str, Provider]], instance: str, control: ControlPlane
-) -> Traces | None:
-    """Where spans go; None while traces are not recorded. *instance*: the id of this process."""
-    if not settings.otlp_endpoint:
-        return None
-    headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-    return Traces(Collector(control, settings.otlp_endpoint, "/v1/traces", headers, "spans"), providers, instance)
+_NOTHING = Sending(Metrics.model_validate({}), Tracing.model_validate({}), None, None, None, None)
+"""What settings that name no outlet ask for."""
 
 
-def exporters(
-    settings: Metrics,
-    registry: CollectorRegistry,
-    catch_up: Callable[[], None],
-    worker: str,
-    instance: str,
-    control: ControlPlane,
-) -> list[Exporter]:
-    """Those that send metrics somewhere. *catch_up* is called before each time."""
-    out: list[Exporter] = []
-    if settings.enabled and settings.statsd.address:
-        statsd = settings.statsd
-        out.append(Statsd(registry, catch_up, statsd.address, statsd.prefix, statsd.interval, worker))
-    if settings.enabled and settings.otlp.endpoint:
-        headers = {name: value.get_secret_value() for name, value in settings.otlp.headers.items()}
-        collector = Collector(control, settings.otlp.endpoint, "/v1/metrics", headers, "metrics")
-        out.append(MetricsPush(registry, catch_up, collector, settings.otlp.interval, instance))
-    return out
+class Outlets:
+    """Those in force."""
 
+    def __init__(
+        self,
+        metrics: Metrics,
+        tracing: Tracing,
+        registry: CollectorRegistry,
+        catch_up: Callable[[], None],
+        providers: Callable[[], Mapping[str, Provider]],
+        worker: str,
+        instance: str,
+        control: ControlPlane,
+    ) -> None:
+        """
+        *catch_up* is called before each time metrics are sent. *worker*: which of several this is; *instance*: the id
+        of this process. `ValueError` for an outlet that cannot be.
+        """
+        self._registry = registry
+        self._catch_up = catch_up
+        self._providers = providers
+        self._worker = worker
+        self._instance = instance
+        self._control = control
+        self._began = time.time_ns()
+        self._told_statsd: dict[tuple[str, str], float] = {}
+        self._spans_lost = 0
+        """Spans dropped by traces that are no longer in use."""
+        self._in_force = _NOTHING
+        self._in_force = self.prepared(metrics, tracing)
 
-def error_reports(settings: Tracing) -> ErrorReports | None:
-    """Where faults of ours are reported; None where they are not."""
-    dsn = settings.sentry_dsn
-    return ErrorReports(dsn.get_secret_value(), os.environ.get("HAPAX_ENV") or "production") if dsn else None
+    @property
+    def exporters(self) -> list[Exporter]:
+        """Those that send metrics somewhere."""
+        return self._in_force.exporters
+
+    @property
+    def traces(self) -> Traces | None:
+        """Where spans go; None while traces are not recorded."""
+        return self._in_force.traces
+
+    @property
+    def reports(self) -> ErrorReports | None:
+        """Where faults of ours are reported; None where they are not."""
+        return self._in_force.reports
+
+    @property
+    def spans_dropped(self) -> int | None:
+        """Spans that were not sent for want of room; None where none were ever made."""
+        if self.traces is None:
+            return self._spans_lost or None
+        return self._spans_lost + self.traces.dropped_total
+
+    def prepared(self, metrics: Metrics, tracing: Tracing) -> Sending:
+        """What these settings ask for, not yet in use; `ValueError`, with a setting's path, for what cannot be."""
+        before = self._in_force
+        statsd, push, traces, reports = before.statsd, before.push, before.traces, before.reports
+        if (metrics.enabled, metrics.statsd) != (before.metrics.enabled, before.metrics.statsd):
+            statsd = self._statsd(metrics)
+        if (metrics.enabled, metrics.otlp) != (before.metrics.enabled, before.metrics.otlp):
+            push = self._push(metrics)
+        if (tracing.otlp_endpoint, tracing.headers) != (before.tracing.otlp_endpoint, before.tracing.headers):
+            traces = self._traces(tracing)
+        if tracing.sentry_dsn != before.tracing.sentry_dsn:
+            dsn, environment = tracing.sentry_dsn, os.environ.get("HAPAX_ENV") or "production"
+            reports = ErrorReports(dsn.get_secret_value(), environment) if dsn else None
+        return Sending(metrics, tracing, statsd, push, traces, reports)
+
+    def obey(self, sending: Sending) -> list[_Stop]:
+        """Send there from now on; returns the ends of what is no longer in use, to be awaited."""
+        before, self._in_force = self._in_force, sending
+        old = [*before.exporters, before.traces, before.reports]
+        new = [*sending.exporters, sending.traces, sending.reports]
+        for each in new:
+            if each is not None and each not in old:
+                each.start()
+        ending = [each for each in old if each is not None and each not in new]
+        return [self._end(each) for each in ending]
+
+    def start(self) -> None:
+        """Begin to send."""
+        for each in (*self.exporters, self.traces):
+            if each is not None:
+                each.start()
+
+    async def _end(self, outlet: Exporter | Traces | ErrorReports) -> None:
+        await outlet.stop()
+        if isinstance(outlet, Traces):
+            self._spans_lost += outlet.dropped_total
+
+    def _statsd(self, settings: Metrics) -> Statsd | None:
+        rules = settings.statsd
+        if not settings.enabled or not rules.address:
+            return None
+        return Statsd(
+            self._registry,
+            self._catch_up,
+            rules.address,
+            rules.prefix,
+            rules.interval,
+            self._worker,
+            self._told_statsd,
+        )
+
+    def _push(self, settings: Metrics) -> MetricsPush | None:
+        rules = settings.otlp
+        if not settings.enabled or not rules.endpoint:
+            return None
+        headers = {name: value.get_secret_value() for name, value in rules.headers.items()}
+        collector = Collector(self._control, rules.endpoint, "/v1/metrics", headers, "metrics")
+        return MetricsPush(self._registry, self._catch_up, collector, rules.interval, self._instance, self._began)
+
+    def _traces(self, settings: Tracing) -> Traces | None:
+        if not settings.otlp_endpoint:
+            return None
+        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        collector = Collector(self._control, settings.otlp_endpoint, "/v1/traces", headers, "spans")
+        return Traces(collector, self._providers, self._instance)

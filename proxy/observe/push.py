@@ -27,9 +27,11 @@ class MetricsPush:
         collector: Collector,
         interval: float,
         instance: str,
+        began: int,
     ) -> None:
         """
-        *interval* in seconds; *instance* names this process among its like. `ImportError` without the package that
+        *interval* in seconds; *instance* names this process among its like, which has counted since *began*, in
+        nanoseconds since 1970. `ImportError` without the package that
         holds the messages.
         """
         from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
@@ -42,7 +44,7 @@ class MetricsPush:
         self._collector = collector
         self._interval = interval
         self._instance = instance
-        self._started = time.time_ns()
+        self._started = began
         self._tasks = tasks.Tasks()
 
     def start(self) -> None:

@@ -158,9 +158,13 @@ class Sink:
 
     def stop(self) -> None:
         """Write what waits, within `STOP_WITHIN` seconds, and close."""
+        self.retire()
+        self._thread.join(STOP_WITHIN)
+
+    def retire(self) -> None:
+        """Write what waits, and close, without being waited for."""
         self._stopping.set()
         self._wanted.set()
-        self._thread.join(STOP_WITHIN)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -221,6 +225,10 @@ class DirectSink:
         """Close."""
         with suppress(OSError):
             self._target.close()
+
+    def retire(self) -> None:
+        """The same: nothing waits here."""
+        self.stop()
 
 
 @contextmanager

@@ -33,10 +33,12 @@ class Statsd:
         prefix: str,
         interval: float,
         worker: str,
+        told: dict[tuple[str, str], float],
     ) -> None:
         """
         *address*: `host:port`; *interval* in seconds. *catch_up* brings what is counted up to date. *worker*: which of
-        several this is, empty for the only one: what they add is one counter, what they measure stays apart.
+        several this is, empty for the only one: what they add is one counter, what they measure stays apart. *told*:
+        what was sent so far, which the next one to send goes on from.
         """
         self._registry = registry
         self._catch_up = catch_up
@@ -45,7 +47,7 @@ class Statsd:
         self._prefix = prefix
         self._interval = interval
         self._worker = worker
-        self._before: dict[tuple[str, str], float] = {}
+        self._before = told
         self._tasks = tasks.Tasks()
         self._available = True
 

@@ -40,14 +40,14 @@ class Surroundings(Collector):
         clients: Callable[[], int],
         turned_away: Mapping[str, int],
         lag: LoopLag,
-        memory_limit: int,
-        dropped: Mapping[str, Callable[[], int]],
+        memory_limit: Callable[[], int],
+        dropped: Callable[[], Mapping[str, int]],
         shared: Callable[[], int],
     ) -> None:
         """
         *active*: exchanges under way by route; *clients*: open connections of clients; *turned_away*: those
-        that were one too many, by the limit; *dropped*: by the name of a counter, what was not told for want of room;
-        *shared*: calls that got another's answer.
+        that were one too many, by the limit; *memory_limit*: as configured; *dropped*: by the name of a counter, what
+        was not told for want of room; *shared*: calls that got another's answer.
         """
         self._pool = pool
         self._endpoints = endpoints
@@ -98,8 +98,8 @@ class Surroundings(Collector):
         yield self._store.family()
         errors = (((operation,), number) for operation, number in self._store_errors.items())
         yield counter("hapax_store_errors", "Operations of the store that failed.", ("operation",), errors)
-        for name, number in self._dropped.items():
-            yield CounterMetricFamily(name, "Dropped, since there was no room for it.", value=number())
+        for name, number in self._dropped().items():
+            yield CounterMetricFamily(name, "Dropped, since there was no room for it.", value=number)
         said = "Calls that shared another's answer."
         yield CounterMetricFamily("hapax_deduplicated_requests", said, value=self._shared())
         # For caches, which come later; dashboards ask for them already.
@@ -176,7 +176,7 @@ class Surroundings(Collector):
         # Counted by the supervisor, who adds his number.
         yield CounterMetricFamily("hapax_worker_restarts", "Workers that died and were replaced.", value=0)
         yield GaugeMetricFamily("hapax_uptime_seconds", "Since the start.", value=clock.now() - self._started)
-        yield GaugeMetricFamily("hapax_memory_limit_bytes", "health.memory_limit.", value=self._memory_limit)
+        yield GaugeMetricFamily("hapax_memory_limit_bytes", "health.memory_limit.", value=self._memory_limit())
         yield GaugeMetricFamily("hapax_event_loop_lag_seconds", "Lateness now.", value=self._lag.last)
         yield GaugeMetricFamily("hapax_event_loop_lag_max_seconds", "Worst of a minute.", value=self._lag.worst)
         heap = GaugeMetricFamily("llm_router_process_heap_bytes", "Resident memory that is not shared.")

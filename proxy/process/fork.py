@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import IO, NoReturn
 
 from proxy.process import worker
-from proxy.process.workers import Birth, NotStarted
+from proxy.process.member import Birth, NotStarted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Those a supervisor obeys."""
@@ -27,6 +27,7 @@ def fork(birth: Birth) -> None:
     with contextlib.ExitStack() as held:
         try:
             ours, theirs = map(held.enter_context, socket.socketpair())
+            our_hand, their_hand = map(held.enter_context, socket.socketpair())
             crash = held.enter_context(tempfile.TemporaryFile())
             sys.stdout.flush()
             # A signal between the fork and the child's own handlers would be told to us.
@@ -34,7 +35,7 @@ def fork(birth: Birth) -> None:
             try:
                 pid = os.fork()
                 if pid == 0:
-                    _become_worker(birth, theirs, crash, before)
+                    _become_worker(birth, theirs, their_hand, crash, before)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
         except OSError as error:
@@ -43,10 +44,13 @@ def fork(birth: Birth) -> None:
         # `Workers` closes them, when the worker is gone.
         held.pop_all()
         theirs.close()
-        birth.born.set_result((pid, ours, crash))
+        their_hand.close()
+        birth.born.set_result((pid, ours, our_hand, crash))
 
 
-def _become_worker(birth: Birth, channel: socket.socket, crash: IO[bytes], mask: Iterable[int]) -> NoReturn:
+def _become_worker(
+    birth: Birth, channel: socket.socket, hand: socket.socket, crash: IO[bytes], mask: Iterable[int]
+) -> NoReturn:
     """What the child does instead of coming back."""
     code = 1
     try:
@@ -55,7 +59,7 @@ def _become_worker(birth: Birth, channel: socket.socket, crash: IO[bytes], mask:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # The other workers' channels among them: they must end with the supervisor alone.
-        kept = {0, 1, 2, channel.fileno(), crash.fileno(), *(each.fileno() for each in birth.place.sockets.all)}
+        kept = {0, 1, 2, crash.fileno(), *(each.fileno() for each in (channel, hand, *birth.place.sockets.all))}
         for descriptor in map(int, os.listdir("/dev/fd")):
             if descriptor not in kept:
                 try:
@@ -63,7 +67,7 @@ def _become_worker(birth: Birth, channel: socket.socket, crash: IO[bytes], mask:
                 except OSError:
                     # The one that listed them.
                     continue
-        code = worker.run(birth.place, channel, crash)
+        code = worker.run(birth.place, channel, hand, crash)
     except BaseException as error:
         _log.critical("a worker cannot go on: %s", type(error).__name__, exc_info=error)
     finally:

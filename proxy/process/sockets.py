@@ -7,7 +7,7 @@ connections the kernel had given it and it had not accepted (measured: 55 of 100
 
 import socket
 
-from proxy.settings import Settings
+from proxy.settings import Metrics, Settings
 
 
 class Unservable(Exception):
@@ -22,12 +22,11 @@ class Sockets:
         self.clients = _open(settings.server.host, settings.server.port)
         self.metrics: socket.socket | None = None
         if settings.metrics.port:
-            host, port = settings.metrics.host, settings.metrics.port
             try:
-                self.metrics = _open(host, port)
-            except OSError as error:
+                self.metrics = metrics_socket(settings)
+            except Unservable:
                 self.clients.close()
-                raise Unservable(f"metrics.port: cannot listen on {host}:{port}: {error.strerror or error}") from None
+                raise
 
     @property
     def all(self) -> list[socket.socket]:
@@ -38,6 +37,22 @@ class Sockets:
         """Listen no more, in this process."""
         for each in self.all:
             each.close()
+
+
+def moves_metrics(before: Metrics, after: Metrics) -> bool:
+    """Whether the port for metrics is another one, or comes or goes."""
+    if not before.port and not after.port:
+        return False
+    return (before.host, before.port) != (after.host, after.port)
+
+
+def metrics_socket(settings: Settings) -> socket.socket:
+    """One bound to `metrics.port`, which must not be 0; `Unservable` when it cannot be."""
+    host, port = settings.metrics.host, settings.metrics.port
+    try:
+        return _open(host, port)
+    except OSError as error:
+        raise Unservable(f"metrics.port: cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 def _open(host: str, port: int) -> socket.socket:

@@ -1,6 +1,6 @@
 """
-The process above several workers: it opens the sockets, starts workers, replaces those that die, and rolls them on a
-reload.
+The process above several workers: it opens the sockets, starts workers, replaces those that die, and has all of them
+reload together or not at all.
 
 It serves no client itself. Workers are forked: they share the memory of what was imported, and a new one answers in a
 fraction of a second. A fork copies one thread, and whatever other threads held locked stays so; this process therefore
@@ -19,11 +19,16 @@ from proxy.observe.merged import Snapshot
 from proxy.process import hangups
 from proxy.process.banner import no_address, no_logs
 from proxy.process.fork import SIGNALS, fork
+from proxy.process.ipc import packed
+from proxy.process.member import Birth, Member, NotStarted
+from proxy.process.reloader import Reloader, at_once
 from proxy.process.server import calm_the_collector, raise_file_limit
 from proxy.process.sockets import Sockets, Unservable
+from proxy.process.together import Together
 from proxy.process.worker import Place
-from proxy.process.workers import Birth, Member, NotStarted, Workers
-from proxy.settings import Loaded, Settings, SettingsError
+from proxy.process.workers import Workers
+from proxy.settings import Loaded, Settings
+from proxy.settings.in_force import By, InForce, Reload
 
 STEADY = 10.0
 """Seconds a worker must have lived for its death to count as the first one."""
@@ -37,7 +42,6 @@ STOP_WITHIN = 5.0
 """Seconds workers get to close everything once a second signal came."""
 
 _log = logging.getLogger("hapax")
-_audit = logging.getLogger("hapax.audit")
 
 
 def pause(deaths: int) -> float:
@@ -45,7 +49,7 @@ def pause(deaths: int) -> float:
     return 0.0 if deaths == 0 else min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (deaths - 1))
 
 
-def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
+def run(loaded: Loaded, read: Callable[[], Loaded]) -> int:
     """Serve with `server.workers` processes until a signal says otherwise; returns the exit code."""
     raise_file_limit()
     settings = loaded.settings
@@ -63,7 +67,7 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
     # What is frozen now is not copied by the first collection in each worker.
     calm_the_collector()
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        supervisor = Supervisor(loaded, load_again, sockets, logs)
+        supervisor = Supervisor(loaded, read, sockets, logs)
         serving = runner.run(supervisor.start())
         while isinstance(next_step := runner.run(supervisor.next_step(serving)), Birth):
             fork(next_step)
@@ -71,14 +75,15 @@ def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> int:
 
 
 class Supervisor:
-    """Starts, rolls and ends the workers."""
+    """Starts, reloads and ends the workers."""
 
-    def __init__(self, loaded: Loaded, load_again: Callable[[], Loaded], sockets: Sockets, logs: Logs) -> None:
-        self._loaded = loaded
-        self._load_again = load_again
+    def __init__(self, loaded: Loaded, read: Callable[[], Loaded], sockets: Sockets, logs: Logs) -> None:
+        self._in_force = InForce(loaded, clock.wall())
         self._sockets = sockets
         self._logs = logs
-        self._workers = Workers(self._lost, self._leaves, self._metrics)
+        self._workers = Workers(self._lost, self._leaves, self._metrics, self._changed, self._reload)
+        self._together = Together(self._workers, sockets, logs)
+        self._reloader = Reloader(self._in_force, read, self._apply, at_once)
         self._started = clock.now()
         self._deaths: dict[int, int] = {}
         self._restarts = 0
@@ -133,14 +138,18 @@ class Supervisor:
 
     @property
     def _settings(self) -> Settings:
-        return self._loaded.settings
+        return self._in_force.loaded.settings
+
+    def _place(self, slot: int) -> Place:
+        return Place(slot, self._in_force, self._sockets)
 
     async def _start_all(self) -> str:
         """Start every worker, one first: what is wrong with all of them is said once. Returns what is wrong."""
-        places = [Place(slot, self._loaded, self._sockets) for slot in range(self._settings.server.workers)]
+        places = [self._place(slot) for slot in range(self._settings.server.workers)]
         try:
-            first = await self._workers.start(places[0])
-            others = await asyncio.gather(*map(self._workers.start, places[1:]), return_exceptions=True)
+            async with self._changing:
+                first = await self._workers.start(places[0])
+                others = await asyncio.gather(*map(self._workers.start, places[1:]), return_exceptions=True)
         except NotStarted as problem:
             return str(problem)
         problems = [each for each in others if isinstance(each, BaseException)]
@@ -165,39 +174,47 @@ class Supervisor:
     async def _reload_when_asked(self) -> None:
         while True:
             await self._hung_up.wait()
-            # What comes while workers are replaced was sent for settings that the replacing has not read.
+            # What comes while it is obeyed may have been sent for settings that were not read any more.
             self._hung_up.clear()
-            await self._reload()
+            self._logs.reopen()
+            for member in self._workers.members:
+                member.channel.say("reopen")
+            await self._reload("signal")
 
-    async def _reload(self) -> None:
-        """Have new workers with the settings as they are now take the place of the old ones, one after the other."""
-        self._logs.reopen()
-        try:
-            # Not in a thread: this process must not have a second one.
-            loaded = self._load_again()
-        except SettingsError as error:
-            problems = [str(problem) for problem in error.problems]
-            _log.error("reload refused, the old configuration stays", extra={"fields": {"problems": problems}})
-            return
-        waiting = _fixed(self._settings, loaded.settings)
+    async def _reload(self, by: By) -> Reload:
+        """Have every worker put the settings in force as they are now."""
+        done = await self._reloader.reload(by)
+        await self._follow_up()
+        return done
+
+    async def _changed(self) -> None:
+        """The same where a file has really changed."""
+        if await self._reloader.changed() is not None:
+            await self._follow_up()
+
+    async def _apply(self, loaded: Loaded) -> None:
+        # No worker comes to be between the old settings and the new ones.
         async with self._changing:
-            old = self._settings.server.workers
-            wanted = loaded.settings.server.workers
-            for slot in range(wanted):
-                if not await self._replace(slot, loaded):
-                    _log.error("reload given up, the old configuration stays", extra={"fields": {"worker": slot}})
-                    return
-                # From the first one on: a worker that dies now is replaced by one with the new settings.
-                self._loaded = loaded
-            for slot in range(wanted, old):
-                if (member := self._workers.of(slot)) is not None:
-                    member.drain(0.0)
-        _audit.info("configuration reloaded", extra={"fields": {"source": loaded.source, "needs_restart": waiting}})
+            await self._together.apply(self._settings, loaded.settings)
 
-    async def _replace(self, slot: int, loaded: Loaded) -> bool:
+    async def _follow_up(self) -> None:
+        """Tell the workers how it stands, and have as many of them as are wanted."""
+        record = packed(self._in_force)
+        for member in self._workers.members:
+            member.channel.say("in force", record=record)
+        async with self._changing:
+            wanted = self._settings.server.workers
+            for slot in range(wanted):
+                if self._workers.of(slot) is None and not self._ending:
+                    await self._replace(slot)
+            for member in self._workers.members:
+                if member.place.slot >= wanted and not member.leaving:
+                    member.drain(0.0)
+
+    async def _replace(self, slot: int) -> bool:
         """Put a new worker in a place and have the old one drain; False when the new one does not serve."""
         try:
-            new = await self._workers.start(Place(slot, loaded, self._sockets))
+            new = await self._workers.start(self._place(slot))
         except NotStarted as problem:
             _log.error("a worker could not be started", extra={"fields": {"worker": slot, "reason": str(problem)}})
             return False
@@ -216,7 +233,7 @@ class Supervisor:
         await asyncio.sleep(OWN_SIGNAL_WITHIN)
         async with self._changing:
             if not self._ending and not member.leaving:
-                await self._replace(member.place.slot, self._loaded)
+                await self._replace(member.place.slot)
 
     def _lost(self, member: Member, how: str) -> None:
         """A worker has died."""
@@ -237,7 +254,7 @@ class Supervisor:
             await asyncio.sleep(pause(self._deaths[slot]))
             async with self._changing:
                 wanted = slot < self._settings.server.workers and self._workers.of(slot) is None
-                if self._ending or not wanted or await self._replace(slot, self._loaded):
+                if self._ending or not wanted or await self._replace(slot):
                     return
             self._deaths[slot] += 1
 
@@ -265,7 +282,12 @@ class Supervisor:
     def _metrics(self) -> Snapshot:
         restarts = ["hapax_worker_restarts_total", {}, self._restarts]
         uptime = ["hapax_uptime_seconds", {}, clock.now() - self._started]
+        reloads = [
+            ["hapax_config_reloads_total", {"outcome": outcome}, number]
+            for outcome, number in self._in_force.counts.items()
+        ]
         return [
+            ["hapax_config_reloads", "", "counter", reloads],
             ["hapax_worker_restarts", "", "counter", [restarts]],
             ["hapax_uptime_seconds", "", "gauge", [uptime]],
         ]
@@ -276,14 +298,3 @@ async def _not(unwanted: signal.Signals, signals: "asyncio.Queue[signal.Signals]
     while (number := await signals.get()) is unwanted:
         pass
     return number
-
-
-def _fixed(old: Settings, new: Settings) -> list[str]:
-    """The settings that differ and stay as they were: what the open sockets are bound to."""
-    pairs = {
-        "server.host": (old.server.host, new.server.host),
-        "server.port": (old.server.port, new.server.port),
-        "metrics.host": (old.metrics.host, new.metrics.host),
-        "metrics.port": (old.metrics.port, new.metrics.port),
-    }
-    return [name for name, (before, after) in pairs.items() if before != after]

@@ -6,24 +6,29 @@ It decides nothing about other workers; who starts, replaces and ends them is `s
 
 import asyncio
 import faulthandler
+import logging
 import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import IO, Any
 
-from proxy.core import tasks
+from proxy.core import clock, tasks
 from proxy.core.loop import Loop
-from proxy.core.peers import METRICS, Peers
+from proxy.core.peers import METRICS
 from proxy.observe.log import Logs
 from proxy.process.banner import banner, no_address, no_logs
-from proxy.process.ipc import Channel
-from proxy.process.server import Listener, calm_the_collector
+from proxy.process.ipc import Channel, unpacked
+from proxy.process.listener import Listener, Prepared
+from proxy.process.server import calm_the_collector
 from proxy.process.sockets import Sockets, Unservable
-from proxy.settings import Loaded
+from proxy.process.watch import watch
+from proxy.settings import SettingsError
+from proxy.settings.in_force import By, InForce, Reload
 from proxy.settings.share import share
+
+_log = logging.getLogger("hapax")
 
 BEAT = 0.5
 """Seconds between two signs of life."""
@@ -32,6 +37,10 @@ BEATS_BETWEEN_COUNTS = 30
 Signs of life between two reports of what was counted. A page of metrics asks for it; these are for `kill -9`, which
 takes along what was counted since the last page or report: 15 seconds, as often as scrapers mostly look.
 """
+RELOADED_WITHIN = 60.0
+"""Seconds a reload of all workers may take, another one before it included."""
+PREPARE, COMMIT, DISCARD = "prepare", "commit", "discard"
+"""Orders: make another configuration, and put it in force, or do not."""
 ANSWERS_WITHIN = 2.0
 """Seconds the supervisor gets to collect the peers' answers."""
 
@@ -41,38 +50,48 @@ class Place:
     """Where a worker stands."""
 
     slot: int
-    loaded: Loaded
+    in_force: InForce
     sockets: Sockets
 
 
-def run(place: Place, channel: socket.socket, crash: IO[bytes]) -> int:
-    """Serve until told otherwise; returns the exit code. In *crash* is the stack of a process that a fault killed."""
+def run(place: Place, channel: socket.socket, hand: socket.socket, crash: IO[bytes]) -> int:
+    """
+    Serve until told otherwise; returns the exit code. By *hand* come sockets that the supervisor opens later. In
+    *crash* is the stack of a process that a fault killed.
+    """
     faulthandler.enable(crash)
     # Ctrl-C and a hangup reach the whole group; it is the supervisor that answers them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=Loop) as runner:
-        return runner.run(_serve(place, channel))
+        return runner.run(_serve(place, channel, hand))
 
 
-async def _serve(place: Place, end: socket.socket) -> int:
+async def _serve(place: Place, end: socket.socket, hand: socket.socket) -> int:
     """All of it."""
     channel = await Channel.over(end)
-    settings = place.loaded.settings
+    # What is decided in the supervisor is counted there.
+    in_force = InForce(place.in_force.loaded, place.in_force.since)
+    in_force.follow(place.in_force)
+    settings = in_force.loaded.settings
     try:
         logs = Logs(settings.logging, shared=True)
     except OSError as error:
         return await _failed(channel, no_logs(error))
     logs.take_over()
-    try:
+
+    def listener_for(worker: _Worker) -> Listener:
         own = share(settings, place.slot, settings.server.workers)
-        worker = _Worker(place.slot, channel, partial(Listener, own, logs, place.sockets))
+        return Listener(own, logs, place.sockets, worker, in_force, worker.reload)
+
+    try:
+        worker = _Worker(place.slot, channel, hand, in_force, listener_for)
         await worker.listener.start()
     except OSError as error:
         return await _failed(channel, no_address(settings, error))
     except (ValueError, Unservable) as problem:
         return await _failed(channel, f"{problem}.")
-    await worker.serve(place.loaded)
+    await worker.serve(logs.reopen)
     await channel.close()
     await asyncio.to_thread(logs.stop)
     return 0
@@ -87,26 +106,40 @@ async def _failed(channel: Channel, why: str) -> int:
 class _Worker:
     """A gateway, and what it says to its supervisor; the peers, for the pages that need them."""
 
-    def __init__(self, slot: int, channel: Channel, listener_for: Callable[[Peers], Listener]) -> None:
+    def __init__(
+        self,
+        slot: int,
+        channel: Channel,
+        hand: socket.socket,
+        in_force: InForce,
+        listener_for: "Callable[[_Worker], Listener]",
+    ) -> None:
         """*listener_for* makes what the worker serves with, whose pages ask the peers through the worker."""
+        self._slot = slot
         self.asker = str(slot)
         self._channel = channel
+        self._hand = hand
+        self._in_force = in_force
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._asked: dict[int, asyncio.Future[list[Any]]] = {}
         self._numbers = count()
+        self._made: Prepared | None = None
+        """A configuration that waits to be put in force."""
         self._counted = -1
         """Exchanges in what the supervisor was told last of what was counted."""
         self.listener = listener_for(self)
         self._gateway = self.listener.gateway
 
-    async def serve(self, loaded: Loaded) -> None:
-        """Do as the supervisor says, until the end; *loaded*: what the listener, which has started, was made from."""
-        listening = tasks.start(self._listen(), "orders")
+    async def serve(self, reopen: Callable[[], object]) -> None:
+        """Do as the supervisor says, until the end. *reopen*: has the log written to new files."""
+        listening = tasks.start(self._listen(reopen), "orders")
         calm_the_collector()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._channel.say, "leaving")
-        self._channel.say("ready", banner=banner(loaded, self._gateway, self.listener.url))
+        self._channel.say("ready", banner=banner(self._in_force.loaded, self._gateway, self.listener.url))
         reporting = tasks.start(self._report(), "signs of life")
+        watching = tasks.start(watch(lambda: self._in_force.files, self._changed), "watch of the configuration")
         order = await self._orders.get()
+        watching.cancel()
         await self.listener.end(order.get("delay", 0.0), self._insisted())
         reporting.cancel()
         self._tell_counts()
@@ -121,20 +154,68 @@ class _Worker:
         answers: asyncio.Future[list[Any]]
         self._asked[number] = answers = asyncio.get_running_loop().create_future()
         self._channel.say("ask", number=number, what=what, of=of)
+        return await self._answered(number, answers, ANSWERS_WITHIN)
+
+    async def _answered(self, number: int, answers: "asyncio.Future[list[Any]]", seconds: float) -> list[Any]:
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN):
+            async with asyncio.timeout(seconds):
                 return await answers
         except TimeoutError:
             return []
         finally:
             del self._asked[number]
 
+    async def _changed(self) -> None:
+        """A file may have changed: whether one has, the supervisor looks, since all must come to the same."""
+        self._channel.say("changed")
+
+    async def reload(self, by: By) -> Reload:
+        """Have the supervisor reload all workers."""
+        number = next(self._numbers)
+        answers: asyncio.Future[list[Any]]
+        self._asked[number] = answers = asyncio.get_running_loop().create_future()
+        self._channel.say("reload", number=number, by=by)
+        for told in await self._answered(number, answers, RELOADED_WITHIN):
+            return Reload(**told)
+        return Reload(clock.iso(clock.wall()), by, "refused", ("the supervisor has not answered in time",))
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        """Do what the supervisor has all workers do for a reload, and say what came of it."""
+        found: Any = []
+        what, of = message["what"], message["of"]
+        if what == PREPARE:
+            try:
+                settings = unpacked(of["settings"])
+                own = share(settings, self._slot, settings.server.workers)
+                self._made = await self.listener.prepare(own, self._handed(of))
+            except SettingsError as error:
+                found = [[problem.path, problem.message] for problem in error.problems]
+        elif self._made is not None:
+            made, self._made = self._made, None
+            if what == COMMIT:
+                try:
+                    await self.listener.put_in_force(made)
+                except Exception as error:
+                    # Half of one configuration and half of another: a new worker is the way out.
+                    _log.critical("a worker cannot reload: %s", type(error).__name__, exc_info=error)
+                    self._orders.put_nowait({"kind": "drain"})
+            else:
+                self.listener.discard(made)
+        self._channel.say("answer", number=message["number"], found=found)
+
+    def _handed(self, of: dict[str, Any]) -> socket.socket | None:
+        """The socket that came with a message, where one did."""
+        if not of["handed"]:
+            return None
+        _, descriptors, _, _ = socket.recv_fds(self._hand, 1, 1)
+        return socket.socket(fileno=descriptors[0])
+
     async def _insisted(self) -> None:
         """Until it is told to stop at once."""
         while (await self._orders.get())["kind"] != "stop":
             pass
 
-    async def _listen(self) -> None:
+    async def _listen(self, reopen: Callable[[], object]) -> None:
         async for message in self._channel.messages():
             kind = message["kind"]
             if kind == "question":
@@ -142,6 +223,12 @@ class _Worker:
                 self._channel.say("answer", number=message["number"], found=found)
                 if message["what"] == METRICS:
                     self._counted = self._total
+            elif kind == "order":
+                tasks.start(self._obey(message), f"order to {message['what']}")
+            elif kind == "in force":
+                self._in_force.follow(unpacked(message["record"]))
+            elif kind == "reopen":
+                reopen()
             elif kind == "answers":
                 waiting = self._asked.get(message["number"])
                 if waiting is not None and not waiting.done():

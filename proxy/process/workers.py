@@ -7,106 +7,48 @@ It knows which live and what they said; whether one that has gone is replaced is
 import asyncio
 import logging
 import os
-import re
 import signal
-import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
-from typing import IO, Any
+from typing import Any
 
 from proxy.core import clock, tasks
 from proxy.core.peers import METRICS
 from proxy.observe.merged import Merged, Snapshot
 from proxy.process.ipc import Channel
+from proxy.process.member import Birth, Member, NotStarted
 from proxy.process.worker import BEAT, Place
+from proxy.settings.in_force import By, Reload
 
 READY_WITHIN = 60.0
 """Seconds a new worker gets until it serves."""
 ANSWER_WITHIN = 1.0
 """Seconds a worker gets for a question; see `worker.ANSWERS_WITHIN`, which must be longer."""
+DONE_WITHIN = 10.0
+"""Seconds a worker gets to do as it was told."""
 LOOK = 0.5
 """Seconds between two looks at whether all of them live."""
 STACK_WITHIN = 1.0
 """Seconds a worker that stands still gets to write down where."""
 
-_FRAME = re.compile(rb'File "([^"]*)", line (\d+) in (\S+)')
 _log = logging.getLogger("hapax")
-
-
-class NotStarted(Exception):
-    """A worker ended before it served; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """A worker that a task of the supervisor waits for."""
-
-    place: Place
-    born: "asyncio.Future[tuple[int, socket.socket, IO[bytes]]]"
-    """To be resolved with its pid, our end of the channel and the file a crash is written to."""
-
-
-class Member:
-    """One worker."""
-
-    def __init__(self, place: Place, pid: int, channel: Channel, crash: IO[bytes]) -> None:
-        self.place = place
-        self.pid = pid
-        self.channel = channel
-        self.crash = crash
-        self.born = self.beat = clock.now()
-        self.leaving = False
-        """It was told to end: its end is expected."""
-        self.stuck = False
-        """It stands still and is being killed."""
-        self.told: Snapshot = []
-        """What it had counted when it last said so."""
-        self.why = ""
-        """Why it cannot serve, where it said so."""
-        loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[str] = loop.create_future()
-        """Its banner, once it serves; `NotStarted` when it never will."""
-        self.exited: asyncio.Future[int] = loop.create_future()
-        """Its exit code, or the negative number of the signal that killed it."""
-
-    @property
-    def serves(self) -> bool:
-        """It has begun to."""
-        return self.ready.done() and self.ready.exception() is None
-
-    def drain(self, delay: float) -> None:
-        """Have it end in an orderly way after *delay* seconds."""
-        self.leaving = True
-        self.channel.say("drain", delay=delay)
-
-    def stop(self) -> None:
-        """Have it end at once; it must have been told to drain before."""
-        self.channel.say("stop")
-
-    def kill(self, number: signal.Signals) -> None:
-        """End it by a signal, unless it has ended."""
-        if not self.exited.done():
-            os.kill(self.pid, number)
-
-    def stack(self) -> str:
-        """Where it was when it crashed, innermost first; empty when it did not say."""
-        self.crash.seek(0)
-        frames = _FRAME.findall(self.crash.read())
-        return " < ".join(
-            f"{os.path.basename(file.decode())}:{int(line)} {name.decode()}" for file, line, name in frames
-        )
 
 
 class Workers:
     """The workers that live, and what they said."""
 
     def __init__(
-        self, lost: Callable[[Member, str], None], leaves: Callable[[Member], None], own: Callable[[], Snapshot]
+        self,
+        lost: Callable[[Member, str], None],
+        leaves: Callable[[Member], None],
+        own: Callable[[], Snapshot],
+        changed: Callable[[], Coroutine[Any, Any, None]],
+        reload: Callable[[By], Awaitable[Reload]],
     ) -> None:
         """
         *lost* is told of a member that served and ended by itself, and how; *leaves* of one that asks to be replaced;
-        *own* gives the supervisor's metrics.
+        *own* gives the supervisor's metrics. *changed* is called when a file of the configuration may have changed,
+        *reload* when an operator asks.
         """
         self.members: list[Member] = []
         self.births: asyncio.Queue[Birth] = asyncio.Queue()
@@ -117,14 +59,20 @@ class Workers:
         self._lost = lost
         self._leaves = leaves
         self._own = own
+        self._changed = changed
+        self._reload = reload
         self._gone = Merged()
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._numbers = count()
 
+    @property
+    def serving(self) -> list[Member]:
+        """Those that serve and have not been told to end."""
+        return [each for each in self.members if each.serves and not each.leaving]
+
     def of(self, slot: int) -> Member | None:
         """Who serves there and has not been told to end."""
-        found = (each for each in self.members if each.place.slot == slot and each.serves and not each.leaving)
-        return next(found, None)
+        return next((each for each in self.serving if each.place.slot == slot), None)
 
     async def start(self, place: Place) -> Member:
         """A new worker that serves; `NotStarted` when it does not come to that."""
@@ -145,8 +93,8 @@ class Workers:
         return member
 
     async def _born(self, birth: Birth) -> Member:
-        pid, end, crash = await birth.born
-        member = Member(birth.place, pid, await Channel.over(end), crash)
+        pid, end, hand, crash = await birth.born
+        member = Member(birth.place, pid, await Channel.over(end), hand, crash)
         self.members.append(member)
         self.reap()
         tasks.start(self._attend(member), f"worker {pid}")
@@ -216,6 +164,7 @@ class Workers:
         elif not member.leaving:
             self._lost(member, how)
         member.crash.close()
+        member.hand.close()
         self._gone.add(member.told, gone=True)
 
     async def _listen(self, member: Member) -> None:
@@ -230,6 +179,10 @@ class Workers:
                 waiting = self._asked.get(message["number"])
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message["found"])
+            elif kind == "changed":
+                tasks.start(self._changed(), f"change seen by {member.pid}")
+            elif kind == "reload":
+                tasks.start(self._reload_for(member, message), f"reload for {member.pid}")
             elif kind == "ask":
                 tasks.start(self._ask_others(member, message), f"question of {member.pid}")
             elif kind == "ready":
@@ -239,6 +192,29 @@ class Workers:
                 self._leaves(member)
             elif kind == "failed":
                 member.why = message["why"]
+
+    async def tell_all(self, what: str, of: Any = None) -> dict[Member, Any]:
+        """
+        Have every worker that serves do *what*; by worker what it answers, None for one that does not within
+        `DONE_WITHIN` seconds.
+        """
+        numbers = {each: next(self._numbers) for each in self.serving}
+        answers: dict[Member, asyncio.Future[Any]] = {}
+        for member, number in numbers.items():
+            answers[member] = self._asked[number] = asyncio.get_running_loop().create_future()
+            member.channel.say("order", number=number, what=what, of=of)
+        if answers:
+            ended = [tasks.start(_either(answer, member.exited), "order") for member, answer in answers.items()]
+            await asyncio.wait(ended, timeout=DONE_WITHIN)
+            for each in ended:
+                each.cancel()
+        for number in numbers.values():
+            del self._asked[number]
+        return {member: answer.result() if answer.done() else None for member, answer in answers.items()}
+
+    async def _reload_for(self, member: Member, message: dict[str, Any]) -> None:
+        done = await self._reload(message["by"])
+        member.channel.say("answers", number=message["number"], found=[done.told()])
 
     async def _ask_others(self, asker: Member, message: dict[str, Any]) -> None:
         what = message["what"]
@@ -269,3 +245,8 @@ class Workers:
             member.channel.say("question", number=number, what=what, of=of)
             self._asked[number] = answer
         return answer
+
+
+async def _either(one: "asyncio.Future[Any]", other: "asyncio.Future[Any]") -> None:
+    """Until one of them is done."""
+    await asyncio.wait((one, other), return_when=asyncio.FIRST_COMPLETED)

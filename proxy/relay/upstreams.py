@@ -30,8 +30,8 @@ from proxy.upstream.presets import PRESETS
 if TYPE_CHECKING:
     from proxy.simulator import Simulator
 
-RELOADED = ("providers", "provider_preference", "models", "failover", "circuit_breaker", "health_check")
-"""Sections of the settings that a reload puts in force here."""
+READ = ("providers", "provider_preference", "models", "failover", "circuit_breaker", "health_check")
+"""Sections of the settings that are read here."""
 LIST_INTERVAL = 60.0
 """Seconds between refreshes of the model lists where health checks are switched off."""
 PREFILLING = frozenset(("anthropic", "simulator"))
@@ -63,7 +63,7 @@ class Upstreams:
 
     async def start(self) -> None:
         """Build what the settings name."""
-        await self._start_simulator()
+        await self.prepare(self.settings)
         self._rebuild(None)
 
     async def stop(self) -> None:
@@ -74,14 +74,25 @@ class Upstreams:
         if self._simulator is not None:
             await self._simulator.stop()
 
-    async def reload(self, settings: Settings, checks: Checks) -> None:
+    async def prepare(self, settings: Settings) -> None:
+        """Start what *settings* need before they can be obeyed: the simulator, where a provider is one."""
+        providers = settings.providers.values()
+        if self._simulator is None and any(each.type == "simulator" and not each.base_url for each in providers):
+            # A megabyte that only a start without any provider needs.
+            from proxy.simulator import Simulator
+
+            simulator = Simulator()
+            await simulator.start()
+            self._simulator = simulator
+
+    def obey(self, settings: Settings, checks: Checks) -> None:
         """
-        Put the sections `RELOADED` of *settings* in force. Targets of a provider that stayed as it was keep their
+        Put *settings* in force, for which `prepare` was called. Targets of a provider that stayed as it was keep their
         breakers, rests and figures; calls under way end where they are, and what they try next is decided anew.
         """
-        before = self.settings
-        self.settings = settings
-        await self._start_simulator()
+        before, self.settings = self.settings, settings
+        if all(getattr(before, name) == getattr(settings, name) for name in READ):
+            return
         gone = self._rebuild(before)
         checks.replace(self.pool.providers, *probing(settings))
         for provider in gone:
@@ -154,15 +165,6 @@ class Upstreams:
             await asyncio.sleep(GONE_LOOK)
         del self.clocks[provider]
         await self.endpoints.pop(provider).close()
-
-    async def _start_simulator(self) -> None:
-        providers = self.settings.providers.values()
-        if self._simulator is None and any(each.type == "simulator" and not each.base_url for each in providers):
-            # A megabyte that only a start without any provider needs.
-            from proxy.simulator import Simulator
-
-            self._simulator = Simulator()
-            await self._simulator.start()
 
     def _endpoint(self, name: str) -> Endpoint:
         provider = self.settings.providers[name]

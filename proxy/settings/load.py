@@ -15,10 +15,12 @@ from pydantic import ValidationError
 
 from proxy.settings import checks, environment, legacy, numbers, variables, yamlfile
 from proxy.settings.expansion import expand_tree, names_in
+from proxy.settings.files import Digests, digest, digests, named
 from proxy.settings.layers import holds, lay, nested, without
 from proxy.settings.problems import Problem, SettingsError, path_text, translated
 from proxy.settings.providers import PRESETS
 from proxy.settings.shape import Place, normalised
+from proxy.settings.sources import Layers, sources
 from proxy.settings.whole import Settings
 
 DEFAULT_FILE = "hapax.yaml"
@@ -40,10 +42,14 @@ class Loaded:
     source: str
     """A part of a sentence: `hapax.yaml`, `the environment (OPENAI_API_KEY)`, `the embedded simulator`."""
     path: Path | None
-    """The file that was read, to be watched for changes."""
+    """The configuration file, where there is one."""
     warnings: list[str]
     providers_from: Origin = "settings"
     """Who named the providers; `settings` for the file and HAPAX_ variables."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """By path, where each value came from that is no default."""
+    files: Digests = field(default_factory=dict)
+    """Every file it was read from or that it names, as they were before they were read."""
 
 
 @dataclass
@@ -53,9 +59,10 @@ class _Findings:
     problems: list[tuple[Place, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     empty: dict[Place, tuple[str, ...]] = field(default_factory=dict)
-    origins: dict[str, Place] = field(default_factory=dict)
-    lines: dict[str, str] = field(default_factory=dict)
-    """Where in the file each path stands."""
+    layers: Layers = field(default_factory=Layers)
+    """Where each value came from."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Files that were read, as they were before."""
     mentioned: frozenset[str] = frozenset()
     """Variables the file refers to."""
     unnamed: bool = False
@@ -75,22 +82,40 @@ def load(
     """
     path = _locate(config, environ)
     findings = _Findings()
-    raw = _merged_layers(path, environ, overrides or {}, findings)
+    if path is not None:
+        findings.files[str(path)] = digest(str(path))
+    try:
+        return _loaded(path, environ, overrides or {}, ollama_answers, findings)
+    except SettingsError as error:
+        error.files = findings.files
+        if isinstance(error.rest, Settings):
+            error.files = {**digests(named(error.rest)), **findings.files}
+        raise
+
+
+def _loaded(
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object],
+    ollama_answers: Callable[[], bool] | None,
+    findings: _Findings,
+) -> Loaded:
+    raw = _merged_layers(path, environ, overrides, findings)
     source, origin = _with_providers(raw, path, environ, ollama_answers, findings)
-    _with_environment_keys(raw, environ, findings.empty)
-    named = list(raw["providers"]) if isinstance(raw["providers"], dict) else []
+    _with_environment_keys(raw, environ, findings)
+    providers = list(raw["providers"]) if isinstance(raw["providers"], dict) else []
     settings, leftover = _validated(raw, findings)
     problems = [_problem(place, message, findings) for place, message in findings.problems]
     if settings is not None:
         # What follows from a problem already told is not told again, nor anything about a list that lost an entry.
         known = [problem.path.partition("[")[0] for problem in problems]
         known += [path.removesuffix("s") for path in known if path.endswith(".api_keys")]
-        for problem in checks.problems(settings, findings.empty, named):
+        for problem in checks.problems(settings, findings.empty, providers):
             if not any(_overlap(problem.path, path) for path in known):
-                problems.append(replace(problem, where=findings.lines.get(problem.path, "")))
+                problems.append(replace(problem, where=findings.layers.lines.get(problem.path, "")))
         # Nor is there anything to warn of that was judged without what is wrong in it.
         wrong = [problem.path for problem in problems if problem.path]
-        for warning in checks.warnings(settings, findings.empty, named):
+        for warning in checks.warnings(settings, findings.empty, providers):
             about = warning.partition(": ")[0]
             if not any(path == about or path.startswith((f"{about}.", f"{about}[")) for path in wrong):
                 findings.warnings.append(warning)
@@ -106,7 +131,8 @@ def load(
         # A filtered default is still a default.
         if "provider_preference" not in chosen:
             settings.model_fields_set.discard("provider_preference")
-    return Loaded(settings, source, path, findings.warnings, origin)
+    files = {**digests(named(settings)), **findings.files}
+    return Loaded(settings, source, path, findings.warnings, origin, sources(settings, findings.layers), files)
 
 
 def _locate(config: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -127,11 +153,14 @@ def _merged_layers(
     if path is not None:
         document = _written(path, environ, findings)
         expanded = expand_tree(_canonical(document, findings), environ)
+        findings.files |= expanded.files
         told = {place for place, _ in findings.problems}
         findings.problems += [(place, words) for place, words in expanded.problems if place not in told]
         findings.empty = expanded.empty
         lay(raw, expanded.value)
-    findings.origins = environment.origins(environ)
+        findings.layers.file, findings.layers.references = str(path), expanded.references
+        lay(findings.layers.written, expanded.value)
+    origins = environment.origins(environ)
     lay(raw, environment.from_older_names(environ))
     variable_layer = _canonical(environment.from_variables(environ), findings)
     findings.problems += variables.unexpanded(variable_layer)
@@ -139,7 +168,8 @@ def _merged_layers(
     findings.warnings += environment.misspelt(environ, findings.mentioned)
     above = nested(overrides)
     lay(raw, _canonical(above, findings))
-    findings.origins = {name: place for name, place in findings.origins.items() if not holds(above, place)}
+    findings.layers.command_line = above
+    findings.layers.variables = {name: place for name, place in origins.items() if not holds(above, place)}
     return raw
 
 
@@ -157,7 +187,7 @@ def _written(path: Path, environ: Mapping[str, str], findings: _Findings) -> dic
                 )
             ]
         )
-    findings.lines = document.lines
+    findings.layers.lines = document.lines
     written, moved = legacy.translated(document.value)
     findings.warnings += moved
     findings.unnamed = "providers" in written and not written["providers"]
@@ -197,13 +227,16 @@ def _with_providers(
         entries, origin, found = {"ollama": {"type": "ollama"}}, "ollama", "the local Ollama"
     else:
         entries, origin, found = {"simulator": {"type": "simulator"}}, "simulator", "the embedded simulator"
+    variables = dict(zip(entries, names, strict=True)) if origin == "environment" else {}
+    for name, entry in entries.items():
+        findings.layers.found |= {("providers", name, key): variables.get(name, found) for key in entry}
     if findings.unnamed:
         findings.problems.append((("providers",), _NO_PROVIDER))
     raw["providers"] = entries
     return f"{path} and {found}" if path is not None else found, origin
 
 
-def _with_environment_keys(raw: dict[str, Any], environ: Mapping[str, str], empty: Mapping[Place, Any]) -> None:
+def _with_environment_keys(raw: dict[str, Any], environ: Mapping[str, str], findings: _Findings) -> None:
     """A named provider without a key uses its type's variable, but never sends that key to another address."""
     providers = raw["providers"]
     for name, entry in providers.items() if isinstance(providers, dict) else ():
@@ -214,8 +247,9 @@ def _with_environment_keys(raw: dict[str, Any], environ: Mapping[str, str], empt
         if preset is None or entry.get("base_url", preset.base_url) != preset.base_url:
             continue
         variable = environment.key_variable(provider_type, environ)
-        if variable is not None and ("providers", name, "api_key") not in empty:
+        if variable is not None and ("providers", name, "api_key") not in findings.empty:
             entry["api_key"] = environ[variable]
+            findings.layers.found["providers", name, "api_key"] = variable
 
 
 def _validated(raw: dict[str, Any], findings: _Findings) -> tuple[Settings | None, bool]:
@@ -243,10 +277,11 @@ def _problem(place: Place, message: str, findings: _Findings) -> Problem:
     path = path_text(place)
     if names := findings.empty.get(place):
         message += f" ({' and '.join(names)} is empty or not set)"
-    source = next((name for name, origin in findings.origins.items() if place[: len(origin)] == origin), None)
+    variables = findings.layers.variables
+    source = next((name for name, origin in variables.items() if place[: len(origin)] == origin), None)
     if source is not None:
         return Problem(path, f"{message} (set by {source})")
-    return Problem(path, message, findings.lines.get(path, ""))
+    return Problem(path, message, findings.layers.lines.get(path, ""))
 
 
 def _overlap(path: str, known: str) -> bool:

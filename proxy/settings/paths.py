@@ -55,6 +55,8 @@ OWN = (
     "/admin/providers",
     "/admin/keys",
     "/admin/usage",
+    "/admin/config",
+    "/admin/reload",
 )
 TEMPLATES = frozenset(("/v1/*", *(f"/v1/{path.split('/')[2]}/*" for path in RELAYED)))
 """What the calls below a path are counted under together."""

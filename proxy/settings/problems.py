@@ -6,7 +6,7 @@ may stand in the wrong place.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ class SettingsError(Exception):
         self.warnings = list(warnings)
         self.rest = rest
         """The settings without what is wrong, where there are any: what else they lead to can be looked at."""
+        self.files: Mapping[str, str] = {}
+        """The files it was read from, as `files.digests` tells them: when one changes, the next try may do better."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -27,10 +27,12 @@ simulator. `hapax check` reports every problem of a configuration at once.
   underscores for each dot: `HAPAX_SERVER__PORT=8081`. Lists are written `a,b` or as JSON. A dash in a provider's name
   becomes an underscore. `HAPAX_HOST`, `HAPAX_PORT`, `LOG_LEVEL` and `LOG_FORMAT` work too.
 - **Variables:** `${VAR}` and `${VAR:-default}` expand in every text value, after the YAML has been parsed. A value that
-  comes out empty counts as not written, so its default holds.
+  comes out empty counts as not written, so its default holds. `${file:/path}` stands for what a file holds, without the
+  line break at its end.
 - **Durations** are written `250ms`, `15s`, `1m30s`, `24h`, or as a number of seconds. **Sizes** are written `64KiB`,
   `10MiB` (1024s), `10MB` (1000s), or as a number of bytes.
 - **Secrets** never appear in messages, logs or the admin API.
+- **Changes** are in force a moment after the file is written, but for a few settings: see [reload.md](reload.md).
 - A name that is not a setting is an error, which says what settings of other gateways are called here. camelCase names
   (`circuitBreaker`) and the `llm` section of earlier releases are accepted with a warning.
 - A file that sets nothing is an error, and so is `providers:` with nothing below it.

@@ -1,11 +1,22 @@
 """
-Whether a configuration that was read again may take the place of the one in force.
+What a configuration that was read again changes, and what of it has to wait for a restart.
 
 What is wrong with it by itself load.py says; here is what only the comparison shows.
 """
 
+from dataclasses import replace
+
+from proxy.settings import checks
 from proxy.settings.load import Loaded
-from proxy.settings.problems import Problem, SettingsError
+from proxy.settings.problems import Problem, SettingsError, path_text
+from proxy.settings.values import leaves
+from proxy.settings.whole import Settings
+
+FIXED = ("server.host", "server.port", "server.workers", "store.url", "state.url")
+"""
+Settings a running gateway keeps: what its sockets are bound to, and what holds the levels, keys and rows of calls that
+are under way.
+"""
 
 
 def accepted(before: Loaded, after: Loaded) -> Loaded:
@@ -22,3 +33,54 @@ def accepted(before: Loaded, after: Loaded) -> Loaded:
         )
         raise SettingsError([Problem("providers", message)])
     return after
+
+
+def waiting(before: Settings, after: Settings) -> list[str]:
+    """
+    The settings that differ and wait for a restart. Between two numbers of workers above one there is a supervisor, who
+    starts some more or sends some away.
+    """
+    differing = [path for path in FIXED if _at(before, path) != _at(after, path)]
+    if before.server.workers > 1 and after.server.workers > 1:
+        differing = [path for path in differing if path != "server.workers"]
+    return differing
+
+
+def held_back(before: Settings, after: Settings) -> Settings:
+    """*after*, with what waits for a restart as it was *before*."""
+    for path in waiting(before, after):
+        section, _, name = path.partition(".")
+        kept = getattr(after, section).model_copy(update={name: _at(before, path)})
+        after = after.model_copy(update={section: kept})
+    return after
+
+
+def combined(before: Loaded, after: Loaded) -> tuple[Loaded, list[str]]:
+    """
+    *after* as far as it can be put in force, with what stays as it was *before*; and what that is. `SettingsError`
+    where the two together make no sense, such as an address other machines reach without a key.
+    """
+    fixed = waiting(before.settings, after.settings)
+    if not fixed:
+        return after, fixed
+    settings, sources = held_back(before.settings, after.settings), dict(after.sources)
+    for path in fixed:
+        sources.pop(path, None)
+        if path in before.sources:
+            sources[path] = before.sources[path]
+    found = list(checks.problems(settings, {}, list(settings.providers)))
+    if found:
+        words = f"; {' and '.join(fixed)} stays as it was until a restart"
+        raise SettingsError([replace(problem, message=problem.message + words) for problem in found])
+    return replace(after, settings=settings, sources=sources), fixed
+
+
+def changed(before: Settings, after: Settings) -> list[str]:
+    """The path of every value that differs, and of those that only one of them has."""
+    old, new = dict(leaves(before)), dict(leaves(after))
+    return [path_text(place) for place in {**old, **new} if old.get(place, ...) != new.get(place, ...)]
+
+
+def _at(settings: Settings, path: str) -> object:
+    section, _, name = path.partition(".")
+    return getattr(getattr(settings, section), name)

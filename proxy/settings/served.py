@@ -125,24 +125,24 @@ def _targets(settings: Settings, providers: Collection[str]) -> Iterator[Problem
 def _cycles(settings: Settings) -> Iterator[Problem]:
     """Fallbacks that come back to where they began, whichever entries they pass through."""
     done: set[str] = set()
-
-    def follow(name: str, path: tuple[str, ...]) -> Iterator[Problem]:
-        if name in path:
-            ring = (*path[path.index(name) :], name)
-            entry = most_specific(name, settings.models) or name
-            setting = "fallbacks" if ring[1] in settings.models[entry].fallbacks else "context_fallbacks"
-            yield Problem(f"models.{entry}.{setting}", f"come back to where they began: {' -> '.join(ring)}")
-            return
-        if name in done:
-            return
-        key = most_specific(name, settings.models)
-        if key is not None:
-            model = settings.models[key]
-            for fallback in dict.fromkeys((*model.fallbacks, *model.context_fallbacks)):
-                # A glob's fallback usually matches the glob; for that one name it simply has no effect.
-                if not (fallback == name and is_glob(key)):
-                    yield from follow(fallback, (*path, name))
-        done.add(name)
-
     for name in settings.models:
-        yield from follow(name, ())
+        yield from _cycles_from(name, (), settings, done)
+
+
+def _cycles_from(name: str, path: tuple[str, ...], settings: Settings, done: set[str]) -> Iterator[Problem]:
+    if name in path:
+        ring = (*path[path.index(name) :], name)
+        entry = most_specific(name, settings.models) or name
+        setting = "fallbacks" if ring[1] in settings.models[entry].fallbacks else "context_fallbacks"
+        yield Problem(f"models.{entry}.{setting}", f"come back to where they began: {' -> '.join(ring)}")
+        return
+    if name in done:
+        return
+    key = most_specific(name, settings.models)
+    if key is not None:
+        model = settings.models[key]
+        for fallback in dict.fromkeys((*model.fallbacks, *model.context_fallbacks)):
+            # A glob's fallback usually matches the glob; for that one name it simply has no effect.
+            if not (fallback == name and is_glob(key)):
+                yield from _cycles_from(fallback, (*path, name), settings, done)
+    done.add(name)

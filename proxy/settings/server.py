@@ -44,7 +44,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class Tls(Section):
-    """TLS on the listener; the files are read again at a SIGHUP and when they change."""
+    """TLS on the listener; the files are read again when they change."""
 
     cert_file: Text = Field(description="PEM file with the certificate and its chain.")
     key_file: Text = Field(description="PEM file with the private key, without a passphrase.")

@@ -7,6 +7,7 @@ value it refuses, since a key may have been written in the wrong place.
 
 import math
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -38,6 +39,24 @@ class Section(BaseModel):
     """A part of the settings: frozen, strict about names, and silent about values in its errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+def leaves(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """
+    Every value below *value* that is no section, with its place. A mapping, and a list of sections or secrets, is told
+    entry by entry; one that is empty is a value, and so is any other list.
+    """
+    if isinstance(value, Section):
+        for name in type(value).model_fields:
+            yield from leaves(getattr(value, name), (*place, name))
+    elif isinstance(value, dict) and value:
+        for key, entry in value.items():
+            yield from leaves(entry, (*place, key))
+    elif isinstance(value, tuple) and any(isinstance(entry, Section | SecretStr) for entry in value):
+        for i, entry in enumerate(value):
+            yield from leaves(entry, (*place, i))
+    else:
+        yield place, value
 
 
 def parse_duration(value: object) -> float:

@@ -54,7 +54,7 @@ _WITHIN = tuple(
 )
 _IN_HOST = re.compile(r"[a-z]+://[^/@]*[$%{]")
 """A host holds none of these letters (RFC 3986, section 3.2.2, but for a percent-encoding, which no host needs)."""
-_OWN = re.compile(r"\$\{[A-Za-z_]\w*(\}|:-)")
+_OWN = re.compile(r"\$\{([A-Za-z_]\w*(\}|:-)|file:)")
 _TEMPLATES = ("processing",)
 """Sections whose texts are templates themselves."""
 

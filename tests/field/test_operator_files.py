@@ -143,17 +143,16 @@ async def test_a_running_gateway_keeps_its_provider_whatever_becomes_of_its_file
         async with hapax(tmp_path, settings) as process:
             file, said = tmp_path / "hapax.yaml", b""
             assert process.process.stderr is not None
-            for content in (
-                b"# providers:\n",
-                b"providers:\nstore: {url: ''}\n",
-                b"server:\n\tport: 1",
-                b"store: {url: ''}\n",
+            for content, wrong in (
+                (b"# providers:\n", b"which is no configuration"),
+                (b"providers:\nstore: {url: ''}\n", b"has nothing below it"),
+                (b"server:\n\tport: 1", b"by spaces only"),
+                (b"store: {url: ''}\n", b"the embedded simulator would answer instead"),
             ):
                 file.write_bytes(content)
                 process.signal(signal.SIGHUP)
-                while b"reload" not in (said := await process.process.stderr.readline()):
+                while wrong not in (said := await process.process.stderr.readline()):
                     assert said
                 assert b"reload refused" in said
-            assert b"the embedded simulator would answer instead" in said
             got = await exchange(process.port, request_bytes(call, process.port))
     assert got.body == HELLO.encode()

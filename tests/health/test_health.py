@@ -167,7 +167,7 @@ async def test_a_route_is_unhealthy_after_as_many_bad_rounds_as_its_checks_allow
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await probed(await gateway({"auth": AUTH, "routes": [CHECKED]}))
-    path, checks = "/v1/chat/completions", running.listener.gateway.route_checks
+    path, checks = "/v1/chat/completions", running.listener.gateway.health.routes
     assert await told(running, f"/health{path}") == (
         200,
         {"status": "healthy", "consecutive_fails": 0, "last_check": None, "checks": {}},
@@ -193,7 +193,7 @@ async def test_a_route_without_a_provider_or_a_port_fails_its_checks(gateway: Ga
     )
     await probed(running)
     running.listener.gateway.served.addresses[:] = [("127.0.0.1", 1)]
-    await running.listener.gateway.route_checks.look("/v1/chat/completions")
+    await running.listener.gateway.health.routes.look("/v1/chat/completions")
     status, body = await told(running, "/health/v1/chat/completions")
     assert (status, body["checks"]) == (200, {"providers": False, "port": False, "latency": True})
 

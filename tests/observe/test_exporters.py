@@ -11,7 +11,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from proxy.observe.surroundings import Surroundings
-from proxy.process.server import Listener, Unservable
+from proxy.process.listener import Listener, Unservable
 from proxy.settings import Settings
 from tests.conftest import GatewayFactory
 from tests.rigs.ports import free_port

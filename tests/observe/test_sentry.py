@@ -13,7 +13,7 @@ from aiohttp import web
 
 from proxy.core.exchange import Exchange
 from proxy.http.inbound import Inbound
-from proxy.process.server import Listener
+from proxy.process.listener import Listener
 from proxy.settings import Settings
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.clock import at_most
@@ -88,7 +88,7 @@ async def test_an_internal_error_is_reported_by_type_and_place_alone(
     cause, error = event["exception"]["values"]
     assert (cause["type"], error["type"]) == ("KeyError", "RuntimeError")
     frames = error["stacktrace"]["frames"]
-    assert [frame["function"].rpartition(".")[2] for frame in frames] == ["handle", "_serve", "relay", "read_call"]
+    assert [frame["function"].rpartition(".")[2] for frame in frames] == ["handle", "serve", "relay", "read_call"]
     assert frames[0]["module"] == "proxy.middleware.front"
     assert frames[0]["filename"] == "front.py"
     assert frames[0]["in_app"]

@@ -12,7 +12,7 @@ from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.observe import traces as observed
 from proxy.observe.collector import MOST_ANSWER, Collector, Fate
 from proxy.observe.traces import BATCH, Traces
-from proxy.process.server import Listener
+from proxy.process.listener import Listener
 from proxy.settings import Settings
 from proxy.upstream.control_plane import ControlPlane
 from tests.conftest import GatewayFactory

@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 
 from proxy.process import fork
+from proxy.process.member import Birth, NotStarted
 from proxy.process.sockets import Sockets
 from proxy.process.supervisor import pause
 from proxy.process.worker import Place
-from proxy.process.workers import Birth, NotStarted
-from proxy.settings import Loaded
+from proxy.settings.in_force import InForce
 
 
 def test_the_first_death_is_mended_at_once_and_those_after_it_ever_later() -> None:
@@ -29,7 +29,7 @@ async def test_a_system_without_room_for_a_worker_keeps_one_from_starting_and_en
 
     monkeypatch.setattr(os if call == "fork" else fork.socket, call, full)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    place = Place(0, cast(Loaded, None), cast(Sockets, None))
+    place = Place(0, cast(InForce, None), cast(Sockets, None))
     birth = Birth(place, asyncio.get_running_loop().create_future())
     fork.fork(birth)
     with pytest.raises(NotStarted, match="it could not be forked: Resource temporarily unavailable"):

@@ -1,6 +1,7 @@
 """When a worker says what it has counted: when it is asked, and seldom by itself."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,8 @@ import pytest
 from proxy.core import tasks
 from proxy.core.peers import METRICS
 from proxy.process import worker
-from proxy.process.server import Listener
+from proxy.process.listener import Listener
+from proxy.settings.in_force import InForce
 from tests.spec.loop import until
 
 
@@ -47,7 +49,8 @@ def place() -> tuple[worker._Worker, Gateway, Channel]:
     """A worker between the two."""
     gateway, channel = Gateway(), Channel()
     listener = cast(Listener, SimpleNamespace(gateway=gateway))
-    return worker._Worker(0, cast(Any, channel), lambda peers: listener), gateway, channel
+    one = worker._Worker(0, cast(Any, channel), cast(socket.socket, None), cast(InForce, None), lambda worker: listener)
+    return one, gateway, channel
 
 
 async def test_a_busy_worker_collects_its_counts_seldom_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +72,7 @@ async def test_a_busy_worker_collects_its_counts_seldom_by_itself(monkeypatch: p
 
 async def test_what_a_page_has_shown_is_not_told_again() -> None:
     one, gateway, channel = place()
-    listening = tasks.start(one._listen(), "orders")
+    listening = tasks.start(one._listen(lambda: None), "orders")
     gateway.records.handed_over_total = 1
     channel.heard.put_nowait({"kind": "question", "what": METRICS, "of": None, "number": 1})
     await until(lambda: channel.said == ["answer"])

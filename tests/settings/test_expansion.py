@@ -1,5 +1,7 @@
 """${VAR} and ${VAR:-default}, in the cases the seeds' configurations rely on and beyond."""
 
+from pathlib import Path
+
 import pytest
 
 from proxy.settings import SettingsError
@@ -86,3 +88,51 @@ def test_an_unclosed_reference_is_reported_with_its_path(configured) -> None:
         configured("providers: {openai: {api_key: '${KEY'}}", {"KEY": "sk-1"})
     assert [problem.path for problem in caught.value.problems] == ["providers.openai.api_key"]
     assert "closing }" in caught.value.problems[0].message
+
+
+def test_a_file_stands_for_what_it_holds_without_the_line_break_at_its_end(tmp_path: Path) -> None:
+    secret = tmp_path / "openai"
+    secret.write_text("sk-proj-4fQ ${A}\r\n\n")
+    expanded = expand_tree(
+        {"k": f"Bearer ${{file:{secret}}}", "j": "${file:${FOLDER}/openai}"}, {"FOLDER": str(tmp_path)}
+    )
+    # What looks like a reference in it is none.
+    assert expanded.value == {"k": "Bearer sk-proj-4fQ ${A}", "j": "sk-proj-4fQ ${A}"}
+    assert list(expanded.files) == [str(secret)]
+    assert expanded.references == {("k",): (f"file:{secret}",), ("j",): ("FOLDER", f"file:{secret}")}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "which cannot be read: No such file or directory"),
+        (b"", "which is empty"),
+        (b"\r\n", "which is empty"),
+        (b"\xffhidden", "which is not text in UTF-8"),
+        (b"hidden" * 200_000, "which is larger than 1 MiB and so no single value"),
+    ],
+    ids=["missing", "empty", "a line break", "bytes", "large"],
+)
+def test_a_file_that_is_no_value_is_a_problem_of_the_setting(content: bytes | None, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    expanded = expand_tree({"auth": {"admin_key": f"${{file:{path}}}"}}, {})
+    assert expanded.problems == [(("auth", "admin_key"), f"refers to the file {path}, {words}")]
+    # It is watched all the same: once it is there, the configuration is good.
+    assert list(expanded.files) == [str(path)]
+
+
+@pytest.mark.parametrize("reference", ["${file:}", "${file:\0}", "${file:${NOPE}}"])
+def test_a_reference_to_no_file_is_refused(reference: str) -> None:
+    with pytest.raises(ExpansionError):
+        expand(reference, {})
+
+
+def test_a_variables_content_is_not_read_while_it_is_only_looked_at(tmp_path: Path) -> None:
+    assert expand("${A}", {"A": f"${{file:{tmp_path}/nowhere}} ${{"})[0] == f"${{file:{tmp_path}/nowhere}} ${{"
+
+
+def test_a_variable_of_ours_holds_no_reference_to_a_file(configured) -> None:
+    with pytest.raises(SettingsError, match="filled in within a file only"):
+        configured("providers: {simulator: {}}", {"HAPAX_AUTH__ADMIN_KEY": "${file:/run/secrets/admin}"})

@@ -18,7 +18,8 @@ async def reloaded(running: RunningGateway, **sections: Any) -> list[str]:
     """Put *sections* in force beside what was in force before; returns what waits for a restart."""
     gateway = running.listener.gateway
     before = gateway.settings.model_dump(exclude_unset=True)
-    return await gateway.reload(Settings.model_validate({**before, **sections}))
+    server = {**before["server"], **sections.pop("server", {})}
+    return await gateway.reload(Settings.model_validate({**before, **sections, "server": server}))
 
 
 async def test_a_rotated_key_is_used_from_the_next_call_on_and_a_stream_ends_on_the_old_one(
@@ -78,24 +79,24 @@ async def test_a_call_that_waits_for_a_provider_which_is_taken_out_goes_to_the_o
     assert (answer.status, answer.header("x-hapax-provider")) == (200, "new")
 
 
-async def test_models_and_rules_of_failover_change_as_well_and_the_rest_is_named(
+async def test_models_and_rules_of_failover_change_as_well_and_what_waits_is_named(
     simulator: Simulator, gateway: GatewayFactory
 ) -> None:
     running = await gateway({"failover": {"retries": 0}})
-    queue = {"enabled": True, "state_path": "elsewhere"}
     assert (await ask(running.port, chat("fast"))).status == 404
     waiting = await reloaded(
         running,
         models={"fast": {"targets": ["sim/sim-fast"]}, "faulty": {"targets": ["sim/sim-fault:status=500,times=1"]}},
         failover={"retries": 1, "initial_delay": "1ms"},
-        server={"max_body_bytes": "1MiB"},
-        queue=queue,
+        server={"max_body_bytes": "1MiB", "workers": 2},
+        state={"url": "redis://127.0.0.1:1/0"},
     )
-    assert waiting == ["server", "queue.enabled", "queue.state_path"]
+    assert waiting == ["server.workers", "state.url"]
     assert (await ask(running.port, chat("fast"))).status == 200
     assert (await ask(running.port, chat("faulty"))).status == 200
     # What waits is named again by the next reload, as long as it differs.
-    assert await reloaded(running, queue=queue) == ["queue.enabled", "queue.state_path"]
+    assert await reloaded(running, server={"workers": 2}) == ["server.workers"]
+    assert await reloaded(running) == []
 
 
 async def test_a_provider_is_probed_from_the_reload_on_that_names_it(

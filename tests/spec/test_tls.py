@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession, TCPConnector, WSMsgType, web
 from aiohttp.pytest_plugin import AiohttpServer
 
-from proxy.process import certificate
+from proxy.settings import SettingsError
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.certificates import issue
 from tests.spec.loop import until
@@ -139,34 +139,50 @@ async def test_a_handshake_that_is_none_costs_no_other_client(
     await until(lambda: not running.listener.gateway.served.open)
 
 
-async def test_a_certificate_whose_files_change_is_shown_to_new_connections(
-    gateway: GatewayFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_certificate_whose_files_have_changed_is_shown_to_new_connections(
+    gateway: GatewayFactory, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(certificate, "LOOK", 0.01)
     running = await served(gateway, tmp_path)
     assert await shown(running.port, trusting(tmp_path)) == "first"
     old = trusting(tmp_path)
     async with ClientSession(connector=TCPConnector(ssl=old)) as client:
         assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
-        before = running.listener.certificate
-        assert before is not None
-        read = before._read
         issue(tmp_path, "second")
-        await until(lambda: before._read != read)
+        await running.reload()
         assert await shown(running.port, trusting(tmp_path)) == "second"
         # One that is open keeps what it began with.
         assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
 
 
-async def test_a_pair_that_does_not_fit_changes_nothing(
-    gateway: GatewayFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_pair_that_does_not_fit_changes_nothing(gateway: GatewayFactory, tmp_path: Path) -> None:
     running = await served(gateway, tmp_path)
     trusted = trusting(tmp_path)
     shutil.copy(tmp_path / "server.key", tmp_path / "kept.key")
     issue(tmp_path, "second")
     shutil.copy(tmp_path / "kept.key", tmp_path / "server.key")
-    assert running.listener.certificate is not None
-    running.listener.certificate.read_again()
-    assert "the certificate cannot be read, the old one stays in use" in caplog.messages
+    with pytest.raises(SettingsError, match=r"^server\.tls: the certificate cannot be used: "):
+        await running.reload()
     assert await shown(running.port, trusted) == "first"
+
+
+async def test_tls_comes_goes_and_takes_other_files_without_a_refused_client(
+    gateway: GatewayFactory, tmp_path: Path
+) -> None:
+    issue(tmp_path, "first")
+    other = tmp_path / "other"
+    other.mkdir()
+    issue(other, "second")
+    running = await gateway({})
+    plain = f"http://localhost:{running.port}/live"
+    async with ClientSession() as client:
+        assert (await client.get(plain)).status == 200
+        for folder, name in ((tmp_path, "first"), (other, "second")):
+            tls = {"cert_file": str(folder / "server.pem"), "key_file": str(folder / "server.key")}
+            await running.reload(server={"tls": tls})
+            assert running.listener.url == f"https://127.0.0.1:{running.port}"
+            assert await shown(running.port, trusting(folder)) == name
+            # One that was open before there was any goes on without.
+            assert (await client.get(plain)).status == 200
+        await running.reload(server={"tls": None})
+    async with ClientSession() as client:
+        assert (await client.get(plain)).status == 200

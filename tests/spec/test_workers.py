@@ -25,7 +25,7 @@ from tests.rigs.hapax import Hapax, hapax
 from tests.rigs.simulator import Simulator
 
 from .loop import until
-from .wire import Response, Wire, ask, chat, connect, get, target
+from .wire import Response, Wire, ask, chat, connect, get, request, target
 
 BACK_WITHIN = 2.0
 """Seconds in which a worker that died has been replaced."""
@@ -215,7 +215,7 @@ async def test_a_worker_that_gets_sigterm_is_relieved_and_ends_its_streams(
         assert await ended(process) == []
 
 
-async def test_a_reload_rolls_the_workers_without_a_refused_or_broken_call(
+async def test_all_workers_reload_together_without_a_refused_or_broken_call(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     before = settings(simulator)
@@ -233,19 +233,25 @@ async def test_a_reload_rolls_the_workers_without_a_refused_or_broken_call(
 
         second = {"name": "second", "key": "hapax-client-77aa01b2c3d4e5f6"}
         after = {**written, "auth": {**written["auth"], "keys": [*written["auth"]["keys"], second]}}
-        file.write_text(yaml.safe_dump({**after, "server": {**after["server"], "workers": 3, "port": 1}}))
+        after |= {"server": {**after["server"], "workers": 3}, "state": {"url": "redis://127.0.0.1:1/0"}}
+        file.write_text(yaml.safe_dump(after))
         async with stream_of(process, old[0]) as stream:
             process.signal(signal.SIGHUP)
+            await until(lambda: len(workers(process)) == 3 and set(old) < set(workers(process)))
+            for _ in range(10):
+                assert (await ask(port, chat(head=f"X-API-Key: {second['key']}\r\n"))).status == 200
+                told = (await page(port, "/admin/config")).json
+                assert (told["needs_restart"], told["last_reload"]["outcome"]) == (["state.url"], "applied")
+            # The stream goes on at the worker where it began.
             assert (await stream.until(WHOLE)).endswith(WHOLE)
-        await until(lambda: len(workers(process)) == 3 and not set(old) & set(workers(process)))
         await callers.stop()
-        for _ in range(10):
-            assert (await ask(port, chat(head=f"X-API-Key: {second['key']}\r\n"))).status == 200
-        # Those who left took nothing of what they had counted along.
         assert await counted(port) == callers.answered + 11
         assert await counted(port, "hapax_worker_restarts_total") == 0
+        # The signal, and the watch over the file where that came first; each once, however many workers there are.
+        assert await counted(port, 'hapax_config_reloads_total{outcome="applied"}') in (1, 2)
+        assert await counted(port, 'hapax_config_reloads_total{outcome="refused"}') in (1, 2)
         said = await ended(process)
-    assert [line["message"] for line in said] == ["reload refused, the old configuration stays"]
+    assert {line["message"] for line in said} == {"reload refused, the old configuration stays"}
 
 
 async def test_a_new_configuration_that_no_worker_can_serve_changes_nothing(
@@ -255,16 +261,20 @@ async def test_a_new_configuration_that_no_worker_can_serve_changes_nothing(
         old = workers(process)
         file = tmp_path / "hapax.yaml"
         written = yaml.safe_load(file.read_text())
-        # What only a worker finds, as it opens its log.
-        unwritable = {"logging": {**written["logging"], "dir": "/proc/hapax"}}
+        # What only shows as it is made.
+        unwritable = {"logging": {**written["logging"], "dir": "/proc/hapax"}, "auth": {"admin_key": ADMIN}}
         file.write_text(yaml.safe_dump({**written, **unwritable}))
-        process.signal(signal.SIGHUP)
-        await until(lambda: len(workers(process)) == 3)
-        await until(lambda: workers(process) == old)
+        for _ in range(2):
+            refused = await ask(process.port, request("/admin/reload", head=f"Authorization: Bearer {ADMIN}\r\n"))
+            assert refused.status == 409
+            [problem] = refused.json["error"]["details"]["problems"]
+            assert problem.startswith("logging.dir: ")
         for _ in range(5):
             assert (await ask(process.port, chat(head=KEYED))).status == 200
+            assert (await page(process.port, "/admin/config")).json["last_reload"]["problems"] == [problem]
+        assert workers(process) == old
         said = [line["message"] for line in await ended(process)]
-    assert said == ["a worker could not be started", "reload given up, the old configuration stays"]
+    assert set(said) == {"reload refused, the old configuration stays"}
 
 
 async def test_a_term_signal_lets_the_streams_of_all_workers_end(simulator: Simulator, tmp_path: Path) -> None:

@@ -1,0 +1,251 @@
+"""
+A gateway with a listening socket: it begins to serve, is put under another configuration, drains and stops.
+
+What is served is built in `app`; when a process does what is said in `server` and `worker`.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import http_parser, web
+
+from proxy.admin.configuration import Reloading
+from proxy.app import GATEWAY, create_app
+from proxy.core import clock, tasks
+from proxy.core.peers import Peers
+from proxy.gateway.configured import Configured
+from proxy.health.metrics_port import MetricsPort
+from proxy.http.connections import ClientConnections, GatewayRunner
+from proxy.observe.log import Logs
+from proxy.process.sockets import Sockets, Unservable, metrics_socket, moves_metrics
+from proxy.process.tls import tls_of
+from proxy.settings import Problem, Settings, SettingsError
+from proxy.settings.in_force import InForce
+
+_log = logging.getLogger("hapax")
+
+FLUSH = 0.5
+"""Seconds that last bytes get to leave, once everything has been cut."""
+LAST_TURNS = 3
+"""Turns of the loop before the door closes: a client that has connected by then is let in, not reset by the kernel."""
+KNOCKING = 1.0
+"""
+Seconds in which a client that has connected sends a request, unless it only meant to be connected; a quarter was less
+than a busy one takes now and then.
+"""
+LOOK = 0.01
+"""Seconds between two looks at whether such clients have."""
+BACKLOG = 2048
+"""Connections the kernel may hold for us; asyncio's 100 refuses bursts."""
+
+AT_ONCE = 0.1
+"""Seconds what is still under way gets when everything is closed."""
+
+NO_C_PARSER = "aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Another configuration of a listener, made and not in force."""
+
+    configured: Configured
+    tls: ssl.SSLContext | None
+    metrics: socket.socket | None
+    """The socket of another `metrics.port`, bound; None where that stays as it is, or there is none."""
+
+
+class Listener:
+    """A gateway with a listening socket."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        logs: Logs | None = None,
+        sockets: Sockets | None = None,
+        peers: Peers | None = None,
+        in_force: InForce | None = None,
+        reloading: Reloading | None = None,
+    ) -> None:
+        """
+        *sockets*: those of a supervisor; without them it opens its own. *peers*: the workers beside this one. The rest
+        as for `app.build`.
+        """
+        app = create_app(settings, logs, peers, in_force, reloading)
+        self.gateway = app[GATEWAY]
+        self._runner = GatewayRunner(app, self.gateway.refuse, settings.server, self.gateway.served, AT_ONCE)
+        self._given = sockets
+        self._listening: list[socket.socket] = []
+        """What clients are accepted on, while it serves."""
+        self._metrics: MetricsPort | None = None
+        self.port = 0
+        """The port it listens on, once started."""
+
+    @property
+    def connections(self) -> ClientConnections:
+        """Those of its clients, once started."""
+        return self._runner.connections
+
+    @property
+    def url(self) -> str:
+        """Where to reach it."""
+        server = self.gateway.settings.server
+        host = server.host
+        if host in ("0.0.0.0", "::"):
+            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        scheme = "https" if server.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def start(self) -> None:
+        """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
+        settings = self.gateway.settings
+        sockets = self._given or Sockets(settings)
+        try:
+            if not parsed_by_c():
+                raise Unservable(NO_C_PARSER)
+            await self._runner.setup()
+            obstacle = self.gateway.accounting.obstacle()
+            if obstacle is not None:
+                raise Unservable(obstacle)
+            if sockets.metrics is not None:
+                await self._show_metrics(sockets.metrics)
+            context = tls_of(settings.server.tls)
+        except BaseException:
+            sockets.close()
+            raise
+        address = sockets.clients.getsockname()[:2]
+        self.gateway.served.addresses.append(address)
+        self.port = address[1]
+        self._listening.append(sockets.clients)
+        await self._listen(context)
+
+    async def prepare(self, settings: Settings, metrics: socket.socket | None = None) -> Prepared:
+        """
+        What *settings* ask for, made beside what is in force; `SettingsError` for what cannot be had. Nothing has
+        changed until `put_in_force`. *metrics*: the socket of another `metrics.port`, where a supervisor has opened it.
+        """
+        before = self.gateway.settings.metrics
+        try:
+            context = tls_of(settings.server.tls)
+            if metrics is None and moves_metrics(before, settings.metrics) and settings.metrics.port:
+                metrics = metrics_socket(settings)
+            return Prepared(await self.gateway.prepare(settings), context, metrics)
+        except BaseException as error:
+            if metrics is not None:
+                metrics.close()
+            if isinstance(error, OSError):
+                reason = error.strerror or str(error)
+                raise SettingsError([Problem("server.tls", f"the certificate cannot be used: {reason}")]) from None
+            if isinstance(error, ValueError | Unservable):
+                path, _, words = str(error).partition(": ")
+                raise SettingsError([Problem(path, words) if words else Problem("", path)]) from None
+            raise
+
+    def discard(self, made: Prepared) -> None:
+        """It is not put in force after all."""
+        self.gateway.discard(made.configured)
+        if made.metrics is not None:
+            made.metrics.close()
+
+    async def put_in_force(self, made: Prepared) -> None:
+        """Have calls that come from now on meet it; handshakes and metrics follow at once."""
+        before, settings = self.gateway.settings, made.configured.settings
+        self.gateway.put_in_force(made.configured)
+        self.connections.obey(settings.server)
+        if made.tls is not None or before.server.tls is not None:
+            # A certificate may be another one under the same name.
+            await self._listen(made.tls)
+        if moves_metrics(before.metrics, settings.metrics):
+            former, self._metrics = self._metrics, None
+            if made.metrics is not None:
+                await self._show_metrics(made.metrics)
+            if former is not None:
+                await former.stop()
+
+    async def _listen(self, context: ssl.SSLContext | None) -> None:
+        """Accept clients with *context*; connections that are open, or are being made, keep the one they began with."""
+        former = list(self._runner.sites)
+        for each in self._listening:
+            # A copy of the socket: what the kernel has accepted meanwhile is in the queue of both.
+            await web.SockSite(self._runner, each.dup(), ssl_context=context, backlog=BACKLOG).start()
+        for site in former:
+            await site.stop()
+
+    async def _show_metrics(self, listening: socket.socket) -> None:
+        gateway = self.gateway
+        self._metrics = MetricsPort(gateway.pages, gateway.health, gateway.checks, gateway.pool)
+        await self._metrics.start(listening)
+
+    async def drain(self, delay: float, timeout: float) -> None:
+        """
+        Say that we are not ready, keep accepting for *delay* seconds, then accept no more; exchanges under way may end
+        within *timeout* seconds after that and are then cut, with the error event where a stream has begun.
+        """
+        under_way = self.gateway.under_way
+        under_way.draining = True
+        await asyncio.sleep(delay)
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
+        for site in list(self._runner.sites):
+            await site.stop()
+        self._close()
+        under_way.closing = True
+        self.gateway.feed.close()
+        self._runner.connections.close_idle()
+        began = clock.now()
+        await self._heard_out(min(KNOCKING, timeout))
+        if await self._emptied(timeout - (clock.now() - began)):
+            return
+        if under_way.count:
+            _log.warning("exchanges cut by shutdown", extra={"fields": {"exchanges": under_way.count}})
+        if self.gateway.accounting.queue is not None:
+            self.gateway.accounting.queue.close()
+        self.gateway.relay.cut_all("shutting_down", "shutdown timeout")
+        self.gateway.sessions.end_all()
+        await self._emptied(FLUSH)
+
+    async def _heard_out(self, seconds: float) -> None:
+        """Give those who connected just before the door closed as long to send their request, if there are any."""
+        for _ in range(round(seconds / LOOK)):
+            if not self._runner.connections.unasked:
+                return
+            await asyncio.sleep(LOOK)
+
+    async def _emptied(self, timeout: float) -> bool:
+        """Whether within *timeout* seconds every exchange has ended and its last byte has left."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.gateway.under_way.idle.wait()
+                await self._runner.connections.close_all()
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """Close everything at once; call `drain` first to let exchanges end."""
+        if self._metrics is not None:
+            await self._metrics.stop()
+        await self._runner.cleanup()
+        self._close()
+
+    def _close(self) -> None:
+        while self._listening:
+            self._listening.pop().close()
+
+    async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
+        """Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close."""
+        draining = tasks.start(self.drain(delay, self.gateway.settings.server.shutdown_timeout), "drain")
+        second = tasks.start(insisted, "second signal")
+        await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (draining, second):
+            waiting.cancel()
+        await self.stop()
+
+
+def parsed_by_c() -> bool:
+    """Most request smuggling holes were found in aiohttp's other parser, in Python."""
+    return http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy

@@ -1,0 +1,96 @@
+"""
+A reload from its cause to its end: the configuration is read, compared, put in force as a whole or not at all, and what
+became of it is told.
+
+How it is put in force in a process, or in several, is handed in.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from proxy.core import clock
+from proxy.settings import Loaded, SettingsError
+from proxy.settings.files import Digests, digests
+from proxy.settings.in_force import By, InForce, Reload
+from proxy.settings.reload import accepted, changed, combined
+
+_log = logging.getLogger("hapax")
+_audit = logging.getLogger("hapax.audit")
+
+Aside = Callable[..., Awaitable[Any]]
+"""Calls a function with arguments."""
+REFUSED = "reload refused, the old configuration stays"
+
+
+class Reloader:
+    """Reloads, one at a time."""
+
+    def __init__(
+        self,
+        in_force: InForce,
+        read: Callable[[], Loaded],
+        apply: Callable[[Loaded], Awaitable[None]],
+        aside: Aside = asyncio.to_thread,
+    ) -> None:
+        """
+        *read* loads the settings as they are now; *apply* puts them in force. Both raise `SettingsError`, and nothing
+        has changed then. *aside* calls what reads files, which may be slow or never come back.
+        """
+        self._in_force = in_force
+        self._read = read
+        self._apply = apply
+        self._aside = aside
+        self._turn = asyncio.Lock()
+        self._seen: Digests = in_force.loaded.files
+        """The files as they were before they were read last, whatever came of it."""
+
+    async def reload(self, by: By) -> Reload:
+        """Read the configuration and put it in force; what became of that."""
+        async with self._turn:
+            return await self._reload(by)
+
+    async def changed(self) -> Reload | None:
+        """
+        Perhaps a file has changed: reload where one really has; None where none has. A configuration that was refused
+        is not tried again, nor logged again, until it is another one.
+        """
+        async with self._turn:
+            if await self._aside(digests, self._in_force.files) != self._seen:
+                return await self._reload("watch")
+            return None
+
+    async def _reload(self, by: By) -> Reload:
+        in_force, before = self._in_force, self._in_force.loaded.files
+        seen = await self._aside(digests, in_force.files)
+        refused: SettingsError | None = None
+        try:
+            loaded, fixed = combined(in_force.loaded, accepted(in_force.loaded, await self._aside(self._read)))
+            await self._apply(loaded)
+        except SettingsError as error:
+            refused = error
+        now = clock.wall()
+        if refused is not None:
+            told = Reload(clock.iso(now), by, "refused", problems=tuple(map(str, refused.problems)))
+            in_force.refuse(told, refused.files)
+            self._seen = {**seen, **refused.files}
+            _log.error(REFUSED, extra={"fields": {"by": by, "problems": list(told.problems)}})
+        else:
+            differs = changed(in_force.loaded.settings, loaded.settings)
+            files = [path for path, digest in loaded.files.items() if before.get(path) != digest]
+            told = Reload(clock.iso(now), by, "applied", (), tuple(differs), tuple(files), tuple(fixed))
+            in_force.take(loaded, told, now)
+            self._seen = loaded.files
+            if loaded.warnings:
+                # At the start they are printed; after it the log is where an operator looks.
+                _log.warning("the new configuration has warnings", extra={"fields": {"warnings": loaded.warnings}})
+            fields = {"by": by, "source": loaded.source, "changed": differs, "files": files}
+            _audit.info("configuration reloaded", extra={"fields": {**fields, "needs_restart": fixed}})
+        in_force.counts[told.outcome] += 1
+        return told
+
+
+async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    """An `Aside` of a process that must not have a second thread."""
+    return function(*arguments)

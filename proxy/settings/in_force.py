@@ -1,0 +1,126 @@
+"""
+The configuration in force: how it came to be, what of it waits for a restart, and what became of the last try to
+replace it.
+
+A record that pages and metrics read; who replaces it is `process`.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+from proxy.settings.load import Loaded
+from proxy.settings.problems import path_text
+from proxy.settings.values import leaves
+
+By = Literal["watch", "signal", "admin"]
+"""What asked for a reload: a file that changed, SIGHUP, or `POST /admin/reload`."""
+Outcome = Literal["applied", "refused"]
+OUTCOMES: tuple[Outcome, ...] = ("applied", "refused")
+
+_HASH_KEY = secrets.token_bytes(32)
+"""
+Made where the supervisor loads this, so that its workers have the same. Without it a hash of a secret is worth nothing:
+a reader of the page, or of a copy of it, cannot try what the secret may be.
+"""
+_SHOWN = 12
+"""Digits of a hash: equal by chance once in 10^14."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """One try to put another configuration in force."""
+
+    at: str
+    """When, as a date in UTC."""
+    by: By
+    outcome: Outcome
+    problems: tuple[str, ...] = ()
+    """Why it was refused."""
+    changed: tuple[str, ...] = ()
+    """Paths of the settings that differ from those before."""
+    files: tuple[str, ...] = ()
+    """Files whose content differs."""
+    needs_restart: tuple[str, ...] = ()
+    """Settings that differ and wait."""
+
+    def told(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+@dataclass(slots=True, eq=False)
+class InForce:
+    """It."""
+
+    loaded: Loaded
+    since: datetime
+    """When it was put in force."""
+    needs_restart: tuple[str, ...] = ()
+    last: Reload | None = None
+    """The last try to replace it; None while there was none."""
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    """Tries so far, by what became of them; counted where they are decided."""
+    missed: tuple[str, ...] = ()
+    """Files that the configuration which was refused last was read from."""
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that is to be watched."""
+        return list(dict.fromkeys((*self.loaded.files, *self.missed)))
+
+    def take(self, loaded: Loaded, reload: Reload, now: datetime) -> None:
+        """*loaded* is in force from *now* on, by *reload*."""
+        self.loaded, self.since, self.last, self.missed = loaded, now, reload, ()
+        self.needs_restart = reload.needs_restart
+
+    def refuse(self, reload: Reload, files: Iterable[str]) -> None:
+        """It stays; what was refused was read from *files*."""
+        self.last, self.missed = reload, tuple(files)
+
+    def follow(self, other: "InForce") -> None:
+        """The same as *other*, where that is decided; what is counted there is not counted here."""
+        self.loaded, self.since, self.last, self.missed = other.loaded, other.since, other.last, other.missed
+        self.needs_restart = other.needs_restart
+
+    def told(self) -> dict[str, Any]:
+        """All of it as plain JSON, secrets as stars. Hashes can be compared with those of this process's life alone."""
+        values = {
+            path_text(place): _shown(value, self.loaded.sources.get(path_text(place), "default"))
+            for place, value in leaves(self.loaded.settings)
+        }
+        return {
+            "source": self.loaded.source,
+            "since": self.since.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z",
+            "hash": _hash("\n".join(f"{path} {each['hash']}" for path, each in values.items())),
+            "needs_restart": list(self.needs_restart),
+            "last_reload": self.last and self.last.told(),
+            "warnings": list(self.loaded.warnings),
+            "files": self.files,
+            "values": values,
+        }
+
+
+def _shown(value: Any, source: str) -> dict[str, Any]:
+    return {"value": _plain(value), "source": source, "hash": _hash(_secret(value))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return str(value)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _secret(value: Any) -> str:
+    """The value as a text that differs where it does."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else repr(value)
+
+
+def _hash(text: str) -> str:
+    return hmac.new(_HASH_KEY, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:_SHOWN]
