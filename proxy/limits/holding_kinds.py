@@ -5,7 +5,6 @@ Each knows what it tells Redis, how a call that ends changes it, and how to deci
 them knows of the others.
 """
 
-import asyncio
 import math
 from datetime import datetime
 
@@ -122,7 +121,7 @@ class PlaceHolding(Holding):
 class SpendHolding(Holding):
     """Of a budget in one period. What calls hold stands beside what was spent, until it is spent."""
 
-    __slots__ = ("_sent", "asking", "began", "end", "known", "missing", "seeded")
+    __slots__ = ("_sent", "began", "end", "known", "missing", "seeded")
 
     def __init__(self, limit: Limit, key: str, ends: float, began: datetime, end: datetime) -> None:
         """*began* and *end*: the period, in UTC."""
@@ -135,8 +134,6 @@ class SpendHolding(Holding):
         """`known` is good enough to tell Redis, which does not know."""
         self.missing = False
         """Redis does not know what was spent."""
-        self.asking: asyncio.Task[None] | None = None
-        """The question to the ledger, while it is not answered."""
         self._sent = 0
 
     @property

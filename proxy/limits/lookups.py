@@ -18,7 +18,7 @@ class Lookups:
     def __init__(self, spent: Spent, holdings: Holdings) -> None:
         self._spent = spent
         self._holdings = holdings
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[SpendHolding, asyncio.Task[None]] = {}
 
     async def learn(self, holding: SpendHolding, patience: float) -> bool:
         """Ask, together with every call that needs the same, for *patience* seconds; whether it is known now."""
@@ -27,22 +27,19 @@ class Lookups:
 
     def asking(self, holding: SpendHolding) -> asyncio.Task[None]:
         """The task that asks; one is started where there is none."""
-        if holding.asking is None:
-            holding.asking = tasks.start(self._look_up(holding), "spending from the ledger")
-            self._tasks.add(holding.asking)
-            holding.asking.add_done_callback(self._tasks.discard)
-        return holding.asking
+        task = self._tasks.get(holding)
+        if task is None:
+            task = self._tasks[holding] = tasks.start(self._look_up(holding), "spending from the ledger")
+            task.add_done_callback(lambda _: self._tasks.pop(holding))
+        return task
 
     async def stop(self) -> None:
         """Ask no more."""
-        for task in list(self._tasks):
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _look_up(self, holding: SpendHolding) -> None:
-        try:
-            limit = holding.limit
-            holding.learn(await self._spent(limit.holder, limit.unit, holding.began))
-            self._holdings.note(holding)
-        finally:
-            holding.asking = None
+        limit = holding.limit
+        holding.learn(await self._spent(limit.holder, limit.unit, holding.began))
+        self._holdings.note(holding)

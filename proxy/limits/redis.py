@@ -265,10 +265,10 @@ class RedisLimits:
         return asyncio.get_running_loop().time() + self._patience
 
     def _deadline(self, message: Message) -> float:
-        """The earliest of its calls'; those that this process itself was late for get the least that makes sense."""
-        latest = self._soon()
-        earliest = min([ask.deadline for ask in message.asks], default=latest)
-        return max(earliest, latest - self._patience + LAG)
+        """That of its first call; one that this process itself was late for gets the least that makes sense."""
+        if not message.asks:
+            return self._soon()
+        return max(message.asks[0].deadline, asyncio.get_running_loop().time() + LAG)
 
     async def _until(self, moment: float) -> None:
         """Until *moment*, or the end."""

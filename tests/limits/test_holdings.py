@@ -1,4 +1,4 @@
-"""Holdings over the real script: in whatever order messages, losses and calls come, nothing is lost, no limit passed."""
+"""Holdings over the real script: in any order of messages, losses and calls nothing is lost, no limit is passed."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from proxy.limits.memory import MemoryLimits
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.clock import at_most
+from tests.rigs.redis import redis_server
 
 from .loop import until
 from .wire import PATIENCE, Response, ask, becomes, chat, connect, eventually, get, request
@@ -57,6 +59,16 @@ def level(running: RunningGateway, what: What, scope: str = "") -> int:
     )
     limit = next(each for each in every if each.what is what and f"|{scope}|" in each.id)
     return limits.standing(limit, asyncio.get_running_loop().time()).remaining
+
+
+@pytest.fixture(params=["memory", "redis"])
+def state(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Where the levels are kept."""
+    if request.param == "memory":
+        yield {"url": "memory://"}
+    else:
+        with redis_server() as server:
+            yield {"url": server.url}
 
 
 # Requests.
@@ -177,9 +189,9 @@ async def test_tokens_are_reserved_while_a_call_runs_and_settled_when_it_ends(
 
 
 async def test_no_call_is_refused_for_what_calls_hold_that_have_just_ended(
-    gateway: GatewayFactory, simulator: Simulator
+    state: dict[str, str], gateway: GatewayFactory, simulator: Simulator
 ) -> None:
-    running = await gateway({"auth": keys(limits={"tokens_per_minute": 1000})})
+    running = await gateway({"auth": keys(limits={"tokens_per_minute": 1000}), "state": state})
     # While others are under way, calls that ended are settled many at a time.
     async with connect(running.port) as wire:
         wire.send(chat("sim-1:silence", head=bearing(APP)))
@@ -445,9 +457,11 @@ async def gone(running: RunningGateway) -> None:
         await running.listener.gateway.under_way.idle.wait()
 
 
-async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(gateway: GatewayFactory) -> None:
+async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(
+    state: dict[str, str], gateway: GatewayFactory
+) -> None:
     key = {"name": "web", "key": WEB, "limits": {"requests_per_minute": 3}}
-    running = await gateway({"auth": {"keys": [key]}})
+    running = await gateway({"auth": {"keys": [key]}, "state": state})
     head = bearing(WEB)
     broken = request("/v1/chat/completions", b"{", head=head)
     unread = request("/v1/chat/completions", b"hello", head=head).replace(b"application/json", b"text/plain")
