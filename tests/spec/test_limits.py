@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from proxy.core.exchange import Outcome
 from proxy.limits.limit import What
 from proxy.limits.memory import MemoryLimits
+from proxy.limits.redis import RedisLimits
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.clock import at_most
@@ -470,6 +472,27 @@ async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(
     assert statuses == [400, 415, 400, 429, 429]
     # What is no call costs none.
     assert (await ask(running.port, get("/v1/models", head=head))).status == 200
+
+
+async def test_a_client_that_leaves_while_redis_is_asked_to_charge_it_is_told_as_gone(gateway: GatewayFactory) -> None:
+    with redis_server() as server:
+        key = {"name": "web", "key": WEB, "limits": {"requests_per_minute": 3}}
+        running = await gateway({"auth": {"keys": [key]}, "state": {"url": server.url}})
+        limits = running.listener.gateway.accounting.limits
+        assert isinstance(limits, RedisLimits)
+        limits._patience = PATIENCE
+        observed, before = running.observed(), limits.round_trips_total
+        server.freeze()
+        try:
+            async with connect(running.port) as wire:
+                wire.send(request("/v1/chat/completions", b"{", head=bearing(WEB)))
+                await until(lambda: running.listener.gateway.under_way.count and limits.round_trips_total > before)
+            await gone(running)
+        finally:
+            server.thaw()
+        running.caught_up()
+        assert [exchange.outcome for exchange in observed] == [Outcome.CLIENT_GONE]
+        await running.listener.stop()
 
 
 async def test_a_page_is_limited_by_the_limit_of_its_path(gateway: GatewayFactory) -> None:
