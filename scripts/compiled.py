@@ -27,7 +27,7 @@ HOT = {
     "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
     " stream_facts traceparent usage",
     "http/": "address buffered guard head_lines inbound meant request",
-    "limits/": "bucket learned lease lease_book lease_kinds lease_message limit memory period policy queue"
+    "limits/": "bucket holding holding_kinds holdings learned limit memory period policy queue redis_message"
     " redis_script",
     "middleware/": "authenticator cors front origin records route table trace under_way",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",

@@ -90,7 +90,7 @@ class Admission:
         if self.queue is not None:
             await self._enter(self.queue, self._hold(inbound.exchange, applying), inbound)
 
-    def charge(self, inbound: Inbound, refused: ProxyError) -> ProxyError:
+    async def charge(self, inbound: Inbound, refused: ProxyError) -> ProxyError:
         """
         What the caller of a call that was *refused* before it was admitted is told: that, at the price of a request, or
         that it has none left.
@@ -101,11 +101,10 @@ class Admission:
         applying = self._applying(inbound, "")
         if not applying.once or refused.status == 429:
             return refused
-        decided = self._decide_now(applying.once)
+        decided = await self._decide(applying.once)
         if isinstance(decided, Refusal):
             return self._refused(inbound, applying, decided)
-        if decided is not None:
-            self._hold(inbound.exchange, applying).reservation = decided
+        self._hold(inbound.exchange, applying).reservation = decided
         return refused
 
     async def page(self, inbound: Inbound) -> None:
@@ -166,7 +165,7 @@ class Admission:
         self._lend(session, held)
         response.ledger_id, session.ledger_id = session.ledger_id, ""
 
-    def note(self, inbound: Inbound) -> None:
+    async def note(self, inbound: Inbound) -> None:
         """
         A call that its provider began by itself, and that is over: it cannot be refused any more, needs no place, and
         is charged as far as it goes.
@@ -174,13 +173,13 @@ class Admission:
         exchange = inbound.exchange
         applying = self._applying(inbound, exchange.model)
         held = self._hold(exchange, applying)
-        if applying.limiting:
-            claims = [claim for claim in applying.claims(0, 0) if claim[0].what is not What.CONCURRENT]
-            decided = self._decide_now(claims)
-            if isinstance(decided, Reservation):
-                held.reservation = decided
         if self._ledger is not None:
             self._ledger.open(exchange, inbound.principal.team)
+        if applying.limiting:
+            claims = [claim for claim in applying.claims(0, 0) if claim[0].what is not What.CONCURRENT]
+            decided = await self._decide(claims)
+            if isinstance(decided, Reservation):
+                held.reservation = decided
 
     def leave(self, exchange: Exchange) -> None:
         """
@@ -255,19 +254,22 @@ class Admission:
 
     async def _reserve(self, inbound: Inbound, applying: Applying, claims: Sequence[Claim]) -> Reservation:
         """Take what a call *claims*; `ProxyError` 429 where a limit is in the way."""
-        decided = self._decide_now(claims)
-        if decided is None:
-            decided = await self._limits.reserve(claims)
+        decided = await self._decide(claims)
         if isinstance(decided, Refusal):
             raise self._refused(inbound, applying, decided)
         return decided
 
-    def _decide_now(self, claims: Sequence[Claim]) -> Reservation | Refusal | None:
-        decided = self._limits.reserve_now(claims, clock.now())
+    async def _decide(self, claims: Sequence[Claim]) -> Reservation | Refusal:
+        limits = self._limits
+        decided = limits.reserve_now(claims, clock.now())
         if type(decided) is Refusal and self._ended:
             # As in `look`.
             self.settle_all()
-            decided = self._limits.reserve_now(claims, clock.now())
+            decided = limits.reserve_now(claims, clock.now())
+        if decided is None:
+            # Whether it would be refused is not known before, so what has ended is settled in any case.
+            self.settle_all()
+            decided = await limits.reserve(claims)
         return decided
 
     async def _enter(self, queue: Queue, held: Held, inbound: Inbound) -> None:

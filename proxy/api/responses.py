@@ -60,26 +60,33 @@ class Responses:
         self._add_attempt(exchange)
         self._under_way.append(exchange)
 
-    def ended(self, used: Tokens | None, failed: bool) -> None:
+    async def ended(self, used: Tokens | None, failed: bool) -> None:
         """A response has ended, whether the client has asked for it or the provider began it by itself."""
         if self._under_way:
-            exchange = self._under_way.popleft()
-        else:
-            exchange = self._new()
-            if not self._handed_over(exchange):
-                self._admission.note(self._session.beside(exchange))
-            self._add_attempt(exchange)
+            self._end_one(self._under_way.popleft(), used, failed)
+            return
+        exchange = self._new()
+        handed_over = self._handed_over(exchange)
+        self._add_attempt(exchange)
+        try:
+            if not handed_over:
+                await self._admission.note(self._session.beside(exchange))
+        finally:
+            # It was, although the session may have ended meanwhile.
+            self._end_one(exchange, used, failed)
+
+    def close(self) -> None:
+        """The session is over, and with it what it had not answered yet."""
+        while self._under_way:
+            self._end_with_session(self._under_way.popleft())
+
+    def _end_one(self, exchange: Exchange, used: Tokens | None, failed: bool) -> None:
         (attempt,) = exchange.attempts
         attempt.tokens, attempt.first_content_at = used, clock.now()
         if failed:
             exchange.outcome, exchange.error_code = Outcome.FAILED, "upstream_error"
             attempt.failure = exchange.error_code
         self._end(exchange)
-
-    def close(self) -> None:
-        """The session is over, and with it what it had not answered yet."""
-        while self._under_way:
-            self._end_with_session(self._under_way.popleft())
 
     def _handed_over(self, exchange: Exchange) -> bool:
         """Whether the response is the call as which the handshake was admitted: the first one is."""

@@ -150,4 +150,4 @@ class Limits(Protocol):
         """Begin background work."""
 
     async def stop(self) -> None:
-        """Give back what is held in advance, and end background work."""
+        """Tell what is still to be told, and end background work."""

@@ -7,37 +7,38 @@ Whether a budget has to be looked up is decided in `redis`.
 import asyncio
 
 from proxy.core import tasks
-from proxy.limits.lease_kinds import SpendLease
+from proxy.limits.holding_kinds import SpendHolding
+from proxy.limits.holdings import Holdings
 from proxy.limits.limit import Spent
 
 
 class Lookups:
     """The questions under way."""
 
-    def __init__(self, spent: Spent) -> None:
+    def __init__(self, spent: Spent, holdings: Holdings) -> None:
         self._spent = spent
+        self._holdings = holdings
+        self._asking: dict[SpendHolding, asyncio.Task[None]] = {}
         self._tasks = tasks.Tasks()
 
-    async def learn(self, lease: SpendLease, patience: float) -> bool:
+    async def learn(self, holding: SpendHolding, patience: float) -> bool:
         """Ask, together with every call that needs the same, for *patience* seconds; whether it is known now."""
-        if patience <= 0:
-            return False
-        await asyncio.wait({self.asking(lease)}, timeout=patience)
-        return lease.known is not None
+        await asyncio.wait({self.asking(holding)}, timeout=patience)
+        return holding.known is not None
 
-    def asking(self, lease: SpendLease) -> asyncio.Task[None]:
+    def asking(self, holding: SpendHolding) -> asyncio.Task[None]:
         """The task that asks; one is started where there is none."""
-        if lease.asking is None:
-            lease.asking = self._tasks.start(self._look_up(lease), "spending from the ledger")
-        return lease.asking
+        task = self._asking.get(holding)
+        if task is None:
+            task = self._asking[holding] = self._tasks.start(self._look_up(holding), "spending from the ledger")
+            task.add_done_callback(lambda _: self._asking.pop(holding))
+        return task
 
     async def stop(self) -> None:
         """Ask no more."""
         await self._tasks.stop()
 
-    async def _look_up(self, lease: SpendLease) -> None:
-        try:
-            limit = lease.limit
-            lease.learn(await self._spent(limit.holder, limit.unit, lease.began))
-        finally:
-            lease.asking = None
+    async def _look_up(self, holding: SpendHolding) -> None:
+        limit = holding.limit
+        holding.learn(await self._spent(limit.holder, limit.unit, holding.began))
+        self._holdings.note(holding)

@@ -101,7 +101,7 @@ class MemoryLimits:
         if len(buckets) > self._most:
             # Only now, so that none of this call's own is forgotten while it decides.
             self._forget(now)
-        return reduce(_further, refused) if refused else Reservation(claims, standings=standings)
+        return reduce(further, refused) if refused else Reservation(claims, standings=standings)
 
     def obstacle(self, claims: Sequence[Claim], now: float) -> Refusal | None:
         decided = self.reserve_now(claims, now)
@@ -169,7 +169,7 @@ class MemoryLimits:
         """Nothing goes on in the background."""
 
     async def stop(self) -> None:
-        """Nothing is held in advance."""
+        """Nothing has to be told."""
 
     async def _look_up(self, limit: Limit) -> bool:
         """Ask the ledger what was spent of a budget, one caller at a time; whether that is known now."""
@@ -249,7 +249,7 @@ def _date(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _further(known: Refusal, found: Refusal) -> Refusal:
+def further(known: Refusal, found: Refusal) -> Refusal:
     """Of two limits in the way, the one that will be there for longer: a client told of it comes back once."""
     if found.never and not known.never:
         return found

@@ -1,14 +1,14 @@
 """
-Limits shared by workers and machines over Redis, without a round trip for most calls.
+Limits shared by workers and machines over Redis: every call is decided there, all that wait together in one message.
 
-One script decides over all claims of a call at once, by Redis's clock. Units it lends in advance are taken out before
-they are lent, so no limit is ever exceeded: over-admission is 0 for every kind. A worker may be refused what peers
-were lent and do not use; that is at most (workers - 1) / 64 of what was left, for 250 ms, and nothing when fewer than
-256 units were left. A place waits for the worker's own next call for 100 ms, unless hardly any are left. A call that
-spends more than it reserved is the one thing that exceeds a budget or a bucket, and those after it pay.
+One script decides over all claims of a call at once, by Redis's clock, and nothing is held by a worker but what its
+calls hold, so no limit is ever exceeded and none is kept from a caller: over-admission is 0 for every kind. What calls
+that end give back or have spent travels with the next message, and is sent by itself within `TICK`; a place at once
+where few are left. A call that spends more than it reserved is the one thing that exceeds a budget or a bucket, and
+those after it pay.
 
 No call waits for Redis longer than `PATIENCE`. While it does not answer, each worker decides by itself: over its share
-of a rate and of the places, and over a budget as last known. What is held and owed is in `lease_book`.
+of a rate and of the places, and over a budget as last known. What is held and owed is in `holdings`.
 """
 
 import asyncio
@@ -20,9 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from proxy.core import clock, tasks
-from proxy.limits.lease_book import LeaseBook
-from proxy.limits.lease_kinds import SpendLease
-from proxy.limits.lease_message import Ask, Message
+from proxy.limits.holding_kinds import SpendHolding
+from proxy.limits.holdings import Holdings
 from proxy.limits.limit import (
     NOTHING,
     UNKNOWN_WAIT,
@@ -37,13 +36,14 @@ from proxy.limits.limit import (
 from proxy.limits.lookups import Lookups
 from proxy.limits.outbox import Outbox
 from proxy.limits.redis_link import RedisLink, Unavailable
+from proxy.limits.redis_message import Ask, Message
 
 LOOKUP = 1.0
 """Seconds a call waits for the ledger to tell what of a budget was spent, before it is refused for now."""
 PATIENCE = 0.08
 """Seconds a call waits for Redis, so that it is decided within 100 ms."""
 TICK = 0.05
-"""Seconds between two looks at what has to go back to Redis."""
+"""Seconds after which Redis is told what calls gave back or have spent, where no call is asked about before."""
 LAG = 0.02
 """Seconds by which this process's own lateness shows, rather than Redis's."""
 HEARTBEATS = 5
@@ -76,32 +76,31 @@ class RedisLimits:
         periods go by.
         """
         self._link = RedisLink(url)
-        self._lookups = Lookups(spent)
         self._beat = ttl / HEARTBEATS
         self._patience = patience
         self._probe_interval = probe_interval
-        self._book = LeaseBook("w" + secrets.token_hex(8), prefix, ttl, wall)
+        self._holdings = Holdings("w" + secrets.token_hex(8), prefix, ttl, wall)
+        self._lookups = Lookups(spent, self._holdings)
+        self._outbox = Outbox(self._link, self._holdings, self._lookups)
         self._waiting: deque[Ask] = deque()
-        self._outbox = Outbox(self._link, self._book, self._lookups)
         self._wanted = asyncio.Event()
         self._ending = False
         self._tasks = tasks.Tasks()
         self._lost_at = clock.now()
         self._said = False
-        self._ticked = 0.0
         self.failures_total = 0
         """Messages that were not answered, or not in time, or not as they should be."""
         self.fallbacks_total = 0
         """Decisions taken without Redis."""
 
     def __repr__(self) -> str:
-        state = "alone" if self._book.alone else f"one of {self._book.workers}"
-        return f"<RedisLimits {state}, {len(self._book)} limits, {len(self._waiting)} calls wait>"
+        state = "alone" if self._holdings.alone else f"one of {self._holdings.workers}"
+        return f"<RedisLimits {state}, {len(self._holdings)} limits, {len(self._waiting)} calls wait>"
 
     @property
     def available(self) -> bool:
         """Redis answers."""
-        return not self._book.alone
+        return not self._holdings.alone
 
     @property
     def round_trips_total(self) -> int:
@@ -109,25 +108,25 @@ class RedisLimits:
         return self._link.round_trips_total
 
     def reserve_now(self, claims: Sequence[Claim], now: float) -> Reservation | Refusal | None:
-        if self._book.alone:
-            decided = self._book.take_alone(claims, now)
-            if decided is not None:
-                self.fallbacks_total += 1
-            return decided
-        return self._book.take(claims, now)
+        if not self._holdings.alone:
+            return None
+        decided = self._holdings.take_alone(claims, now)
+        if decided is not None:
+            self.fallbacks_total += 1
+        return decided
 
     def obstacle(self, claims: Sequence[Claim], now: float) -> Refusal | None:
-        # What other processes hold they may give back any moment: only a real reservation tells.
+        # Only a real reservation tells.
         return None
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         while True:
-            decided: Reservation | Refusal | SpendLease | None = self.reserve_now(claims, clock.now())
+            decided: Reservation | Refusal | SpendHolding | None = self.reserve_now(claims, clock.now())
             if decided is None:
-                if self._book.alone:
-                    decided = self._book.unknown(claims, clock.now())
+                if self._holdings.alone:
+                    decided = self._holdings.unknown(claims, clock.now())
                 else:
                     decided = await self._ask(Ask(claims, loop.create_future(), deadline))
             if isinstance(decided, Reservation | Refusal):
@@ -139,17 +138,17 @@ class RedisLimits:
                 deadline = loop.time() + self._patience
 
     def leave(self, reservation: Reservation, now: float) -> None:
-        idle = not self._book.active
-        self._book.leave(reservation, now)
-        self._wake(idle)
+        self._holdings.leave(reservation, now)
+        if self._holdings.urgent:
+            self._wanted.set()
 
     def settle(self, reservation: Reservation, used: Mapping[What, int], now: float) -> None:
-        idle = not self._book.active
-        self._book.settle(reservation, used, now)
-        self._wake(idle)
+        self._holdings.settle(reservation, used, now)
+        if self._holdings.urgent:
+            self._wanted.set()
 
     def standing(self, limit: Limit, now: float) -> Standing:
-        return self._book.standing(limit, now)
+        return self._holdings.standing(limit, now)
 
     async def start(self) -> None:
         """Begin to ask Redis; if it does not answer within 100 ms, decide without it for now."""
@@ -157,31 +156,27 @@ class RedisLimits:
         self._tasks.start(self._converse(), "limits over redis")
 
     async def stop(self) -> None:
-        """Tell Redis what was spent, give back what is idle, and leave; calls that wait are decided here."""
+        """Tell Redis what was spent and given back, and leave; calls that wait are decided here."""
         self._ending = True
         self._wanted.set()
         if await self._tasks.finish():
-            self._book.surrender()
             try:
+                await self._outbox.deliver(self._soon())
                 await self._outbox.tell_all(self._soon)
-                await self._outbox.send(self._book.leaving(), self._soon())
+                await self._outbox.send(self._holdings.leaving(), self._soon())
             except Unavailable:
                 # Redis finds out by itself: this worker is silent from now on.
                 self.failures_total += 1
-        self._book.alone = True
+        self._holdings.alone = True
         self._decide_alone()
         await self._lookups.stop()
         await self._link.close()
 
-    def _wake(self, was_idle: bool) -> None:
-        if was_idle or self._book.due:
-            self._wanted.set()
-
-    async def _ask(self, ask: Ask) -> Reservation | Refusal | SpendLease | None:
+    async def _ask(self, ask: Ask) -> Reservation | Refusal | SpendHolding | None:
         self._waiting.append(ask)
         self._wanted.set()
         try:
-            decided: Reservation | Refusal | SpendLease | None = await ask.answer
+            decided: Reservation | Refusal | SpendHolding | None = await ask.answer
         except asyncio.CancelledError:
             if ask.answer.done() and not ask.answer.cancelled():
                 # Decided in the same moment in which the call was given up.
@@ -193,16 +188,23 @@ class RedisLimits:
 
     async def _converse(self) -> None:
         """Send what there is to send, until the end. One message at a time: the others travel with the next one."""
+        swept_at = clock.now()
         while not self._ending:
-            if self._book.alone:
+            if self._holdings.alone:
                 await self._until(clock.now() + self._probe_interval * random.uniform(1 - JITTER, 1 + JITTER))
                 if not self._ending:
                     await self._try_again()
                 continue
-            message = self._next_message()
+            self._wanted.clear()
+            now = clock.now()
+            if now >= swept_at + TICK:
+                swept_at = now
+                self._holdings.sweep(now)
+            message = self._next_message(now)
             if message is None:
-                due = self._ticked + TICK if self._book.active else self._outbox.sent_at + self._beat
-                await self._pause(due - clock.now())
+                # Where limits are remembered there may be something to tell soon.
+                due = min(TICK, self._beat) if len(self._holdings) else self._outbox.sent_at + self._beat - now
+                await self._pause(due)
                 continue
             deadline = self._deadline(message)
             try:
@@ -215,45 +217,31 @@ class RedisLimits:
                     # This process was late itself, so the answer may have been in time.
                     await self._try_again()
 
-    def _next_message(self) -> Message | None:
+    def _next_message(self, now: float) -> Message | None:
         """The next one to send; None while nothing is due."""
-        now = clock.now()
-        book = self._book
-        if now >= self._ticked + TICK:
-            self._ticked = now
-            book.tick(now)
-        asks = self._asks(now)
-        if asks or book.due or now >= self._outbox.sent_at + self._beat:
-            return book.message(asks, now)
-        return None
-
-    def _asks(self, now: float) -> list[Ask]:
-        """The calls that have to be asked about: not those that left, nor those that a lease covers by now."""
         asks: list[Ask] = []
         waiting = self._waiting
         while waiting and len(asks) < MOST_ASKS:
             ask = waiting.popleft()
-            if ask.answer.done():
-                continue
-            reservation = self._book.take(ask.claims, now)
-            if reservation is None:
+            if not ask.answer.done():
                 asks.append(ask)
-            else:
-                ask.answer.set_result(reservation)
-        return asks
+        holdings = self._holdings
+        silent = now - self._outbox.sent_at
+        if asks or holdings.urgent or silent >= self._beat or (holdings.due and silent >= TICK):
+            return holdings.message(asks, now)
+        return None
 
     async def _try_again(self) -> None:
         """Ask whether Redis answers; if so, tell it everything that happened meanwhile."""
         try:
             await self._outbox.deliver(self._soon())
-            await self._outbox.send(self._book.joining(None), self._soon())
+            await self._outbox.send(self._holdings.joining(None), self._soon())
             await self._outbox.tell_all(self._soon)
         except Unavailable as error:
             self._stand_alone()
             self._say_lost(str(error))
             return
-        self._book.alone = False
-        self._ticked = clock.now()
+        self._holdings.alone = False
         if self._said:
             self._said = False
             _log.info("limits are shared again: Redis answers after %.1f s", clock.now() - self._lost_at)
@@ -261,9 +249,9 @@ class RedisLimits:
     def _stand_alone(self) -> None:
         """Decide without Redis from now on, also about those that wait for it."""
         self.failures_total += 1
-        if not self._book.alone:
-            self._book.alone = True
-            self._book.outage += 1
+        if not self._holdings.alone:
+            self._holdings.alone = True
+            self._holdings.outage += 1
             self._lost_at = clock.now()
         self._waiting.extend(self._outbox.unanswered())
         self._decide_alone()
@@ -284,16 +272,16 @@ class RedisLimits:
         return asyncio.get_running_loop().time() + self._patience
 
     def _deadline(self, message: Message) -> float:
-        """The earliest of its calls'; those that this process itself was late for get the least that makes sense."""
-        latest = self._soon()
-        earliest = min([ask.deadline for ask in message.asks], default=latest)
-        return max(earliest, latest - self._patience + LAG)
+        """That of its first call; one that this process itself was late for gets the least that makes sense."""
+        if not message.asks:
+            return self._soon()
+        return max(message.asks[0].deadline, asyncio.get_running_loop().time() + LAG)
 
     async def _until(self, moment: float) -> None:
         """Until *moment*, or the end."""
         while not self._ending and (seconds := moment - clock.now()) > 0:
             await self._pause(min(seconds, TICK))
-            self._book.sweep(clock.now())
+            self._holdings.sweep(clock.now())
 
     async def _pause(self, seconds: float) -> None:
         """Until a message is wanted, or so long."""

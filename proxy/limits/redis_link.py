@@ -2,7 +2,7 @@
 One connection to Redis that runs one script, with a deadline on everything.
 
 Only one caller at a time may use it, and that caller is never a request's own task: a client that leaves cannot leave
-an answer behind for another call. It does not decide when to try again, except over a connection that had been idle.
+an answer behind for another call. It does not decide when to try again, except where a connection turns out closed.
 """
 
 import asyncio
@@ -44,7 +44,6 @@ class RedisLink:
             # Its text quotes parts of the address, where a password may be.
             raise ValueError("not an address of Redis: redis://host:port/number, rediss://... or unix://...") from None
         self._connection: AbstractConnection | None = None
-        self._used = False
         self.round_trips_total = 0
         """Messages sent, answered or not."""
 
@@ -59,38 +58,31 @@ class RedisLink:
                     answer = await self._ask(arguments)
                 except Disconnected:
                     # It may have been closed while it was idle.
-                    if not await self._drop():
-                        raise
+                    await self.close(wait=False)
                     answer = await self._ask(arguments)
         except BaseException as error:
-            await self._drop()
+            await self.close(wait=False)
             if isinstance(error, Exception):
                 # Whatever it is, no call may be kept waiting for it; its text may tell the address, or worse.
                 raise Unavailable(type(error).__name__) from None
             raise
         if not isinstance(answer, bytes):
-            await self._drop()
+            await self.close(wait=False)
             raise Unavailable("unexpected answer")
         return answer
 
-    async def close(self) -> None:
-        """End the connection."""
+    async def close(self, wait: bool = True) -> None:
+        """End the connection, and where it matters *wait* until it is closed."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.disconnect()
+            await connection.disconnect(nowait=not wait)
 
     async def _ask(self, arguments: Iterable[Any]) -> object:
         connection = self._connection
         if connection is None:
             # The library left it without annotations.
-            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-            try:
-                await connection.connect()
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
-            self._used = False
-            self._connection = connection
+            self._connection = connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            await connection.connect()
         self.round_trips_total += 1
         await connection.send_packed_command(hiredis.pack_command(("EVALSHA", SHA, *arguments)), check_health=False)
         try:
@@ -98,13 +90,4 @@ class RedisLink:
         except NoScriptError:
             await connection.send_packed_command(hiredis.pack_command(("EVAL", SCRIPT, *arguments)), check_health=False)
             answer = await connection.read_response()
-        self._used = True
         return answer
-
-    async def _drop(self) -> bool:
-        """Forget the connection; whether it had ever answered."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return False
-        await connection.disconnect(nowait=True)
-        return self._used

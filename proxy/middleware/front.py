@@ -159,8 +159,10 @@ class Front:
             if known is None:
                 self._refuse(exchange, answer, error, error_body, path)
             else:
+                # The client may leave before that is decided.
+                exchange.outcome = Outcome.CLIENT_GONE
                 # A name of its own would lead from the error back to itself, by its traceback.
-                self._refuse(exchange, answer, self._admission.charge(known, error), error_body, path)
+                self._refuse(exchange, answer, await self._admission.charge(known, error), error_body, path)
         except web.HTTPException as theirs:
             # A middleware within ours has answered, in aiohttp's way.
             self._complete(exchange, answer, theirs)

@@ -98,7 +98,7 @@ class Sessions:
         opened: Opened,
         admit: Callable[[bool, bytes], Awaitable[bytes | None]],
         tell: Callable[[ProxyError], str],
-        ended: Callable[[Tokens | None, bool], object],
+        ended: Callable[[Tokens | None, bool], Awaitable[None]],
         first: bytes | None = None,
     ) -> None:
         """
@@ -128,7 +128,7 @@ class Sessions:
                 exchange.bytes_out += len(data)
                 exchange.events += 1
                 if text and (end := _end_in(data)) is not None:
-                    ended(*end)
+                    await ended(*end)
                 if text and (error := _error_in(data)) is not None:
                     data = self._as_told(opened, data, error, tell)
                 await _send(up.socket, text, data)

@@ -317,3 +317,17 @@ async def test_limits_in_redis_count_an_open_session_too(served: Any) -> None:
         assert await play.call() == 200
         await play.client.close()
         await play.running.listener.stop()
+
+
+async def test_limits_in_redis_charge_a_response_that_its_provider_began(served: Any) -> None:
+    with redis_server() as redis:
+        play: Served = await served({"requests_per_minute": 3}, state={"url": redis.url})
+        session = await play.opens()
+        for _ in range(3):
+            await session.send_str("go")
+            assert (await hears(session))["type"] == "response.done"
+        await session.send_str(CREATE)
+        assert (await hears(session))["error"]["details"]["limit"] == "requests"
+        await session.close()
+        await play.client.close()
+        await play.running.listener.stop()

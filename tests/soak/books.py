@@ -231,7 +231,7 @@ def billed_last(billed: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def spent_in_redis(server: RedisServer, name: str) -> int:
-    """What Redis says was spent of the budget of the key *name*, without what is held or lent."""
+    """What Redis says was spent of the budget of the key *name*, without what is held."""
     keys = server.ask("KEYS", f"*:s:{name}|*")
     assert isinstance(keys, list)
     return sum(int(str(server.ask("HGET", str(key), "level") or 0)) for key in keys)

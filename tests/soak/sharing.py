@@ -20,7 +20,7 @@ PROCESSES = 4
 LIMIT = 100
 ASKED = 200
 RETURNED_WITHIN = at_most(2.0)
-"""Seconds in which what one process was lent and does not use is there for the others."""
+"""Seconds in which what a call of one process gave back is there for the others."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Admissions:
     admitted: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     in_the_burst: list[int] = field(default_factory=list)
-    """Of a budget: calls admitted at once, before what is lent has gone back."""
+    """Of a budget: calls admitted at once."""
     late: int = 0
     """Repetitions that lasted long enough for a minute's limit to let one more in, and did."""
 
@@ -122,7 +122,7 @@ async def calls_at_once(running: Cluster, simulator: Simulator, repetitions: ran
 
 
 async def a_budget(running: Cluster, repetitions: range) -> Admissions:
-    """Bursts against a budget: never more than it pays for, and all of that once unused leases are back."""
+    """Bursts against a budget: never more than it pays for, and all of that once calls have been settled."""
     found = Admissions()
     async with Lines(running.ports, ASKED) as lines:
         for i in repetitions:

@@ -2,15 +2,19 @@
 
 import asyncio
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.core.exchange import Outcome
 from proxy.limits.limit import What
 from proxy.limits.memory import MemoryLimits
+from proxy.limits.redis import RedisLimits
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.clock import at_most
+from tests.rigs.redis import redis_server
 from tests.rigs.simulator import Simulator
 
 from .loop import until
@@ -57,6 +61,16 @@ def level(running: RunningGateway, what: What, scope: str = "") -> int:
     )
     limit = next(each for each in every if each.what is what and f"|{scope}|" in each.id)
     return limits.standing(limit, asyncio.get_running_loop().time()).remaining
+
+
+@pytest.fixture(params=["memory", "redis"])
+def state(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Where the levels are kept."""
+    if request.param == "memory":
+        yield {"url": "memory://"}
+    else:
+        with redis_server() as server:
+            yield {"url": server.url}
 
 
 # Requests.
@@ -177,9 +191,9 @@ async def test_tokens_are_reserved_while_a_call_runs_and_settled_when_it_ends(
 
 
 async def test_no_call_is_refused_for_what_calls_hold_that_have_just_ended(
-    gateway: GatewayFactory, simulator: Simulator
+    state: dict[str, str], gateway: GatewayFactory, simulator: Simulator
 ) -> None:
-    running = await gateway({"auth": keys(limits={"tokens_per_minute": 1000})})
+    running = await gateway({"auth": keys(limits={"tokens_per_minute": 1000}), "state": state})
     # While others are under way, calls that ended are settled many at a time.
     async with connect(running.port) as wire:
         wire.send(chat("sim-1:silence", head=bearing(APP)))
@@ -445,9 +459,11 @@ async def gone(running: RunningGateway) -> None:
         await running.listener.gateway.under_way.idle.wait()
 
 
-async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(gateway: GatewayFactory) -> None:
+async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(
+    state: dict[str, str], gateway: GatewayFactory
+) -> None:
     key = {"name": "web", "key": WEB, "limits": {"requests_per_minute": 3}}
-    running = await gateway({"auth": {"keys": [key]}})
+    running = await gateway({"auth": {"keys": [key]}, "state": state})
     head = bearing(WEB)
     broken = request("/v1/chat/completions", b"{", head=head)
     unread = request("/v1/chat/completions", b"hello", head=head).replace(b"application/json", b"text/plain")
@@ -456,6 +472,27 @@ async def test_a_call_that_is_refused_before_it_is_one_costs_a_request_too(gatew
     assert statuses == [400, 415, 400, 429, 429]
     # What is no call costs none.
     assert (await ask(running.port, get("/v1/models", head=head))).status == 200
+
+
+async def test_a_client_that_leaves_while_redis_is_asked_to_charge_it_is_told_as_gone(gateway: GatewayFactory) -> None:
+    with redis_server() as server:
+        key = {"name": "web", "key": WEB, "limits": {"requests_per_minute": 3}}
+        running = await gateway({"auth": {"keys": [key]}, "state": {"url": server.url}})
+        limits = running.listener.gateway.accounting.limits
+        assert isinstance(limits, RedisLimits)
+        limits._patience = PATIENCE
+        observed, before = running.observed(), limits.round_trips_total
+        server.freeze()
+        try:
+            async with connect(running.port) as wire:
+                wire.send(request("/v1/chat/completions", b"{", head=bearing(WEB)))
+                await until(lambda: running.listener.gateway.under_way.count and limits.round_trips_total > before)
+            await gone(running)
+        finally:
+            server.thaw()
+        running.caught_up()
+        assert [exchange.outcome for exchange in observed] == [Outcome.CLIENT_GONE]
+        await running.listener.stop()
 
 
 async def test_a_page_is_limited_by_the_limit_of_its_path(gateway: GatewayFactory) -> None:

@@ -1,26 +1,25 @@
 """
-The three kinds of leases: of a token bucket, of a number of places, and of a budget in one period.
+The three kinds of holdings: of a token bucket, of a number of places, and of a budget in one period.
 
 Each knows what it tells Redis, how a call that ends changes it, and how to decide while Redis cannot be asked. None of
 them knows of the others.
 """
 
-import asyncio
 import math
 from datetime import datetime
 
 from proxy.limits.bucket import Bucket
-from proxy.limits.lease import Field, Lease
+from proxy.limits.holding import Field, Holding
 from proxy.limits.limit import UNKNOWN_WAIT, Limit, Refusal, Standing
 
 BUDGET_REMEMBERED = 3600.0
 """Seconds a budget is remembered after its last use: without Redis and the ledger, only this worker knows it."""
 TIGHT = 0.25
-"""Share of the places left below which a free one goes back at once: another worker may have need of it."""
+"""Share of the places left below which one that is free is told at once: another worker may have need of it."""
 
 
-class BucketLease(Lease):
-    """Of a token bucket. What is lent has left the bucket; Redis keeps room for it until it is back or spent."""
+class BucketHolding(Holding):
+    """Of a token bucket. What calls hold has left the bucket; what they did not use comes back to it."""
 
     __slots__ = ("_outage", "_seen", "_share")
 
@@ -30,39 +29,28 @@ class BucketLease(Lease):
         self._share: Bucket | None = None
         self._outage = 0
 
-    def fields(self, surrender: bool, stamp: float) -> list[Field]:
-        kept = 0 if surrender else min(self.idle, 2 * self.want)
-        back = self.back + self.idle - kept
-        self.back = 0
-        self.idle = self.low = self.lent = kept
-        limit = self.limit
-        return ["b", limit.capacity, limit.rate, 0, kept, back, max(0, self.want - kept), -1, 0]
-
     @property
-    def owed(self) -> int:
-        # What calls hold has left the bucket for good.
-        return self.lent
+    def owes(self) -> bool:
+        return self.change != 0
 
-    def lend(self, lent: int, left: float, spent: int, now: float) -> None:
-        super().lend(lent, left, spent, now)
+    def fields(self, stamp: float) -> list[Field]:
+        change, self.change = self.change, 0
+        return ["b", self.limit.capacity, self.limit.rate, 0, change, -1, 0]
+
+    def answered(self, left: float, spent: int, now: float) -> None:
+        super().answered(left, spent, now)
         self._seen = now
 
+    def admit(self, amount: int) -> None:
+        self.reserved += amount
+
     def settle(self, amount: int, used: int, now: float, local: bool) -> None:
-        if local:
+        if not local:
+            self.reserved -= amount
+            self.change += amount - used
+        elif self._share is not None:
             # An outage that is over leaves nothing to correct: the share was never part of what is shared.
-            if self._share is not None:
-                self._share.change(used - min(amount, self._share.capacity), now)
-            return
-        self.reserved -= amount
-        if used <= amount:
-            # No more than Redis keeps room for; beyond that the bucket itself has to take it, if it is not full.
-            kept = min(amount - used, self.lent - self.idle)
-            self.idle += kept
-            self.back += amount - used - kept
-        else:
-            paid = min(used - amount, self.idle)
-            self.idle -= paid
-            self.back -= used - amount - paid
+            self._share.change(used - min(amount, self._share.capacity), now)
 
     def admit_alone(self, amount: int, now: float, workers: int, outage: int) -> None:
         share = self._share_in(outage, workers, now)
@@ -97,7 +85,7 @@ class BucketLease(Lease):
         limit = self.limit
         if alone and self._share is not None:
             return Standing(limit, math.floor(self._share.level(now) + limit.forgiven), self._share.reset(now))
-        level = min(limit.capacity, self._level(now) + self.idle)
+        level = min(limit.capacity, self._level(now) + self.change)
         return Standing(limit, math.floor(level + limit.forgiven), (limit.capacity - level) / limit.rate)
 
     def _level(self, now: float) -> float:
@@ -106,36 +94,22 @@ class BucketLease(Lease):
         return min(self.limit.capacity, self.left + max(0.0, now - self._seen) * self.limit.rate)
 
 
-class PlaceLease(Lease):
-    """Of a number of places. A place that a call has left waits here for the next one, a tick at most."""
+class PlaceHolding(Holding):
+    """Of a number of places."""
 
     __slots__ = ()
 
-    def tick(self) -> bool:
-        # Places that had no use for a whole tick go; asking in advance would only take them from the peers.
-        unused = min(self.low, self.idle)
-        super().tick()
-        self.want = self.idle - unused
-        return unused > 0
-
-    def fields(self, surrender: bool, stamp: float) -> list[Field]:
-        self.idle = self.low = 0 if surrender else min(self.idle, self.want)
-        self.lent = self.reserved + self.idle
-        return ["p", self.limit.capacity, 0, self.reserved, self.idle, 0, 0, -1, 0]
-
-    def admit(self, amount: int) -> None:
-        super().admit(amount)
-        self.lent += amount
+    def fields(self, stamp: float) -> list[Field]:
+        self.told = self.reserved
+        return ["p", self.limit.capacity, 0, self.reserved, 0, -1, 0]
 
     @property
     def tight(self) -> bool:
-        """So few places are left that idle ones must not wait for the next tick."""
-        return self.idle > 0 and self.left <= self.limit.capacity * TIGHT
+        """So few places are left that one which is free must not wait for the next tick."""
+        return self.owes and self.left <= self.limit.capacity * TIGHT
 
     def settle(self, amount: int, used: int, now: float, local: bool) -> None:
         self.reserved -= amount
-        # Places taken without Redis are not Redis's to be lent.
-        self.idle = max(0, min(self.idle + amount, self.lent - self.reserved))
 
     def refusal_alone(self, amount: int, now: float, workers: int, outage: int) -> Refusal | None:
         if self.reserved + amount <= max(1, self.limit.capacity // workers) and amount <= self.limit.capacity:
@@ -143,14 +117,15 @@ class PlaceLease(Lease):
         return Refusal(self.limit, None, never=amount > self.limit.capacity)
 
     def standing(self, now: float, alone: bool) -> Standing:
-        left = self.limit.capacity - self.reserved if alone else int(self.left) + self.idle
-        return Standing(self.limit, left, 0.0)
+        if alone:
+            return Standing(self.limit, self.limit.capacity - self.reserved, 0.0)
+        return Standing(self.limit, int(self.left) + self.told - self.reserved, 0.0)
 
 
-class SpendLease(Lease):
-    """Of a budget in one period. What calls hold and what is lent stands beside what was spent, until it is spent."""
+class SpendHolding(Holding):
+    """Of a budget in one period. What calls hold stands beside what was spent, until it is spent."""
 
-    __slots__ = ("_told", "asking", "began", "end", "known", "missing", "seeded")
+    __slots__ = ("_sent", "began", "end", "known", "missing", "seeded")
 
     def __init__(self, limit: Limit, key: str, ends: float, began: datetime, end: datetime) -> None:
         """*began* and *end*: the period, in UTC."""
@@ -163,38 +138,30 @@ class SpendLease(Lease):
         """`known` is good enough to tell Redis, which does not know."""
         self.missing = False
         """Redis does not know what was spent."""
-        self.asking: asyncio.Task[None] | None = None
-        """The question to the ledger, while it is not answered."""
-        self._told = 0
+        self._sent = 0
 
-    def fields(self, surrender: bool, stamp: float) -> list[Field]:
-        spent = self._told = self.back
-        self.back = 0
-        self.idle = self.low = 0 if surrender else min(self.idle, 2 * self.want)
-        self.lent = self.reserved + self.idle
+    @property
+    def owes(self) -> bool:
+        # Until it is known what was spent before, nothing can be added to it.
+        return self.told != self.reserved or (self.change != 0 and (self.seeded or not self.missing))
+
+    def fields(self, stamp: float) -> list[Field]:
+        spent = self._sent = self.change
+        self.change = 0
+        self.told = self.reserved
         # The script adds what was spent since the last message by itself.
         seed = max(0, self.known - spent) if self.seeded and self.known is not None else -1
-        want = max(0, self.want - self.idle)
-        until_end = self.end.timestamp() - stamp
         began = int(self.began.timestamp())
-        return ["s", self.limit.capacity, until_end, self.reserved, self.idle, spent, want, seed, began]
+        return ["s", self.limit.capacity, self.end.timestamp() - stamp, self.reserved, spent, seed, began]
 
-    def lend(self, lent: int, left: float, spent: int, now: float) -> None:
-        super().lend(lent, left, spent, now)
+    def answered(self, left: float, spent: int, now: float) -> None:
+        super().answered(left, spent, now)
         self.missing = spent < 0
         if spent >= 0:
-            self.known = spent + self.back
+            self.known = spent + self.change
             self.seeded = False
         else:
-            self.back += self._told
-
-    def tick(self) -> bool:
-        # Until it is known what was spent before, nothing can be added to it.
-        return super().tick() and (self.seeded or not self.missing)
-
-    def admit(self, amount: int) -> None:
-        super().admit(amount)
-        self.lent += amount
+            self.change += self._sent
 
     def outdated(self, now: float) -> bool:
         return super().outdated(now) and (now >= self.ends or now - self.touched > BUDGET_REMEMBERED)
@@ -207,11 +174,9 @@ class SpendLease(Lease):
 
     def settle(self, amount: int, used: int, now: float, local: bool) -> None:
         self.reserved -= amount
-        self.back += used
+        self.change += used
         if self.known is not None:
             self.known += used
-        # Not yet told, so it still counts as held there.
-        self.idle = max(0, min(self.idle + amount - used, self.lent - self.reserved - self.back))
 
     def refusal_alone(self, amount: int, now: float, workers: int, outage: int) -> Refusal | None:
         if self.known is None:
@@ -224,5 +189,5 @@ class SpendLease(Lease):
         if alone:
             left = self.limit.capacity - (self.known or 0) - self.reserved
         else:
-            left = int(self.left) + self.idle
+            left = int(self.left) + self.told - self.reserved - self.change
         return Standing(self.limit, left, max(0.0, self.ends - now))
