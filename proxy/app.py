@@ -29,6 +29,7 @@ from proxy.api.native import Native
 from proxy.api.openai import OpenAI
 from proxy.api.routes import api_routes
 from proxy.api.websocket import WebSockets
+from proxy.cache.answer_cache import AnswerCache, answer_cache
 from proxy.cache.single_flight import SingleFlight
 from proxy.core import clock
 from proxy.core.peers import NoPeers, Peers
@@ -63,12 +64,11 @@ from proxy.observe.surroundings import Surroundings
 from proxy.observe.traces import Traces
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
-from proxy.relay import upstreams
 from proxy.relay.owners import Owners
 from proxy.relay.relay import Relay
 from proxy.relay.session import Sessions
 from proxy.relay.step import retrying
-from proxy.relay.upstreams import Upstreams, probing
+from proxy.relay.upstreams import RELOADED, Upstreams, probing
 from proxy.settings import Settings
 from proxy.upstream.control_plane import ControlPlane
 
@@ -88,13 +88,13 @@ class Gateway:
     admission: Admission
     relay: Relay
     sessions: Sessions
+    cache: AnswerCache
     control: ControlPlane
     reader: Reader
     checks: Checks
     route_checks: RouteChecks
     records: Records
     feed: Feed
-    pages: Pages
     answers: Answers
     metrics: Metrics
     lag: LoopLag
@@ -123,11 +123,11 @@ class Gateway:
         """Put in force what changes without a restart; returns the sections that differ and wait for one."""
         waiting = self.accounting.reload(settings)
         before = self.settings
-        self.settings = before.model_copy(update={name: getattr(settings, name) for name in upstreams.RELOADED})
+        self.settings = before.model_copy(update={name: getattr(settings, name) for name in RELOADED})
         await self.upstreams.reload(self.settings, self.checks)
         if self.settings.failover != before.failover:
             self.relay.obey(*retrying(self.settings.failover))
-        return [name for name in waiting if name not in upstreams.RELOADED]
+        return [name for name in waiting if name not in RELOADED]
 
     async def stop(self) -> None:
         """
@@ -143,6 +143,7 @@ class Gateway:
             if self.traces is not None:
                 ending.push_async_callback(self.traces.stop)
             ending.callback(self.records.hand_over)
+            ending.push_async_callback(self.cache.answers.stop)
             for stop in (self.upstreams.stop, self.reader.stop, self.route_checks.stop, self.checks.stop):
                 ending.push_async_callback(stop)
             for exporter in self.exporters:
@@ -178,6 +179,7 @@ def create_app(settings: Settings, logs: Logs | None = None, peers: Peers | None
     async def leaving(_: web.Application) -> None:
         gateway.under_way.draining = gateway.under_way.closing = True
         gateway.feed.close()
+        gateway.cache.replays.hurry()
 
     async def unnamed(_: web.Request, response: web.StreamResponse) -> None:
         # A version is an invitation.
@@ -206,10 +208,9 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     pool = behind.pool
     accounting.principals.reads_as_class = pool.reads_as_class
     relay = Relay(pool, behind.endpoints, behind.clocks, *retrying(settings.failover), rng)
-    sessions = Sessions(pool, behind.endpoints, rng, control)
-    charges = Charges(accounting.prices, pool.upstream_names)
+    sessions, charges = Sessions(pool, behind.endpoints, rng, control), Charges(accounting.prices, pool.upstream_names)
     admission = Admission(accounting.limits, accounting.policy, charges, accounting.queue, accounting.ledger)
-    native = Native(relay, admission, pool, settings.processing)
+    native, cache = Native(relay, admission, pool, settings.processing), answer_cache(settings, pool, charges.cost)
     metrics, trails, flights = Metrics(pool), Trails(), SingleFlight(settings.deduplication.mode)
     traces = outlets.traces(settings.tracing, lambda: behind.settings.providers, instance, control)
     surroundings = Surroundings(
@@ -244,14 +245,13 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     admin = Admin(trails, records.hand_over, pool, checks.facts, peers)
     pages = Pages(metrics.registry, records.hand_over, peers)
     websockets, owners = WebSockets(sessions, admission, records), Owners(accounting.objects, pool)
-    openai = OpenAI(relay, admission, native, websockets, settings.server, owners, flights)
+    openai = OpenAI(relay, admission, native, websockets, settings.server, owners, flights, cache)
     routes = [
         *health_routes(settings, health, Debug(health, metrics.registry)),
         *admin_routes(settings, accounting, admin, feed, pages),
         *api_routes(openai, native, Generate(relay, admission, pool), Models(relay, admission, pool, checks)),
     ]
-    server = settings.server
-    cors, reader = Cors(server.cors), Reader(server.read_timeout)
+    server, cors, reader = settings.server, Cors(settings.server.cors), Reader(settings.server.read_timeout)
     front = Front(
         configured(routes, settings.routes),
         authenticator,
@@ -283,13 +283,13 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         admission=admission,
         relay=relay,
         sessions=sessions,
+        cache=cache,
         control=control,
         reader=reader,
         checks=checks,
         route_checks=route_checks,
         records=records,
         feed=feed,
-        pages=pages,
         answers=Answers(pages, admin, records, feed),
         metrics=metrics,
         lag=lag,

@@ -18,7 +18,6 @@ ANY = object()
 
 IDLE: Mapping[str, Any] = {
     "server.http3": {"enabled": False},
-    "cache": {"enabled": False},
     "routes.*.middleware": ("auth", "rate-limit", "cors", "logging"),
 }
 

@@ -1,0 +1,68 @@
+"""
+A stored answer on its way to a client: at once, or at the pace at which it came.
+
+It waits for a client that has no room, and leaves with it. What is sent is decided elsewhere.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+from proxy.cache.stored_answer import StoredAnswer
+from proxy.core import clock
+from proxy.core.headers import Header
+from proxy.relay.client import Client
+from proxy.relay.whole_answer import MAX_WHOLE_BYTES
+
+_NO_ATTEMPT: Header = (b"X-Hapax-Attempts", b"0")
+
+
+class Replays:
+    """Sends stored answers."""
+
+    def __init__(self, pace: bool) -> None:
+        """*pace*: streams take as long as they took when they were made."""
+        self._pace = pace
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """This process is about to end: what is left of every answer goes out at once."""
+        self._hurried.set()
+
+    async def send(self, answer: StoredAnswer, client: Client) -> None:
+        """Answer *client*; it has all of it, as far as it took that, when this returns."""
+        headers = [*answer.headers, _NO_ATTEMPT]
+        if not answer.streamed and len(answer.body) <= MAX_WHOLE_BYTES:
+            client.send(200, headers, answer.body)
+            return
+        room = asyncio.Event()
+        client.on_resume = room.set
+        try:
+            client.start(200, headers, None if answer.streamed else len(answer.body), answer.streamed)
+            began = clock.now()
+            for due, piece in self._pieces(answer):
+                if due:
+                    await self._until(began + due)
+                client.push(piece)
+                if client.paused:
+                    room.clear()
+                    await room.wait()
+            client.finish()
+        finally:
+            client.on_resume = None
+
+    def _pieces(self, answer: StoredAnswer) -> Iterator[tuple[float, bytes]]:
+        if self._pace and answer.streamed:
+            yield from answer.paced()
+        else:
+            for block in answer.blocks():
+                yield 0.0, block
+
+    async def _until(self, moment: float) -> None:
+        """Wait for *moment*, in monotonic seconds, unless there is no time for that."""
+        left = moment - clock.now()
+        if left > 0 and not self._hurried.is_set():
+            try:
+                async with asyncio.timeout(left):
+                    await self._hurried.wait()
+            except TimeoutError:
+                pass
