@@ -53,6 +53,7 @@ from proxy.middleware.trace import TraceContext
 from proxy.middleware.under_way import UnderWay
 from proxy.observe import outlets
 from proxy.observe.access import AccessLog, fields
+from proxy.observe.cached import CacheFamilies
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
@@ -227,9 +228,8 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     served.on_closed = surroundings.disconnected
     if accounting.store is not None:
         accounting.store.on_done = surroundings.stored
-    done = native.processed
-    processing = ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds)
-    for family in (surroundings, StateCollector(admission.hits, *accounting.counted), processing):
+    processing = ProcessingFamilies(native.processed)
+    for family in (surroundings, StateCollector(admission.hits, *accounting.counted), processing, CacheFamilies(cache)):
         metrics.registry.register(family)
     feed = Feed(lambda exchange: fields(exchange, clock.epoch()), lambda: standing(pool), peers, instance[:8])
     optional = metrics if settings.metrics.enabled else None, accounting.ledger, traces

@@ -71,6 +71,8 @@ class KeyRecord:
     previous_digest: bytes | None = field(repr=False)
     seq: int
     """Greater than that of every key that was changed before."""
+    cache: bool = True
+    """Its calls may have stored answers, where there are any."""
 
 
 class Keys:
@@ -89,6 +91,7 @@ class Keys:
         limits: KeyLimits | None = None,
         budget: Budget | None = None,
         expires: datetime | None = None,
+        cache: bool = True,
     ) -> tuple[KeyRecord, str]:
         """A new key and its secret; `KeyExists` where the name is taken."""
         secret = mint()
@@ -103,6 +106,7 @@ class Keys:
             "budget": None if budget is None else budget.model_dump_json(),
             "created": _milliseconds(clock.wall()),
             "expires": None if expires is None else _milliseconds(expires),
+            "cache": int(cache),
         }
         async with self._store.writing() as connection:
             values["seq"] = await _next_seq(connection)
@@ -209,6 +213,7 @@ def _record(row: Any) -> KeyRecord:
         digest=row.digest,
         previous_digest=row.previous_digest,
         seq=row.seq,
+        cache=bool(row.cache),
     )
 
 

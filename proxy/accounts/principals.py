@@ -173,7 +173,14 @@ class Principals:
 
     def _know(self, record: KeyRecord) -> None:
         principal = Principal(
-            record.name, record.team, record.models, record.routes, record.limits, record.budget, True, self._as_class
+            record.name,
+            record.team,
+            record.models,
+            record.routes,
+            record.limits,
+            record.budget,
+            record.cache,
+            self._as_class,
         )
         digests = [record.digest]
         end = None if record.expires is None else record.expires.timestamp()

@@ -19,7 +19,8 @@ from proxy.settings import Budget, ClientKey, KeyLimits
 
 _COUNTS = ("requests", "ok", "failed", "pending")
 _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
-_SUMS = (*_COUNTS, *_TOKENS, "cost_micro_usd", "cost_usd", "unpriced", "estimated")
+_SAVED = ("cached", "saved_micro_usd", "saved_usd")
+_SUMS = (*_COUNTS, *_TOKENS, "cost_micro_usd", "cost_usd", *_SAVED, "unpriced", "estimated")
 
 
 def status(key: KeyRecord, now: datetime) -> str:
@@ -45,6 +46,7 @@ def key_fields(key: KeyRecord, now: datetime) -> dict[str, Any]:
         "routes": list(key.routes),
         "limits": _limits(key.limits),
         "budget": _budget(key.budget),
+        "cache": key.cache,
         "created": _iso(key.created),
         "expires": _iso(key.expires),
         "revoked": _iso(key.revoked),
@@ -64,6 +66,7 @@ def file_key_fields(key: ClientKey) -> dict[str, Any]:
         "routes": list(key.routes),
         "limits": _limits(key.limits),
         "budget": _budget(key.budget),
+        "cache": key.cache,
         "created": None,
         "expires": None,
         "revoked": None,
@@ -110,6 +113,9 @@ def _sums(line: UsageLine) -> dict[str, Any]:
         **{name: getattr(line, name) for name in (*_COUNTS, *_TOKENS)},
         "cost_micro_usd": line.cost,
         "cost_usd": usd(line.cost),
+        "cached": line.cached,
+        "saved_micro_usd": line.saved,
+        "saved_usd": usd(line.saved),
         "unpriced": line.unpriced,
         "estimated": line.estimated,
     }

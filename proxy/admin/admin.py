@@ -71,6 +71,7 @@ class Admin:
             "duration_ms": _ms(exchange.duration),
             "hedged": exchange.hedged,
             "resumed": exchange.resumed,
+            "cached": exchange.cached,
             "kept_to": exchange.kept_to,
             "skipped": exchange.skipped,
             "attempts": [_attempt(attempt, exchange.started) for attempt in exchange.attempts],

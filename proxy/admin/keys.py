@@ -97,6 +97,7 @@ class KeysAdmin:
                 limits=new.limits,
                 budget=new.budget,
                 expires=new.expires,
+                cache=new.cache,
             )
         _audit.info("key %s created", record.name, extra={"fields": {"event": "key_created", "key": record.name}})
         return json_page({**key_fields(record, clock.wall()), "key": secret}, 201)

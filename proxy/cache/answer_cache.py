@@ -51,12 +51,22 @@ class AnswerCache:
         self._scope: Scope = rules.scope
         self._tools = rules.tools
         self._cost = cost
-        self._largest = min(rules.max_size // LARGEST, 2**31)
+        self._largest = largest(rules)
         self._room = Room(rules.max_size)
         self.hits_total = 0
         """Questions for which an answer was found."""
         self.misses_total = 0
         """Questions for which none was."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the answers, as far as this process knows."""
+        return self.answers.size
+
+    @property
+    def failures_total(self) -> int:
+        """How often what keeps the answers could not be used."""
+        return self.answers.failures_total
 
     def holder(self, principal: str, team: str) -> str:
         """Who shares the answers to the calls of *principal*, who is in *team* (empty: in none)."""
@@ -119,10 +129,28 @@ class AnswerCache:
 
 
 def answer_cache(settings: Settings, pool: Pool, cost: Callable[[Exchange], int | None]) -> AnswerCache:
-    """The cache these settings ask for, with nothing opened yet; *cost* as `AnswerCache` has it."""
-    rules = settings.cache
-    answers: Answers = MemoryAnswers(rules.max_size, rules.ttl)
+    """
+    The cache these settings ask for, with nothing opened yet; *cost* as `AnswerCache` has it. `ValueError` for an
+    address of Redis that cannot be used.
+    """
+    rules, url = settings.cache, settings.state.url.get_secret_value()
+    answers: Answers
+    if url.startswith("memory:"):
+        answers = MemoryAnswers(rules.max_size, rules.ttl)
+    else:
+        # Only who shares answers loads the client.
+        from proxy.cache.redis_answers import RedisAnswers
+
+        try:
+            answers = RedisAnswers(url, rules.ttl, largest(rules))
+        except ValueError as error:
+            raise ValueError(f"state.url: {error}") from None
     return AnswerCache(rules, answers, lambda model: pool.entry(model or None).cache, cost)
+
+
+def largest(rules: Cache) -> int:
+    """Bytes one answer may take."""
+    return min(rules.max_size // LARGEST, 2**31)
 
 
 def _is_its_own(exchange: Exchange) -> bool:

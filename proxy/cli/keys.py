@@ -30,7 +30,7 @@ app = typer.Typer(
 
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(usd|tokens)/(hour|day|week|month)", re.ASCII | re.IGNORECASE)
 
-_HEADINGS = ("name", "key", "status", "team", "models", "routes", "limits", "budget", "expires")
+_HEADINGS = ("name", "key", "status", "team", "models", "routes", "limits", "budget", "cache", "expires")
 _ALWAYS = ("name", "key", "status")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who holds the key; appears in logs, metrics and usage.")]
@@ -49,6 +49,7 @@ def create(
     concurrent: Annotated[int | None, typer.Option(min=0, help="Requests at once; 0: no limit.")] = None,
     budget: Annotated[str | None, typer.Option(help="Such as 25usd/day or 1000000tokens/month.")] = None,
     expires: Annotated[str | None, typer.Option(help="Such as 90d, or 2027-01-31 for the first moment of it.")] = None,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Whether its calls have stored answers.")] = True,
     json: Json = False,
     quiet: Quiet = False,
     config: Config = None,
@@ -71,6 +72,7 @@ def create(
             "concurrent": concurrent,
         },
         "expires": expires,
+        "cache": cache,
     }
     if model:
         asked["models"] = model
@@ -93,6 +95,7 @@ def create(
             limits=new.limits,
             budget=new.budget,
             expires=new.expires,
+            cache=new.cache,
         )
 
     try:
@@ -268,6 +271,7 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
         ", ".join(key["routes"]),
         ", ".join(words),
         "" if budget is None else f"{_amount(budget)} {budget.unit}/{budget.per}",
+        "" if key["cache"] else "off",
         (key["expires"] or "")[:16].replace("T", " "),
     )
 

@@ -126,6 +126,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "skipped": exchange.skipped,
         "resumed": exchange.resumed,
         "shared_with": exchange.shared,
+        "cached": exchange.cached,
         "tokens": None
         if tokens is None
         else {"prompt": tokens.prompt, "completion": tokens.completion, "total": tokens.prompt + tokens.completion},
@@ -133,6 +134,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "reasoning_tokens": tokens and tokens.reasoning,
         "tokens_estimated": tokens and tokens.estimated,
         "cost_micro_usd": exchange.cost,
+        "saved_micro_usd": exchange.saved,
         "queued_ms": _milliseconds(exchange.queued),
         "queue_position": exchange.position,
         "bytes_in": exchange.bytes_in,
