@@ -248,7 +248,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     openai = OpenAI(relay, admission, native, websockets, settings.server, owners, flights, cache)
     routes = [
         *health_routes(settings, health, Debug(health, metrics.registry)),
-        *admin_routes(settings, accounting, admin, feed, pages),
+        *admin_routes(settings, accounting, admin, feed, pages, cache, peers),
         *api_routes(openai, native, Generate(relay, admission, pool), Models(relay, admission, pool, checks)),
     ]
     server, cors, reader = settings.server, Cors(settings.server.cors), Reader(settings.server.read_timeout)
@@ -290,7 +290,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         route_checks=route_checks,
         records=records,
         feed=feed,
-        answers=Answers(pages, admin, records, feed),
+        answers=Answers(pages, admin, records, feed, cache),
         metrics=metrics,
         lag=lag,
         metrics_port=MetricsPort(pages, health, checks, pool) if settings.metrics.port else None,

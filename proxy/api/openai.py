@@ -170,6 +170,8 @@ class OpenAI:
                 return
         if gist is None and type(body) is bytes and len(body) >= peek.LONG:
             value = peek.outline(value)
+            if sought is not None:
+                sought.value = value
         shares = key is not None and self._flights.under_way(key)
         # What an answer costs that another call has asked for, that call is charged.
         told_before = inbound.answer.extra_lines

@@ -9,6 +9,7 @@ say (`maxmemory`).
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -88,7 +89,7 @@ class RedisAnswers:
             return None
         try:
             async with asyncio.timeout(self._patience):
-                packed = await self._redis.get(_name(question.key))
+                packed: Any = await self._redis.get(_name(question.key))
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             return None
@@ -147,6 +148,7 @@ class RedisAnswers:
         """The names of all answers, some at a time."""
         cursor = 0
         while True:
+            names: Any
             cursor, names = await self._redis.scan(cursor, match=_PREFIX + b"*", count=AT_ONCE)
             if names:
                 yield list(names)

@@ -56,9 +56,14 @@ class StoredAnswer:
         return max(0, int(now - self.made))
 
     def blocks(self) -> Iterator[bytes]:
-        """Its bytes, in pieces that are neither small nor large."""
-        for first in range(0, len(self.body), BLOCK):
-            yield self.body[first : first + BLOCK]
+        """Its bytes, those together that came one after the other, so that events stay whole; mostly up to `BLOCK`."""
+        begun = end = 0
+        for _, size in _STEP.iter_unpack(self.steps):
+            if end > begun and size - begun > BLOCK:
+                yield self.body[begun:end]
+                begun = end
+            end = size
+        yield self.body[begun:end]
 
     def paced(self) -> Iterator[tuple[float, bytes]]:
         """Its bytes as they came, each piece with the seconds since the beginning."""
@@ -79,14 +84,17 @@ class Steps:
     def __init__(self) -> None:
         self._packed = bytearray()
         self._last = -1
+        self._begun = self._size = 0
 
     def note(self, seconds: float, size: int) -> None:
         """*size* bytes have come in all, the last of them *seconds* after the beginning."""
         milliseconds = min(int(seconds * 1000), 2**32 - 1)
-        if milliseconds == self._last:
+        if milliseconds == self._last and size - self._begun <= BLOCK:
             # One step with the bytes before them.
             del self._packed[-_STEP.size :]
-        self._last = milliseconds
+        else:
+            self._last, self._begun = milliseconds, self._size
+        self._size = size
         self._packed += _STEP.pack(milliseconds, size)
 
     def packed(self) -> bytes:

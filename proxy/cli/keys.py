@@ -13,6 +13,7 @@ import typer
 
 from proxy.cli import show
 from proxy.cli.check import Config
+from proxy.cli.gateway import address
 from proxy.cli.store import FAILED, refusal, settings_of, store_exists, with_store, without_store
 from proxy.core import clock
 from proxy.settings import Budget, KeyLimits, Settings
@@ -244,10 +245,7 @@ def _hand_over(record: "KeyRecord", secret: str, settings: Settings, *, json: bo
     show.line(err, f"This is the key of {record.name}. Put it where it belongs now: it is not shown again.")
     if record.previous_expires is not None and record.previous_expires > clock.wall():
         show.line(err, f"The old one works until {clock.iso(record.previous_expires)}.")
-    scheme = "https" if settings.server.tls else "http"
-    host = settings.server.host
-    host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host.strip("[]") else host
-    show.line(err, f'Try it: curl -H "Authorization: Bearer $KEY" {scheme}://{host}:{settings.server.port}/v1/models')
+    show.line(err, f'Try it: curl -H "Authorization: Bearer $KEY" {address(settings)}/v1/models')
 
 
 def _row(key: dict[str, Any]) -> tuple[str, ...]:
