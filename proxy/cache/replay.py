@@ -22,11 +22,11 @@ class Replays:
     def __init__(self, pace: bool) -> None:
         """*pace*: streams take as long as they took when they were made."""
         self._pace = pace
-        self._hurried = asyncio.Event()
+        self._unpaced = asyncio.Event()
 
     def hurry(self) -> None:
         """This process is about to end: what is left of every answer goes out at once."""
-        self._hurried.set()
+        self._unpaced.set()
 
     async def send(self, answer: StoredAnswer, client: Client) -> None:
         """Answer *client*; it has all of it, as far as it took that, when this returns."""
@@ -60,9 +60,9 @@ class Replays:
     async def _until(self, moment: float) -> None:
         """Wait for *moment*, in monotonic seconds, unless there is no time for that."""
         left = moment - clock.now()
-        if left > 0 and not self._hurried.is_set():
+        if left > 0 and not self._unpaced.is_set():
             try:
                 async with asyncio.timeout(left):
-                    await self._hurried.wait()
+                    await self._unpaced.wait()
             except TimeoutError:
                 pass

@@ -37,7 +37,7 @@ def clear(
     ] = None,
     admin_key: Annotated[
         str | None,
-        typer.Option(envvar="HAPAX_ADMIN_KEY", help="The operator's key; omitted: auth.admin_key.", show_default=False),
+        typer.Option(metavar="KEY", envvar="HAPAX_ADMIN_KEY", show_envvar=True, help="Omitted: auth.admin_key."),
     ] = None,
     config: Config = None,
 ) -> None:

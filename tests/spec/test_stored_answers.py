@@ -15,12 +15,13 @@ from proxy.cache.stored_answer import Steps
 from proxy.core.exchange import Outcome
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.gated import Gated
+from tests.rigs.hapax import hapax
 from tests.rigs.redis import RedisServer, redis_server
 
 from .wire import Response, Wire, ask, becomes, chat, connect, get, request
 
-A, B, C, D, E = (f"hpx_holder_{name}_0123456789" for name in "abcde")
-ADMIN = "hpx_operator_0123456789"
+A, B, C, D, E = (f"hapax-holder-{name}-4b1e9d7730aa65c2" for name in "abcde")
+ADMIN = "hapax-admin-9f2b6c1de04a7788"
 ON: dict[str, Any] = {"enabled": True}
 
 BODY = (
@@ -448,17 +449,28 @@ def shared(redis: RedisServer, provider: Gated, **more: Any) -> dict[str, Any]:
     return settings(provider, state={"url": redis.url}, **more)
 
 
-async def arrived(running: RunningGateway) -> None:
-    """What is to be stored is in Redis."""
+def in_redis(running: RunningGateway) -> RedisAnswers:
     answers = running.listener.gateway.cache.answers
     assert isinstance(answers, RedisAnswers)
-    await becomes(lambda: not answers._writing)
+    return answers
+
+
+async def arrived(running: RunningGateway) -> None:
+    """What is to be stored is in Redis."""
+    await becomes(lambda: not in_redis(running)._writing)
+
+
+async def patient(gateway: GatewayFactory, settings: dict[str, Any]) -> RunningGateway:
+    """A gateway whose calls wait for Redis however late this machine is."""
+    running = await gateway(settings)
+    in_redis(running)._patience = 30.0
+    return running
 
 
 async def test_over_redis_two_gateways_share_answers(
     gateway: GatewayFactory, streaming: Gated, redis: RedisServer
 ) -> None:
-    one, other = await gateway(shared(redis, streaming)), await gateway(shared(redis, streaming))
+    one, other = [await patient(gateway, shared(redis, streaming)) for _ in range(2)]
     first = await asked(one, chat("m", stream=True))
     await arrived(one)
     second = await asked(other, chat("m", stream=True))
@@ -473,7 +485,7 @@ async def test_what_is_in_redis_is_cleared_for_all(
     gateway: GatewayFactory, provider: Gated, redis: RedisServer
 ) -> None:
     more = {"auth": {**TEAMS, "admin_key": ADMIN}}
-    one, other = await gateway(shared(redis, provider, **more)), await gateway(shared(redis, provider, **more))
+    one, other = [await patient(gateway, shared(redis, provider, **more)) for _ in range(2)]
     for query, count in (("", 3), ("?model=m", 2), ("?key=a", 2), ("?model=m&key=a", 1), ("?model=x", 0)):
         for key, model in ((A, "m"), (A, "n"), (B, "m")):
             await asked(one, chat(model, head=f"X-API-Key: {key}\r\n"))
@@ -487,9 +499,7 @@ async def test_while_redis_is_away_calls_miss_and_go_on(
 ) -> None:
     running = await gateway(shared(redis, provider, auth={**TEAMS, "admin_key": ADMIN}))
     head = f"X-API-Key: {A}\r\n"
-    await asked(running, chat("m", head=head))
-    await arrived(running)
-    assert verdict(await asked(running, chat("m", head=head))) == "hit"
+    await becomes_a_hit(running, head)
     redis.freeze()
     for _ in range(3):
         answer = await asked(running, chat("m", head=head))
@@ -515,7 +525,7 @@ async def becomes_a_hit(running: RunningGateway, head: str) -> None:
 async def test_what_another_wrote_in_its_place_is_no_answer(
     gateway: GatewayFactory, provider: Gated, redis: RedisServer
 ) -> None:
-    running = await gateway(shared(redis, provider))
+    running = await patient(gateway, shared(redis, provider))
     await asked(running, chat("m"))
     await arrived(running)
     (name,) = redis.ask("KEYS", "hapax:answer:*")  # type: ignore[misc]
@@ -524,3 +534,20 @@ async def test_what_another_wrote_in_its_place_is_no_answer(
         assert verdict(await asked(running, chat("m"))) == "miss"
         await arrived(running)
     assert verdict(await asked(running, chat("m"))) == "hit"
+
+
+async def test_each_of_two_workers_has_its_own_in_memory_and_both_are_cleared(provider: Gated, tmp_path: Path) -> None:
+    two = {"server": {"workers": 2, "drain_delay": "0s"}, "store": {"url": ""}}
+    async with hapax(tmp_path, settings(provider, auth={**TEAMS, "admin_key": ADMIN}, **two)) as process:
+        call = chat("m", head=f"X-API-Key: {A}\r\n")
+
+        async def both_have_it() -> None:
+            asked_before = provider.asked
+            async with asyncio.timeout(60):
+                while provider.asked < asked_before + 2:
+                    assert (await ask(process.port, call)).body == BODY
+
+        await both_have_it()
+        cleared = await ask(process.port, request("/admin/cache", method="DELETE", head=f"X-API-Key: {ADMIN}\r\n"))
+        assert cleared.json == {"cleared": 2}
+        await both_have_it()
