@@ -48,7 +48,7 @@ class Compiled(BuildHookInterface[Any]):
     def dependencies(self) -> list[str]:
         core = self.metadata.core
         # mypy reads what the modules import.
-        types = ["types-PyYAML", *core.dependencies, *core.optional_dependencies["otlp"]]
+        types = ["types-PyYAML", "types-cachetools", *core.dependencies, *core.optional_dependencies["otlp"]]
         return ["mypy[mypyc]>=2", *types] if _asked() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

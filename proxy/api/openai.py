@@ -210,18 +210,19 @@ class OpenAI:
             made = partial(self._owners.made, asking, named, pin, who, team)
             return Learner(client, told, made, holds=not asked.generates)
 
-        async def ask(asking: Exchange, client: Client) -> None:
-            if sought is None:
-                await self._relay.relay(asking, question, learning(asking, client))
-            else:
-                relaying = partial(self._relay.relay, asking, question)
-                await self._stored.cache.ask(sought, asking, client, relaying)
+        if key is not None or sought is not None:
 
-        if key is not None:
-            await self._flights.answer(key, exchange, inbound.answer, ask)
-            return
-        if sought is not None:
-            await ask(exchange, inbound.answer)
+            async def ask(asking: Exchange, client: Client) -> None:
+                if sought is None:
+                    await self._relay.relay(asking, question, learning(asking, client))
+                else:
+                    relaying = partial(self._relay.relay, asking, question)
+                    await self._stored.cache.ask(sought, asking, client, relaying)
+
+            if key is None:
+                await ask(exchange, inbound.answer)
+            else:
+                await self._flights.answer(key, exchange, inbound.answer, ask)
             return
         client = learning(exchange, inbound.answer)
         await self._relay.relay(exchange, question, client)

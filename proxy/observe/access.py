@@ -61,9 +61,14 @@ class AccessLog:
                 self._more(logs, exchange, began)
 
     def _more(self, logs: Logs, exchange: Exchange, epoch: float) -> None:
-        if exchange.attempts and logs.audits_calls:
-            known = {"request_id": exchange.id, "correlation_id": exchange.correlation_id, "model": exchange.model}
-            known["principal"] = exchange.principal
+        if (exchange.attempts or exchange.cached) and logs.audits_calls:
+            known: dict[str, str | bool] = {
+                "request_id": exchange.id,
+                "correlation_id": exchange.correlation_id,
+                "model": exchange.model,
+                "principal": exchange.principal,
+                "cached": exchange.cached,
+            }
             end = "inference_complete" if exchange.outcome is Outcome.OK else "inference_error"
             for event, at in (("inference_start", exchange.started), (end, exchange.ended)):
                 logs.tell("audit", f"Audit: {event}", {"event": event, **known}, clock.iso_of(at + epoch))
