@@ -14,7 +14,6 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from proxy.cache.lookup import CacheQuestion, Unreachable
 from proxy.cache.packed import LABEL, label, labelled, pack, unpack
@@ -57,6 +56,7 @@ class RedisAnswers:
                 max_connections=CONNECTIONS,
                 timeout=None,
                 protocol=2,
+                driver_info=None,
                 socket_timeout=None,
                 socket_connect_timeout=None,
                 health_check_interval=0,
@@ -89,12 +89,13 @@ class RedisAnswers:
             return None
         try:
             async with asyncio.timeout(self._patience):
-                packed: Any = await self._redis.get(_name(question.key))
-        except (RedisError, OSError, TimeoutError) as error:
+                packed = await self._redis.get(_name(question.key))
+        except Exception as error:
+            # Whatever it is, the call goes on.
             self._failed(error)
             return None
         self._answered()
-        if packed is None:
+        if not isinstance(packed, bytes):
             return None
         return unpack(packed) if len(packed) < LARGE else await asyncio.to_thread(unpack, packed)
 
@@ -120,7 +121,7 @@ class RedisAnswers:
                         names = [name async for name in self._of(names, model, principal)]
                     if names:
                         cleared += int(await self._redis.unlink(*names))
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
             self._failed(error)
             raise Unreachable(type(error).__name__) from None
         self._answered()
@@ -139,7 +140,7 @@ class RedisAnswers:
                 await self._redis.set(_name(key), packed, px=self._ttl)
             self._written.note(len(packed), clock.now())
             self._answered()
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
             self._failed(error)
         finally:
             self._room += size
