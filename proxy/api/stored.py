@@ -24,6 +24,8 @@ class StoredAnswers:
         self.enabled = cache.enabled
         """Generating calls go through `question` and `answer`."""
         self._admission = admission
+        if cache.enabled:
+            admission.tokens_first = False
 
     def question(
         self, inbound: Inbound, path: str, headers: bytes, body: bytes | None, value: dict[str, Any]
@@ -56,7 +58,7 @@ class StoredAnswers:
         if answer is None:
             inbound.answer.extra_lines += b"X-Hapax-Cache: miss\r\n"
             return False
-        await self._admission.admit(inbound, asked, 0, 0)
+        await self._admission.admit(inbound, asked, 0, 0, free=True)
         inbound.answer.extra_lines += b"X-Hapax-Cache: hit\r\nAge: %d\r\n" % self.cache.age_of(answer)
         await self.cache.send(answer, inbound.exchange, inbound.answer)
         return True

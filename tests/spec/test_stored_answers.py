@@ -13,6 +13,7 @@ from proxy.cache.memory_answers import MemoryAnswers
 from proxy.cache.redis_answers import RedisAnswers
 from proxy.cache.stored_answer import Steps
 from proxy.core.exchange import Outcome
+from proxy.observe.access import fields
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.gated import Gated
 from tests.rigs.hapax import hapax
@@ -322,6 +323,65 @@ async def test_a_hit_uses_a_request_and_no_tokens_and_costs_nothing(
     usage = (await ask(running.port, get("/v1/usage?by=key", head=head))).json["total"]
     assert (usage["cached"], usage["cost_micro_usd"], usage["saved_micro_usd"]) == (3, 5000, 15000)
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (3, 2)
+
+
+async def test_a_key_without_tokens_left_still_has_its_stored_answers(gateway: GatewayFactory) -> None:
+    dear = BODY.replace(b'"prompt_tokens":3', b'"prompt_tokens":3000')
+    async with Gated([whole(dear)], open_pieces=1) as provider:
+        limits = {"requests_per_minute": 2, "tokens_per_minute": 100}
+        running = await gateway(settings(provider, auth={"keys": [{"name": "a", "key": A, "limits": limits}]}))
+        head = f"X-API-Key: {A}\r\n"
+        await asked(running, chat("m", head=head, max_tokens=9))
+        async with connect(running.port) as wire:
+            # A body that comes after its head, as SDKs send it.
+            call = chat("m", head=head, max_tokens=9)
+            at = call.index(b"\r\n\r\n") + 4
+            wire.send(call[:at])
+            await becomes(lambda: running.listener.gateway.under_way.count == 1)
+            wire.send(call[at:])
+            hit = await wire.response()
+        assert (hit.status, verdict(hit)) == (200, "hit")
+        assert hit.header("x-ratelimit-remaining-tokens") == "0"
+        other = await asked(running, chat("m", head=head, max_tokens=10))
+        assert (other.status, verdict(other)) == (429, "miss")
+        beyond = await asked(running, chat("m", head=head, max_tokens=9))
+        assert (beyond.status, beyond.code) == (429, "rate_limit_exceeded")
+        assert not {"x-hapax-cache", "age"} & beyond.names
+        assert provider.asked == 1
+
+
+async def test_a_key_of_the_store_can_be_kept_from_stored_answers(
+    gateway: GatewayFactory, provider: Gated, sqlite_url: str
+) -> None:
+    auth = {"admin_key": ADMIN, "keys": [{"name": "a", "key": A}]}
+    running = await gateway(settings(provider, auth=auth, store={"url": sqlite_url}))
+    for name, cache, told in (("plain", {}, ["miss", "hit"]), ("measuring", {"cache": False}, ["bypass", "bypass"])):
+        made = await ask(running.port, request("/admin/keys", {"name": name, **cache}, head=f"X-API-Key: {ADMIN}\r\n"))
+        assert (made.status, made.json["cache"]) == (201, not cache)
+        head = f"X-API-Key: {made.json['key']}\r\n"
+        assert [verdict(await asked(running, chat("m", head=head))) for _ in range(2)] == told
+
+
+async def test_the_log_tells_a_stored_answer(gateway: GatewayFactory, streaming: Gated) -> None:
+    running = await gateway(settings(streaming))
+    ended = running.observed()
+    for _ in range(2):
+        await asked(running, chat("m", stream=True))
+    running.caught_up()
+    first, second = (fields(exchange, None) for exchange in ended)
+    told = (
+        "cached",
+        "saved_micro_usd",
+        "status",
+        "outcome",
+        "answered_model",
+        "bytes_out",
+        "emitted_count",
+        "provider",
+    )
+    assert [first[name] for name in told] == [False, None, 200, "ok", "m", first["bytes_out"], 3, "one"]
+    assert [second[name] for name in told] == [True, None, 200, "ok", "m", first["bytes_out"], 3, ""]
+    assert (second["attempts"], second["tokens"], second["cost_micro_usd"]) == ([], None, 0)
 
 
 async def test_the_metrics_tell_hits_misses_and_size(gateway: GatewayFactory, provider: Gated) -> None:
