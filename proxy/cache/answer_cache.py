@@ -99,8 +99,7 @@ class AnswerCache:
         """Answer *exchange* towards *client*."""
         exchange.cached, exchange.saved = True, answer.cost
         exchange.answered_model = answer.model
-        exchange.bytes_out, exchange.events = len(answer.body), answer.events
-        await self.replays.send(answer, client)
+        await self.replays.send(answer, exchange, client)
 
     async def ask(self, question: CacheQuestion, exchange: Exchange, client: Client, relay: Relay) -> None:
         """

@@ -14,6 +14,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 from proxy.cache.lookup import CacheQuestion, Unreachable
 from proxy.cache.packed import LABEL, label, labelled, pack, unpack
@@ -72,6 +73,8 @@ class RedisAnswers:
         self._written = Written(ttl)
         self._writing: set[asyncio.Task[None]] = set()
         self._away = False
+        self._refused = False
+        """The last answer was not taken."""
         self._ask_again_at = 0.0
         self.failures_total = 0
         """Times Redis did not take or give an answer."""
@@ -112,7 +115,6 @@ class RedisAnswers:
         return 0
 
     async def clear(self, model: str | None, principal: str | None) -> int:
-        self._written.clear()
         cleared = 0
         try:
             async with asyncio.timeout(CLEAR_WITHIN):
@@ -125,6 +127,8 @@ class RedisAnswers:
             self._failed(error)
             raise Unreachable(type(error).__name__) from None
         self._answered()
+        if model is None and principal is None:
+            self._written.clear()
         return cleared
 
     async def stop(self) -> None:
@@ -140,6 +144,13 @@ class RedisAnswers:
                 await self._redis.set(_name(key), packed, px=self._ttl)
             self._written.note(len(packed), clock.now())
             self._answered()
+            self._refused = False
+        except ResponseError as error:
+            # It answers, so what it has can still be had: there is no room, or no right to write.
+            self.failures_total += 1
+            if not self._refused:
+                self._refused = True
+                _log.warning("stored answers: Redis takes no more (%s), see maxmemory", type(error).__name__)
         except Exception as error:
             self._failed(error)
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from proxy.cache.stored_answer import StoredAnswer
 from proxy.core import clock
+from proxy.core.exchange import Exchange
 from proxy.core.headers import Header
 from proxy.relay.client import Client
 from proxy.relay.whole_answer import MAX_WHOLE_BYTES
@@ -28,10 +29,11 @@ class Replays:
         """This process is about to end: what is left of every answer goes out at once."""
         self._unpaced.set()
 
-    async def send(self, answer: StoredAnswer, client: Client) -> None:
-        """Answer *client*; it has all of it, as far as it took that, when this returns."""
+    async def send(self, answer: StoredAnswer, exchange: Exchange, client: Client) -> None:
+        """Answer *client*, whose call is *exchange*; it was sent all of it when this returns."""
         headers = [*answer.headers, _NO_ATTEMPT]
         if not answer.streamed and len(answer.body) <= MAX_WHOLE_BYTES:
+            exchange.bytes_out += len(answer.body)
             client.send(200, headers, answer.body)
             return
         room = asyncio.Event()
@@ -42,10 +44,12 @@ class Replays:
             for due, piece in self._pieces(answer):
                 if due:
                     await self._until(began + due)
+                exchange.bytes_out += len(piece)
                 client.push(piece)
                 if client.paused:
                     room.clear()
                     await room.wait()
+            exchange.events = answer.events
             client.finish()
         finally:
             client.on_resume = None

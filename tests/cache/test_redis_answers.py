@@ -127,6 +127,26 @@ async def test_whatever_it_answers_there_is_no_error(way: Way, said: bytes) -> N
     assert answers.failures_total
 
 
+async def test_one_without_room_takes_no_more_and_gives_what_it_has(
+    answers: RedisAnswers, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers.keep(question("a"), answer((0.0, b"x")))
+    await written(answers)
+    redis.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        for _ in range(3):
+            answers.keep(question("b"), answer((0.0, b"x")))
+            await written(answers)
+        assert await answers.find(question("a")) is not None
+        assert answers.failures_total == 3
+        assert caplog.messages == ["stored answers: Redis takes no more (OutOfMemoryError), see maxmemory"]
+    finally:
+        redis.ask("CONFIG", "SET", "maxmemory", "0")
+    answers.keep(question("b"), answer((0.0, b"x")))
+    await written(answers)
+    assert await answers.find(question("b")) is not None
+
+
 async def test_a_caller_that_leaves_leaves_no_answer_behind_for_another(answers: RedisAnswers, way: Way) -> None:
     for text in "ab":
         answers.keep(question(text), answer((0.0, text.encode())))
