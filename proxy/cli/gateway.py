@@ -1,7 +1,8 @@
 """
 The gateway a configuration is of, while it runs: where it is, and one question put to it.
 
-It finds none by itself and starts none. TLS is checked against the configured certificate, whatever name that is for.
+It finds none by itself and starts none. Where the configuration says where it is, its certificate must be that of the
+configuration, whatever name that is for; anywhere else it is judged as any client judges it.
 """
 
 import asyncio
@@ -38,7 +39,8 @@ def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: 
     import aiohttp
 
     try:
-        status, body = asyncio.run(_asked(settings, method, there + path, query, key))
+        certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
+        status, body = asyncio.run(_asked(method, there + path, query, key, certificate))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _silent(there, type(error).__name__) from None
     except ValueError:
@@ -54,16 +56,20 @@ def _silent(there: str, reason: str) -> typer.Exit:
     return refusal(f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url", FAILED)
 
 
-async def _asked(settings: Settings, method: str, url: str, query: dict[str, str], key: str | None) -> tuple[int, Any]:
+async def _asked(
+    method: str, url: str, query: dict[str, str], key: str | None, certificate: str | None
+) -> tuple[int, Any]:
     import ssl
 
     import aiohttp
 
     context = ssl.create_default_context()
-    if settings.server.tls is not None:
+    if certificate is not None:
         # It is reached by an address of this machine, and its certificate is for another name.
-        context.load_verify_locations(settings.server.tls.cert_file)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(certificate)
     headers = {} if key is None else {"X-API-Key": key}
     timeout = aiohttp.ClientTimeout(total=WITHIN)
     async with (

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from proxy.cli.command import app
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.spec.test_tls import issue, served
 from tests.spec.wire import ask, becomes, chat
 
 KEY, ADMIN = "hapax-client-4b1e9d7730aa65c2", "hapax-admin-9f2b6c1de04a7788"
@@ -26,8 +27,8 @@ async def filled(gateway: GatewayFactory, **more: Any) -> RunningGateway:
     return running
 
 
-async def clear(folder: Path, port: int, *more: str, auth: dict[str, Any] = AUTH) -> Result:
-    settings = {"server": {"port": port}, "auth": auth, "store": {"url": ""}}
+async def clear(folder: Path, port: int, *more: str, auth: dict[str, Any] = AUTH, **server: Any) -> Result:
+    settings = {"server": {"port": port, **server}, "auth": auth, "store": {"url": ""}}
     (folder / "hapax.yaml").write_text(yaml.safe_dump(settings))
     arguments = ["cache", "clear", "--config", str(folder / "hapax.yaml"), *more]
     return await asyncio.to_thread(CliRunner().invoke, app, arguments)
@@ -66,6 +67,21 @@ async def test_what_the_gateway_refuses_is_said(gateway: GatewayFactory, simulat
         assert result.stderr == f"The gateway at {running.url} answered {said}\n"
     result = await clear(tmp_path, running.port, "--model", "")
     assert (result.exit_code, "answered 400" in result.stderr) == (1, True)
+
+
+async def test_over_tls_its_certificate_is_the_configured_one_or_nothing_is_told_it(
+    gateway: GatewayFactory, simulator: Simulator, tmp_path: Path
+) -> None:
+    tls = {"cert_file": str(tmp_path / "server.pem"), "key_file": str(tmp_path / "server.key")}
+    running = await served(gateway, tmp_path, auth=AUTH)
+    result = await clear(tmp_path, running.port, tls=tls)
+    assert (result.exit_code, result.stdout) == (0, "0 stored answers cleared.\n")
+    # Named by the caller, it is judged by its name and by who has signed it.
+    result = await clear(tmp_path, running.port, "--url", running.url, tls=tls)
+    assert (result.exit_code, "ClientConnectorCertificateError" in result.stderr) == (1, True)
+    issue(tmp_path, "another")
+    result = await clear(tmp_path, running.port, tls=tls)
+    assert (result.exit_code, "ClientConnectorCertificateError" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8080", ""])
