@@ -1,6 +1,7 @@
 """Answers in Redis: found by others, bounded in time, and never an error."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -110,6 +111,18 @@ async def test_one_that_does_not_answer_in_time_is_not_waited_for_and_not_asked_
     await written(answers)
     assert await answers.find(question()) is not None
     assert answers.failures_total == 2
+    await answers.stop()
+
+
+async def test_a_process_that_is_late_itself_does_not_blame_redis(redis: RedisServer) -> None:
+    answers = RedisAnswers(redis.url, 60.0, 10_000_000, PATIENT)
+    assert await answers.find(question()) is None
+    answers._patience = 0.02
+    finding = tasks.start(answers.find(question()), "find")
+    await asyncio.sleep(0)
+    time.sleep(0.2)  # noqa: ASYNC251 - something else has the loop
+    assert await finding is None
+    assert (answers.failures_total, answers._away) == (0, False)
     await answers.stop()
 
 
