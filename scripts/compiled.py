@@ -21,7 +21,7 @@ PACKAGE = "proxy"
 HOT = {
     "accounts/": "ledger prices principals rows tables",
     "admin/": "trails",
-    "admission/": "admission allowance charges keyless",
+    "admission/": "admission allowance charges held keyless",
     "api/": "openai",
     "cache/": "question_key single_flight",
     "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
@@ -49,7 +49,7 @@ class Compiled(BuildHookInterface[Any]):
     def dependencies(self) -> list[str]:
         core = self.metadata.core
         # mypy reads what the modules import.
-        types = ["types-PyYAML", *core.dependencies, *core.optional_dependencies["otlp"]]
+        types = ["types-PyYAML", "types-cachetools", *core.dependencies, *core.optional_dependencies["otlp"]]
         return ["mypy[mypyc]>=2", *types] if _asked() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -137,6 +137,8 @@ class NewKey(Section):
     limits: KeyLimits = section(KeyLimits, "Its own limits.")
     budget: Annotated[Budget, AfterValidator(_budget)] | None = None
     expires: Annotated[datetime.datetime | None, BeforeValidator(_expiry)] = None
+    cache: bool = True
+    """Its calls may have stored answers."""
 
 
 class Rotation(Section):

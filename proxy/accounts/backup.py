@@ -32,7 +32,8 @@ Progress = Callable[[str, int, int], None]
 
 _TABLES = tuple(tables.metadata.sorted_tables)
 _SUMS = tuple(
-    tables.usage.c[name] for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost")
+    tables.usage.c[name]
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost", "saved")
 )
 
 

@@ -71,6 +71,8 @@ class KeyRecord:
     previous_digest: bytes | None = field(repr=False)
     seq: int
     """Greater than that of every key that was changed before."""
+    cache: bool = True
+    """Its calls may have stored answers, where there are any."""
 
 
 class Keys:
@@ -93,6 +95,7 @@ class Keys:
             "budget": None if new.budget is None else new.budget.model_dump_json(),
             "created": _milliseconds(clock.wall()),
             "expires": None if new.expires is None else _milliseconds(new.expires),
+            "cache": int(new.cache),
         }
         async with self._store.writing() as connection:
             values["seq"] = await _next_seq(connection)
@@ -199,6 +202,7 @@ def _record(row: Any) -> KeyRecord:
         digest=row.digest,
         previous_digest=row.previous_digest,
         seq=row.seq,
+        cache=bool(row.cache),
     )
 
 

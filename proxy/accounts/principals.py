@@ -32,6 +32,8 @@ class Principal:
     """Paths and globs it may call."""
     limits: KeyLimits = _NO_LIMITS
     budget: Budget | None = None
+    cache: bool = True
+    """Its calls may have stored answers, where there are any."""
     as_class: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
     """Tells of a pattern with brackets among `models` whether they are a glob's; None: they stand for themselves."""
 
@@ -162,7 +164,7 @@ class Principals:
         self._admin = digest(admin_key) if admin_key else None
         self._of_file = {
             digest(key.key.get_secret_value()): Principal(
-                key.name, key.team, key.models, key.routes, key.limits, key.budget, self._as_class
+                key.name, key.team, key.models, key.routes, key.limits, key.budget, key.cache, self._as_class
             )
             for key in file_keys
         }
@@ -171,7 +173,14 @@ class Principals:
 
     def _know(self, record: KeyRecord) -> None:
         principal = Principal(
-            record.name, record.team, record.models, record.routes, record.limits, record.budget, self._as_class
+            record.name,
+            record.team,
+            record.models,
+            record.routes,
+            record.limits,
+            record.budget,
+            record.cache,
+            self._as_class,
         )
         digests = [record.digest]
         end = None if record.expires is None else record.expires.timestamp()

@@ -20,7 +20,7 @@ COLUMNS = (
     *("id", "started", "request_id", "principal", "team", "route", "model"),
     *("answered_model", "provider", "upstream_model", "stream", "attempts"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "estimated", "cost"),
-    *("ttft_ms", "duration_ms", "status", "outcome", "error_code", "ended"),
+    *("ttft_ms", "duration_ms", "status", "outcome", "error_code", "ended", "cached", "saved"),
 )
 STARTED = COLUMNS.index("started")
 PRINCIPAL = COLUMNS.index("principal")
@@ -50,7 +50,7 @@ def pending(exchange: Exchange, team: str, epoch: float) -> Row:
         exchange.ledger_id,
         int((exchange.started + epoch) * 1000),
         *(_clean(text) for text in (exchange.id, exchange.principal, team, exchange.route, exchange.model)),
-        *("", "", "", 1 if exchange.stream else 0, 0, 0, 0, 0, 0, 0, None, None, None, 0, PENDING, "", None),
+        *("", "", "", 1 if exchange.stream else 0, 0, 0, 0, 0, 0, 0, None, None, None, 0, PENDING, "", None, 0, None),
     )
 
 
@@ -80,6 +80,9 @@ def completed(exchange: Exchange, team: str, epoch: float) -> Row:
     cost = exchange.cost
     if cost is not None and cost > MOST:
         cost = MOST
+    saved = exchange.saved
+    if saved is not None and saved > MOST:
+        saved = MOST
     request_id, principal, route, model = exchange.id, exchange.principal, exchange.route, exchange.model
     answered, code = exchange.answered_model, exchange.error_code
     together = request_id + principal + team + route + model + answered + provider + upstream_model + code
@@ -111,6 +114,8 @@ def completed(exchange: Exchange, team: str, epoch: float) -> Row:
         exchange.outcome._value_,  # `value` is a property written in Python, and this is done for every call
         code,
         int((ended + epoch) * 1000),
+        1 if exchange.cached else 0,
+        saved,
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from proxy.accounts import tables
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in migrations/versions."""
 
 _version = Table(

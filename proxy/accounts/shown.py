@@ -19,7 +19,8 @@ from proxy.settings import Budget, ClientKey
 
 _COUNTS = ("requests", "ok", "failed", "pending")
 _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
-_SUMS = (*_COUNTS, *_TOKENS, "cost_micro_usd", "cost_usd", "unpriced", "estimated")
+_SAVED = ("cached", "saved_micro_usd", "saved_usd")
+_SUMS = (*_COUNTS, *_TOKENS, "cost_micro_usd", "cost_usd", *_SAVED, "unpriced", "estimated")
 
 
 def status(key: KeyRecord, now: datetime) -> str:
@@ -58,6 +59,7 @@ def _fields(
         "routes": list(key.routes),
         "limits": key.limits.model_dump(),
         "budget": _budget(key.budget),
+        "cache": key.cache,
         **{name: None if moments is None else _iso(getattr(moments, name)) for name in names},
     }
 
@@ -101,6 +103,9 @@ def _sums(line: UsageLine) -> dict[str, Any]:
         **{name: getattr(line, name) for name in (*_COUNTS, *_TOKENS)},
         "cost_micro_usd": line.cost,
         "cost_usd": usd(line.cost),
+        "cached": line.cached,
+        "saved_micro_usd": line.saved,
+        "saved_usd": usd(line.saved),
         "unpriced": line.unpriced,
         "estimated": line.estimated,
     }

@@ -29,6 +29,7 @@ keys = Table(
     Column("expires", BigInteger),
     Column("revoked", BigInteger),
     Column("seq", BigInteger, nullable=False),  # versions.value of the last change of this key
+    Column("cache", Integer, nullable=False, server_default="1"),  # 0 or 1
     Index("keys_seq", "seq"),
 )
 """The client keys; a revoked one keeps its row, so that its name is never another's in the ledger."""
@@ -68,6 +69,8 @@ usage = Table(
     Column("outcome", Text, nullable=False),  # `pending` while under way
     Column("error_code", Text, nullable=False),
     Column("ended", BigInteger),
+    Column("cached", Integer, nullable=False, server_default="0"),  # 0 or 1: it got a stored answer
+    Column("saved", BigInteger),  # what that answer had cost; null: there was none, or no price is known
     Index("usage_principal_started", "principal", "started"),
     Index("usage_started", "started"),
 )

@@ -48,6 +48,10 @@ class UsageLine:
     """Calls whose price was not known; `cost` leaves them out."""
     estimated: int = 0
     """Calls whose tokens were counted here, since the provider did not say."""
+    cached: int = 0
+    """Calls that got a stored answer, which costs nothing."""
+    saved: int = 0
+    """Micro-USD those answers had cost when they were made, as far as that is known."""
 
 
 _NUMBERS = tuple(each.name for each in fields(UsageLine) if each.name != "group")
@@ -99,11 +103,12 @@ def _sums() -> list[ColumnElement[Any]]:
         "pending": is_pending,
         "unpriced": ~is_pending & row.cost.is_(None) & (is_ok | (row.prompt_tokens + row.completion_tokens > 0)),
         "estimated": row.estimated == 1,
+        "cached": row.cached == 1,
     }
     return [
         func.count().label("requests"),
         *(func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counts.items()),
-        *(func.sum(row[name]).label(name) for name in (*_TOKENS, "cost")),
+        *(func.sum(row[name]).label(name) for name in (*_TOKENS, "cost", "saved")),
     ]
 
 

@@ -72,6 +72,7 @@ class Admin:
             "hedged": exchange.hedged,
             "resumed": exchange.resumed,
             "shared_with": exchange.shared,
+            "cached": exchange.cached,
             "kept_to": exchange.kept_to,
             "skipped": exchange.skipped,
             "attempts": [_attempt(attempt, exchange.started) for attempt in exchange.attempts],

@@ -8,7 +8,8 @@ from typing import Any
 
 from proxy.admin.admin import Admin
 from proxy.admin.feed import Feed
-from proxy.core.peers import EVENTS, METRICS, PROVIDERS, TRAIL
+from proxy.cache.answer_cache import AnswerCache
+from proxy.core.peers import CLEAR, EVENTS, METRICS, PROVIDERS, TRAIL
 from proxy.middleware.records import Records
 from proxy.observe.page import Pages
 
@@ -16,11 +17,12 @@ from proxy.observe.page import Pages
 class Answers:
     """An answer to each question there is."""
 
-    def __init__(self, pages: Pages, admin: Admin, records: Records, feed: Feed) -> None:
+    def __init__(self, pages: Pages, admin: Admin, records: Records, feed: Feed, cache: AnswerCache) -> None:
         self._pages = pages
         self._admin = admin
         self._records = records
         self._feed = feed
+        self._cache = cache
 
     def to(self, what: str, of: Any) -> Any:
         """Plain JSON; None to a question of another version of the gateway."""
@@ -33,4 +35,6 @@ class Answers:
         if what == EVENTS:
             self._records.hand_over()
             return self._feed.own_after(of)
+        if what == CLEAR:
+            return self._cache.answers.forget(of["model"], of["key"])
         return None

@@ -7,12 +7,12 @@ Limits first, then a place to run in, then a row in the ledger. What a call will
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from proxy.accounts.ledger import Ledger
 from proxy.accounts.prices import Prices
 from proxy.admission import allowance
 from proxy.admission.charges import Charges, costs_unknown
+from proxy.admission.held import Held
 from proxy.admission.keyless import holder_of
 from proxy.admission.waiting import wait
 from proxy.core import clock
@@ -25,22 +25,6 @@ from proxy.limits.queue import Queue
 from proxy.relay.endpoints import Operation
 
 _log = logging.getLogger("hapax")
-
-
-@dataclass(slots=True)
-class Held:
-    """What an exchange holds until its end."""
-
-    applying: Applying
-    unpriced: bool = False
-    """No price list says what it costs, and its answer tells no tokens either."""
-    reservation: Reservation | None = None
-    place: Reservation | None = None
-    """Its places among calls at once, of a session, which keeps them when what else it has reserved is settled."""
-    running: Queue | None = None
-    """The queue in whose running part it has a place."""
-    lender: "Held | None" = None
-    """The session that has lent its places to this response, until that ends."""
 
 
 class Admission:
@@ -64,6 +48,8 @@ class Admission:
         self._running = 0
         self._ended: list[Exchange] = []
         """Those that have given back their places and not been settled."""
+        self.tokens_first = True
+        """A caller without tokens is refused before its body is read; False where a stored answer may need none."""
         self.hits: dict[str, int] = {}
         """Calls refused by a limit, by principal."""
 
@@ -79,7 +65,7 @@ class Admission:
         """
         applying = self._applying(inbound, "")
         if applying.limiting:
-            claims = (*applying.once, *((limit, 1) for limit in applying.tokens))
+            claims = (*applying.once, *((limit, 1) for limit in applying.tokens if self.tokens_first))
             refusal = self._limits.obstacle(claims, clock.now())
             if refusal is not None and self._ended:
                 # What stands in the way may be held by calls that are over.
@@ -115,12 +101,18 @@ class Admission:
             self._hold(inbound.exchange, applying).reservation = await self._reserve(inbound, applying, claims)
 
     async def admit(
-        self, inbound: Inbound, asked: Operation, prompt: int, most: int | None, session: Exchange | None = None
+        self,
+        inbound: Inbound,
+        asked: Operation,
+        prompt: int,
+        most: int | None,
+        session: Exchange | None = None,
+        free: bool = False,
     ) -> None:
         """
         Let a call begin that has *prompt* tokens and an answer of at most *most* (None: it does not say); `ProxyError`
         429 or 503 when it may not. What it holds is given back by `leave` and `ended`, whatever becomes of it.
-        *session*: the one that it is a response of.
+        *session*: the one that it is a response of. *free*: its answer is here and uses nothing, so no debt stops it.
         """
         exchange = inbound.exchange
         applying = self._applying(inbound, exchange.model)
@@ -129,7 +121,9 @@ class Admission:
         if session is not None:
             self._lend(session, held)
         if applying.limiting:
-            claims = self._charges.claims(exchange, applying, asked, prompt, most, clock.now())
+            claims = (
+                applying.once if free else self._charges.claims(exchange, applying, asked, prompt, most, clock.now())
+            )
             if isinstance(claims, Refusal):
                 raise self._refused(inbound, applying, claims)
             if held.reservation is not None:
@@ -138,7 +132,7 @@ class Admission:
             if held.place is not None:
                 claims = _beyond(held.place, claims)
             held.reservation = reservation = await self._reserve(inbound, applying, claims)
-            if reservation.standings:
+            if reservation.standings and not free:
                 inbound.answer.extra_lines += allowance.header_lines(reservation.standings)
             else:
                 self._tell(inbound, applying)

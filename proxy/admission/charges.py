@@ -105,7 +105,8 @@ class Charges:
         self._learn(exchange, applying, tokens)
         total = 0 if tokens is None else tokens.prompt + tokens.completion
         used: dict[What, int] = {_TOKENS: total}
-        if not exchange.attempts and not exchange.shared and exchange.outcome not in (Outcome.REFUSED, Outcome.OK):
+        served = exchange.attempts or exchange.shared or exchange.cached
+        if not served and exchange.outcome not in (Outcome.REFUSED, Outcome.OK):
             # No target was asked, through no fault of the caller: nothing was used, not even the request.
             used[_REQUESTS] = 0
         budget = applying.budget

@@ -15,7 +15,10 @@ from proxy.admission.admission import Admission
 from proxy.admission.keyless import holder_of
 from proxy.api import deployments, query
 from proxy.api.native import Native
+from proxy.api.stored import StoredAnswers
 from proxy.api.websocket import WebSockets
+from proxy.cache.answer_cache import AnswerCache
+from proxy.cache.lookup import CacheQuestion
 from proxy.cache.question_key import key_of
 from proxy.cache.single_flight import SingleFlight
 from proxy.core import peek
@@ -56,8 +59,10 @@ class OpenAI:
         server: Server,
         owners: Owners,
         flights: SingleFlight,
+        cache: AnswerCache,
     ) -> None:
         self._relay = relay
+        self._stored = StoredAnswers(cache, admission)
         self._flights = flights
         self._owners = owners
         self._admission = admission
@@ -150,13 +155,23 @@ class OpenAI:
             most = most_completion(value)
             named = named_by(request.method, path, inbound.location.query, value)
             told = tells(request.method, path, value)
-            if type(body) is bytes:
-                if named is None and self._flights.shares(asked, value) and not _wants_its_own(request):
-                    key = key_of(holder_of(inbound), target, headers, patience, body, value)
-                if len(body) >= peek.LONG:
-                    value = peek.outline(value)
+            alone = named is not None or _wants_its_own(request)
+            if not alone and type(body) is bytes and self._flights.shares(asked, value):
+                key = key_of(holder_of(inbound), target, headers, patience, body, value)
         else:
             prompt, most, named, told, places = gist.prompt, gist.most, gist.named, gist.told, gist.places
+        sought: CacheQuestion | None = None
+        if self._stored.cache.enabled and asked.generates and request.method == "POST":
+            lone = gist is None and named is None and told is Tells.NOTHING
+            sought = self._stored.question(
+                inbound, target, headers, body if lone and type(body) is bytes else None, value
+            )
+            if sought is not None and await self._stored.answer(inbound, asked, sought):
+                return
+        if gist is None and type(body) is bytes and len(body) >= peek.LONG:
+            value = peek.outline(value)
+            if sought is not None:
+                sought.value = value
         shares = key is not None and self._flights.under_way(key)
         # What an answer costs that another call has asked for, that call is charged.
         told_before = inbound.answer.extra_lines
@@ -195,12 +210,19 @@ class OpenAI:
             made = partial(self._owners.made, asking, named, pin, who, team)
             return Learner(client, told, made, holds=not asked.generates)
 
-        if key is not None:
+        if key is not None or sought is not None:
 
             async def ask(asking: Exchange, client: Client) -> None:
-                await self._relay.relay(asking, question, learning(asking, client))
+                if sought is None:
+                    await self._relay.relay(asking, question, learning(asking, client))
+                else:
+                    relaying = partial(self._relay.relay, asking, question)
+                    await self._stored.cache.ask(sought, asking, client, relaying)
 
-            await self._flights.answer(key, exchange, inbound.answer, ask)
+            if key is None:
+                await ask(exchange, inbound.answer)
+            else:
+                await self._flights.answer(key, exchange, inbound.answer, ask)
             return
         client = learning(exchange, inbound.answer)
         await self._relay.relay(exchange, question, client)

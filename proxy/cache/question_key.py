@@ -1,7 +1,8 @@
 """
 Which calls may share an answer, and the key under which two of them are the same call.
 
-Functions of what a call says. Who shares with whom, and what is kept, is decided in `single_flight` and `answers`.
+Functions of what a call says. Who shares with whom, and what is kept, is decided in `single_flight` and
+`answer_cache`.
 """
 
 from hashlib import blake2b
@@ -32,18 +33,19 @@ def is_deterministic(asked: Operation, value: dict[str, Any]) -> bool:
     return (type(temperature) in (int, float) and temperature == 0) or value.get("seed") is not None
 
 
+def uses_tools(value: dict[str, Any]) -> bool:
+    """Whether more may be done for the answer, or because of it, than to write it."""
+    return bool(value.get("tools") or value.get("functions") or value.get("web_search_options"))
+
+
+def keeps_something(value: dict[str, Any]) -> bool:
+    """Whether the provider is asked to keep the answer, which then belongs to one call."""
+    return value.get("store") is True or value.get("background") is True
+
+
 def has_effects(value: dict[str, Any]) -> bool:
-    """
-    Whether an answer is more than its words: a tool may be called because of it, or the provider keeps it. Those belong
-    to one call each.
-    """
-    return bool(
-        value.get("tools")
-        or value.get("functions")
-        or value.get("web_search_options")
-        or value.get("store") is True
-        or value.get("background") is True
-    )
+    """Whether an answer is more than its words: a tool may be called because of it, or the provider keeps it."""
+    return uses_tools(value) or keeps_something(value)
 
 
 def key_of(holder: str, path: str, headers: bytes, patience: float | None, body: bytes, value: dict[str, Any]) -> bytes:

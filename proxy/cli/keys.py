@@ -13,6 +13,7 @@ import typer
 
 from proxy.cli import show
 from proxy.cli.check import Config
+from proxy.cli.gateway import address
 from proxy.cli.store import FAILED, refusal, settings_of, store_exists, with_store, without_store
 from proxy.core import clock
 from proxy.settings import Budget, KeyLimits, Settings
@@ -30,7 +31,7 @@ app = typer.Typer(
 
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(usd|tokens)/(hour|day|week|month)", re.ASCII | re.IGNORECASE)
 
-_HEADINGS = ("name", "key", "status", "team", "models", "routes", "limits", "budget", "expires")
+_HEADINGS = ("name", "key", "status", "team", "models", "routes", "limits", "budget", "cache", "expires")
 _ALWAYS = ("name", "key", "status")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who holds the key; appears in logs, metrics and usage.")]
@@ -49,6 +50,7 @@ def create(
     concurrent: Annotated[int | None, typer.Option(min=0, help="Requests at once; 0: no limit.")] = None,
     budget: Annotated[str | None, typer.Option(help="Such as 25usd/day or 1000000tokens/month.")] = None,
     expires: Annotated[str | None, typer.Option(help="Such as 90d, or 2027-01-31 for the first moment of it.")] = None,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Whether its calls have stored answers.")] = True,
     json: Json = False,
     quiet: Quiet = False,
     config: Config = None,
@@ -71,6 +73,7 @@ def create(
             "concurrent": concurrent,
         },
         "expires": expires,
+        "cache": cache,
     }
     if model:
         asked["models"] = model
@@ -233,10 +236,7 @@ def _hand_over(record: "KeyRecord", secret: str, settings: Settings, *, json: bo
     show.line(err, f"This is the key of {record.name}. Put it where it belongs now: it is not shown again.")
     if record.previous_expires is not None and record.previous_expires > clock.wall():
         show.line(err, f"The old one works until {clock.iso(record.previous_expires)}.")
-    scheme = "https" if settings.server.tls else "http"
-    host = settings.server.host
-    host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host.strip("[]") else host
-    show.line(err, f'Try it: curl -H "Authorization: Bearer $KEY" {scheme}://{host}:{settings.server.port}/v1/models')
+    show.line(err, f'Try it: curl -H "Authorization: Bearer $KEY" {address(settings)}/v1/models')
 
 
 def _row(key: dict[str, Any]) -> tuple[str, ...]:
@@ -260,6 +260,7 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
         ", ".join(key["routes"]),
         ", ".join(words),
         "" if budget is None else f"{_amount(budget)} {budget.unit}/{budget.per}",
+        "" if key["cache"] else "off",
         (key["expires"] or "")[:16].replace("T", " "),
     )
 

@@ -27,15 +27,19 @@ FAILED = 1
 
 def settings_of(config: Path | None) -> Settings:
     """The settings in force; ends the command with 2 when there are problems, or when they name no store."""
-    err = show.err()
-    try:
-        settings = load(config).settings
-    except SettingsError as error:
-        show.problems(err, error)
-        raise typer.Exit(USAGE) from None
+    settings = readable(config)
     if not settings.store.url.get_secret_value():
         raise refusal('store.url is empty, so there is no store; set for instance `store: {url: "sqlite:///hapax.db"}`')
     return settings
+
+
+def readable(config: Path | None) -> Settings:
+    """The settings in force, with or without a store; ends the command with 2 when there are problems."""
+    try:
+        return load(config).settings
+    except SettingsError as error:
+        show.problems(show.err(), error)
+        raise typer.Exit(USAGE) from None
 
 
 def refusal(sentence: str, code: int = USAGE) -> typer.Exit:

@@ -100,7 +100,8 @@ def _print(question: "UsageQuestion", lines: "list[UsageLine]", whole: "UsageLin
     if not whole.requests:
         show.line(out, f"No calls since {clock.iso(question.since)}.")
         return
-    columns: Sequence[int] = range(len(_HEADINGS))
+    # Where nothing is stored, nothing is said of it.
+    columns: Sequence[int] = range(len(_HEADINGS) if whole.cached else len(_HEADINGS) - len(_STORED))
     if out.is_terminal and show.width_of(_table(question.by, lines, whole, columns), _WIDEST) > out.width:
         # A column of nothing but zeros is the first to go where there is no room.
         columns = [column for column in columns if _cells(whole)[column] != "0"]
@@ -126,7 +127,12 @@ def _table(by: str, lines: "list[UsageLine]", whole: "UsageLine", columns: Seque
 
 
 _WIDEST = 10_000
-_HEADINGS = ("requests", "ok", "failed", "pending", "prompt", "completion", "cached", "reasoning", "cost USD")
+_STORED = ("hits", "saved USD")
+_HEADINGS = (
+    *("requests", "ok", "failed", "pending"),
+    *("prompt", "completion", "cached", "reasoning", "cost USD"),
+    *_STORED,
+)
 
 
 def _cells(line: "UsageLine") -> tuple[str, ...]:
@@ -134,7 +140,7 @@ def _cells(line: "UsageLine") -> tuple[str, ...]:
 
     counts = (line.requests, line.ok, line.failed, line.pending)
     tokens = (line.prompt_tokens, line.completion_tokens, line.cached_tokens, line.reasoning_tokens)
-    return (*(f"{number:,}" for number in (*counts, *tokens)), usd(line.cost))
+    return (*(f"{number:,}" for number in (*counts, *tokens)), usd(line.cost), f"{line.cached:,}", usd(line.saved))
 
 
 def _notes(whole: "UsageLine") -> Iterator[str]:

@@ -93,6 +93,10 @@ class Exchange:
     """The provider it was kept to, because what it names lives there; empty for a call that any target could take."""
     shared: str = ""
     """The id of the call whose answer this one got as well; empty for one with an answer of its own."""
+    cached: bool = False
+    """A stored answer was given, and no provider asked."""
+    saved: int | None = None
+    """Micro-USD the stored answer had cost; None where there was none, or where that is not known."""
     resumed: int = 0
     """How often the answer was continued by another target after it had broken off."""
     hedged: bool = False

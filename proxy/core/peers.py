@@ -41,3 +41,8 @@ and `since`, the moment from which on a worker tells that is not named there.
 """
 PROVIDERS = "providers"
 """Question: what is thought of every provider, with the pid of the worker that thinks so."""
+CLEAR = "clear"
+"""
+Command: let go the stored answers that only the worker asked holds; *of*: `model` and `key`, each null for any. The
+answer says how many they were.
+"""

@@ -47,11 +47,27 @@ def front_of(rooms: Rooms, settings: Settings) -> Front:
     """The routes of *settings*, and what leads calls there."""
     native = Native(rooms.relay, rooms.admission, rooms.pool, settings.processing, rooms.processed)
     openai = OpenAI(
-        rooms.relay, rooms.admission, native, rooms.websockets, settings.server, rooms.owners, rooms.flights
+        rooms.relay,
+        rooms.admission,
+        native,
+        rooms.websockets,
+        settings.server,
+        rooms.owners,
+        rooms.flights,
+        rooms.cache,
     )
     routes = [
         *health_routes(settings, rooms.health, rooms.debug),
-        *admin_routes(settings, rooms.accounting, rooms.admin, rooms.feed, rooms.pages, rooms.configuration),
+        *admin_routes(
+            settings,
+            rooms.accounting,
+            rooms.admin,
+            rooms.feed,
+            rooms.pages,
+            rooms.configuration,
+            rooms.cache,
+            rooms.peers,
+        ),
         *api_routes(openai, native, rooms.generate, rooms.models),
     ]
     server = settings.server

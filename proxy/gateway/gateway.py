@@ -94,6 +94,8 @@ class Gateway(Rooms):
         ending = self.accounting.obey(settings, made.prices)
         self.admission.obey(self.accounting.prices, self.accounting.queue)
         self.flights.obey(settings.deduplication.mode)
+        self.cache.obey(settings.cache)
+        self.admission.tokens_first = not settings.cache.enabled
         if settings.failover != before.failover:
             self.relay.obey(*retrying(settings.failover))
         self.upstreams.obey(settings, self.checks)
@@ -143,6 +145,7 @@ class Gateway(Rooms):
             if self.outlets.traces is not None:
                 ending.push_async_callback(self.outlets.traces.stop)
             ending.callback(self.records.hand_over)
+            ending.push_async_callback(self.cache.answers.stop)
             for stop in (self.upstreams.stop, self.reader.stop, self.health.routes.stop, self.checks.stop):
                 ending.push_async_callback(stop)
             for exporter in self.outlets.exporters:

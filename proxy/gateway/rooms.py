@@ -21,6 +21,7 @@ from proxy.api.generate import Generate
 from proxy.api.models import Models
 from proxy.api.processed import Processed
 from proxy.api.websocket import WebSockets
+from proxy.cache.answer_cache import answer_cache
 from proxy.cache.single_flight import SingleFlight
 from proxy.core import clock
 from proxy.core.exchange import Observer
@@ -38,6 +39,7 @@ from proxy.middleware.records import Records
 from proxy.middleware.under_way import UnderWay
 from proxy.observe import configuration
 from proxy.observe.access import AccessLog, fields
+from proxy.observe.cached import CacheFamilies
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
@@ -72,6 +74,7 @@ class Rooms:
         peers, instance, rng = peers or NoPeers(), str(uuid.uuid4()), random.Random()
         self.settings = settings
         """Those in force."""
+        self.peers = peers
         self.in_force = in_force or InForce(Loaded(settings, "the program", None, []), clock.wall())
         self.logs = logs
         self.control = control = ControlPlane()
@@ -83,7 +86,8 @@ class Rooms:
         self.sessions = Sessions(pool, behind.endpoints, rng, control)
         charges = Charges(accounting.prices, pool.upstream_names)
         self.admission = Admission(accounting.limits, accounting.policy, charges, accounting.queue, accounting.ledger)
-        self.flights = SingleFlight(settings.deduplication.mode)
+        self.flights, self.cache = SingleFlight(settings.deduplication.mode), answer_cache(settings, pool, charges.cost)
+        self.admission.tokens_first = not settings.cache.enabled
         self.processed = done = Processed()
         self.metrics, self.trails, self.access = Metrics(pool), Trails(), AccessLog(logs)
         self.records = records = Records(())
@@ -114,7 +118,8 @@ class Rooms:
         registry = self.metrics.registry
         registry.register(surroundings)
         registry.register(StateCollector(self.admission.hits, lambda: accounting.counted))
-        registry.register(ProcessingFamilies(done.templates, done.answers, done.changes, done.seconds))
+        registry.register(ProcessingFamilies(done))
+        registry.register(CacheFamilies(self.cache))
         registry.register(configuration.Configuration(self.in_force))
         self.feed = Feed(lambda exchange: fields(exchange, clock.epoch()), lambda: standing(pool), peers, instance[:8])
         self.checks = Checks((), surroundings.timed(behind.probe), *probing(settings), rng)
@@ -132,7 +137,7 @@ class Rooms:
         self.admin = Admin(self.trails, records.hand_over, pool, self.checks.facts, peers)
         self.configuration = Configuration(self.in_force, reloading)
         self.pages = Pages(registry, records.hand_over, peers)
-        self.answers = Answers(self.pages, self.admin, records, self.feed)
+        self.answers = Answers(self.pages, self.admin, records, self.feed, self.cache)
         self.websockets = WebSockets(self.sessions, self.admission, records)
         self.owners = Owners(accounting.objects, pool)
         self.generate = Generate(self.relay, self.admission, pool)

@@ -61,9 +61,14 @@ class AccessLog:
                 self._more(logs, exchange, began)
 
     def _more(self, logs: Logs, exchange: Exchange, epoch: float) -> None:
-        if exchange.attempts and logs.audits_calls:
-            known = {"request_id": exchange.id, "correlation_id": exchange.correlation_id, "model": exchange.model}
-            known["principal"] = exchange.principal
+        if (exchange.attempts or exchange.cached) and logs.audits_calls:
+            known: dict[str, str | bool] = {
+                "request_id": exchange.id,
+                "correlation_id": exchange.correlation_id,
+                "model": exchange.model,
+                "principal": exchange.principal,
+                "cached": exchange.cached,
+            }
             end = "inference_complete" if exchange.outcome is Outcome.OK else "inference_error"
             for event, at in (("inference_start", exchange.started), (end, exchange.ended)):
                 logs.tell("audit", f"Audit: {event}", {"event": event, **known}, clock.iso_of(at + epoch))
@@ -126,6 +131,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "skipped": exchange.skipped,
         "resumed": exchange.resumed,
         "shared_with": exchange.shared,
+        "cached": exchange.cached,
         "tokens": None
         if tokens is None
         else {"prompt": tokens.prompt, "completion": tokens.completion, "total": tokens.prompt + tokens.completion},
@@ -133,6 +139,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "reasoning_tokens": tokens and tokens.reasoning,
         "tokens_estimated": tokens and tokens.estimated,
         "cost_micro_usd": exchange.cost,
+        "saved_micro_usd": exchange.saved,
         "queued_ms": _milliseconds(exchange.queued),
         "queue_position": exchange.position,
         "bytes_in": exchange.bytes_in,

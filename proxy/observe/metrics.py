@@ -46,6 +46,8 @@ class Metrics(Collector):
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._errors: dict[str, int] = {}
         self._fallbacks: dict[str, int] = {}
+        self._cached: dict[tuple[str, str], int] = {}
+        """Calls that got a stored answer, by model and `success` or `error`."""
         self._hedges = self._resumes = 0
         self._queued = Histograms("hapax_queue_wait_seconds", "Seconds a call waited for a place.")
         self._overhead = Histograms(
@@ -78,6 +80,10 @@ class Metrics(Collector):
                 self._queued.of().observe(exchange.queued)
             if exchange.attempts:
                 self._count_answer(exchange, exchange.attempts)
+            elif exchange.cached:
+                model = self._labels.get(exchange.model) or self._label(exchange.model)
+                told = (model, "success" if exchange.outcome is _SUCCESS else "error")
+                self._cached[told] = self._cached.get(told, 0) + 1
 
     def _count_answer(self, exchange: Exchange, attempts: list[AttemptRecord]) -> None:
         model = self._labels.get(exchange.model)
@@ -203,15 +209,20 @@ class Metrics(Collector):
             ("provider", "model"),
             (((provider, model), row.first_token) for _, model, _, provider, row in rows),
         )
+        asked = [
+            ((model, strategy, status, "false"), number)
+            for _, model, strategy, _, row in rows
+            for status, number in (("success", row.successes), ("error", row.errors))
+        ]
+        cached = [
+            ((model, self._pool.entry(model or None).balance, status, "true"), number)
+            for (model, status), number in self._cached.items()
+        ]
         yield counter(
             "llm_router_inference",
-            "Calls for which a provider was asked.",
+            "Calls for which a provider was asked, or that got a stored answer.",
             ("model", "strategy", "status", "cached"),
-            (
-                ((model, strategy, status, "false"), number)
-                for _, model, strategy, _, row in rows
-                for status, number in (("success", row.successes), ("error", row.errors))
-            ),
+            [*asked, *cached],
         )
         yield histogram(
             "llm_router_inference_duration_seconds",

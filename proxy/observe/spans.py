@@ -109,6 +109,8 @@ def _server_span(exchange: Exchange, operation: str | None, offset: int) -> Span
         add(_key_value("hapax.upstream_request_id", exchange.upstream_request_id))
     if exchange.queued:
         add(_key_value("hapax.queued", exchange.queued))
+    if exchange.cached:
+        add(_common("hapax.cached", True))
     if exchange.cost is not None:
         add(_key_value("hapax.cost_micro_usd", exchange.cost))
     failed = status >= 500 or exchange.outcome is Outcome.CUT

@@ -102,11 +102,6 @@ class Surroundings(Collector):
             yield CounterMetricFamily(name, "Dropped, since there was no room for it.", value=number)
         said = "Calls that shared another's answer."
         yield CounterMetricFamily("hapax_deduplicated_requests", said, value=self._shared())
-        # For caches, which come later; dashboards ask for them already.
-        cache = ("cache_type",)
-        yield counter("llm_router_cache_hits", "Answers from a cache.", cache, [(("response",), 0)])
-        yield counter("llm_router_cache_misses", "Answers no cache had.", cache, [(("response",), 0)])
-        yield gauge("llm_router_cache_size_bytes", "Memory a cache takes.", cache, [(("response",), 0)])
         yield GaugeMetricFamily("llm_router_model_memory_bytes", "Memory of a model: none is loaded here.")
 
     def _of_providers(self) -> Iterator[Metric]:

@@ -195,6 +195,7 @@ class Listener:
         self._close()
         under_way.closing = True
         self.gateway.feed.close()
+        self.gateway.cache.replays.hurry()
         self._runner.connections.close_idle()
         began = clock.now()
         await self._heard_out(min(KNOCKING, timeout))

@@ -32,6 +32,8 @@ class Entry:
     fallbacks: Sequence[str] = ()
     context_fallbacks: Sequence[str] = ()
     resume: bool = False
+    cache: bool = True
+    """Its answers may be stored, where any are."""
 
 
 _PLAIN = Entry()

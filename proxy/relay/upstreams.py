@@ -149,7 +149,14 @@ class Upstreams:
         self.pool.replace(
             providers,
             {
-                name: Entry(model.targets, model.balance, model.fallbacks, model.context_fallbacks, model.resume)
+                name: Entry(
+                    model.targets,
+                    model.balance,
+                    model.fallbacks,
+                    model.context_fallbacks,
+                    model.resume,
+                    model.cache,
+                )
                 for name, model in settings.models.items()
             },
             keep_breakers=same_rules,

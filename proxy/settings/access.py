@@ -85,6 +85,7 @@ class ClientKey(Section):
     routes: tuple[Text, ...] = Field(("*",), description="Paths or globs it may call, such as /v1/embeddings.")
     limits: KeyLimits = section(KeyLimits, "Limits of this key.")
     budget: Budget | None = Field(None, description="Spending limit of this key; omitted: none.")
+    cache: bool = Field(True, description="Keep answers to its calls, where `cache.enabled` has answers kept.")
 
 
 class Auth(Section):

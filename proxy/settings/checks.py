@@ -67,6 +67,11 @@ def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> It
                 yield f"providers.{name}.api_key: {variable} is empty, so calls are sent without a key"
     yield from served.warnings(settings, providers)
     yield from paths.warnings(settings)
+    if settings.cache.enabled and _apart(settings):
+        yield (
+            "cache.enabled: each worker keeps answers of its own, and is asked for each once; they share them with "
+            '`state: {url: "redis://127.0.0.1:6379/0"}`'
+        )
     if _door_of_the_store(settings):
         yield (
             f"auth.keys: is empty while server.host ({settings.server.host}) is reachable from other machines, so the "
@@ -190,9 +195,14 @@ def _routes(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"routes[{i}].limits", f"is also given as limits.routes.{path}; keep one")
 
 
+def _apart(settings: Settings) -> bool:
+    """There are several processes, and nothing that they share."""
+    return settings.server.workers > 1 and settings.state.url.get_secret_value().startswith("memory:")
+
+
 def _unshared_limits(settings: Settings) -> Iterator[Problem]:
     """Limits that several processes cannot keep without a place they share."""
-    if settings.server.workers == 1 or not settings.state.url.get_secret_value().startswith("memory:"):
+    if not _apart(settings):
         return
     limited = [f"limits.routes.{path}" for path, rates in settings.route_limits.items() if rates.any]
     limited += [f"limits.models.{name}" for name, rates in settings.limits.models.items() if rates.any]

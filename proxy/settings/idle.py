@@ -15,7 +15,6 @@ from proxy.settings.whole import Settings
 
 IDLE: Mapping[str, Any] = {
     "server.http3": {"enabled": False},
-    "cache": {"enabled": False},
     "routes.*.middleware": ("auth", "rate-limit", "cors", "logging"),
 }
 

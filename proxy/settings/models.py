@@ -101,3 +101,4 @@ class Model(Section):
     resume: bool = Field(
         False, description="Continue a committed stream that died on the next target, where that is provably safe."
     )
+    cache: bool = Field(True, description="Keep its answers, where `cache.enabled` has answers kept.")

@@ -108,6 +108,7 @@ class Cors(Section):
     )
     expose_headers: tuple[Text, ...] = Field(
         (
+            "age",
             "content-disposition",
             "openai-processing-ms",
             "openai-version",
@@ -115,6 +116,7 @@ class Cors(Section):
             "retry-after",
             "retry-after-ms",
             "x-hapax-attempts",
+            "x-hapax-cache",
             "x-hapax-provider",
             "x-hapax-queue-position",
             "x-ratelimit-limit",

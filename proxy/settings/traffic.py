@@ -72,11 +72,22 @@ class Deduplication(Section):
 
 
 class Cache(Section):
-    """Answers kept for identical requests."""
+    """Whole answers kept for calls that ask exactly the same."""
 
-    enabled: bool = Field(False, description="Keep answers.")
+    enabled: bool = Field(False, description="Keep answers, and give them to calls that ask the same.")
+    scope: Literal["principal", "team", "all"] = Field(
+        "principal",
+        description="Who shares answers: each key has its own, a team shares them, or all keys do. A key without a "
+        "team has its own.",
+    )
     ttl: Duration = duration("24h", "How long an answer is kept.")
-    max_size: Size = size("256MiB", "Memory for answers.")
+    max_size: Size = size(
+        "256MiB",
+        "Memory for the answers of each worker, of which one may take a sixteenth; of what is in Redis only that "
+        "counts.",
+    )
+    pace: bool = Field(False, description="Send a stored stream at the pace it came; otherwise at once.")
+    tools: bool = Field(False, description="Keep answers to calls with tools as well.")
 
 
 def _store(url: SecretUrl) -> SecretUrl:

@@ -11,7 +11,7 @@ from proxy.accounts.store import Store
 from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Outcome
 from proxy.core.usage import Tokens
-from tests.accounts.calls import answered, call, rows
+from tests.accounts.calls import answered, call, rows, total
 from tests.rigs.clock import at_most
 from tests.spec.wire import becomes
 
@@ -78,8 +78,25 @@ async def test_every_column_says_what_the_exchange_says(store: Store, ledger: Le
         "status": 200,
         "outcome": "cut",
         "error_code": "upstream_cut",
+        "cached": 0,
+        "saved": None,
     }
     assert (row["provider"], row["upstream_model"]) == (exchange.provider, "other")
+
+
+async def test_a_stored_answer_costs_nothing_and_says_what_it_saved(store: Store, ledger: Ledger) -> None:
+    for saved in (1234, None):
+        exchange = call(cached=True, saved=saved)
+        ledger.open(exchange, "")
+        exchange.cost = 0
+        ledger.ended([exchange])
+    assert await ledger.flush()
+    assert [(row["cached"], row["cost"], row["saved"], row["prompt_tokens"]) for row in await rows(store)] == [
+        (1, 0, 1234, 0),
+        (1, 0, None, 0),
+    ]
+    whole = await total(store, since=clock.wall() - timedelta(hours=1))
+    assert (whole.requests, whole.cached, whole.cost, whole.saved, whole.unpriced) == (2, 2, 0, 1234, 0)
 
 
 async def test_an_unknown_price_is_null_and_a_price_of_nothing_is_0(store: Store, ledger: Ledger) -> None:

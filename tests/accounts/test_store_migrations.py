@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import BigInteger, Connection, Integer, inspect, text
 
 from proxy.accounts import schema, tables
 from proxy.accounts.store import Store, StoreError
@@ -193,3 +193,17 @@ async def test_migrating_leaves_the_logging_of_the_process_alone(store_url: str)
         logging.getLogger("hapax").disabled,
     ) == before
     await store.close()
+
+
+async def test_a_process_of_the_last_release_goes_on_writing_rows(store: Store) -> None:
+    for table in (tables.keys, tables.usage):
+        # It names those columns alone that had no default when it was made.
+        named = [column for column in table.c if not column.nullable and column.server_default is None]
+        values = ", ".join("0" if isinstance(column.type, BigInteger | Integer) else "''" for column in named)
+        await execute(
+            store, f"INSERT INTO {table.name} ({', '.join(column.name for column in named)}) VALUES ({values})"
+        )
+    async with store.reading() as connection:
+        (key,) = (await connection.execute(text("SELECT cache FROM keys"))).all()
+        (row,) = (await connection.execute(text("SELECT cached, saved FROM usage"))).all()
+    assert (tuple(key), tuple(row)) == ((1,), (0, None))

@@ -28,6 +28,7 @@ def row(number: int, at: datetime = NOON, **fields: Any) -> dict[str, Any]:
         0,
     )
     rest = {"upstream_model": "", "cost": None, "ttft_ms": None, "duration_ms": None, "status": 200, "error_code": ""}
+    rest |= {"cached": 0, "saved": None}
     whole = {**texts, **numbers, **rest, "outcome": "ok", "ended": None}
     return {**whole, "id": f"{number:08}", "started": int(at.timestamp() * 1000), **fields}
 

@@ -71,6 +71,7 @@ async def test_the_trail_of_a_call_that_moved_on_tells_who_was_asked_when_and_wh
         "hedged": False,
         "resumed": 0,
         "shared_with": "",
+        "cached": False,
         "kept_to": "",
         "skipped": {},
     }

@@ -73,6 +73,15 @@ def test_the_table_shows_each_key_and_the_total(usage: Usage) -> None:
     ]
 
 
+def test_what_stored_answers_saved_is_told_where_there_are_any(usage: Usage) -> None:
+    given(today(1, principal="web", cost=1_250_000), today(2, principal="web", cost=0, cached=1, saved=1_250_000))
+    heading, line, total = table(usage())
+    assert heading[-3:] == ["hits", "saved", "USD"]
+    assert line[-3:] == total[-3:] == ["1.250000", "1", "1.250000"]
+    shown = json.loads(usage("--json").stdout)["total"]
+    assert (shown["cached"], shown["saved_micro_usd"], shown["saved_usd"]) == (1, 1_250_000, "1.250000")
+
+
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_a_terminal_never_sees_a_number_cut_short(usage: Usage, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

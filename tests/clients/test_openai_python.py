@@ -31,6 +31,28 @@ async def base_url(gateway: Any, simulator: Simulator) -> str:
 
 
 @pytest.fixture
+async def storing(gateway: Any, simulator: Simulator) -> AsyncIterator[AsyncOpenAI]:
+    running = await gateway({**settings(simulator.base_url), "cache": {"enabled": True}})
+    async with AsyncOpenAI(base_url=running.base_url, api_key=KEY, max_retries=0) as sdk:
+        yield sdk
+
+
+async def test_a_stored_answer_is_what_the_first_was(storing: AsyncOpenAI, simulator: Simulator) -> None:
+    whole = [await storing.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION) for _ in "ab"]
+    assert [answer.headers["x-hapax-cache"] for answer in whole] == ["miss", "hit"]
+    assert whole[0].parse() == whole[1].parse()
+    streams = []
+    for _ in "ab":
+        stream = await storing.chat.completions.create(
+            model=MODEL, messages=QUESTION, stream=True, stream_options={"include_usage": True}
+        )
+        streams.append([chunk async for chunk in stream])
+    assert streams[0] == streams[1]
+    assert streams[1][-1].usage is not None
+    assert len(calls(simulator)) == 2
+
+
+@pytest.fixture
 async def client(base_url: str) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(base_url=base_url, api_key=KEY, max_retries=0) as sdk:
         yield sdk

@@ -21,6 +21,7 @@ from tests.rigs.prometheus import DEPLOY, Server, alertmanager, prometheus
 from tests.spec.wire import ask, chat, connect, get
 
 ADMIN, KEY, POOR = "hpx_admin_5b1e77d0c2a94f", "hpx_client_90c3f1aa7be2d4", "hpx_client_poor_1c84e0f9"
+AGAIN = "hpx_client_again_7d25b0e613"
 DEADLINE = 30.0
 SETTINGS: dict[str, Any] = {
     "server": {"drain_delay": "0s"},
@@ -37,11 +38,18 @@ SETTINGS: dict[str, Any] = {
     "circuit_breaker": {"failure_threshold": 3},
     "health_check": {"interval": "500ms"},
     "queue": {"enabled": True, "max_running": 2},
+    "cache": {"enabled": True},
     "auth": {
         "admin_key": ADMIN,
         "keys": [
-            {"name": "web", "key": KEY, "limits": {"requests_per_minute": 10_000, "tokens_per_minute": 1_000_000}},
-            {"name": "poor", "key": POOR, "limits": {"requests_per_minute": 1}},
+            {
+                "name": "web",
+                "key": KEY,
+                "limits": {"requests_per_minute": 10_000, "tokens_per_minute": 1_000_000},
+                "cache": False,
+            },
+            {"name": "poor", "key": POOR, "limits": {"requests_per_minute": 1}, "cache": False},
+            {"name": "again", "key": AGAIN},
         ],
     },
     "store": {"url": "sqlite:///hapax.db", "prices": "prices.yaml"},
@@ -50,13 +58,7 @@ SETTINGS: dict[str, Any] = {
 }
 PRICES = {"ours": {"source": "this test", "as_of": "2026-11-25", "models": {"sim-*": {"input": 1, "output": 2}}}}
 
-NO_CACHE = "there is no cache to ask yet"
-EMPTY = {
-    ("hapax-overview", "Cache hit rate"): NO_CACHE,
-    ("hapax-system", "Cache hit rate"): NO_CACHE,
-    ("hapax-models", "Model memory"): "a gateway loads no model",
-    ("rules", "hapax:cache_hits:ratio10m"): NO_CACHE,
-}
+EMPTY = {("hapax-models", "Model memory"): "a gateway loads no model"}
 """What has no data by nature, and why."""
 
 
@@ -78,6 +80,7 @@ class World:
         ]
         calls += [chat(model, head=head, stream=True) for model in ("late", "away", "broken", "nobody-has-it")]
         calls += [chat(head=f"X-API-Key: {POOR}\r\n")] * 2
+        calls.append(chat("sim-fast", head=f"X-API-Key: {AGAIN}\r\n"))
         calls += [get("/v1/models", head=head), get("/ready"), get("/nowhere", head=head)]
         # One of them breaks its connection.
         await asyncio.gather(*(ask(port, call) for call in calls), return_exceptions=True)

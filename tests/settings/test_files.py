@@ -85,6 +85,7 @@ def test_there_are_examples() -> None:
         "local-llama-behind-openai",
         "keys-and-browser-app",
         "azure",
+        "stored-answers",
     }
 
 

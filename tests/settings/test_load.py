@@ -80,6 +80,18 @@ def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
         load(tmp_path, {})
 
 
+def test_workers_that_store_answers_each_for_itself_are_warned_of(configured) -> None:
+    shared = "state: {url: 'redis://127.0.0.1:6379/0'}"
+    for rules, count in (
+        ("server: {workers: 2}\ncache: {enabled: true}", 1),
+        (f"server: {{workers: 2}}\ncache: {{enabled: true}}\n{shared}", 0),
+        ("server: {workers: 1}\ncache: {enabled: true}", 0),
+        ("server: {workers: 2}", 0),
+    ):
+        warnings = configured(rules).warnings
+        assert [warning.partition(":")[0] for warning in warnings] == ["cache.enabled"] * count
+
+
 def test_a_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "hapax.yaml").write_bytes(b"server: \xff\xfe\x00")
     with pytest.raises(SettingsError, match="UTF-8"):
