@@ -20,7 +20,7 @@ async def turns(count: int = 20) -> None:
 
 async def test_at_once_a_stream_comes_with_its_head_and_all_its_bytes() -> None:
     client, exchange = Listening(), Exchange("req_1")
-    await Replays(False).send(answer((0, b"one"), (HOUR, b"two")), exchange, client)
+    await Replays().send(answer((0, b"one"), (HOUR, b"two")), exchange, client, False)
     assert (exchange.bytes_out, exchange.events) == (6, 2)
     headers = [(b"Content-Type", b"text/event-stream"), (b"X-Hapax-Attempts", b"0")]
     assert (client.head, client.pieces, client.ended) == ((200, headers, None, True), [b"onetwo"], "whole")
@@ -28,7 +28,7 @@ async def test_at_once_a_stream_comes_with_its_head_and_all_its_bytes() -> None:
 
 async def test_a_whole_answer_comes_in_one_piece() -> None:
     client = Listening()
-    await Replays(True).send(answer((0, b"{"), (HOUR, b"}"), streamed=False, headers=()), Exchange("req_1"), client)
+    await Replays().send(answer((0, b"{"), (HOUR, b"}"), streamed=False, headers=()), Exchange("req_1"), client, True)
     assert (client.head, client.pieces, client.ended) == (
         (200, [(b"X-Hapax-Attempts", b"0")], 2, False),
         [b"{}"],
@@ -39,16 +39,16 @@ async def test_a_whole_answer_comes_in_one_piece() -> None:
 async def test_a_large_one_comes_in_pieces_with_its_length() -> None:
     client = Listening()
     pieces = [(number / 1000, b"x" * BLOCK) for number in range(20)]
-    await Replays(True).send(answer(*pieces, streamed=False, headers=()), Exchange("req_1"), client)
+    await Replays().send(answer(*pieces, streamed=False, headers=()), Exchange("req_1"), client, True)
     assert client.head == (200, [(b"X-Hapax-Attempts", b"0")], 20 * BLOCK, False)
     assert (len(client.pieces), client.ended) == (20, "whole")
 
 
 async def test_at_its_pace_a_piece_comes_when_its_time_has() -> None:
     client = Listening()
-    replays = Replays(True)
+    replays = Replays()
     sending = tasks.start(
-        replays.send(answer((0, b"one"), (0.01, b"two"), (HOUR, b"three")), Exchange("req_1"), client), "replay"
+        replays.send(answer((0, b"one"), (0.01, b"two"), (HOUR, b"three")), Exchange("req_1"), client, True), "replay"
     )
     while len(client.pieces) < 2:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.001)
@@ -61,16 +61,16 @@ async def test_at_its_pace_a_piece_comes_when_its_time_has() -> None:
 
 async def test_one_that_begins_when_there_is_no_time_left_comes_at_once() -> None:
     client = Listening()
-    replays = Replays(True)
+    replays = Replays()
     replays.hurry()
-    await replays.send(answer((0, b"one"), (HOUR, b"two")), Exchange("req_1"), client)
+    await replays.send(answer((0, b"one"), (HOUR, b"two")), Exchange("req_1"), client, True)
     assert client.ended == "whole"
 
 
 async def test_it_waits_for_a_client_without_room() -> None:
     client = Listening(room=2)
     pieces = [(number / 1000, b"x" * BLOCK) for number in range(5)]
-    sending = tasks.start(Replays(False).send(answer(*pieces), Exchange("req_1"), client), "replay")
+    sending = tasks.start(Replays().send(answer(*pieces), Exchange("req_1"), client, False), "replay")
     await turns()
     assert (len(client.pieces), client.ended) == (2, "")
     client.room = 3
@@ -86,7 +86,7 @@ async def test_it_waits_for_a_client_without_room() -> None:
 
 async def test_it_leaves_with_its_client() -> None:
     client, exchange = Listening(), Exchange("req_1")
-    sending = tasks.start(Replays(True).send(answer((0, b"one"), (HOUR, b"two")), exchange, client), "replay")
+    sending = tasks.start(Replays().send(answer((0, b"one"), (HOUR, b"two")), exchange, client, True), "replay")
     await turns()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
