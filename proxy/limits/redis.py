@@ -45,7 +45,7 @@ PATIENCE = 0.08
 TICK = 0.05
 """Seconds after which Redis is told what calls gave back or have spent, where no call is asked about before."""
 LAG = 0.02
-"""Seconds by which this process's own lateness shows, rather than Redis's."""
+"""Seconds Redis has for an answer at least, where a call has waited for this process, or for the message before."""
 HEARTBEATS = 5
 """Signs of life within the time a worker is believed alive."""
 JITTER = 0.2
@@ -206,16 +206,11 @@ class RedisLimits:
                 due = min(TICK, self._beat) if len(self._holdings) else self._outbox.sent_at + self._beat - now
                 await self._pause(due)
                 continue
-            deadline = self._deadline(message)
             try:
-                await self._outbox.send(message, deadline)
+                await self._outbox.send(message, self._deadline(message))
             except Unavailable as error:
                 self._stand_alone()
-                if asyncio.get_running_loop().time() < deadline + LAG:
-                    self._say_lost(str(error))
-                else:
-                    # This process was late itself, so the answer may have been in time.
-                    await self._try_again()
+                self._say_lost(str(error))
 
     def _next_message(self, now: float) -> Message | None:
         """The next one to send; None while nothing is due."""
@@ -272,7 +267,7 @@ class RedisLimits:
         return asyncio.get_running_loop().time() + self._patience
 
     def _deadline(self, message: Message) -> float:
-        """That of its first call; one that this process itself was late for gets the least that makes sense."""
+        """That of its first call; where that is near, the least that makes sense."""
         if not message.asks:
             return self._soon()
         return max(message.asks[0].deadline, asyncio.get_running_loop().time() + LAG)

@@ -19,6 +19,9 @@ from redis.exceptions import NoScriptError
 
 from proxy.limits.redis_script import SCRIPT, SHA
 
+TURNS = 3
+"""Turns of the event loop in which an answer that has arrived is read, and the task that waits for it goes on."""
+
 
 class Unavailable(Exception):
     """Redis did not answer in time, or not as it should; the text names the kind of failure and nothing else."""
@@ -44,6 +47,7 @@ class RedisLink:
             # Its text quotes parts of the address, where a password may be.
             raise ValueError("not an address of Redis: redis://host:port/number, rediss://... or unix://...") from None
         self._connection: AbstractConnection | None = None
+        self._timer: asyncio.Handle | None = None
         self.round_trips_total = 0
         """Messages sent, answered or not."""
 
@@ -53,13 +57,16 @@ class RedisLink:
         Raises `Unavailable`, at *deadline* (in the loop's time) if not before.
         """
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(None) as scope:
+                self._timer = asyncio.get_running_loop().call_at(deadline, self._expire, scope)
                 try:
                     answer = await self._ask(arguments)
                 except Disconnected:
                     # It may have been closed while it was idle.
                     await self.close(wait=False)
                     answer = await self._ask(arguments)
+                finally:
+                    self._timer.cancel()
         except BaseException as error:
             await self.close(wait=False)
             if isinstance(error, Exception):
@@ -76,6 +83,14 @@ class RedisLink:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=not wait)
+
+    def _expire(self, scope: asyncio.Timeout, turns: int = TURNS) -> None:
+        """The deadline has come. What is here by now is read before it counts: this process itself may be late."""
+        loop = asyncio.get_running_loop()
+        if turns:
+            self._timer = loop.call_soon(self._expire, scope, turns - 1)
+        else:
+            scope.reschedule(loop.time())
 
     async def _ask(self, arguments: Iterable[Any]) -> object:
         connection = self._connection

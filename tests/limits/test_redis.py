@@ -696,8 +696,10 @@ async def test_lateness_of_this_process_is_not_taken_for_a_fault_of_redis(server
             await asyncio.sleep(0)
             # A loop that is blocked, by whatever it may be.
             time.sleep(1.5 * WAITS)  # noqa: ASYNC251
-            assert isinstance(await call, Reservation)
-            await eventually(lambda: worker.available)
+            decided = await call
+            assert isinstance(decided, Reservation)
+            assert not decided.local
+            assert worker.available
         assert log.lines == []
 
 
