@@ -83,6 +83,10 @@ class Listener:
         self.port = 0
         """The port it listens on, once started."""
         self._sockets = sockets
+        self._door = asyncio.Lock()
+        """Held while the socket is about to be listened on otherwise, or not at all."""
+        self._shut = False
+        """It is not listened on any more."""
 
     @property
     def connections(self) -> ClientConnections:
@@ -167,12 +171,15 @@ class Listener:
     async def _listen(self, context: ssl.SSLContext | None) -> None:
         """Accept clients with *context*; connections that are open, or are being made, keep the one they began with."""
         assert self._sockets is not None
-        former = self._site
-        # A copy of the socket: what the kernel has accepted meanwhile is in the queue of both.
-        self._site = web.SockSite(self._runner, self._sockets.clients.dup(), ssl_context=context, backlog=BACKLOG)
-        await self._site.start()
-        if former is not None:
-            await former.stop()
+        async with self._door:
+            if self._shut:
+                return
+            former = self._site
+            # A copy of the socket: what the kernel has accepted meanwhile is in the queue of both.
+            self._site = web.SockSite(self._runner, self._sockets.clients.dup(), ssl_context=context, backlog=BACKLOG)
+            await self._site.start()
+            if former is not None:
+                await former.stop()
 
     async def _show_metrics(self, listening: socket.socket) -> None:
         gateway = self.gateway
@@ -189,10 +196,12 @@ class Listener:
         await asyncio.sleep(delay)
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
-        if self._site is not None:
-            await self._site.stop()
-        if self._sockets is not None:
-            self._sockets.clients.close()
+        async with self._door:
+            self._shut = True
+            if self._site is not None:
+                await self._site.stop()
+            if self._sockets is not None:
+                self._sockets.clients.close()
         under_way.closing = True
         self.gateway.feed.close()
         self._runner.connections.close_idle()
