@@ -28,6 +28,8 @@ from proxy.settings import Settings, SettingsError
 from proxy.settings.in_force import By, InForce, Reload
 from proxy.settings.share import share
 
+_log = logging.getLogger("hapax")
+
 BEAT = 0.5
 """Seconds between two signs of life."""
 BEATS_BETWEEN_COUNTS = 30
@@ -63,9 +65,6 @@ def run(place: Place, channel: socket.socket, hand: socket.socket, crash: IO[byt
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(_Worker(place, hand).serve(channel))
-
-
-_log = logging.getLogger("hapax")
 
 
 class _Worker:
@@ -161,24 +160,24 @@ class _Worker:
 
     async def _obey(self, message: dict[str, Any]) -> None:
         """Do what the supervisor has all workers do for a reload, and say what came of it."""
-        found: Any = []
+        found: list[list[str]] = []
         what, of = message["what"], message["of"]
-        if what == PREPARE:
-            try:
-                self._made = await self._listener.prepare(self._share(unpacked(of["settings"])), self._handed(of))
-            except SettingsError as error:
-                found = [[problem.path, problem.message] for problem in error.problems]
-        elif self._made is not None:
-            made, self._made = self._made, None
-            if what == COMMIT:
-                try:
-                    await self._listener.put_in_force(made)
-                except Exception as error:
-                    # Half of one configuration and half of another: a new worker is the way out.
-                    _log.critical("a worker cannot reload: %s", type(error).__name__, exc_info=error)
-                    self._orders.put_nowait({"kind": "drain"})
-            else:
+        made, self._made = self._made, None
+        try:
+            if what == COMMIT and made is not None:
+                await self._listener.put_in_force(made)
+            elif made is not None:
                 self._listener.discard(made)
+            if what == PREPARE:
+                self._made = await self._listener.prepare(self._share(unpacked(of["settings"])), self._handed(of))
+        except SettingsError as error:
+            found = [[problem.path, problem.message] for problem in error.problems]
+        except Exception as error:
+            _log.error("a worker cannot reload: %s", type(error).__name__, exc_info=error)
+            found = [["", f"an internal error, see the log: {type(error).__name__}"]]
+            if what == COMMIT:
+                # Half of one configuration and half of another: a new worker is the way out.
+                self._orders.put_nowait({"kind": "drain"})
         self._channel.say("answer", number=message["number"], found=found)
 
     def _handed(self, of: dict[str, Any]) -> socket.socket | None:
