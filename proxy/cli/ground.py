@@ -37,7 +37,9 @@ def firm(read: Callable[[], Loaded]) -> Loaded:
         raise
     found = list(problems(loaded.settings))
     if found:
-        raise SettingsError(found, loaded.warnings)
+        refused = SettingsError(found, loaded.warnings)
+        refused.files = loaded.files
+        raise refused
     return loaded
 
 

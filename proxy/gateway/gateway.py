@@ -122,7 +122,7 @@ class Gateway(Rooms):
         self.put_in_force(await self.prepare(after))
         told = Reload(
             clock.iso(clock.wall()),
-            "admin",
+            "program",
             "applied",
             changed=tuple(changed(before, after)),
             needs_restart=tuple(fixed),

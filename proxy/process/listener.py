@@ -84,6 +84,8 @@ class Listener:
         self._metrics: MetricsPort | None = None
         self.port = 0
         """The port it listens on, once started."""
+        self._door = asyncio.Lock()
+        """Held while the socket is about to be listened on otherwise, or not at all."""
 
     @property
     def connections(self) -> ClientConnections:
@@ -168,12 +170,13 @@ class Listener:
 
     async def _listen(self, context: ssl.SSLContext | None) -> None:
         """Accept clients with *context*; connections that are open, or are being made, keep the one they began with."""
-        former = list(self._runner.sites)
-        for each in self._listening:
-            # A copy of the socket: what the kernel has accepted meanwhile is in the queue of both.
-            await web.SockSite(self._runner, each.dup(), ssl_context=context, backlog=BACKLOG).start()
-        for site in former:
-            await site.stop()
+        async with self._door:
+            former = list(self._runner.sites)
+            for each in self._listening:
+                # A copy of the socket: what the kernel has accepted meanwhile is in the queue of both.
+                await web.SockSite(self._runner, each.dup(), ssl_context=context, backlog=BACKLOG).start()
+            for site in former:
+                await site.stop()
 
     async def _show_metrics(self, listening: socket.socket) -> None:
         gateway = self.gateway
@@ -190,9 +193,10 @@ class Listener:
         await asyncio.sleep(delay)
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
-        for site in list(self._runner.sites):
-            await site.stop()
-        self._close()
+        async with self._door:
+            for site in list(self._runner.sites):
+                await site.stop()
+            self._close()
         under_way.closing = True
         self.gateway.feed.close()
         self.gateway.cache.replays.hurry()

@@ -64,17 +64,25 @@ class Reloader:
     async def _reload(self, by: By) -> Reload:
         in_force, before = self._in_force, self._in_force.loaded.files
         seen = await self._aside(digests, in_force.files)
-        refused: SettingsError | None = None
+        read_from: Digests = {}
+        problems: list[str] | None = None
         try:
-            loaded, fixed = combined(in_force.loaded, accepted(in_force.loaded, await self._aside(self._read)))
+            loaded = await self._aside(self._read)
+            read_from = loaded.files
+            loaded, fixed = combined(in_force.loaded, accepted(in_force.loaded, loaded))
             await self._apply(loaded)
         except SettingsError as error:
-            refused = error
+            problems, read_from = [str(problem) for problem in error.problems], error.files or read_from
+        except Exception as error:
+            # Whatever it is, a gateway that serves goes on.
+            _log.error("a reload failed: %s", type(error).__name__, exc_info=error)
+            problems = [f"an internal error, see the log: {type(error).__name__}"]
         now = clock.wall()
-        if refused is not None:
-            told = Reload(clock.iso(now), by, "refused", problems=tuple(map(str, refused.problems)))
-            in_force.refuse(told, refused.files)
-            self._seen = {**seen, **refused.files}
+        if problems is not None:
+            told = Reload(clock.iso(now), by, "refused", problems=tuple(problems))
+            in_force.refuse(told, read_from)
+            known = {**seen, **read_from}
+            self._seen = {path: known[path] for path in in_force.files}
             _log.error(REFUSED, extra={"fields": {"by": by, "problems": list(told.problems)}})
         else:
             differs = changed(in_force.loaded.settings, loaded.settings)

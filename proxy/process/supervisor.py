@@ -183,28 +183,30 @@ class Supervisor:
 
     async def _reload(self, by: By) -> Reload:
         """Have every worker put the settings in force as they are now."""
+        before = self._settings.server.workers
         done = await self._reloader.reload(by)
-        await self._follow_up()
+        await self._follow_up(before)
         return done
 
     async def _changed(self) -> None:
         """The same where a file has really changed."""
+        before = self._settings.server.workers
         if await self._reloader.changed() is not None:
-            await self._follow_up()
+            await self._follow_up(before)
 
     async def _apply(self, loaded: Loaded) -> None:
         # No worker comes to be between the old settings and the new ones.
         async with self._changing:
             await self._together.apply(self._settings, loaded.settings)
 
-    async def _follow_up(self) -> None:
-        """Tell the workers how it stands, and have as many of them as are wanted."""
+    async def _follow_up(self, before: int) -> None:
+        """Tell the workers how it stands, and have as many of them as are wanted; *before*: how many that were."""
         record = packed(self._in_force)
         for member in self._workers.members:
             member.channel.say("in force", record=record)
         async with self._changing:
             wanted = self._settings.server.workers
-            for slot in range(wanted):
+            for slot in range(before, wanted):
                 if self._workers.of(slot) is None and not self._ending:
                     await self._replace(slot)
             for member in self._workers.members:

@@ -181,26 +181,26 @@ class _Worker:
 
     async def _obey(self, message: dict[str, Any]) -> None:
         """Do what the supervisor has all workers do for a reload, and say what came of it."""
-        found: Any = []
+        found: list[list[str]] = []
         what, of = message["what"], message["of"]
-        if what == PREPARE:
-            try:
+        made, self._made = self._made, None
+        try:
+            if what == COMMIT and made is not None:
+                await self.listener.put_in_force(made)
+            elif made is not None:
+                self.listener.discard(made)
+            if what == PREPARE:
                 settings = unpacked(of["settings"])
                 own = share(settings, self._slot, settings.server.workers)
                 self._made = await self.listener.prepare(own, self._handed(of))
-            except SettingsError as error:
-                found = [[problem.path, problem.message] for problem in error.problems]
-        elif self._made is not None:
-            made, self._made = self._made, None
+        except SettingsError as error:
+            found = [[problem.path, problem.message] for problem in error.problems]
+        except Exception as error:
+            _log.error("a worker cannot reload: %s", type(error).__name__, exc_info=error)
+            found = [["", f"an internal error, see the log: {type(error).__name__}"]]
             if what == COMMIT:
-                try:
-                    await self.listener.put_in_force(made)
-                except Exception as error:
-                    # Half of one configuration and half of another: a new worker is the way out.
-                    _log.critical("a worker cannot reload: %s", type(error).__name__, exc_info=error)
-                    self._orders.put_nowait({"kind": "drain"})
-            else:
-                self.listener.discard(made)
+                # Half of one configuration and half of another: a new worker is the way out.
+                self._orders.put_nowait({"kind": "drain"})
         self._channel.say("answer", number=message["number"], found=found)
 
     def _handed(self, of: dict[str, Any]) -> socket.socket | None:

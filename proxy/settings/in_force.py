@@ -19,8 +19,8 @@ from proxy.settings.load import Loaded
 from proxy.settings.problems import path_text
 from proxy.settings.values import leaves
 
-By = Literal["watch", "signal", "admin"]
-"""What asked for a reload: a file that changed, SIGHUP, or `POST /admin/reload`."""
+By = Literal["watch", "signal", "admin", "program"]
+"""What asked for a reload: a file that changed, SIGHUP, `POST /admin/reload`, or the program that has the gateway."""
 Outcome = Literal["applied", "refused"]
 OUTCOMES: tuple[Outcome, ...] = ("applied", "refused")
 

@@ -62,3 +62,22 @@ async def test_with_0_nothing_is_ever_deleted(store: Store) -> None:
     await retention.start()
     await retention.stop()
     assert len(await rows(store)) == 1
+
+
+async def test_another_age_holds_from_the_next_look_on_which_comes_soon(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "FIRST_WITHIN", 0.0)
+    now = clock.wall()
+    await written(store, row(1, now - 40 * DAY), row(2, now - 20 * DAY), row(3, now))
+    retention = Retention(store, 0.0)
+    await retention.start()
+    with caplog.at_level(logging.INFO, "hapax"):
+        for days in (30, 10):
+            retention.keep_for(days * DAY.total_seconds(), 0.0)
+            await until(lambda: len(caplog.messages) == retention.deleted_total > 0)
+            caplog.clear()
+            retention.deleted_total = 0
+    retention.keep_for(0.0, 0.0)
+    await retention.stop()
+    assert [found["id"] for found in await rows(store)] == ["00000003"]

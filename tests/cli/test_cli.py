@@ -111,9 +111,9 @@ def test_serve_starts_the_server_with_the_loaded_settings(hapax, started) -> Non
     )
     result = hapax("serve", "--host", "0.0.0.0", "--port", "2", "--workers", "3")
     assert result.exit_code == 0, result.output
-    [(loaded, load_again)] = started  # type: ignore[misc]
+    [(loaded, read)] = started  # type: ignore[misc]
     assert isinstance(loaded, Loaded)
-    assert load_again().settings == loaded.settings
+    assert read().settings == loaded.settings
     server = loaded.settings.server
     assert (server.host, server.port, server.workers) == ("0.0.0.0", 2, 3)
     assert loaded.source == "hapax.yaml and the embedded simulator"
@@ -121,7 +121,7 @@ def test_serve_starts_the_server_with_the_loaded_settings(hapax, started) -> Non
 
 
 def test_serve_hands_on_the_servers_exit_code(hapax, started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["proxy.process.server"], "run", lambda loaded, load_again: 3)
+    monkeypatch.setattr(sys.modules["proxy.process.server"], "run", lambda loaded, read: 3)
     assert hapax("serve").exit_code == 3
 
 

@@ -121,6 +121,28 @@ async def test_a_secret_that_was_missing_is_waited_for(bench: Bench, tmp_path: P
     assert (done.changed, done.files) == (("auth.admin_key",), (str(secret),))
 
 
+async def test_a_file_that_only_a_refused_configuration_named_is_forgotten_with_it(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.file.write_text(f'providers: {{simulator: {{}}}}\nauth: {{admin_key: "${{file:{tmp_path}/admin}}"}}\n')
+    await bench.reloader.changed()
+    bench.file.write_text("server: {port: -1}\n")
+    for _ in range(3):
+        await bench.reloader.changed()
+    assert caplog.messages == [REFUSED] * 2
+    assert bench.in_force.files == [str(bench.file)]
+
+
+async def test_a_fault_of_ours_ends_no_gateway(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    async def apply(loaded: Loaded) -> None:
+        raise RuntimeError("secret")
+
+    reloader = Reloader(bench.in_force, bench.read, apply, at_once)
+    done = await reloader.reload("signal")
+    assert (done.outcome, done.problems) == ("refused", ("an internal error, see the log: RuntimeError",))
+    assert caplog.messages == ["a reload failed: RuntimeError", REFUSED]
+
+
 async def test_a_file_that_is_gone_changes_nothing_and_is_waited_for(bench: Bench) -> None:
     bench.file.unlink()
     done = await bench.reloader.changed()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ def _environ_for(file: Path) -> dict[str, str]:
 
 
 def _loaded(file: Path) -> Loaded:
-    return load(file, _environ_for(file))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(re.findall(r"\$\{file:\$\{SECRETS:-[^}]*\}/([\w-]+)\}", file.read_text())):
+            Path(folder, name).write_text(f"4b71d9e2c6a83f50{number:02}\n")
+        return load(file, {**_environ_for(file), "SECRETS": folder})
 
 
 def test_the_annotated_configuration_shows_the_defaults() -> None:
@@ -86,6 +90,7 @@ def test_there_are_examples() -> None:
         "keys-and-browser-app",
         "azure",
         "stored-answers",
+        "secrets-from-files",
     }
 
 

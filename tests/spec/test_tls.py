@@ -186,3 +186,8 @@ async def test_tls_comes_goes_and_takes_other_files_without_a_refused_client(
         await running.reload(server={"tls": None})
     async with ClientSession() as client:
         assert (await client.get(plain)).status == 200
+    await running.listener.drain(0.0, 1.0)
+    # A reload that comes so late opens no door again.
+    await running.reload(server={"tls": tls})
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", running.port)
