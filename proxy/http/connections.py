@@ -88,7 +88,7 @@ class ClientConnections(web.Server):
         super().connection_made(handler, transport)
         connection = cast(ClientConnection, handler)
         self._open[connection] = None
-        self._served.open = len(self._open)
+        self._served.open += 1
         self._of_address[connection.peer] += 1
         self._all_closed.clear()
         too_many = self._most_of_one and self._of_address[connection.peer] > self._most_of_one
@@ -107,8 +107,8 @@ class ClientConnections(web.Server):
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         connection = cast(ClientConnection, handler)
-        self._open.pop(connection, None)
-        self._served.open = len(self._open)
+        del self._open[connection]
+        self._served.open -= 1
         self._of_address[connection.peer] -= 1
         if not self._of_address[connection.peer]:
             del self._of_address[connection.peer]

@@ -25,12 +25,13 @@ from proxy.http.inbound import INBOUND, JSON_HEADERS, Inbound
 from proxy.http.meant import unknown_url
 from proxy.http.reader import Reader
 from proxy.http.request import Request
+from proxy.http.stream_answer import answer_to
 from proxy.limits.limit import Reservation
 from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
 from proxy.middleware.origin import Neighbourhood
 from proxy.middleware.records import Records
-from proxy.middleware.route import Access, ErrorBody, Handler, Route
+from proxy.middleware.route import Access, ErrorBody, Handler, Route, ask_for_nothing
 from proxy.middleware.trace import TraceContext
 from proxy.middleware.under_way import UnderWay
 
@@ -87,6 +88,8 @@ class Front:
         self._read_timeout = read_timeout
         self._max_requests = max_requests
         self._keep_content = keep_content
+        self.alternative = b""
+        """The header line that tells of another way to ask, with its line end; empty where there is none."""
         self._under_way = under_way
         under_way.routes = [route.template for route in routes]
 
@@ -94,11 +97,11 @@ class Front:
         """Put every route into *router*, which finds them; whether a method is one of theirs is said here."""
         for route in self._routes:
             resource = router.add_resource(route.path)
-            resource.add_route("*", self._serve, expect_handler=_ask_for_nothing)
+            resource.add_route("*", self._serve, expect_handler=ask_for_nothing)
             self._by_resource[resource] = route
             self._handlers[route.template] = route.handler
         # What no route takes is refused below like everything else.
-        router.add_resource("/{path:.*}").add_route("*", self._serve, expect_handler=_ask_for_nothing)
+        router.add_resource("/{path:.*}").add_route("*", self._serve, expect_handler=ask_for_nothing)
 
     def mounted(self, router: web.UrlDispatcher) -> None:
         """Every application is where it will stay: learn what stands before our paths in *router*."""
@@ -113,7 +116,7 @@ class Front:
         entered: Reservation | None = None
         known: Inbound | None = None
         try:
-            answer.extra_lines = self._cors.lines(asked.headers.get("origin"))
+            answer.extra_lines = self._cors.lines(asked.headers.get("origin")) + self.alternative
             location = check(asked, self._max_header_bytes)
             path = location.path
             self._neighbourhood.check(asked, path, location.host)
@@ -227,7 +230,7 @@ class Front:
         self._traces.join(exchange, asked)
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())
-        answer = Answer(exchange, asked)
+        answer = answer_to(exchange, asked)
         if self._under_way.draining:
             answer.force_close()
         self._under_way.begin(exchange)
@@ -292,7 +295,3 @@ class Front:
             # A fault in the limits must not keep the record from those that read it.
             _log.error("request %s could not give back: %s", exchange.id, type(error).__name__, exc_info=error)
         self._records.add(exchange, alone=not self._under_way.count)
-
-
-async def _ask_for_nothing(request: web.Request) -> None:
-    """A body is asked for by the handler that wants it, once its head has been judged."""

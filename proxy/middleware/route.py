@@ -56,3 +56,7 @@ def readers(settings: Settings) -> Access:
     if not settings.metrics.auth:
         return Access.OPEN
     return Access.ADMIN if settings.auth.admin_key is not None else Access.OPERATOR
+
+
+async def ask_for_nothing(request: web.Request) -> None:
+    """What is done before a handler where a client waits to be asked for its body: the handler that wants it asks."""

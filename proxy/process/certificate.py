@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import ssl
+from collections.abc import Callable
 
 from proxy.settings.server import Tls
 
@@ -21,9 +22,13 @@ LOOK = 5.0
 class Certificate:
     """That of one listening socket."""
 
-    def __init__(self, files: Tls) -> None:
-        """`OSError`, `ssl.SSLError` among them, when the files cannot be read or do not fit together."""
+    def __init__(self, files: Tls, on_change: Callable[[], object] = lambda: None) -> None:
+        """
+        *on_change* is called when other files have been found good. `OSError`, `ssl.SSLError` among them, when they
+        cannot be read or do not fit together.
+        """
         self._files = files
+        self._on_change = on_change
         self._read = self._stamps()
         self.context = _context(files)
         """What connections are made with; its certificate changes, the object does not."""
@@ -35,6 +40,7 @@ class Certificate:
             # Tried by itself first: half of a pair that is being written must not reach the one in use.
             _context(self._files)
             self.context.load_cert_chain(self._files.cert_file, self._files.key_file)
+            self._on_change()
         except OSError as error:
             _log.error(
                 "the certificate cannot be read, the old one stays in use",

@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import http_parser, web
 
@@ -24,8 +24,12 @@ from proxy.observe.log import Logs
 from proxy.process import hangups
 from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.certificate import Certificate
+from proxy.process.quic import certificate_of, open_door
 from proxy.process.sockets import Sockets, Unservable
 from proxy.settings import Loaded, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from proxy.http3.door import Door
 
 _log = logging.getLogger("hapax")
 _audit = logging.getLogger("hapax.audit")
@@ -65,9 +69,11 @@ class Listener:
         self.gateway = app[GATEWAY]
         self._runner = GatewayRunner(app, self.gateway.front.refuse, settings.server, self.gateway.served, AT_ONCE)
         self._site: web.SockSite | None = None
-        self.certificate: Certificate | None = None
-        """What clients are shown; None where TLS is not served."""
-        self._watching: asyncio.Task[None] | None = None
+        self.certificates: list[Certificate] = []
+        """What clients are shown; none where neither TLS nor HTTP/3 is served."""
+        self.door: Door | None = None
+        """That of HTTP/3, once started; None where it is not served."""
+        self._watching: list[asyncio.Task[None]] = []
         self.port = 0
         """The port it listens on, once started."""
         self._settings = settings
@@ -89,6 +95,7 @@ class Listener:
 
     async def start(self) -> None:
         """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
+        server = self._settings.server
         sockets = self._sockets or Sockets(self._settings)
         metrics_port = self.gateway.metrics_port
         try:
@@ -100,14 +107,18 @@ class Listener:
                 raise Unservable(obstacle)
             if metrics_port is not None and sockets.metrics is not None:
                 await metrics_port.start(sockets.metrics)
+            if sockets.http3 is not None:
+                self.door = await open_door(self.gateway, self._runner.connections, sockets.http3)
+                self.certificates.append(certificate_of(self.door, self.gateway))
         except BaseException:
             sockets.close()
             raise
         context = None
-        if self._settings.server.tls is not None:
-            self.certificate = Certificate(self._settings.server.tls)
-            context = self.certificate.context
-            self._watching = tasks.start(self.certificate.watch(), "certificate")
+        if server.tls is not None:
+            certificate = Certificate(server.tls)
+            context = certificate.context
+            self.certificates.append(certificate)
+        self._watching = [tasks.start(each.watch(), "certificate") for each in self.certificates]
         address = sockets.clients.getsockname()[:2]
         self.gateway.served.addresses.append(address)
         self.port = address[1]
@@ -121,12 +132,17 @@ class Listener:
         """
         under_way = self.gateway.under_way
         under_way.draining = True
+        self.gateway.front.alternative = b""
+        if self.door is not None:
+            self.door.announce_end()
         await asyncio.sleep(delay)
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
         if self._site is not None:
             await self._site.stop()
         under_way.closing = True
+        if self.door is not None:
+            self.door.shut()
         self.gateway.feed.close()
         self._runner.connections.close_idle()
         began = clock.now()
@@ -154,14 +170,18 @@ class Listener:
             async with asyncio.timeout(timeout):
                 await self.gateway.under_way.idle.wait()
                 await self._runner.connections.close_all()
+                if self.door is not None:
+                    await self.door.emptied()
         except TimeoutError:
             return False
         return True
 
     async def stop(self) -> None:
         """Close everything at once; call `drain` first to let exchanges end."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in self._watching:
+            watching.cancel()
+        if self.door is not None:
+            self.door.stop()
         await self._runner.cleanup()
 
     async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
@@ -234,8 +254,8 @@ async def _second(signals: "asyncio.Queue[signal.Signals]") -> None:
 
 async def _reload(listener: Listener, load_again: Callable[[], Loaded]) -> None:
     """Put the settings as they are now in force, as far as that goes without a restart; bad ones change nothing."""
-    if listener.certificate is not None:
-        listener.certificate.read_again()
+    for certificate in listener.certificates:
+        certificate.read_again()
     try:
         loaded = await asyncio.to_thread(load_again)
     except SettingsError as error:

@@ -18,35 +18,43 @@ class Sockets:
     """Those of one configuration."""
 
     def __init__(self, settings: Settings) -> None:
-        """Opens them: `OSError` when the clients' address cannot be had, `Unservable` when that for metrics cannot."""
-        self.clients = _open(settings.server.host, settings.server.port)
+        """Opens them: `OSError` when the clients' address cannot be had, `Unservable` when one of the others cannot."""
+        server, metrics = settings.server, settings.metrics
+        self.clients = _open(server.host, server.port)
         self.metrics: socket.socket | None = None
-        if settings.metrics.port:
-            host, port = settings.metrics.host, settings.metrics.port
-            try:
-                self.metrics = _open(host, port)
-            except OSError as error:
-                self.clients.close()
-                raise Unservable(f"metrics.port: cannot listen on {host}:{port}: {error.strerror or error}") from None
+        self.http3: socket.socket | None = None
+        if metrics.port:
+            self.metrics = self._beside("metrics.port", metrics.host, metrics.port, socket.SOCK_STREAM)
+        if server.http3.enabled:
+            self.http3 = self._beside("server.http3.port", server.host, server.http3.port, socket.SOCK_DGRAM)
+            # The system may give less (net.core.rmem_max), which costs packets in a burst and nothing else.
+            self.http3.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, server.http3.udp_receive_buffer_size)
 
     @property
     def all(self) -> list[socket.socket]:
         """Whichever there are."""
-        return [self.clients] if self.metrics is None else [self.clients, self.metrics]
+        return [each for each in (self.clients, self.metrics, self.http3) if each is not None]
 
     def close(self) -> None:
         """Listen no more, in this process."""
         for each in self.all:
             each.close()
 
+    def _beside(self, setting: str, host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+        try:
+            return _open(host, port, kind)
+        except OSError as error:
+            self.close()
+            raise Unservable(f"{setting}: cannot listen on {host}:{port}: {error.strerror or error}") from None
 
-def _open(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+
+def _open(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    family, _, protocol, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
     listening = socket.socket(family, kind, protocol)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind is socket.SOCK_STREAM:
+            # For UDP it would let a second process take half of the packets.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except BaseException:
         listening.close()

@@ -17,7 +17,6 @@ ANY = object()
 """No value of this setting is harmless to ignore."""
 
 IDLE: Mapping[str, Any] = {
-    "server.http3": {"enabled": False},
     "deduplication": {"mode": "off"},
     "cache": {"enabled": False},
     "routes.*.middleware": ("auth", "rate-limit", "cors", "logging"),

@@ -164,7 +164,7 @@ async def test_a_certificate_whose_files_change_is_shown_to_new_connections(
     old = trusting(tmp_path)
     async with ClientSession(connector=TCPConnector(ssl=old)) as client:
         assert (await client.get(f"https://localhost:{running.port}/live")).status == 200
-        before = running.listener.certificate
+        before = running.listener.certificates[0]
         assert before is not None
         read = before._read
         issue(tmp_path, "second")
@@ -182,7 +182,7 @@ async def test_a_pair_that_does_not_fit_changes_nothing(
     shutil.copy(tmp_path / "server.key", tmp_path / "kept.key")
     issue(tmp_path, "second")
     shutil.copy(tmp_path / "kept.key", tmp_path / "server.key")
-    assert running.listener.certificate is not None
-    running.listener.certificate.read_again()
+    assert running.listener.certificates
+    running.listener.certificates[0].read_again()
     assert "the certificate cannot be read, the old one stays in use" in caplog.messages
     assert await shown(running.port, trusted) == "first"
