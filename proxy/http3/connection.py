@@ -241,7 +241,7 @@ class ClientConnection(QuicConnectionProtocol):
             self._reset(stream.id, ErrorCode.H3_INTERNAL_ERROR)
         elif self.quic.untaken(stream.id):
             self._stalls.watch(stream.id)
-        stream.close()
+        stream.let_go()
         del self._streams[stream.id]
 
     def _reset(self, number: int, code: ErrorCode) -> None:

@@ -190,7 +190,17 @@ class Stream:
         if self.transport is None and not self.finished and not self.is_cut:
             raise ClientConnectionResetError("the client has left")
 
+    def let_go(self) -> None:
+        """Nothing is read or written any more. What leads in circles stays in memory until it is searched for."""
+        self.close()
+        self.body = EMPTY_PAYLOAD
+
     # What a body asks of the connection it comes from.
+
+    @property
+    def connected(self) -> bool:
+        """Whether its client is there, so that more of it may come."""
+        return self.transport is not None
 
     def pause_reading(self) -> None:
         """The handler does not keep up."""

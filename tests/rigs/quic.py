@@ -74,12 +74,23 @@ class Reply:
         return await self.until(lambda reply: reply.body or reply.end)
 
 
+class _Http3(H3Connection):
+    """aioquic's, told that the answer to a HEAD has no body, however long it says that would be."""
+
+    heads: set[int]
+
+    def _check_content_length(self, stream: Any) -> None:
+        if stream.stream_id not in self.heads:
+            super()._check_content_length(stream)
+
+
 class Client(QuicConnectionProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.http = H3Connection(self._quic)
+        self.http = _Http3(self._quic)
+        self.http.heads = set()
         self.replies: dict[int, Reply] = {}
         self.control = b""
         self.terminated: events.ConnectionTerminated | None = None
@@ -99,6 +110,8 @@ class Client(QuicConnectionProtocol):
         """Ask; *whole*: nothing of the body follows."""
         number = self._quic.get_next_available_stream_id()
         reply = self.replies[number] = Reply(number)
+        if method == "HEAD":
+            self.http.heads.add(number)
         head = {":method": method, ":scheme": "https", ":authority": authority, ":path": path}
         encoded = [(name.encode(), value.encode()) for name, value in (*head.items(), *fields)]
         self.http.send_headers(number, encoded, end_stream=whole and body is None)
