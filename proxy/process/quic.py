@@ -25,9 +25,9 @@ async def open_door(gateway: Gateway, connections: ClientConnections, bound: soc
     try:
         from proxy.http3.door import Door
     except ModuleNotFoundError as missing:
-        raise Unservable(
-            f"server.http3 needs {missing.name}, which is not installed; pip install 'hapax[http3]' brings it"
-        ) from None
+        if missing.name is None or missing.name.partition(".")[0] != "aioquic":
+            raise
+        raise Unservable("server.http3 needs aioquic: pip install 'hapax[http3]'") from None
     door = Door(connections, gateway.front.refuse, gateway.settings.server, gateway.served)
     await door.open(bound)
     gateway.front.alternative = door.alternative

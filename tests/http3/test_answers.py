@@ -20,7 +20,9 @@ CALL = {"model": "sim-fast:id=fixed", "messages": [{"role": "user", "content": "
 OF_ITS_CONNECTION = {"date", "x-request-id", "x-response-time", "x-upstream-request-id", "connection"}
 
 
-async def over_tcp(running: RunningGateway, method: str, path: str, **options: Any) -> tuple[int, dict[str, str], bytes]:
+async def over_tcp(
+    running: RunningGateway, method: str, path: str, **options: Any
+) -> tuple[int, dict[str, str], bytes]:
     async with ClientSession() as client, client.request(method, running.url + path, **options) as answer:
         return answer.status, {name.lower(): value for name, value in answer.headers.items()}, await answer.read()
 
@@ -253,5 +255,3 @@ async def test_nothing_of_a_request_is_left_to_the_garbage_collector(quic: QuicF
             assert not [each for each in gc.get_objects() if isinstance(each, Stream)]
         finally:
             gc.enable()
-
-

@@ -87,7 +87,9 @@ async def test_a_request_that_is_broken_off_is_no_request(quic: QuicFactory, sim
     running = await quic()
     ended = running.observed()
     async with connect(quic_port(running)) as client:
-        asked = client.send("POST", "/v1/chat/completions", ("content-type", "application/json"), body=b"{", whole=False)
+        asked = client.send(
+            "POST", "/v1/chat/completions", ("content-type", "application/json"), body=b"{", whole=False
+        )
         await until(lambda: running.listener.gateway.under_way.count)
         client.break_off(asked)
         assert (await asked.whole()).end == "H3_REQUEST_CANCELLED"

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aioquic.asyncio.client import connect as connect_quic
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.buffer import Buffer
 from aioquic.h3.connection import ErrorCode, FrameType, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.tls import SessionTicket
 
 PATIENCE = 20.0
@@ -208,13 +208,18 @@ async def connect(
     configuration = QuicConfiguration(
         alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE, server_name="localhost", session_ticket=ticket, **settings
     )
-    async with connect_quic(
-        "127.0.0.1",
-        port,
-        configuration=configuration,
-        create_protocol=client,
-        session_ticket_handler=None if tickets is None else tickets.append,
-        wait_connected=wait,
-    ) as connected:
-        assert isinstance(connected, client)
+    quic = QuicConnection(
+        configuration=configuration, session_ticket_handler=None if tickets is None else tickets.append
+    )
+    loop = asyncio.get_running_loop()
+    _, connected = await loop.create_datagram_endpoint(lambda: client(quic), local_addr=("127.0.0.1", 0))
+    try:
+        connected.connect(("127.0.0.1", port), transmit=wait)
+        if wait:
+            await connected.wait_connected()
         yield connected
+        connected.close()
+        await connected.wait_closed()
+    finally:
+        assert connected._transport is not None
+        connected._transport.close()
