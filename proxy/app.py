@@ -215,7 +215,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         pool,
         behind.endpoints,
         under_way.by_route,
-        lambda: served.open,
+        served.by_protocol,
         served.turned_away,
         lag,
         settings.health.memory_limit,

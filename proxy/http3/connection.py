@@ -8,7 +8,7 @@ connection. What is answered is the application's; which connections there are, 
 from typing import Any, cast
 
 from aiohttp.http_parser import RawRequestMessage
-from aioquic.asyncio import QuicConnectionProtocol
+from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic import events

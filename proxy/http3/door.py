@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, cast
 
 from aiohttp import web
-from aioquic.buffer import Buffer
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.packet import (
     QuicHeader,
@@ -34,6 +34,8 @@ from proxy.http3.stream import Application
 from proxy.http3.terms import Bounds
 from proxy.settings.server import Server as Rules
 
+H3 = "h3"
+"""How metrics call it."""
 MOST_UNCONFIRMED = 64
 """Handshakes under way above which a client must first show that it is where it says it is (RFC 9000 section 8.1.2)."""
 REMEMBERED = 86400
@@ -61,7 +63,7 @@ class Door(asyncio.DatagramProtocol):
         self.read_certificate()
         self._streams = http3.max_bi_streams_concurrent or 100, http3.max_uni_streams_concurrent or 100
         tickets = Tickets() if http3.enable_0rtt else None
-        self._resumption = (
+        self._resumption: dict[str, Any] = (
             {} if tickets is None else {"session_ticket_fetcher": tickets.take, "session_ticket_handler": tickets.keep}
         )
         self._application = Application(server.request_handler, server.request_factory, refuse)
@@ -76,6 +78,7 @@ class Door(asyncio.DatagramProtocol):
         self._most_of_one = rules.max_connections_per_address
         self._is_proxy = within(rules.trusted_proxies)
         self._served = served
+        served.by_protocol[H3] = 0
         self._loop = asyncio.get_running_loop()
         self._retry = QuicRetryTokenHandler()
         self._by_id: dict[bytes, ClientConnection] = {}
@@ -173,8 +176,8 @@ class Door(asyncio.DatagramProtocol):
             return
         del self._open[connection]
         self._unconfirmed.discard(connection)
-        self._served.open -= 1
-        self._served.on_closed(self._loop.time() - connection.opened)
+        self._served.by_protocol[H3] -= 1
+        self._served.on_closed(H3, self._loop.time() - connection.opened)
         self._of_address[connection.address] -= 1
         if not self._of_address[connection.address]:
             del self._of_address[connection.address]
@@ -256,7 +259,7 @@ class Door(asyncio.DatagramProtocol):
         self._open[connection] = None
         self._unconfirmed.add(connection)
         self._of_address[connection.address] += 1
-        self._served.open += 1
+        self._served.by_protocol[H3] += 1
         self._all_closed.clear()
         return connection
 

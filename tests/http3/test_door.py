@@ -168,13 +168,12 @@ async def test_a_version_that_is_not_spoken_is_answered_with_those_that_are(quic
 async def test_connections_are_counted_like_others(quic: QuicFactory) -> None:
     running = await quic()
     served = running.listener.gateway.served
-    closed: list[float] = []
-    served.on_closed = closed.append
     async with connect(quic_port(running)) as client:
-        assert served.open == 1
+        assert served.by_protocol == {"http1": 0, "h3": 1}
+        assert running.metric("llm_router_active_connections", type="client", protocol="h3") == 1
         await client.ask("GET", "/live")
     await until(lambda: not served.open)
-    assert len(closed) == 1
+    assert running.metric("llm_router_connection_duration_seconds_count", type="client", protocol="h3") == 1
     assert running.listener.door is not None
     await until(lambda: not running.listener.door or not running.listener.door._by_id)
 

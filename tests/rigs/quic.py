@@ -21,19 +21,19 @@ from aioquic.tls import SessionTicket
 PATIENCE = 20.0
 
 
-def issue(folder: Path) -> dict[str, str]:
+def issue(folder: Path, name: str = "quic") -> dict[str, str]:
     """A certificate of localhost in *folder*, signed by itself: its files, as `server.http3` names them."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", "quic.key", "-out", "quic.pem", "-days", "2", "-subj", "/CN=localhost"),
+            *("-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"),
             *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
         ],
         check=True,
         capture_output=True,
-        cwd=folder,
     )
-    return {"tls_cert_file": str(folder / "quic.pem"), "tls_key_file": str(folder / "quic.key")}
+    return {"tls_cert_file": str(certificate), "tls_key_file": str(key)}
 
 
 class Reply:
