@@ -33,6 +33,8 @@ class Served:
     def __init__(self) -> None:
         self.addresses: list[tuple[str, int]] = []
         """Where it listens."""
+        self.udp_port = 0
+        """Where it serves HTTP/3; 0 where it does not."""
         self.by_protocol = {HTTP_1: 0}
         """Connections of clients, by how they speak."""
         self.turned_away = {"all": 0, "address": 0}

@@ -59,10 +59,8 @@ class StreamAnswer(Answer):
             self._stream.last(body)
 
 
-def answer_to(exchange: Exchange, request: Request) -> Answer:
-    """The answer to come, written as the client speaks, which the record learns."""
-    if request.version == "1.1":
-        return Answer(exchange, request)
+def answer_by_version(exchange: Exchange, request: Request) -> Answer:
+    """The answer to a *request* of any version of HTTP, written as that has it; the record learns which it was."""
     if request.version == HTTP_3:
         exchange.protocol = "h3"
         return StreamAnswer(exchange, request)

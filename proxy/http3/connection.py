@@ -170,7 +170,7 @@ class ClientConnection(QuicConnectionProtocol):
                 self._http.forget(number)
             return
         if stream_is_unidirectional(number):
-            self._http.handle_event(event)
+            self._http.control(event)
             return
         if number not in self._streams and number not in self._heads:
             if number >= self._last:

@@ -6,6 +6,7 @@ connections are bounded here like those over TCP. What is asked on them is their
 """
 
 import asyncio
+import logging
 import os
 import socket
 from collections import Counter
@@ -40,6 +41,8 @@ MOST_UNCONFIRMED = 64
 """Handshakes under way above which a client must first show that it is where it says it is (RFC 9000 section 8.1.2)."""
 REMEMBERED = 86400
 """Seconds a client may remember that HTTP/3 is spoken here."""
+
+_log = logging.getLogger("hapax")
 
 
 class Door(asyncio.DatagramProtocol):
@@ -82,6 +85,7 @@ class Door(asyncio.DatagramProtocol):
         self._loop = asyncio.get_running_loop()
         self._retry = QuicRetryTokenHandler()
         self._by_id: dict[bytes, ClientConnection] = {}
+        self._ids: dict[ClientConnection, set[bytes]] = {}
         # In the order they came.
         self._open: dict[ClientConnection, None] = {}
         self._of_address: Counter[str] = Counter()
@@ -141,7 +145,7 @@ class Door(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
-        self.port = transport.get_extra_info("sockname")[1]
+        self.port = self._served.udp_port = transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         try:
@@ -151,18 +155,27 @@ class Door(asyncio.DatagramProtocol):
         known = self._by_id.get(header.destination_cid)
         if known is None and len(data) >= SMALLEST_MAX_DATAGRAM_SIZE and header.version is not None:
             known = self._greet(header, addr)
-        if known is not None:
+        if known is None:
+            return
+        try:
             known.datagram_received(data, addr)
+        except Exception as fault:
+            # Of the library or ours: it ends the connection it came with, and no other.
+            _log.error("internal error in a connection over QUIC: %s", type(fault).__name__, exc_info=fault)
+            known.drop()
 
     # What a connection tells.
 
     def issued(self, connection_id: bytes, connection: ClientConnection) -> None:
         """Packets to this id are the connection's from now on."""
         self._by_id[connection_id] = connection
+        self._ids[connection].add(connection_id)
 
     def retired(self, connection_id: bytes) -> None:
         """They are no more."""
-        self._by_id.pop(connection_id, None)
+        connection = self._by_id.pop(connection_id, None)
+        if connection is not None:
+            self._ids[connection].discard(connection_id)
 
     def completed(self, connection: ClientConnection) -> None:
         """Its handshake is over: the client is where it says it is."""
@@ -186,7 +199,7 @@ class Door(asyncio.DatagramProtocol):
 
     def ended(self, connection: ClientConnection) -> None:
         """No packet to it can come any more."""
-        for connection_id in [each for each, known in self._by_id.items() if known is connection]:
+        for connection_id in self._ids.pop(connection, ()):
             del self._by_id[connection_id]
 
     # New connections.
@@ -255,7 +268,9 @@ class Door(asyncio.DatagramProtocol):
         )
         connection = ClientConnection(quic, self._application, self._bounds, self, str(address[0]))
         connection.connection_made(self._transport)
-        self._by_id[header.destination_cid] = self._by_id[quic.host_cid] = connection
+        self._ids[connection] = set()
+        self.issued(header.destination_cid, connection)
+        self.issued(quic.host_cid, connection)
         self._open[connection] = None
         self._unconfirmed.add(connection)
         self._of_address[connection.address] += 1

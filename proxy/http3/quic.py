@@ -10,9 +10,11 @@ from typing import Any
 
 import pylsqpack
 from aioquic.buffer import encode_uint_var
-from aioquic.h3.connection import FrameType, H3Connection, Setting, encode_frame
+from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, ProtocolError, Setting, encode_frame
+from aioquic.h3.events import Headers
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection, stream_is_unidirectional
+from aioquic.quic.events import StreamDataReceived
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
@@ -113,6 +115,12 @@ class Quic(QuicConnection):
         return self._held.get(stream.stream_id, stream.receiver.starting_offset())
 
 
+class TooMuch(ProtocolError):
+    """A client asks for more work than a call is worth."""
+
+    error_code = ErrorCode.H3_EXCESSIVE_LOAD
+
+
 class Http3(H3Connection):
     """
     HTTP/3 over one of them. Its client may not refer to headers it sent before (RFC 9204 section 3.2.3): a reference of
@@ -129,6 +137,14 @@ class Http3(H3Connection):
         frame = encode_frame(FrameType.GOAWAY, encode_uint_var(stream_id))
         self._quic.send_stream_data(self._local_control_stream_id, frame)
 
+    def control(self, event: StreamDataReceived) -> None:
+        """Take what came on one of the protocol's own streams."""
+        self.handle_event(event)
+        stream = self._stream.get(event.stream_id)
+        if stream is not None and len(stream.buffer) > self._max_header_bytes:
+            # A frame is kept until it is whole, and none of these is long.
+            self._quic.close(ErrorCode.H3_EXCESSIVE_LOAD)
+
     def forget(self, stream_id: int) -> None:
         """Nothing more is read from or written to a stream."""
         self._stream.pop(stream_id, None)
@@ -137,6 +153,13 @@ class Http3(H3Connection):
         self._max_table_capacity = self._blocked_streams = 0
         self._decoder = pylsqpack.Decoder(0, 0)
         super()._init_connection()
+
+    def _decode_headers(self, stream_id: int, frame_data: bytes | None) -> Headers:
+        headers = super()._decode_headers(stream_id, frame_data)
+        if sum([len(name) + len(value) for name, value in headers]) > 2 * self._max_header_bytes:
+            # A byte can stand for a header of 80 that everyone knows, and all of them would be looked at one by one.
+            raise TooMuch("The head is too large")
+        return headers
 
     def _get_local_settings(self) -> dict[int, int]:
         return {

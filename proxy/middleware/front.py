@@ -25,7 +25,7 @@ from proxy.http.inbound import INBOUND, JSON_HEADERS, Inbound
 from proxy.http.meant import unknown_url
 from proxy.http.reader import Reader
 from proxy.http.request import Request
-from proxy.http.stream_answer import answer_to
+from proxy.http.stream_answer import answer_by_version
 from proxy.limits.limit import Reservation
 from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
@@ -230,7 +230,7 @@ class Front:
         self._traces.join(exchange, asked)
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())
-        answer = answer_to(exchange, asked)
+        answer = Answer(exchange, asked) if asked.version == "1.1" else answer_by_version(exchange, asked)
         if self._under_way.draining:
             answer.force_close()
         self._under_way.begin(exchange)

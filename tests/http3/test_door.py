@@ -11,7 +11,9 @@ import pytest
 
 from proxy.http3 import door
 from proxy.process import certificate
+from proxy.process.banner import banner
 from proxy.process.sockets import Unservable
+from proxy.settings import Loaded, Settings
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory
 from tests.http3.conftest import QuicFactory, quic_port
@@ -176,6 +178,30 @@ async def test_connections_are_counted_like_others(quic: QuicFactory) -> None:
     assert running.metric("llm_router_connection_duration_seconds_count", type="client", protocol="h3") == 1
     assert running.listener.door is not None
     await until(lambda: not running.listener.door or not running.listener.door._by_id)
+
+
+async def test_a_fault_in_one_connection_ends_no_other(
+    quic: QuicFactory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await quic()
+    async with connect(quic_port(running)) as first, connect(quic_port(running)) as second:
+        assert running.listener.door is not None
+        one, _ = running.listener.door._open
+
+        def fail(data: bytes, addr: object) -> None:
+            raise KeyError("a secret")
+
+        monkeypatch.setattr(one, "datagram_received", fail)
+        reply = first.send("GET", "/live")
+        assert (await reply.whole()).end == "connection closed"
+        assert (await second.ask("GET", "/live")).status == 200
+    assert "internal error in a connection over QUIC: KeyError" in caplog.messages
+
+
+async def test_the_banner_says_where_it_is(quic: QuicFactory) -> None:
+    running = await quic()
+    said = banner(Loaded(Settings(), "", None, []), running.listener.gateway, running.listener.url)
+    assert f"  HTTP/3         at UDP port {quic_port(running)}" in said.splitlines()
 
 
 async def test_windows_stay_as_wide_as_they_were(quic: QuicFactory, simulator: Simulator) -> None:
