@@ -48,8 +48,9 @@ class EarlyData:
 
     def within(self, datagram: bytes) -> bytes:
         """
-        *datagram* without the early data that is too much: the client sends that again once its handshake is over (RFC
-        9001 section 4.6.2), when it is early no more.
+        *datagram* with padding for the early data that is too much: the client sends that again once its handshake is
+        over (RFC 9001 section 4.6.2), when it is early no more. Its length says that the path takes so much (RFC 9000
+        section 14.1), and stays.
         """
         buffer = Buffer(data=datagram)
         kept = b""
@@ -58,15 +59,15 @@ class EarlyData:
             try:
                 header = pull_quic_header(buffer, host_cid_length=CONNECTION_ID)
             except ValueError:
-                # Padding behind the packets, which counts for their size (RFC 9000 section 14.1).
-                return kept + datagram[start:]
+                # Padding behind the packets.
+                break
             end = start + header.packet_length
             if header.packet_type is QuicPacketType.ZERO_RTT:
                 self._left -= end - buffer.tell() - _TAG
             if header.packet_type is not QuicPacketType.ZERO_RTT or self._left >= 0:
                 kept += datagram[start:end]
             buffer.seek(end)
-        return kept
+        return kept + bytes(len(datagram) - len(kept))
 
 
 def is_too_early(method: str, allow_replay: bool) -> bool:

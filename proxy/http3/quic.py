@@ -13,7 +13,7 @@ from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, ProtocolError, Setting, encode_frame
 from aioquic.h3.events import Headers
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection, stream_is_unidirectional
+from aioquic.quic.connection import NetworkAddress, QuicConnection, stream_is_unidirectional
 from aioquic.quic.events import StreamDataReceived
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
@@ -33,6 +33,10 @@ class Quic(QuicConnection):
             limit.value = limit.sent = most
         self._held: dict[int, int] = {}
         """Streams that are not read from, and how far they had been read."""
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        """What there is to send; nothing as long as nothing that came could be read."""
+        return super().datagrams_to_send(now) if self._network_paths else []
 
     @property
     def patience(self) -> float:

@@ -125,7 +125,9 @@ INITIAL, ZERO_RTT, HANDSHAKE = QuicPacketType.INITIAL, QuicPacketType.ZERO_RTT, 
 def test_packets_of_early_data_are_counted_and_the_rest_is_left_alone(
     most: int, came: list[QuicPacketType], kept: list[QuicPacketType]
 ) -> None:
-    assert EarlyData(most).within(packets(*came)) == packets(*kept)
+    left = EarlyData(most).within(packets(*came))
+    assert left.rstrip(b"\0") == packets(*kept)
+    assert len(left) == len(packets(*came))
 
 
 def test_padding_behind_the_packets_stays() -> None:
@@ -135,7 +137,7 @@ def test_padding_behind_the_packets_stays() -> None:
 
 def test_the_limit_is_that_of_a_connection() -> None:
     early_data = EarlyData(150)
-    assert [bool(early_data.within(packets(ZERO_RTT))) for _ in range(3)] == [True, False, False]
+    assert [any(early_data.within(packets(ZERO_RTT))) for _ in range(3)] == [True, False, False]
 
 
 def test_the_oldest_ticket_makes_room() -> None:
