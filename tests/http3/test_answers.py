@@ -213,6 +213,23 @@ async def test_the_record_says_how_the_client_spoke(quic: QuicFactory) -> None:
     assert [(each.protocol, each.client_ip) for each in ended] == [("http/1.1", "127.0.0.1"), ("h3", "127.0.0.1")]
 
 
+async def test_a_limit_holds_whichever_door_is_taken(quic: QuicFactory) -> None:
+    keys = [{"name": "web", "key": KEY, "limits": {"requests_per_minute": 2}}]
+    running = await quic(auth={"keys": keys})
+    bearer = ("authorization", f"Bearer {KEY}")
+    status, _, _ = await over_tcp(running, "POST", "/v1/chat/completions", json=CALL, headers=dict([bearer]))
+    assert status == 200
+    async with connect(quic_port(running)) as client:
+        fields = ("content-type", "application/json"), bearer
+        second, third = [
+            await client.send("POST", "/v1/chat/completions", *fields, body=json.dumps(CALL).encode()).whole()
+            for _ in range(2)
+        ]
+    assert (second.status, second.header("x-ratelimit-remaining-requests")) == (200, "0")
+    assert (third.status, third.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert third.header("retry-after") is not None
+
+
 async def test_calls_on_one_connection_do_not_wait_for_each_other(quic: QuicFactory) -> None:
     running = await quic()
     async with connect(quic_port(running)) as client:
