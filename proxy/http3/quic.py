@@ -53,9 +53,11 @@ class Quic(QuicConnection):
         )
 
     def untaken(self, stream_id: int) -> int:
-        """Bytes written to a stream that the client has not acknowledged."""
+        """Bytes written to a stream that the client has not acknowledged and may still."""
         stream = self._streams.get(stream_id)
-        return 0 if stream is None or stream.sender._reset_error_code is not None else len(stream.sender._buffer)
+        if stream is None or self.is_closing or stream.sender._reset_error_code is not None:
+            return 0
+        return len(stream.sender._buffer)
 
     def taken(self, stream_id: int) -> int:
         """Bytes of a stream that the client has acknowledged, from its first one on."""
