@@ -1,16 +1,14 @@
 """
 The UDP socket of HTTP/3, and the connections behind it: each packet finds its own by the id it is addressed to.
 
-That is how a connection goes on when its client's address changes, and why one process reads the socket. New
-connections are bounded here like those over TCP. What is asked on them is their own affair.
+That is how a connection goes on when its client's address changes, and when another process takes over the socket. What
+is asked on connections is their own affair.
 """
 
 import asyncio
 import logging
 import os
 import socket
-from collections import Counter
-from itertools import islice
 from typing import Any, cast
 
 from aiohttp import web
@@ -25,39 +23,38 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
 
-from proxy.http.address import within
-from proxy.http.connections import LOOKED_AT, Served
-from proxy.http.files import affordable_connections
+from proxy.http.connections import Served
 from proxy.http3.connection import ClientConnection
-from proxy.http3.early import CONNECTION_ID, Tickets
+from proxy.http3.early import Tickets
+from proxy.http3.ids import LENGTH, ConnectionIds
+from proxy.http3.packets import Packets
 from proxy.http3.quic import Quic
 from proxy.http3.stream import Application
 from proxy.http3.terms import Bounds
+from proxy.http3.visitors import Visitors
 from proxy.settings.server import Server as Rules
 
-H3 = "h3"
-"""How metrics call it."""
 MOST_UNCONFIRMED = 64
 """Handshakes under way above which a client must first show that it is where it says it is (RFC 9000 section 8.1.2)."""
-REMEMBERED = 86400
-"""Seconds a client may remember that HTTP/3 is spoken here."""
-
 _log = logging.getLogger("hapax")
 
 
-class Door(asyncio.DatagramProtocol):
-    """What reads the socket, once it is open."""
+class Door:
+    """That of one process."""
 
-    def __init__(self, server: web.Server, refuse: Any, rules: Rules, served: Served) -> None:
+    def __init__(
+        self, public: socket.socket, secret: bytes, server: web.Server, refuse: Any, rules: Rules, served: Served
+    ) -> None:
         """
-        *server* is aiohttp's for the application, *refuse* answers what never gets to it, *served* is told of
-        connections. `OSError` when the certificate cannot be read.
+        *public* is the socket that clients know, read from now on; *secret* is shared with the processes that read it
+        before and after. *server* is aiohttp's for the application, *refuse* answers what never gets to it, *served* is
+        told of connections. `OSError` when the certificate cannot be read.
         """
         http3 = rules.http3
         self._files = http3.tls_cert_file, http3.tls_key_file
         self._configuration = QuicConfiguration(
             alpn_protocols=["h3"],
-            connection_id_length=CONNECTION_ID,
+            connection_id_length=LENGTH,
             idle_timeout=http3.idle_timeout or 30.0,
             is_client=False,
             max_data=http3.max_connection_receive_window,
@@ -77,36 +74,18 @@ class Door(asyncio.DatagramProtocol):
             http3.max_0rtt_size,
             http3.allow_0rtt_replay,
         )
-        self._most = rules.max_connections or affordable_connections()
-        self._most_of_one = rules.max_connections_per_address
-        self._is_proxy = within(rules.trusted_proxies)
-        self._served = served
-        served.by_protocol[H3] = 0
+        self._visitors = Visitors(rules, served)
         self._loop = asyncio.get_running_loop()
         self._retry = QuicRetryTokenHandler()
         self._by_id: dict[bytes, ClientConnection] = {}
         self._ids: dict[ClientConnection, set[bytes]] = {}
-        # In the order they came.
-        self._open: dict[ClientConnection, None] = {}
-        self._of_address: Counter[str] = Counter()
-        self._unconfirmed: set[ClientConnection] = set()
-        self._transport: asyncio.DatagramTransport | None = None
         self._announced = self._shut = False
-        self._all_closed = asyncio.Event()
-        self._all_closed.set()
-        self.port = 0
-        """The UDP port, once it is open."""
+        self._packets = Packets(public, self.take, self.take_passed_on)
+        self._new_ids = ConnectionIds(secret, self._packets.own_port)
+        self.port = served.udp_port = self._packets.port
+        """The UDP port."""
 
     # What a server does with it.
-
-    async def open(self, bound: socket.socket) -> None:
-        """Read from this socket, which is the door's from now on."""
-        await self._loop.create_datagram_endpoint(lambda: self, sock=bound)
-
-    @property
-    def alternative(self) -> bytes:
-        """The header line by which an answer over TCP tells of this door (RFC 7838 section 3)."""
-        return b'Alt-Svc: h3=":%d"; ma=%d\r\n' % (self.port, REMEMBERED)
 
     def read_certificate(self) -> None:
         """Have new connections get the certificate as its files are now."""
@@ -120,43 +99,58 @@ class Door(asyncio.DatagramProtocol):
     def announce_end(self) -> None:
         """Ask every client, and those still to come, to make its next requests elsewhere."""
         self._announced = True
-        for connection in list(self._open):
+        for connection in self._visitors.all:
             connection.announce_end()
 
     def shut(self) -> None:
         """Let no new connection in, and no new request; connections close after their last answer."""
         self._shut = True
-        for connection in list(self._open):
+        for connection in self._visitors.all:
             connection.end_soon()
 
     async def emptied(self) -> None:
         """Wait until every connection is closed, which is when the last bytes have arrived."""
-        await self._all_closed.wait()
+        await self._visitors.gone.wait()
 
     def stop(self) -> None:
         """Close everything at once."""
         self._shut = True
-        for connection in list(self._open):
+        for connection in self._visitors.all:
             connection.drop()
-        if self._transport is not None:
-            self._transport.close()
+        self._packets.close()
 
-    # What the event loop calls.
+    def hand_over(self) -> None:
+        """Another process reads the socket from now on, and passes on what is for connections of this one."""
+        self._packets.stop_reading()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        self.port = self._served.udp_port = transport.get_extra_info("sockname")[1]
+    # What comes.
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:
+    def take(self, data: bytes, addr: Any) -> None:
+        """A packet of a client at *addr*, whoever's it is."""
         try:
-            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID)
+            header = pull_quic_header(Buffer(data=data), host_cid_length=LENGTH)
         except ValueError:
             return
         known = self._by_id.get(header.destination_cid)
+        if known is None and (port := self._new_ids.elsewhere(header.destination_cid)) is not None:
+            self._packets.pass_on(port, data, addr)
+            return
         if known is None and len(data) >= SMALLEST_MAX_DATAGRAM_SIZE and header.version is not None:
             known = self._greet(header, addr)
-        if known is None:
+        if known is not None:
+            self._hand(known, data, addr)
+
+    def take_passed_on(self, data: bytes, addr: Any) -> None:
+        """A packet that another process has read, for one of our connections or none."""
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=LENGTH)
+        except ValueError:
             return
+        known = self._by_id.get(header.destination_cid)
+        if known is not None:
+            self._hand(known, data, addr)
+
+    def _hand(self, known: ClientConnection, data: bytes, addr: Any) -> None:
         try:
             known.datagram_received(data, addr)
         except Exception as fault:
@@ -179,23 +173,13 @@ class Door(asyncio.DatagramProtocol):
 
     def completed(self, connection: ClientConnection) -> None:
         """Its handshake is over: the client is where it says it is."""
-        self._unconfirmed.discard(connection)
+        self._visitors.confirm(connection)
         if self._announced:
             connection.announce_end()
 
     def closed(self, connection: ClientConnection) -> None:
         """One side has closed it, and nothing is sent on it any more; may be told more than once."""
-        if connection not in self._open:
-            return
-        del self._open[connection]
-        self._unconfirmed.discard(connection)
-        self._served.by_protocol[H3] -= 1
-        self._served.on_closed(H3, self._loop.time() - connection.opened)
-        self._of_address[connection.address] -= 1
-        if not self._of_address[connection.address]:
-            del self._of_address[connection.address]
-        if not self._open:
-            self._all_closed.set()
+        self._visitors.leave(connection)
 
     def ended(self, connection: ClientConnection) -> None:
         """No packet to it can come any more."""
@@ -206,20 +190,21 @@ class Door(asyncio.DatagramProtocol):
 
     def _greet(self, header: QuicHeader, address: Any) -> ClientConnection | None:
         """The connection that a client's first packet makes; None where it makes none."""
-        assert self._transport is not None
         versions = self._configuration.supported_versions
         if header.packet_type is QuicPacketType.VERSION_NEGOTIATION:
             # Answered, two servers could be made to answer each other for ever.
             return None
         if header.version not in versions:
-            self._transport.sendto(
+            self._packets.sendto(
                 encode_quic_version_negotiation(
                     source_cid=header.destination_cid, destination_cid=header.source_cid, supported_versions=versions
                 ),
                 address,
             )
             return None
-        if header.packet_type is not QuicPacketType.INITIAL or self._shut or not self._has_room(str(address[0])):
+        if header.packet_type is not QuicPacketType.INITIAL or self._shut:
+            return None
+        if not self._visitors.has_room(str(address[0])):
             return None
         if header.token:
             asked = header.destination_cid
@@ -232,16 +217,15 @@ class Door(asyncio.DatagramProtocol):
                 pass
             else:
                 return self._let_in(header, address, original, asked)
-        if len(self._unconfirmed) >= MOST_UNCONFIRMED:
+        if self._visitors.unconfirmed >= MOST_UNCONFIRMED:
             self._ask_back(header, address)
             return None
         return self._let_in(header, address, header.destination_cid, None)
 
     def _ask_back(self, header: QuicHeader, address: Any) -> None:
         """Have the client show that it gets what is sent to its address, at the cost of a round trip."""
-        assert self._transport is not None
         assert header.version is not None
-        retried = os.urandom(CONNECTION_ID)
+        retried = os.urandom(LENGTH)
         token = self._retry.create_token(
             address=address,
             original_destination_connection_id=header.destination_cid,
@@ -255,38 +239,22 @@ class Door(asyncio.DatagramProtocol):
             original_destination_cid=header.destination_cid,
             retry_token=token,
         )
-        self._transport.sendto(again, address)
+        self._packets.sendto(again, address)
 
     def _let_in(self, header: QuicHeader, address: Any, original: bytes, retried: bytes | None) -> ClientConnection:
-        assert self._transport is not None
         quic = Quic(
             self._configuration,
+            self._new_ids.make,
             *self._streams,
             original_destination_connection_id=original,
             retry_source_connection_id=retried,
             **self._resumption,
         )
         connection = ClientConnection(quic, self._application, self._bounds, self, str(address[0]))
-        connection.connection_made(self._transport)
+        # All that it does with it is to send.
+        connection.connection_made(cast(asyncio.DatagramTransport, self._packets))
         self._ids[connection] = set()
         self.issued(header.destination_cid, connection)
         self.issued(quic.host_cid, connection)
-        self._open[connection] = None
-        self._unconfirmed.add(connection)
-        self._of_address[connection.address] += 1
-        self._served.by_protocol[H3] += 1
-        self._all_closed.clear()
+        self._visitors.enter(connection)
         return connection
-
-    def _has_room(self, address: str) -> bool:
-        """Whether there may be one more connection; the oldest without a request makes room for it."""
-        if self._most_of_one and self._of_address[address] >= self._most_of_one and not self._is_proxy(address):
-            self._served.turned_away["address"] += 1
-            return False
-        if len(self._open) < self._most:
-            return True
-        self._served.turned_away["all"] += 1
-        dispensable = next((each for each in islice(self._open, LOOKED_AT) if each.idle), None)
-        if dispensable is not None:
-            dispensable.drop()
-        return dispensable is not None

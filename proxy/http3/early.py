@@ -11,12 +11,12 @@ from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.tls import SessionTicket
 
+from proxy.http3.ids import LENGTH
+
 MOST_TICKETS = 10_000
 """Tickets kept, about 2 kB each; the oldest makes room, and its client begins anew."""
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods that change nothing however often they are sent (RFC 9110 section 9.2.1)."""
-CONNECTION_ID = 8
-"""Bytes of our connection ids."""
 _TAG = 16
 """Bytes at the end of a packet by which it is authenticated (RFC 9001 section 5.3)."""
 
@@ -57,7 +57,7 @@ class EarlyData:
         while not buffer.eof():
             start = buffer.tell()
             try:
-                header = pull_quic_header(buffer, host_cid_length=CONNECTION_ID)
+                header = pull_quic_header(buffer, host_cid_length=LENGTH)
             except ValueError:
                 # Padding behind the packets.
                 break

@@ -6,6 +6,7 @@ header can be larger than it was sent. Nothing here knows of requests. Names of 
 in this file alone; what they are needed for fails in `tests/http3/test_quic.py` when aioquic changes them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pylsqpack
@@ -26,9 +27,21 @@ LAST_STREAM = 2**62 - 4
 class Quic(QuicConnection):
     """One client's QUIC connection, on our side."""
 
-    def __init__(self, configuration: QuicConfiguration, bi_streams: int, uni_streams: int, **origin: Any) -> None:
-        """*bi_streams*, *uni_streams*: how many the client may have open at once. *origin*: as aioquic's."""
+    def __init__(
+        self,
+        configuration: QuicConfiguration,
+        new_id: Callable[[], bytes],
+        bi_streams: int,
+        uni_streams: int,
+        **origin: Any,
+    ) -> None:
+        """
+        *new_id* makes ids of connections. *bi_streams*, *uni_streams*: how many the client may have open at once.
+        *origin*: as aioquic's.
+        """
         super().__init__(configuration=configuration, **origin)
+        self._new_id = new_id
+        self.host_cid = self._local_initial_source_connection_id = self._host_cids[0].cid = new_id()
         for limit, most in ((self._local_max_streams_bidi, bi_streams), (self._local_max_streams_uni, uni_streams)):
             limit.value = limit.sent = most
         self._held: dict[int, int] = {}
@@ -86,6 +99,12 @@ class Quic(QuicConnection):
     def release(self, stream_id: int) -> None:
         """Let its window move on."""
         self._held.pop(stream_id, None)
+
+    def _replenish_connection_ids(self) -> None:
+        known = len(self._host_cids)
+        super()._replenish_connection_ids()
+        for each in self._host_cids[known:]:
+            each.cid = self._new_id()
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         limit, window = self._local_max_data, self._configuration.max_data

@@ -17,10 +17,19 @@ if TYPE_CHECKING:
     from proxy.http3.door import Door
 
 
-async def open_door(gateway: Gateway, connections: ClientConnections, bound: socket.socket) -> "Door":
+REMEMBERED = 86400
+"""Seconds a client may remember that HTTP/3 is spoken here."""
+
+
+def alternative(public: socket.socket) -> bytes:
+    """The header line by which answers over TCP tell of the door behind this socket (RFC 7838 section 3)."""
+    return b'Alt-Svc: h3=":%d"; ma=%d\r\n' % (public.getsockname()[1], REMEMBERED)
+
+
+def open_door(gateway: Gateway, connections: ClientConnections, public: socket.socket, secret: bytes) -> "Door":
     """
-    The door of a gateway that is served over *connections*, reading from the socket *bound*; answers over TCP tell of
-    it. `Unservable` where the library is not installed.
+    The door of a gateway that is served over *connections*; *public* and *secret* as for `Door`. `Unservable` where the
+    library is not installed.
     """
     try:
         from proxy.http3.door import Door
@@ -28,10 +37,7 @@ async def open_door(gateway: Gateway, connections: ClientConnections, bound: soc
         if missing.name is None or missing.name.partition(".")[0] != "aioquic":
             raise
         raise Unservable("server.http3 needs aioquic: pip install 'hapax[http3]'") from None
-    door = Door(connections, gateway.front.refuse, gateway.settings.server, gateway.served)
-    await door.open(bound)
-    gateway.front.alternative = door.alternative
-    return door
+    return Door(public, secret, connections, gateway.front.refuse, gateway.settings.server, gateway.served)
 
 
 def certificate_of(door: "Door", gateway: Gateway) -> Certificate:

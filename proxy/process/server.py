@@ -24,7 +24,7 @@ from proxy.observe.log import Logs
 from proxy.process import hangups
 from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.certificate import Certificate
-from proxy.process.quic import certificate_of, open_door
+from proxy.process.quic import alternative, certificate_of, open_door
 from proxy.process.sockets import Sockets, Unservable
 from proxy.settings import Loaded, Settings, SettingsError
 
@@ -108,8 +108,10 @@ class Listener:
             if metrics_port is not None and sockets.metrics is not None:
                 await metrics_port.start(sockets.metrics)
             if sockets.http3 is not None:
-                self.door = await open_door(self.gateway, self._runner.connections, sockets.http3)
-                self.certificates.append(certificate_of(self.door, self.gateway))
+                self.gateway.front.alternative = alternative(sockets.http3)
+                if server.http3.enabled:
+                    self.door = open_door(self.gateway, self._runner.connections, sockets.http3, sockets.secret)
+                    self.certificates.append(certificate_of(self.door, self.gateway))
         except BaseException:
             sockets.close()
             raise
@@ -184,8 +186,13 @@ class Listener:
             self.door.stop()
         await self._runner.cleanup()
 
-    async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
-        """Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close."""
+    async def end(self, delay: float, insisted: Coroutine[Any, Any, object], replaced: bool = False) -> None:
+        """
+        Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close. *replaced*:
+        another process serves on the same sockets already.
+        """
+        if replaced and self.door is not None:
+            self.door.hand_over()
         draining = tasks.start(self.drain(delay, self._settings.server.shutdown_timeout), "drain")
         second = tasks.start(insisted, "second signal")
         await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)

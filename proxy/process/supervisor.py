@@ -201,7 +201,7 @@ class Supervisor:
             return False
         for member in self._workers.members:
             if member.place.slot == slot and member is not new and not member.leaving:
-                member.drain(0.0)
+                member.drain(0.0, replaced=True)
         return True
 
     def _leaves(self, member: Member) -> None:
@@ -281,6 +281,8 @@ def _fixed(old: Settings, new: Settings) -> list[str]:
     pairs = {
         "server.host": (old.server.host, new.server.host),
         "server.port": (old.server.port, new.server.port),
+        "server.http3.enabled": (old.server.http3.enabled, new.server.http3.enabled),
+        "server.http3.port": (old.server.http3.port, new.server.http3.port),
         "metrics.host": (old.metrics.host, new.metrics.host),
         "metrics.port": (old.metrics.port, new.metrics.port),
     }

@@ -92,7 +92,7 @@ class _Worker:
         channel.say("ready", banner=banner(self._place.loaded, listener.gateway, listener.url))
         reporting = tasks.start(self._report(), "signs of life")
         order = await self._orders.get()
-        await listener.end(order.get("delay", 0.0), self._insisted())
+        await listener.end(order.get("delay", 0.0), self._insisted(), order.get("replaced", False))
         reporting.cancel()
         self._tell_counts()
         listening.cancel()

@@ -230,16 +230,8 @@ def _certificates(settings: Settings) -> Iterator[Problem]:
 
 def _http3(settings: Settings) -> Iterator[Problem]:
     """What HTTP/3 cannot do."""
-    server, http3 = settings.server, settings.server.http3
-    if not http3.enabled:
-        return
-    if server.workers > 1:
-        yield Problem(
-            "server.http3.enabled",
-            f"needs one process that reads all its packets, and server.workers is {server.workers}; write `workers: 1`,"
-            " or have a proxy in front speak HTTP/3",
-        )
-    if 0 < http3.max_uni_streams_concurrent < H3_UNI_STREAMS:
+    http3 = settings.server.http3
+    if http3.enabled and 0 < http3.max_uni_streams_concurrent < H3_UNI_STREAMS:
         yield Problem(
             "server.http3.max_uni_streams_concurrent",
             f"is {http3.max_uni_streams_concurrent}; HTTP/3 itself takes {H3_UNI_STREAMS} of them",

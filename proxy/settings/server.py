@@ -51,7 +51,7 @@ class Tls(Section):
 
 
 class Http3(Section):
-    """The HTTP/3 listener beside the HTTP/1.1 one; it needs the extra `http3` and one worker."""
+    """The HTTP/3 listener beside the HTTP/1.1 one; it needs the extra `http3`, and one worker serves it."""
 
     enabled: bool = Field(False, description="Listen for HTTP/3 as well.")
     port: Port = Field(443, description="UDP port; 0 lets the system choose.")

@@ -51,10 +51,10 @@ async def test_whatever_clients_do_nothing_is_held_in_the_end(quic: QuicFactory,
 
     await asyncio.gather(*(one() for _ in range(6)))
     await until(lambda: not running.listener.gateway.under_way.count)
-    await until(lambda: not door._open)
+    await until(lambda: not door._visitors._open)
     await until(lambda: not door._by_id)
-    assert not door._of_address
-    assert not door._unconfirmed
+    assert not door._visitors._of_address
+    assert not door._visitors._unconfirmed
 
 
 async def test_packets_that_were_changed_on_their_way_are_passed_over(

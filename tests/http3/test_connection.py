@@ -19,7 +19,7 @@ HEAD = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhos
 def ours(running: RunningGateway) -> ClientConnection:
     """Our side of the only connection."""
     assert running.listener.door is not None
-    (connection,) = running.listener.door._open
+    (connection,) = running.listener.door._visitors._open
     return connection
 
 
@@ -197,8 +197,8 @@ async def test_what_is_no_packet_of_ours_is_passed_over(quic: QuicFactory) -> No
     door = running.listener.door
     assert door is not None
     for data in (b"", b"x", b"\xc0" * 1300, b"\xc0\0\0\0\x01\x08" + b"d" * 1300, bytes(1300)):
-        door.datagram_received(data, ("127.0.0.1", 9))
-    assert not door._open
+        door.take(data, ("127.0.0.1", 9))
+    assert not door._visitors._open
     async with connect(quic_port(running)) as client:
         assert (await client.ask("GET", "/live")).status == 200
 

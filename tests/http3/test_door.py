@@ -75,10 +75,9 @@ async def test_a_client_is_told_its_limits(
 async def test_the_receive_buffer_is_as_large_as_asked(quic: QuicFactory) -> None:
     running = await quic(http3={"udp_receive_buffer_size": 50_000})
     assert running.listener.door is not None
-    transport = running.listener.door._transport
-    assert transport is not None
+    public = running.listener.door._packets._public
     # Linux doubles it, for what it keeps beside each packet (socket(7)).
-    assert transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 100_000
+    assert public.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 100_000
 
 
 async def test_it_is_at_the_port_it_was_given(quic: QuicFactory) -> None:
@@ -186,7 +185,7 @@ async def test_a_fault_in_one_connection_ends_no_other(
     running = await quic()
     async with connect(quic_port(running)) as first, connect(quic_port(running)) as second:
         assert running.listener.door is not None
-        one, _ = running.listener.door._open
+        one, _ = running.listener.door._visitors._open
 
         def fail(data: bytes, addr: object) -> None:
             raise KeyError("a secret")

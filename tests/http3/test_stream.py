@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_before_its_call_has_begun_is_answered_nothin
         client._quic.stop_stream(0, 0x10C)
         client.transmit()
         assert (await client.ask("GET", "/live")).status == 200
-        (connection,) = running.listener.door._open  # type: ignore[union-attr]
+        (connection,) = running.listener.door._visitors._open  # type: ignore[union-attr]
         await until(lambda: connection.idle)
 
 
@@ -154,7 +154,7 @@ async def test_a_slow_reader_stops_its_provider_and_goes_on_when_it_reads(
         asked = simulator.ledger.seen
         reply = client.chat(model="sim-flood", stream=True)
         await simulator.seen(asked + 1)
-        (connection,) = running.listener.door._open  # type: ignore[union-attr]
+        (connection,) = running.listener.door._visitors._open  # type: ignore[union-attr]
         await until(lambda: connection.quic.untaken(reply.stream_id) > MOST_UNTAKEN)
         # What comes now stands in the kernel's buffers, and those end too.
         flood = simulator.ledger[-1]
@@ -199,7 +199,7 @@ async def test_the_last_bytes_of_an_answer_are_not_kept_for_ever(quic: QuicFacto
             assert (await client.ask("GET", "/live")).status == 200
             await asyncio.sleep(0.05)
         assert reply.end == "H3_REQUEST_CANCELLED"
-        (connection,) = running.listener.door._open  # type: ignore[union-attr]
+        (connection,) = running.listener.door._visitors._open  # type: ignore[union-attr]
         await until(lambda: connection.quic.delivered)
 
 
@@ -227,7 +227,7 @@ async def test_an_upload_waits_for_a_provider_that_does_not_read(quic: QuicFacto
         asked = client.send("POST", "/v1/audio/transcriptions", *fields, body=form + bytes(6_000_000), whole=False)
         ours = client._quic._streams[asked.stream_id]
         await until(lambda: ours.sender.highest_offset == ours.max_stream_data_remote)
-        (connection,) = running.listener.door._open  # type: ignore[union-attr]
+        (connection,) = running.listener.door._visitors._open  # type: ignore[union-attr]
         theirs = connection.quic._streams[asked.stream_id]
         # It was read from, and then it was not.
         await until(lambda: asked.stream_id in connection.quic._held)
