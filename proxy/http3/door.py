@@ -126,7 +126,7 @@ class Door:
     # What comes.
 
     def take(self, data: bytes, addr: Any) -> None:
-        """A packet of a client at *addr*, whoever's it is."""
+        """A packet that a client sent from *addr*."""
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=LENGTH)
         except ValueError:

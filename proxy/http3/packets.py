@@ -101,7 +101,7 @@ class Packets:
                 self._take_passed_on(data[start:], tuple(came_from))
 
     def _come(self, end: socket.socket) -> list[tuple[bytes, Any]]:
-        come = []
+        come: list[tuple[bytes, Any]] = []
         with suppress(OSError):
             while len(come) < AT_ONCE:
                 come.append(end.recvfrom(LONGEST))
