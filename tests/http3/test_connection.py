@@ -83,9 +83,9 @@ async def test_an_idle_connection_ends_after_the_idle_timeout(quic: QuicFactory)
 
 async def test_a_client_that_waits_for_its_answer_is_not_idle(quic: QuicFactory, simulator: Simulator) -> None:
     """It has nothing to send for several times the idle timeout."""
-    running = await quic(http3={"idle_timeout": "300ms"})
+    running = await quic(http3={"idle_timeout": "1s"})
     async with connect(quic_port(running)) as client:
-        reply = client.chat(model="sim-1:ttft=1500ms,pace=1ms", stream=True)
+        reply = client.chat(model="sim-1:ttft=3s,pace=1ms", stream=True)
         assert (await reply.whole()).end == "fin"
         assert reply.body.endswith(b"data: [DONE]\n\n")
 
