@@ -56,7 +56,7 @@ def test_the_picture_shows_every_room_on_its_floor() -> None:
     shown: dict[str, int] = {}
     floor = 0
     for line in section("The house").splitlines():
-        if match := re.match(r" {4,5}(\d+|  ) {2,}([a-z_.]+) ", f"{line} "):
+        if match := re.match(r" {4,5}(\d+|  ) {2,}([a-z0-9_.]+) ", f"{line} "):
             floor = int(match[1]) if match[1].strip() else floor
             shown[match[2].removesuffix(".py")] = floor
     assert shown == FLOORS

@@ -20,6 +20,7 @@ FLOORS = {
     "http": 4,
     "observe": 4,
     "admission": 5,
+    "http3": 5,
     "middleware": 6,
     "admin": 7,
     "api": 7,

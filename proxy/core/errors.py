@@ -84,6 +84,9 @@ KINDS: dict[str, Kind] = {
     "upgrade_not_supported": Kind(
         426, _INVALID, _VALIDATION, "Only HTTP/1.1 is spoken at this path; no protocol upgrade."
     ),
+    "too_early": Kind(
+        425, _INVALID, _VALIDATION, "A call in early data could be another's copy of it; send it after the handshake."
+    ),
     "headers_too_large": Kind(431, _INVALID, _VALIDATION, "The request line or headers are too large."),
     # What the operator, a provider or time can mend.
     "rate_limit_exceeded": Kind(429, "rate_limit_error", "RateLimitError", "The provider's rate limit is reached."),

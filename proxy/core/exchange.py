@@ -68,6 +68,8 @@ class Exchange:
 
     id: str
     method: str
+    protocol: str = "http/1.1"
+    """How the client speaks: `http/1.1`, `http/1.0`, or `h3` over QUIC."""
     route: str = "other"
     """The route's template, never the raw path: it becomes a metric label."""
     started: float

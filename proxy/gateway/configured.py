@@ -83,6 +83,7 @@ def front_of(rooms: Rooms, settings: Settings) -> Front:
         rooms.records,
         TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),
         rooms.under_way,
+        rooms.served,
         max_header_bytes=server.max_header_bytes,
         max_body_bytes=server.max_body_bytes,
         buffered=rooms.buffered,

@@ -105,7 +105,7 @@ class Rooms:
             pool,
             behind.endpoints,
             self.under_way.by_route,
-            lambda: self.served.open,
+            self.served.by_protocol,
             self.served.turned_away,
             self.lag,
             lambda: self.settings.health.memory_limit,

@@ -29,6 +29,9 @@ class Answer(web.StreamResponse):
     written all there is by the time its handler returns it, and leaves nothing to do but to wait for a slow client.
     """
 
+    framed = False
+    """The protocol itself marks where a body ends."""
+
     def __init__(self, exchange: Exchange, request: Request) -> None:
         super().__init__()
         self.on_pause: Callable[[], object] | None = None
@@ -121,10 +124,9 @@ class Answer(web.StreamResponse):
         bodyless = status in (204, 304)
         if not bodyless:
             headers.append((b"Content-Length", b"%d" % len(body)))
-        head = self._head(status, headers) + b"\r\n"
         if self._exchange.content is not None:
             self._exchange.keep_answer(body)
-        self._send(head if bodyless or self._head_only else head + body)
+        self._begin(status, headers, b"" if bodyless or self._head_only else body)
 
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         """Begin an answer whose body follows."""
@@ -134,11 +136,10 @@ class Answer(web.StreamResponse):
         elif self._old:
             # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
             self._keeps = False
-        else:
+        elif not self.framed:
             self._chunked_body = True
             headers = [*headers, (b"Transfer-Encoding", b"chunked")]
-        head = self._head(status, headers)
-        self._send(head + _STREAM_LINES + b"\r\n" if streamed else head + b"\r\n")
+        self._begin(status, headers, None, _STREAM_LINES if streamed else b"")
 
     def push(self, chunk: bytes) -> None:
         """More of the body."""
@@ -177,7 +178,8 @@ class Answer(web.StreamResponse):
         lines = self.extra_lines.decode("latin-1").split("\r\n")[:-1]
         return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
 
-    def _head(self, status: int, headers: list[Header]) -> bytes:
+    def _begin(self, status: int, headers: list[Header], body: bytes | None, more: bytes = b"") -> None:
+        """Write the head, *more* lines in it, and the whole *body* where there is no more to come."""
         self._exchange.status = status
         self.begun = True
         if not self._question.complete:
@@ -189,7 +191,8 @@ class Answer(web.StreamResponse):
             connection = b"Connection: keep-alive\r\n"
         else:
             connection = b""
-        return head_lines(status, self._exchange.id, connection + self.extra_lines, headers)
+        head = head_lines(status, self._exchange.id, connection + self.extra_lines, headers)
+        self._send(b"%b%b\r\n%b" % (head, more, body or b""))
 
     def _send(self, data: bytes) -> None:
         transport = self._connection.transport

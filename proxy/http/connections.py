@@ -15,6 +15,8 @@ from proxy.http.connection import Bounds, ClientConnection, Refuse
 from proxy.http.files import affordable_connections
 from proxy.settings.server import Server as Rules
 
+HTTP_1 = "http1"
+"""How metrics call what is spoken over TCP, which HTTP/1.0 is as well."""
 KEEP_ALIVE = 300.0
 """Seconds a connection stays open without a request."""
 LINGER = 5.0
@@ -31,12 +33,21 @@ class Served:
     def __init__(self) -> None:
         self.addresses: list[tuple[str, int]] = []
         """Where it listens."""
-        self.open = 0
-        """Connections of clients."""
+        self.udp_port = 0
+        """Where it serves HTTP/3; 0 where it does not."""
+        self.alternative = b""
+        """The header line that tells of another way to ask, with its line end; empty where there is none."""
+        self.by_protocol = {HTTP_1: 0}
+        """Connections of clients, by how they speak."""
         self.turned_away = {"all": 0, "address": 0}
         """Connections that were closed since there were too many, of all clients or of one address."""
-        self.on_closed: Callable[[float], object] = lambda seconds: None
-        """Told of each connection's end, with the seconds it was open."""
+        self.on_closed: Callable[[str, float], object] = lambda protocol, seconds: None
+        """Told of each connection's end: how its client spoke, and the seconds it was open."""
+
+    @property
+    def open(self) -> int:
+        """Connections of clients."""
+        return sum(self.by_protocol.values())
 
     async def accepts(self) -> bool:
         """Whether it takes a connection."""
@@ -92,7 +103,7 @@ class ClientConnections(web.Server):
         super().connection_made(handler, transport)
         connection = cast(ClientConnection, handler)
         self._open[connection] = None
-        self._served.open = len(self._open)
+        self._served.by_protocol[HTTP_1] += 1
         self._of_address[connection.peer] += 1
         self._all_closed.clear()
         too_many = self._most_of_one and self._of_address[connection.peer] > self._most_of_one
@@ -111,12 +122,12 @@ class ClientConnections(web.Server):
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         connection = cast(ClientConnection, handler)
-        self._open.pop(connection, None)
-        self._served.open = len(self._open)
+        del self._open[connection]
+        self._served.by_protocol[HTTP_1] -= 1
         self._of_address[connection.peer] -= 1
         if not self._of_address[connection.peer]:
             del self._of_address[connection.peer]
-        self._served.on_closed(asyncio.get_running_loop().time() - connection.opened)
+        self._served.on_closed(HTTP_1, asyncio.get_running_loop().time() - connection.opened)
         if not self._open:
             self._all_closed.set()
 

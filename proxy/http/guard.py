@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from proxy.core.errors import ProxyError
 from proxy.core.headers import PSEUDONYM
 from proxy.http.meant import meant, unknown_url
-from proxy.http.request import Request
+from proxy.http.request import HTTP_3, Request
 from proxy.http.spellings import OTHERS, query_of, translated
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.~:@+,=$!*'()-]+)+/?|/")
@@ -63,7 +63,7 @@ def check(request: Request, max_header_bytes: int) -> Location:
     if version == "0.9" and not headers:
         # A line that names no version, which is how requests were made before there were any.
         raise ProxyError("bad_request", close=True)
-    if version != "1.1" and version != "1.0":
+    if version != "1.1" and version != "1.0" and version != HTTP_3:
         raise ProxyError("http_version_not_supported", close=True)
     if version == "1.1" and "host" not in headers:
         raise ProxyError("bad_request", "The Host header is missing.", close=True)

@@ -1,5 +1,5 @@
 """
-The head of an answer as bytes: its status line and its headers, joined in one go.
+The head of an answer: as the bytes of its status line and its headers, joined in one go, or as HTTP/3's fields.
 
 It decides nothing about what is sent.
 """
@@ -25,6 +25,14 @@ def head_lines(status: int, request_id: str, more: bytes, headers: Iterable[Head
         more,
         b"".join([b"%b: %b\r\n" % pair for pair in headers]),
     )
+
+
+def head_fields(status: int, request_id: str, more: bytes, headers: Iterable[Header]) -> list[Header]:
+    """The same head for HTTP/3, which knows no reasons and no capitals (RFC 9114 section 4.2)."""
+    lines = [line.partition(b": ") for line in more.split(b"\r\n")[:-1]]
+    fields = [(b"date", _http_date()), (b"x-request-id", request_id.encode("ascii"))]
+    fields += [(name, value) for name, _, value in lines]
+    return [(b":status", b"%d" % status), *[(name.lower(), value) for name, value in (*fields, *headers)]]
 
 
 def in_milliseconds(seconds: float) -> str:

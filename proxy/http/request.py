@@ -10,6 +10,9 @@ from aiohttp import HttpVersion11, web
 
 from proxy.core.headers import READ_HERE, TO_PROVIDER, Header
 
+HTTP_3 = "3.0"
+"""The version of what came over QUIC; no parser of HTTP/1 lets it pass."""
+
 _COMMON = (
     "Accept Accept-Encoding Accept-Language Authorization Connection Content-Length Content-Type Host Idempotency-Key"
     " OpenAI-Beta OpenAI-Organization OpenAI-Project Origin Referer traceparent tracestate Transfer-Encoding User-Agent"

@@ -20,11 +20,13 @@ from proxy.http.address import AddressOf
 from proxy.http.answer import Answer
 from proxy.http.buffered import Buffered
 from proxy.http.compression import compress_where_asked
+from proxy.http.connections import Served
 from proxy.http.guard import check
 from proxy.http.inbound import INBOUND, JSON_HEADERS, Handler, Inbound
 from proxy.http.meant import unknown_url
 from proxy.http.reader import Reader
 from proxy.http.request import Request
+from proxy.http.stream_answer import answer_by_version
 from proxy.limits.limit import Reservation
 from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
@@ -56,6 +58,7 @@ class Front:
         records: Records,
         traces: TraceContext,
         under_way: UnderWay,
+        served: Served,
         *,
         max_header_bytes: int,
         max_body_bytes: int,
@@ -86,6 +89,7 @@ class Front:
         self._read_timeout = read_timeout
         self._max_requests = max_requests
         self._keep_content = keep_content
+        self._served = served
         self._under_way = under_way
 
     async def handle(self, request: web.Request, handler: Handler, prefix: str) -> web.StreamResponse:
@@ -97,7 +101,7 @@ class Front:
         entered: Reservation | None = None
         known: Inbound | None = None
         try:
-            answer.extra_lines = self._cors.lines(asked.headers.get("origin"))
+            answer.extra_lines = self._cors.lines(asked.headers.get("origin")) + self._served.alternative
             location = check(asked, self._max_header_bytes)
             path = location.path
             self._neighbourhood.check(asked, path, location.host)
@@ -212,7 +216,7 @@ class Front:
         self._traces.join(exchange, asked)
         if self._keep_content:
             exchange.content = (bytearray(), bytearray())
-        answer = Answer(exchange, asked)
+        answer = Answer(exchange, asked) if asked.version == "1.1" else answer_by_version(exchange, asked)
         if self._under_way.draining:
             answer.force_close()
         self._under_way.begin(exchange)

@@ -107,6 +107,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "trace_id": exchange.trace_id,
         "operation": exchange.route,
         "method": exchange.method,
+        "protocol": exchange.protocol,
         "status": exchange.status,
         "outcome": exchange.outcome._value_,  # `value` is a property written in Python
         "error_code": exchange.error_code,

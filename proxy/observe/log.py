@@ -133,6 +133,8 @@ class Logs:
         logging.getLogger("hapax").setLevel(self.level)
         # How a connection to the store was let go is nothing new: the store says itself when it cannot be used.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+        # Nor is what aioquic finds wrong with single packets of clients.
+        logging.getLogger("quic").setLevel(logging.CRITICAL)
 
     def reopen(self) -> None:
         """Open every file by its name again."""

@@ -37,7 +37,7 @@ class Surroundings(Collector):
         pool: Pool,
         endpoints: Mapping[Provider, Endpoint],
         active: Callable[[], Mapping[str, int]],
-        clients: Callable[[], int],
+        clients: Mapping[str, int],
         turned_away: Mapping[str, int],
         lag: LoopLag,
         memory_limit: Callable[[], int],
@@ -45,7 +45,7 @@ class Surroundings(Collector):
         shared: Callable[[], int],
     ) -> None:
         """
-        *active*: exchanges under way by route; *clients*: open connections of clients; *turned_away*: those
+        *active*: exchanges under way by route; *clients*: open connections of clients by protocol; *turned_away*: those
         that were one too many, by the limit; *memory_limit*: as configured; *dropped*: by the name of a counter, what
         was not told for want of room; *shared*: calls that got another's answer.
         """
@@ -66,7 +66,7 @@ class Surroundings(Collector):
         self._probe_errors: dict[str, int] = {}
         self._store = Histograms("hapax_store_seconds", "Seconds an operation of the store took.", ("operation",))
         self._store_errors = {"read": 0, "write": 0}
-        self._connections = Buckets(CONNECTION_SECONDS)
+        self._connections: dict[str, Buckets] = {}
 
     def timed(self, probe: Probe) -> Probe:
         """*probe*, whose time and failures are counted."""
@@ -85,9 +85,9 @@ class Surroundings(Collector):
         self._store.of(operation).observe(seconds)
         self._store_errors[operation] += failed
 
-    def disconnected(self, seconds: float) -> None:
+    def disconnected(self, protocol: str, seconds: float) -> None:
         """A client's connection has ended after so long."""
-        self._connections.observe(seconds)
+        self._lived(protocol).observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         """One family after the other."""
@@ -152,18 +152,27 @@ class Surroundings(Collector):
             "llm_router_active_connections",
             "Open connections.",
             ("type", "protocol"),
-            [(("client", "http1"), self._clients()), (("upstream", "http1"), upstream)],
+            [
+                *((("client", each), number) for each, number in self._clients.items()),
+                (("upstream", "http1"), upstream),
+            ],
         )
         yield histogram(
             "llm_router_connection_duration_seconds",
             "Seconds clients stayed connected.",
             ("type", "protocol"),
-            [(("client", "http1"), self._connections)],
+            [(("client", each), self._lived(each)) for each in self._clients],
         )
         away = (((limit,), number) for limit, number in self._turned_away.items())
         yield counter("hapax_connections_turned_away", "Connections there were too many of.", ("limit",), away)
         active = (((route,), number) for route, number in self._active().items())
         yield gauge("hapax_http_active_requests", "Requests under way.", ("endpoint",), active)
+
+    def _lived(self, protocol: str) -> Buckets:
+        """How long clients were connected that speak so."""
+        if protocol not in self._connections:
+            self._connections[protocol] = Buckets(CONNECTION_SECONDS)
+        return self._connections[protocol]
 
     def _of_the_process(self) -> Iterator[Metric]:
         yield gauge("hapax_build_info", "1, with the version that runs.", ("version",), [((__version__,), 1)])

@@ -20,6 +20,8 @@ def banner(loaded: Loaded, gateway: Gateway, url: str) -> str:
         f"  configuration  {loaded.source}",
         f"  providers      {providers}",
     ]
+    if gateway.served.udp_port:
+        lines.append(f"  HTTP/3         at UDP port {gateway.served.udp_port}")
     if settings.store.url.get_secret_value():
         lines.append(f"  store          {settings.store.url}")
     if state.principals.open:

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import http_parser, web
 
@@ -22,10 +22,15 @@ from proxy.gateway.configured import Configured
 from proxy.health.metrics_port import MetricsPort
 from proxy.http.connections import ClientConnections, GatewayRunner
 from proxy.observe.log import Logs
+from proxy.process.quic import alternative, open_door, terms
 from proxy.process.sockets import Sockets, Unservable, metrics_socket, moves_metrics
 from proxy.process.tls import tls_of
 from proxy.settings import Problem, Settings, SettingsError
 from proxy.settings.in_force import InForce
+
+if TYPE_CHECKING:
+    from proxy.http3.door import Door
+    from proxy.http3.terms import Terms
 
 _log = logging.getLogger("hapax")
 
@@ -57,6 +62,8 @@ class Prepared:
     tls: ssl.SSLContext | None
     metrics: socket.socket | None
     """The socket of another `metrics.port`, bound; None where that stays as it is, or there is none."""
+    http3: "Terms | None"
+    """What new connections over QUIC get; None where HTTP/3 is not served."""
 
 
 class Listener:
@@ -82,6 +89,8 @@ class Listener:
         self._listening: list[socket.socket] = []
         """What clients are accepted on, while it serves."""
         self._metrics: MetricsPort | None = None
+        self.door: Door | None = None
+        """That of HTTP/3; None where it is not served."""
         self.port = 0
         """The port it listens on, once started."""
         self._door = asyncio.Lock()
@@ -115,6 +124,8 @@ class Listener:
                 raise Unservable(obstacle)
             if sockets.metrics is not None:
                 await self._show_metrics(sockets.metrics)
+            if sockets.http3 is not None:
+                self._open_door(sockets.http3, sockets.secret)
             context = tls_of(settings.server.tls)
         except BaseException:
             sockets.close()
@@ -135,7 +146,8 @@ class Listener:
             context = tls_of(settings.server.tls)
             if metrics is None and moves_metrics(before, settings.metrics) and settings.metrics.port:
                 metrics = metrics_socket(settings)
-            return Prepared(await self.gateway.prepare(settings), context, metrics)
+            http3 = terms(settings) if self.door is not None else None
+            return Prepared(await self.gateway.prepare(settings), context, metrics, http3)
         except BaseException as error:
             if metrics is not None:
                 metrics.close()
@@ -158,6 +170,8 @@ class Listener:
         before, settings = self.gateway.settings, made.configured.settings
         self.gateway.put_in_force(made.configured)
         self.connections.obey(settings.server)
+        if self.door is not None and made.http3 is not None:
+            self.door.obey(made.http3)
         if made.tls is not None or before.server.tls is not None:
             # A certificate may be another one under the same name.
             await self._listen(made.tls)
@@ -178,6 +192,12 @@ class Listener:
             for site in former:
                 await site.stop()
 
+    def _open_door(self, public: socket.socket, secret: bytes) -> None:
+        """Serve HTTP/3, where this process is to, and tell clients that it is served."""
+        self.gateway.served.alternative = alternative(public)
+        if self.gateway.settings.server.http3.enabled:
+            self.door = open_door(self.gateway, self._runner.connections, public, secret)
+
     async def _show_metrics(self, listening: socket.socket) -> None:
         gateway = self.gateway
         self._metrics = MetricsPort(gateway.pages, gateway.health, gateway.checks, gateway.pool)
@@ -190,6 +210,9 @@ class Listener:
         """
         under_way = self.gateway.under_way
         under_way.draining = True
+        self.gateway.served.alternative = b""
+        if self.door is not None:
+            self.door.announce_end()
         await asyncio.sleep(delay)
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
@@ -198,6 +221,8 @@ class Listener:
                 await site.stop()
             self._close()
         under_way.closing = True
+        if self.door is not None:
+            self.door.shut()
         self.gateway.feed.close()
         self.gateway.cache.replays.hurry()
         self._runner.connections.close_idle()
@@ -226,6 +251,8 @@ class Listener:
             async with asyncio.timeout(timeout):
                 await self.gateway.under_way.idle.wait()
                 await self._runner.connections.close_all()
+                if self.door is not None:
+                    await self.door.emptied()
         except TimeoutError:
             return False
         return True
@@ -234,6 +261,8 @@ class Listener:
         """Close everything at once; call `drain` first to let exchanges end."""
         if self._metrics is not None:
             await self._metrics.stop()
+        if self.door is not None:
+            self.door.stop()
         await self._runner.cleanup()
         self._close()
 
@@ -241,8 +270,13 @@ class Listener:
         while self._listening:
             self._listening.pop().close()
 
-    async def end(self, delay: float, insisted: Coroutine[Any, Any, object]) -> None:
-        """Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close."""
+    async def end(self, delay: float, insisted: Coroutine[Any, Any, object], replaced: bool = False) -> None:
+        """
+        Drain as the settings say, after *delay* seconds, but no longer than until *insisted*; then close. *replaced*:
+        another process serves on the same sockets already.
+        """
+        if replaced and self.door is not None:
+            self.door.hand_over()
         draining = tasks.start(self.drain(delay, self.gateway.settings.server.shutdown_timeout), "drain")
         second = tasks.start(insisted, "second signal")
         await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)

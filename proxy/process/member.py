@@ -63,10 +63,10 @@ class Member:
         """It has begun to."""
         return self.ready.done() and self.ready.exception() is None
 
-    def drain(self, delay: float) -> None:
-        """Have it end in an orderly way after *delay* seconds."""
+    def drain(self, delay: float, replaced: bool = False) -> None:
+        """Have it end in an orderly way after *delay* seconds; *replaced*: another one serves in its place already."""
         self.leaving = True
-        self.channel.say("drain", delay=delay)
+        self.channel.say("drain", delay=delay, replaced=replaced)
 
     def stop(self) -> None:
         """Have it end at once; it must have been told to drain before."""

@@ -222,7 +222,7 @@ class Supervisor:
             return False
         for member in self._workers.members:
             if member.place.slot == slot and member is not new and not member.leaving:
-                member.drain(0.0)
+                member.drain(0.0, replaced=True)
         return True
 
     def _leaves(self, member: Member) -> None:
@@ -282,16 +282,14 @@ class Supervisor:
         await empty
 
     def _metrics(self) -> Snapshot:
-        restarts = ["hapax_worker_restarts_total", {}, self._restarts]
-        uptime = ["hapax_uptime_seconds", {}, clock.now() - self._started]
         reloads = [
             ["hapax_config_reloads_total", {"outcome": outcome}, number]
             for outcome, number in self._in_force.counts.items()
         ]
         return [
             ["hapax_config_reloads", "", "counter", reloads],
-            ["hapax_worker_restarts", "", "counter", [restarts]],
-            ["hapax_uptime_seconds", "", "gauge", [uptime]],
+            ["hapax_worker_restarts", "", "counter", [["hapax_worker_restarts_total", {}, self._restarts]]],
+            ["hapax_uptime_seconds", "", "gauge", [["hapax_uptime_seconds", {}, clock.now() - self._started]]],
         ]
 
 

@@ -140,7 +140,7 @@ class _Worker:
         watching = tasks.start(watch(lambda: self._in_force.files, self._changed), "watch of the configuration")
         order = await self._orders.get()
         watching.cancel()
-        await self.listener.end(order.get("delay", 0.0), self._insisted())
+        await self.listener.end(order.get("delay", 0.0), self._insisted(), order.get("replaced", False))
         reporting.cancel()
         self._tell_counts()
         listening.cancel()

@@ -22,6 +22,9 @@ from proxy.settings.secrets import weakness
 from proxy.settings.shape import Place
 from proxy.settings.whole import Settings
 
+H3_UNI_STREAMS = 3
+"""Unidirectional streams without which no HTTP/3 client gets far (RFC 9114 section 6.2)."""
+
 MAKE_A_KEY = "python -c \"import secrets; print('hpx_' + secrets.token_urlsafe(32))\""
 
 RESERVED_NAMES = frozenset(("admin", "anonymous"))
@@ -44,6 +47,7 @@ def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> It
     if settings.metrics.port and settings.metrics.port == settings.server.port:
         yield Problem("metrics.port", "is also server.port; give it another, or 0 to serve /metrics there alone")
     yield from _certificates(settings)
+    yield from _http3(settings)
     yield from _spool(settings)
 
 
@@ -232,6 +236,16 @@ def _certificates(settings: Settings) -> Iterator[Problem]:
         yield from _pair("server.tls", server.tls.cert_file, server.tls.key_file, "")
     if server.http3.enabled:
         yield from _pair("server.http3", server.http3.tls_cert_file, server.http3.tls_key_file, "tls_")
+
+
+def _http3(settings: Settings) -> Iterator[Problem]:
+    """What HTTP/3 cannot do."""
+    http3 = settings.server.http3
+    if http3.enabled and 0 < http3.max_uni_streams_concurrent < H3_UNI_STREAMS:
+        yield Problem(
+            "server.http3.max_uni_streams_concurrent",
+            f"is {http3.max_uni_streams_concurrent}; HTTP/3 itself takes {H3_UNI_STREAMS} of them",
+        )
 
 
 def _spool(settings: Settings) -> Iterator[Problem]:

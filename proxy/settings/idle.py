@@ -14,7 +14,6 @@ from proxy.settings.values import Section
 from proxy.settings.whole import Settings
 
 IDLE: Mapping[str, Any] = {
-    "server.http3": {"enabled": False},
     "routes.*.middleware": ("auth", "rate-limit", "cors", "logging"),
 }
 

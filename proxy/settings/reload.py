@@ -5,14 +5,20 @@ What is wrong with it by itself load.py says; here is what only the comparison s
 """
 
 from dataclasses import replace
+from typing import TypeVar
 
 from proxy.settings import checks
 from proxy.settings.load import Loaded
 from proxy.settings.problems import Problem, SettingsError, path_text
-from proxy.settings.values import leaves
+from proxy.settings.values import Section, leaves
 from proxy.settings.whole import Settings
 
-FIXED = ("server.host", "server.port", "server.workers", "store.url", "state.url")
+SomeSection = TypeVar("SomeSection", bound=Section)
+
+FIXED = (
+    *("server.host", "server.port", "server.http3.enabled", "server.http3.port"),
+    *("server.workers", "store.url", "state.url"),
+)
 """
 Settings a running gateway keeps: what its sockets are bound to, and what holds the levels, keys and rows of calls that
 are under way.
@@ -49,9 +55,7 @@ def waiting(before: Settings, after: Settings) -> list[str]:
 def held_back(before: Settings, after: Settings) -> Settings:
     """*after*, with what waits for a restart as it was *before*."""
     for path in waiting(before, after):
-        section, _, name = path.partition(".")
-        kept = getattr(after, section).model_copy(update={name: _at(before, path)})
-        after = after.model_copy(update={section: kept})
+        after = _with(after, path.split("."), _at(before, path))
     return after
 
 
@@ -82,5 +86,13 @@ def changed(before: Settings, after: Settings) -> list[str]:
 
 
 def _at(settings: Settings, path: str) -> object:
-    section, _, name = path.partition(".")
-    return getattr(getattr(settings, section), name)
+    value: object = settings
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _with(section: SomeSection, steps: list[str], value: object) -> SomeSection:
+    """*section* with *value* where *steps* lead."""
+    name, *rest = steps
+    return section.model_copy(update={name: _with(getattr(section, name), rest, value) if rest else value})

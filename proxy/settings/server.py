@@ -51,21 +51,31 @@ class Tls(Section):
 
 
 class Http3(Section):
-    """The HTTP/3 listener beside the HTTP/1.1 one."""
+    """The HTTP/3 listener beside the HTTP/1.1 one; it needs the extra `http3`, and one worker serves it."""
 
     enabled: bool = Field(False, description="Listen for HTTP/3 as well.")
-    port: Port = Field(443, description="UDP port.")
+    port: Port = Field(443, description="UDP port; 0 lets the system choose.")
     tls_cert_file: str = Field("", description="PEM file with the certificate and its chain.")
-    tls_key_file: str = Field("", description="PEM file with the private key.")
-    idle_timeout: DurationOrZero = duration("30s", "A connection silent for this long is closed.")
-    max_bi_streams_concurrent: int = Field(100, ge=0, description="Requests a client may have open on a connection.")
-    max_uni_streams_concurrent: int = Field(100, ge=0, description="Unidirectional streams a client may have open.")
-    max_stream_receive_window: Size = size("6MiB", "Flow control window of one stream.")
-    max_connection_receive_window: Size = size("15MiB", "Flow control window of one connection.")
+    tls_key_file: str = Field("", description="PEM file with the private key, without a passphrase.")
+    idle_timeout: DurationOrZero = duration(
+        "30s", "A connection silent for this long is closed, unless a call is under way on it. 0s: 30s."
+    )
+    max_bi_streams_concurrent: int = Field(
+        100, ge=0, description="Requests a client may have open on a connection; more of them wait. 0: 100."
+    )
+    max_uni_streams_concurrent: int = Field(
+        100, ge=0, description="Unidirectional streams a client may have open, of which HTTP/3 needs 3. 0: 100."
+    )
+    max_stream_receive_window: Size = size("6MiB", "Bytes of one request that may be on their way, not read yet.")
+    max_connection_receive_window: Size = size("15MiB", "The same of all requests of one connection.")
     enable_0rtt: bool = Field(True, description="Accept early data from clients that come back.")
-    max_0rtt_size: int = Field(16384, ge=0, le=1048576, description="Early data accepted, in bytes.")
-    allow_0rtt_replay: bool = Field(False, description="Serve early data that may be a replay; otherwise 425.")
-    udp_receive_buffer_size: Size = size("8MiB", "Receive buffer of the UDP socket.")
+    max_0rtt_size: int = Field(
+        16384, ge=0, le=1048576, description="Early data accepted of a connection, in bytes; the rest comes later."
+    )
+    allow_0rtt_replay: bool = Field(
+        False, description="Serve early data that may be a copy, whatever it asks; otherwise only GET, HEAD, OPTIONS."
+    )
+    udp_receive_buffer_size: Size = size("8MiB", "Receive buffer of the UDP socket, as far as the system allows.")
 
 
 class Cors(Section):

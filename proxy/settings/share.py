@@ -28,6 +28,8 @@ def share(settings: Settings, slot: int, workers: int) -> Settings:
                     "max_buffered": part(server.max_buffered),
                     "max_connections": part(server.max_connections),
                     "max_connections_per_address": part(server.max_connections_per_address),
+                    # Its packets are read by one of them, see proxy/http3/door.py.
+                    "http3": server.http3 if slot == 0 else server.http3.model_copy(update={"enabled": False}),
                 }
             ),
             "queue": queue.model_copy(

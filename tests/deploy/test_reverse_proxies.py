@@ -18,13 +18,13 @@ from aiohttp import ClientSession, TCPConnector, WSMsgType, web
 from aiohttp.pytest_plugin import AiohttpServer
 
 from proxy.core import tasks
-from proxy.simulator import Delay, Hold, Send, Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.curl import curl_command
 from tests.rigs.hapax import hapax
 from tests.rigs.ports import free_port
 from tests.rigs.process import Finished, run
 from tests.rigs.reverse_proxy import KINDS, ReverseProxy, reverse_proxy
+from tests.rigs.simulator import Delay, Hold, Send, Simulator
 from tests.spec.loop import until
 from tests.spec.wire import QUESTION, ask, eventually, get
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.http.compression import WORTHWHILE, compress_where_asked, size_to_compress
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.ports import free_port
+from tests.rigs.simulator import Simulator
 from tests.spec.wire import Response, ask, chat, connect, get, request
 
 ADMIN, KEY = "hpx_admin_5b1e77d0c2a94f", "hpx_client_90c3f1aa7be2d4"

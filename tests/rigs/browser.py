@@ -10,7 +10,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -25,13 +25,13 @@ FLAGS = (
     "--headless",
     "--no-sandbox",  # the tests may run as root, where the sandbox refuses
     "--disable-gpu",
-    "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+NO_QUIC = ("--disable-quic",)
 LIFETIME = 90  # seconds; `timeout` ends a browser whose tests died without saying goodbye
 
 PAGE = """<!doctype html>
@@ -104,8 +104,10 @@ async def page_server() -> AsyncIterator[PageServer]:
         await server.stop()
 
 
-async def visit(server: PageServer, scenario: str, *, timeout: float = 60, **options: Any) -> Any:
-    """Open the scenario in a fresh browser and return what its page reported."""
+async def visit(
+    server: PageServer, scenario: str, *, timeout: float = 60, flags: Sequence[str] = NO_QUIC, **options: Any
+) -> Any:
+    """Open the scenario in a fresh browser, started with these *flags* too; returns what its page reported."""
     chromium = shutil.which("chromium")
     if chromium is None:
         raise RuntimeError("no chromium: run scripts/setup-tests.sh")
@@ -113,7 +115,7 @@ async def visit(server: PageServer, scenario: str, *, timeout: float = 60, **opt
     with tempfile.TemporaryDirectory(prefix="hapax-chromium-", ignore_cleanup_errors=True) as profile:
         browser = await asyncio.create_subprocess_exec(
             *("timeout", "--kill-after=5", str(LIFETIME)),
-            *(chromium, *FLAGS, f"--user-data-dir={profile}", server.url + "/"),
+            *(chromium, *FLAGS, *flags, f"--user-data-dir={profile}", server.url + "/"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

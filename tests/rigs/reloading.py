@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from proxy.core import tasks
-from proxy.simulator import Simulator
 from tests.rigs.hapax import Hapax, hapax
+from tests.rigs.simulator import Simulator
 from tests.spec.loop import until
 from tests.spec.wire import ask, chat, connect, request, target
 

@@ -66,6 +66,15 @@ def test_http3_needs_a_certificate_of_its_own(configured, tmp_path: Path) -> Non
     assert loaded.settings.server.http3.enabled
 
 
+@needs_openssl
+def test_http3_takes_three_streams_for_itself(refused, tmp_path: Path) -> None:
+    _make_pair(tmp_path)
+    files = "tls_cert_file: cert.pem, tls_key_file: key.pem"
+    [problem] = refused(f"server: {{http3: {{enabled: true, {files}, max_uni_streams_concurrent: 2}}}}")
+    assert problem.path == "server.http3.max_uni_streams_concurrent"
+    assert "itself takes 3" in problem.message
+
+
 PATHS = [path.replace("<name>", "openai").replace("[]", "") for path, _ in every_field(Settings)]
 _SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["${X}", "${"])
