@@ -10,8 +10,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from proxy.cli.command import app
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.simulator import Simulator
 from tests.spec.test_tls import issue, served
 from tests.spec.wire import ask, becomes, chat
 

@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.browser import PageServer, visit
 from tests.rigs.quic import issue
+from tests.rigs.simulator import Simulator
 
 from .helpers import KEY, MODEL, asking, calls, chat_text, ended_by_client, settings
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.simulator import Simulator
 from tests.rigs.reloading import reloaded
+from tests.rigs.simulator import Simulator
 
 pytestmark = pytest.mark.timeout(1200)
 

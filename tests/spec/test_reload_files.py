@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.simulator import Simulator
 from tests.rigs.hapax import Hapax, hapax
 from tests.rigs.reloading import reloaded
+from tests.rigs.simulator import Simulator
 
 from .wire import Response, ask, chat, connect, get, request, target
 

@@ -12,9 +12,9 @@ from aiohttp import ClientSession
 from proxy.observe.log import Logs
 from proxy.process.listener import Listener
 from proxy.settings import Settings, SettingsError
-from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.collector import span_collector
+from tests.rigs.simulator import Simulator
 
 from .wire import ask, becomes, chat, connect, get, request
 
