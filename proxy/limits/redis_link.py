@@ -19,6 +19,8 @@ from redis.exceptions import NoScriptError
 
 from proxy.limits.redis_script import SCRIPT, SHA
 
+HELD_UP = 0.02
+"""Seconds by which this process may be late to see that a deadline has come; beyond, Redis has so many more."""
 TURNS = 3
 """Turns of the event loop in which an answer that has arrived is read, and the task that waits for it goes on."""
 
@@ -54,11 +56,11 @@ class RedisLink:
     async def run(self, arguments: Iterable[Any], deadline: float) -> bytes:
         """
         What the script answers to *arguments* (the number of keys, keys and values), which is safe to be asked twice.
-        Raises `Unavailable`, at *deadline* (in the loop's time) if not before.
+        Raises `Unavailable`, at *deadline* (in the loop's time) if not before; later where this process was held up.
         """
         try:
             async with asyncio.timeout(None) as scope:
-                self._timer = asyncio.get_running_loop().call_at(deadline, self._expire, scope)
+                self._timer = asyncio.get_running_loop().call_at(deadline, self._expire, scope, deadline)
                 try:
                     answer = await self._ask(arguments)
                 except Disconnected:
@@ -84,13 +86,17 @@ class RedisLink:
         if connection is not None:
             await connection.disconnect(nowait=not wait)
 
-    def _expire(self, scope: asyncio.Timeout, turns: int = TURNS) -> None:
-        """The deadline has come. What is here by now is read before it counts: this process itself may be late."""
+    def _expire(self, scope: asyncio.Timeout, deadline: float, turns: int = TURNS) -> None:
+        """The *deadline* has come. What is here by now is read before it counts: this process itself may be late."""
         loop = asyncio.get_running_loop()
-        if turns:
-            self._timer = loop.call_soon(self._expire, scope, turns - 1)
+        now = loop.time()
+        if now - deadline > HELD_UP:
+            # What held it up may have held up Redis as well.
+            self._timer = loop.call_at(now + HELD_UP, self._expire, scope, now + HELD_UP)
+        elif turns:
+            self._timer = loop.call_soon(self._expire, scope, deadline, turns - 1)
         else:
-            scope.reschedule(loop.time())
+            scope.reschedule(now)
 
     async def _ask(self, arguments: Iterable[Any]) -> object:
         connection = self._connection
