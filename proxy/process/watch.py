@@ -9,7 +9,10 @@ file systems, a look every `LOOK` seconds finds it. What has changed, and what f
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterable
+
+import watchfiles
 
 _log = logging.getLogger("hapax")
 
@@ -35,30 +38,30 @@ async def watch(files: Callable[[], Iterable[str]], changed: Callable[[], Awaita
 
 async def _watch(files: Callable[[], Iterable[str]], changed: Callable[[], Awaitable[object]]) -> None:
     """The same until other folders are to be watched."""
-    # Imported here: it brings a second event loop's interface along.
-    from watchfiles import awatch
-
     # Links are followed anew: what they led to may have been replaced together with them.
     watched = folders(files())
-    changes = awatch(
+    stopping = threading.Event()
+    # In a thread of ours: the library's own way into asyncio takes longer to load than a call may wait.
+    changes = watchfiles.watch(
         *watched,
         watch_filter=None,
         debounce=int(LATEST * 1000),
         step=int(SETTLED * 1000),
+        stop_event=stopping,
         rust_timeout=int(LOOK * 1000),
         yield_on_timeout=True,
         recursive=False,
         ignore_permission_denied=True,
     )
-    # What changed before the watch began.
-    await changed()
     try:
-        async for _ in changes:
+        # What changed before the watch began.
+        await changed()
+        while await asyncio.to_thread(next, changes, None) is not None:
             await changed()
             if folders(files()) != watched:
                 return
     finally:
-        await changes.aclose()
+        stopping.set()
 
 
 def folders(files: Iterable[str]) -> list[str]:

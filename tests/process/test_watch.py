@@ -128,7 +128,7 @@ async def test_where_the_system_tells_nothing_a_look_finds_it(tmp_path: Path, mo
     def deaf(*paths: str, **options: object) -> object:
         raise OSError("no space left on device: inotify watches")
 
-    monkeypatch.setattr("watchfiles.awatch", deaf)
+    monkeypatch.setattr("watchfiles.watch", deaf)
     monkeypatch.setattr(watching, "LOOK", 0.01)
     file = tmp_path / "hapax.yaml"
     file.write_text("a")
