@@ -8,12 +8,13 @@ handler does is said elsewhere; limits and health of a path are kept where those
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from aiohttp import web
 
 from proxy.core.errors import ProxyError
 from proxy.http.inbound import INBOUND, Handler
-from proxy.middleware.route import Route
+from proxy.middleware.route import Access, Route
 from proxy.relay.endpoints import operation
 from proxy.settings.routes import RouteSettings as Wanted
 
@@ -48,7 +49,23 @@ def _made(wanted: Wanted, base: Route) -> Route:
     if wanted.headers or wanted.timeout is not None:
         demanded = [(name, name.lower(), value.get_secret_value().encode()) for name, value in wanted.headers.items()]
         handler = _guarded(handler, demanded, wanted.timeout)
-    return replace(base, template=wanted.full_path, methods=methods, handler=handler)
+    passed = _passed(wanted, base) if "middleware" in wanted.model_fields_set else {}
+    return replace(base, template=wanted.full_path, methods=methods, handler=handler, **passed)
+
+
+def _passed(wanted: Wanted, base: Route) -> dict[str, Any]:
+    """What the names in `middleware` make of a route; keys of calls that ask a provider are not up to it."""
+    passed: dict[str, Any] = {
+        "limited": "rate-limit" in wanted.middleware,
+        "cors": "cors" in wanted.middleware,
+        "logged": "logging" in wanted.middleware,
+    }
+    if "auth" not in wanted.middleware:
+        if base.own:
+            passed["access"] = Access.OPEN
+    elif base.access in (Access.OPEN, Access.PROBE):
+        passed["access"] = Access.OPERATOR
+    return passed
 
 
 def _guarded(handler: Handler, demanded: Sequence[tuple[str, str, bytes]], timeout: float | None) -> Handler:

@@ -227,6 +227,8 @@ class Admission:
         """The limits of a call that names *model*; empty where that is not known or does not matter."""
         principal = inbound.principal
         route = inbound.exchange.route
+        if not inbound.limited:
+            return self._policy.of_money(holder_of(inbound), principal.budget)
         return self._policy.applying(holder_of(inbound), principal.limits, principal.budget, route, model)
 
     def _hold(self, exchange: Exchange, applying: Applying) -> Held:

@@ -11,7 +11,7 @@ import typer
 
 from proxy.cli import ground, show
 from proxy.cli.ollama import ollama_answers
-from proxy.settings import SettingsError, load, without_effect
+from proxy.settings import SettingsError, load
 
 Config = Annotated[
     Path | None,
@@ -32,6 +32,5 @@ def check(config: Config = None) -> None:
         show.problems(err, error)
         raise typer.Exit(2) from None
     show.warnings(err, [*loaded.warnings, *ground.warnings(loaded.settings)])
-    show.idle(out, without_effect(loaded.settings))
     show.line(out, f"Configuration is valid ({loaded.source})")
     raise typer.Exit(0)

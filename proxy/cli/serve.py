@@ -11,7 +11,7 @@ import typer
 from proxy.cli import ground, show
 from proxy.cli.check import Config
 from proxy.cli.ollama import ollama_answers
-from proxy.settings import Loaded, SettingsError, load, without_effect
+from proxy.settings import Loaded, SettingsError, load
 
 
 def serve(
@@ -38,11 +38,8 @@ def serve(
         show.problems(show.err(), error)
         raise typer.Exit(2) from None
 
-    unused = without_effect(loaded.settings)
-    if loaded.warnings or unused:
-        err = show.err()
-        show.warnings(err, loaded.warnings)
-        show.idle(err, unused)
+    if loaded.warnings:
+        show.warnings(show.err(), loaded.warnings)
 
     # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
     if loaded.settings.server.workers > 1:

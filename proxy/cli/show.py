@@ -97,9 +97,3 @@ def problems(console: "Console", error: SettingsError) -> None:
 def warnings(console: "Console", found: Sequence[str]) -> None:
     for warning in found:
         line(console, f"Warning: {warning}", "yellow")
-
-
-def idle(console: "Console", paths: Sequence[str]) -> None:
-    """Settings the user wrote that change nothing yet."""
-    for path in paths:
-        line(console, f"Accepted, no effect in this release: {path}", "dim")

@@ -72,6 +72,8 @@ class Exchange:
     """How the client speaks: `http/1.1`, `http/1.0`, or `h3` over QUIC."""
     route: str = "other"
     """The route's template, never the raw path: it becomes a metric label."""
+    logged: bool = True
+    """It has a line in the access log."""
     started: float
     principal: str = ""
     client_ip: str = ""

@@ -57,6 +57,8 @@ class Inbound:
     handler: "Handler" = field(init=False)
     """What its route does."""
     principal: Principal = field(init=False, default=ANYONE)
+    limited: bool = field(init=False, default=True)
+    """The rates and places of its caller's limits hold for it."""
     timeout: float | None = field(init=False, default=None)
     """Seconds the path allows a call, the wait for a place included; None: as many as its provider is given."""
     _awaited: float = field(init=False, default=0.0)
@@ -77,7 +79,7 @@ class Inbound:
             self.buffered,
             self.reader,
         )
-        inbound.principal = self.principal
+        inbound.principal, inbound.limited = self.principal, self.limited
         return inbound
 
     @property

@@ -70,6 +70,11 @@ class Policy:
         self._known[holder, route, model] = (own, budget, applying)
         return applying
 
+    def of_money(self, holder: str, budget: Budget | None) -> Applying:
+        """The budget alone, for a call whose path has no other limit."""
+        limit = None if budget is None else budget_limit(holder, budget)
+        return Applying(holder, (), (), (), limit, sized=limit is not None, limiting=limit is not None)
+
     def _find(self, holder: str, own: KeyLimits, budget: Budget | None, route: str, model: str) -> Applying:
         limits = self._limits
         scopes: list[tuple[str, RateLimits]] = [("", _merged(own, limits.default))]

@@ -105,14 +105,16 @@ class Front:
             location = check(asked, self._max_header_bytes)
             path = location.path
             self._neighbourhood.check(asked, path, location.host)
-            if self._cors.enabled and self._cors.is_preflight(asked):
+            route = self.routes.find(path)
+            if route is not None and not route.cors:
+                answer.extra_lines = self._served.alternative
+            elif self._cors.enabled and self._cors.is_preflight(asked):
                 exchange.route = "preflight"
                 answer.send(204, self._cors.preflight(asked), b"")
                 return answer
-            route = self.routes.find(path)
             if route is None:
                 raise unknown_url(path)
-            exchange.route = route.template
+            exchange.route, exchange.logged = route.template, route.logged
             error_body = route.error_body
             request[INBOUND] = inbound = Inbound(
                 asked,
@@ -125,7 +127,7 @@ class Front:
                 self._buffered,
                 self._reader,
             )
-            inbound.handler = route.handler
+            inbound.handler, inbound.limited = route.handler, route.limited
             if route.access is Access.CLIENT:
                 if self._under_way.count > self._max_requests:
                     # Before the key is looked up or a byte of the body is read; what operators and probes ask goes on.
@@ -139,7 +141,7 @@ class Front:
                 inbound.principal = await self._authenticator.operator(asked, exchange.client_ip)
             elif route.access is Access.ADMIN:
                 inbound.principal = await self._authenticator.admin(asked, exchange.client_ip)
-            elif route.access is Access.OPEN:
+            elif route.access is Access.OPEN and route.limited:
                 entered = self._keyless.enter(exchange.client_ip)
             exchange.principal = inbound.principal.name
             if asked.method not in route.methods:

@@ -42,6 +42,12 @@ class Route:
     """The shape of its errors: OpenAI's, unless an API of its own has another."""
     page: bool = False
     """It is answered here: no call, and limited by `limits.routes` alone."""
+    limited: bool = True
+    """The rates and places of its callers' limits hold for it."""
+    cors: bool = True
+    """Browsers' pages of other origins may call it, where any may."""
+    logged: bool = True
+    """Its requests have a line in the access log."""
 
     @property
     def own(self) -> bool:

@@ -35,6 +35,8 @@ class AccessLog:
         logs = self._logs
         if logs is None:
             for exchange in exchanges:
+                if not exchange.logged:
+                    continue
                 level = logging.INFO if exchange.outcome in _FINE else logging.WARNING
                 told = {"fields": fields(exchange, None)}
                 _exchanges.log(level, "%s %s", exchange.method, exchange.route, extra=told)
@@ -43,7 +45,7 @@ class AccessLog:
         lines: list[bytes] = []
         for exchange in exchanges:
             fine = exchange.outcome in _FINE
-            if not (logs.tells_good_ends if fine else logs.tells_bad_ends):
+            if not exchange.logged or not (logs.tells_good_ends if fine else logs.tells_bad_ends):
                 continue
             lines.append(
                 logs.form.line(

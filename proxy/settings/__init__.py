@@ -6,7 +6,6 @@ acts on a setting.
 """
 
 from proxy.settings.access import Auth, Budget, ClientKey, KeyLimits, LimitSettings, RateLimits
-from proxy.settings.idle import without_effect
 from proxy.settings.load import Loaded, load
 from proxy.settings.models import Model, most_specific, split_target
 from proxy.settings.observation import Health, Logging, Metrics, Tracing
@@ -66,5 +65,4 @@ __all__ = [
     "load",
     "most_specific",
     "split_target",
-    "without_effect",
 ]

@@ -27,6 +27,11 @@ H3_UNI_STREAMS = 3
 
 MAKE_A_KEY = "python -c \"import secrets; print('hpx_' + secrets.token_urlsafe(32))\""
 
+OPENED = frozenset(
+    ("/health", "/v1/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics", "/metrics/json")
+)
+"""Paths of the gateway's own that may be served to clients without a key."""
+
 RESERVED_NAMES = frozenset(("admin", "anonymous"))
 """Principals that hold no client key; the calls of a key of that name would be counted as theirs."""
 
@@ -195,6 +200,10 @@ def _routes(settings: Settings) -> Iterator[Problem]:
         described.setdefault(path, i)
         if route.handler == "relay" and not path.startswith("/v1/"):
             yield Problem(f"routes[{i}].handler", "relay answers below /v1/ only, where providers are asked")
+        if "auth" not in route.middleware and path not in OPENED and route.handler not in ("health", "metrics"):
+            yield Problem(
+                f"routes[{i}].middleware", "leaves out auth; only pages of health and metrics may be open to all"
+            )
         if route.limits is not None and path in settings.limits.routes:
             yield Problem(f"routes[{i}].limits", f"is also given as limits.routes.{path}; keep one")
 

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from proxy.settings.idle import IDLE
 from proxy.settings.shape import bare, every_field, nested
 from proxy.settings.whole import Settings
 
@@ -37,8 +36,7 @@ simulator. `hapax check` reports every problem of a configuration at once.
   (`circuitBreaker`) and the `llm` section of earlier releases are accepted with a warning.
 - A file that sets nothing is an error, and so is `providers:` with nothing below it.
 
-`<name>` stands for a name you choose, `[]` for each entry of a list. Settings marked with * are accepted and
-checked, and have no effect in this release; `hapax check` lists those you use.
+`<name>` stands for a name you choose, `[]` for each entry of a list.
 
 For completion and checks while you type, begin the file with
 `# yaml-language-server: $schema=<path or address of config/hapax.schema.json>`.
@@ -62,15 +60,9 @@ def text() -> str:
 
 
 def _row(path: str, info: FieldInfo) -> str:
-    mark = " *" if _is_idle(path) else ""
     unit = info.json_schema_extra.get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
-    cells = (f"`{path}`{mark}", _kind(info), _default(info), str(unit), info.description or "")
+    cells = (f"`{path}`", _kind(info), _default(info), str(unit), info.description or "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
-
-
-def _is_idle(path: str) -> bool:
-    plain = path.replace(".<name>", ".*").replace("[]", ".*")
-    return any(plain == idle or plain.startswith(f"{idle}.") for idle in IDLE)
 
 
 def _kind(info: FieldInfo) -> str:

@@ -53,7 +53,9 @@ class RouteSettings(Section):
         default_factory=dict, description="Headers a request must carry; their values are kept secret."
     )
     middleware: tuple[Literal["auth", "rate-limit", "cors", "logging"], ...] = Field(
-        ("auth", "rate-limit", "cors", "logging"), description="What a request passes before the handler."
+        ("auth", "rate-limit", "cors", "logging"),
+        description="What a request passes: what is left out does not happen on this path. Omitted: as its handler has "
+        "it. auth may be left out on pages of health and metrics only.",
     )
     limits: RateLimits | None = Field(
         None, description="Limits of every key on this path, as in limits.routes; omitted: none of its own."

@@ -87,15 +87,10 @@ def test_a_terminal_gets_a_table(hapax, monkeypatch: pytest.MonkeyPatch) -> None
     assert "server.port" in result.stderr
 
 
-IDLE = "routes: [{path: /embeddings, handler: relay, middleware: [auth]}]\n"
-"""A setting without effect."""
-
-
-def test_check_lists_what_has_no_effect_and_warns(hapax) -> None:
-    Path("hapax.yaml").write_text(f"{IDLE}providers: {{openai: {{api_key: changeme}}}}\n")
+def test_check_warns_of_what_is_probably_a_mistake(hapax) -> None:
+    Path("hapax.yaml").write_text("providers: {openai: {api_key: changeme}}\n")
     result = hapax("check")
     assert result.exit_code == 0
-    assert "Accepted, no effect in this release: routes[0].middleware\n" in result.stdout
     assert "Warning: providers.openai.api_key: looks like a placeholder" in result.stderr
 
 
@@ -107,7 +102,7 @@ def test_a_missing_file_is_said_in_one_sentence(hapax) -> None:
 
 def test_serve_starts_the_server_with_the_loaded_settings(hapax, started) -> None:
     Path("hapax.yaml").write_text(
-        f"server: {{port: 1, workers: 1}}\n{IDLE}auth: {{keys: [{{name: a, key: hpx_k1_3f9a81c7d2e5}}]}}\n"
+        "server: {port: 1, workers: 1}\nauth: {keys: [{name: a, key: hpx_k1_3f9a81c7d2e5}]}\n"
     )
     result = hapax("serve", "--host", "0.0.0.0", "--port", "2", "--workers", "3")
     assert result.exit_code == 0, result.output
@@ -117,7 +112,6 @@ def test_serve_starts_the_server_with_the_loaded_settings(hapax, started) -> Non
     server = loaded.settings.server
     assert (server.host, server.port, server.workers) == ("0.0.0.0", 2, 3)
     assert loaded.source == "hapax.yaml and the embedded simulator"
-    assert "no effect in this release: routes[0].middleware" in result.stderr
 
 
 def test_serve_hands_on_the_servers_exit_code(hapax, started, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,12 @@ BROKEN = [
     ("route with an empty version", "routes: [{path: /x, handler: relay, version: ''}]", "routes[0].version", "empty"),
     ("route with an unknown handler", "routes: [{path: /x, handler: h}]", "routes[0].handler", "'completion'"),
     (
+        "a path where providers are asked without a key",
+        "routes: [{path: /v2/completions, handler: completion, middleware: [logging]}]",
+        "routes[0].middleware",
+        "leaves out auth; only pages of health and metrics may be open to all",
+    ),
+    (
         "route described twice",
         "routes: [{path: /embeddings, handler: relay}, {path: /v1/embeddings, handler: relay}]",
         "routes[1].path",

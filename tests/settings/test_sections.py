@@ -1,12 +1,11 @@
-"""Every section as typed values, its secrets unseen, and the list of what has no effect yet."""
+"""Every section as typed values, and its secrets unseen."""
 
 import json
 
 import pytest
 from pydantic import ValidationError
 
-from proxy.settings import Settings, most_specific, split_target, without_effect
-from proxy.settings.idle import IDLE
+from proxy.settings import Settings, most_specific, split_target
 from proxy.settings.routes import RouteSettings
 from proxy.settings.shape import every_field, nested
 
@@ -173,10 +172,6 @@ def test_no_entry_speaks_for_a_name_nothing_matches() -> None:
     assert most_specific("claude", ["gpt-*"]) is None
 
 
-def test_what_has_no_effect_yet_is_listed_when_it_was_set(configured) -> None:
-    assert without_effect(configured(EVERYTHING).settings) == ["routes[0].middleware"]
-
-
 def test_limits_of_a_route_stand_where_all_limits_of_paths_do(configured) -> None:
     settings = configured(
         """
@@ -204,31 +199,6 @@ def test_limits_of_a_route_stand_where_all_limits_of_paths_do(configured) -> Non
 )
 def test_a_version_stands_in_front_once(path: str, version: str, full: str) -> None:
     assert RouteSettings(path=path, handler="relay", version=version).full_path == full
-
-
-def test_what_asks_for_nothing_is_not_listed(configured) -> None:
-    loaded = configured(
-        """
-        server: {workers: 1, http3: {enabled: false}}
-        models: {a: {balance: preference, fallbacks: [], resume: false}}
-        queue: {enabled: false}
-        circuit_breaker: {}
-        cache:
-        routes: []
-        """
-    )
-    assert without_effect(loaded.settings) == []
-    assert without_effect(configured("").settings) == []
-
-
-def test_a_setting_from_the_environment_is_listed_too(configured) -> None:
-    routes = '[{"path": "/embeddings", "handler": "relay", "middleware": ["auth"]}]'
-    assert without_effect(configured("", {"HAPAX_ROUTES": routes}).settings) == ["routes[0].middleware"]
-
-
-def test_the_list_of_idle_settings_names_real_ones() -> None:
-    paths = {path.replace(".<name>", ".*").replace("[]", ".*") for path, _ in every_field(Settings)}
-    assert set(IDLE) <= paths
 
 
 def test_every_field_of_the_tree_is_reached() -> None:
