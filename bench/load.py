@@ -33,12 +33,14 @@ class LoadError(Exception):
 PROMPT = "Explain in a few sentences how a reverse proxy passes a stream on without delaying it."
 
 
-def request(model: str, stream: bool, headers: str = "", key: str = KEY, prompt: str = PROMPT) -> bytes:
+def request(
+    model: str, stream: bool, headers: str = "", key: str = KEY, prompt: str = PROMPT, temperature: float = 0.7
+) -> bytes:
     """A chat completion as OpenAI's Python client sends it; *headers* are lines on top, each with its line end."""
     body = (
         f'{{"messages":[{{"role":"system","content":"You are a helpful assistant."}},{{"role":"user","content":'
         f'"{prompt}"}}],'
-        f'"model":"{model}","temperature":0.7,"stream":{"true" if stream else "false"}}}'
+        f'"model":"{model}","temperature":{temperature},"stream":{"true" if stream else "false"}}}'
     ).encode()
     if "Accept-Encoding:" not in headers:
         headers += "Accept-Encoding: gzip, deflate\r\n"
