@@ -250,6 +250,10 @@ async def test_all_workers_reload_together_without_a_refused_or_broken_call(
         # The signal, and the watch over the file where that came first; each once, however many workers there are.
         assert await counted(port, 'hapax_config_reloads_total{outcome="applied"}') in (1, 2)
         assert await counted(port, 'hapax_config_reloads_total{outcome="refused"}') in (1, 2)
+        # Those that are too many go, in order, and take nothing of what they had counted along.
+        file.write_text(yaml.safe_dump({**after, "server": {**after["server"], "workers": 2}}))
+        await until(lambda: workers(process) == old)
+        assert await counted(port) == callers.answered + 11
         said = await ended(process)
     assert {line["message"] for line in said} == {"reload refused, the old configuration stays"}
 
