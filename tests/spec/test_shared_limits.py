@@ -36,6 +36,7 @@ async def test_of_two_hundred_calls_over_four_processes_a_limit_of_a_hundred_adm
     print("calls at once:", places)
     budgets = await sharing.a_budget(four, REPETITIONS)
     print("budget:", budgets)
-    assert places.admitted == budgets.admitted == [sharing.LIMIT] * len(REPETITIONS)
-    assert len(rates.admitted) == len(REPETITIONS)
+    assert set(places.admitted) == set(budgets.admitted) == {sharing.LIMIT}
+    for found in (rates, places, budgets):
+        assert len(found.admitted) == len(REPETITIONS) - found.apart > 0
     assert not [line for member in four.members for line in member.unreadable]
