@@ -22,7 +22,7 @@ HOT = {
     "accounts/": "ledger prices principals rows tables",
     "admin/": "trails",
     "admission/": "admission allowance charges held keyless",
-    "api/": "openai",
+    "api/": "openai shared",
     "cache/": "question_key single_flight",
     "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
     " stream_facts traceparent usage",

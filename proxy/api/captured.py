@@ -1,7 +1,7 @@
 """
-An answer kept instead of sent: how endpoints with a shape of their own ask the relay a chat question.
+An answer kept instead of sent, for endpoints that make another of it.
 
-The question goes the way of every call: limits, queue, ledger, failover. What is made of the answer is theirs.
+What was asked, and how, is in `chat`. What is made of the answer is theirs.
 """
 
 import json
@@ -10,15 +10,8 @@ from typing import Any
 
 import orjson
 
-from proxy.admission.admission import Admission
-from proxy.core import peek
 from proxy.core.errors import ProxyError
 from proxy.core.headers import Header
-from proxy.core.usage import expected_prompt, most_completion
-from proxy.http.inbound import Inbound
-from proxy.relay.endpoints import operation
-from proxy.relay.question import Question
-from proxy.relay.relay import Relay
 
 
 class Captured:
@@ -83,47 +76,6 @@ def first_choice(value: dict[str, Any]) -> dict[str, Any]:
     choices = value.get("choices")
     choice = choices[0] if type(choices) is list and choices else None
     return choice if type(choice) is dict else {}
-
-
-async def chat_once(relay: Relay, admission: Admission, inbound: Inbound, asked: dict[str, Any]) -> Captured:
-    """
-    The whole answer of status 200 to the chat question *asked*; `ProxyError` for anything else. Whether the caller may
-    use its model has been asked before.
-    """
-    captured = Captured()
-    await relay.relay(inbound.exchange, await admitted(admission, inbound, asked), captured)
-    if not captured.whole:
-        raise ProxyError("upstream_truncated")
-    if captured.status >= 400:
-        raise refused(captured.status, captured.body, asked, inbound.exchange.error_code)
-    return captured
-
-
-async def admitted(admission: Admission, inbound: Inbound, asked: dict[str, Any]) -> Question:
-    """The chat question *asked* once its caller's limits allow it."""
-    exchange = inbound.exchange
-    exchange.model = asked["model"]
-    exchange.stream = stream = asked.get("stream") is True
-    body = orjson.dumps(asked)
-    chat = operation("/chat/completions")
-    prompt = expected_prompt(body, asked)
-    await admission.admit(inbound, chat, prompt, most_completion(asked))
-    return Question(
-        "POST",
-        "/chat/completions",
-        chat,
-        b"content-type: application/json\r\n",
-        body,
-        peek.outline(asked) if len(body) >= peek.LONG else asked,
-        exchange.model,
-        stream=stream,
-        # What a provider is asked to keep must not be kept twice.
-        repeatable=asked.get("store") is not True,
-        patience=None,
-        timeout=inbound.timeout,
-        may_use=inbound.principal.may_use,
-        prompt_tokens=prompt,
-    )
 
 
 def refused(status: int, body: bytes, asked: dict[str, Any], code: str) -> ProxyError:

@@ -9,14 +9,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from proxy.admission.admission import Admission
-from proxy.api.captured import chat_once
+from proxy.api.chat import Chat
 from proxy.core import clock, peek
 from proxy.core.errors import ProxyError
 from proxy.http.inbound import INBOUND
 from proxy.http.page import json_page
 from proxy.providers.pool import Pool
-from proxy.relay.relay import Relay
 
 OPTIONS = {
     **{name: name for name in ("temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty")},
@@ -31,9 +29,8 @@ OPTIONS = {
 class Generate:
     """The handler."""
 
-    def __init__(self, relay: Relay, admission: Admission, pool: Pool) -> None:
-        self._relay = relay
-        self._admission = admission
+    def __init__(self, chat: Chat, pool: Pool) -> None:
+        self._chat = chat
         self._pool = pool
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -58,7 +55,7 @@ class Generate:
             raise ProxyError("model_not_allowed", param="model")
         asked: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": prompt}]}
         asked.update({OPTIONS[name]: option for name, option in options.items() if name in OPTIONS})
-        captured = await chat_once(self._relay, self._admission, inbound, asked)
+        captured = await self._chat.once(inbound, asked)
         text = captured.text()
         if text is None:
             raise ProxyError("upstream_protocol_error")

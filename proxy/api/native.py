@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.admission.admission import Admission
-from proxy.api.captured import Captured, admitted, chat_once, first_choice, refused
+from proxy.api.captured import Captured, first_choice, refused
+from proxy.api.chat import Chat
 from proxy.api.native_stream import BESIDE_TEXT, ErrorBody, NativeStream, dumps
 from proxy.api.processed import Processed
 from proxy.api.prompts import OWN, prompt_of
@@ -21,7 +21,6 @@ from proxy.core.errors import ProxyError
 from proxy.core.headers import Header
 from proxy.http.inbound import INBOUND, Inbound
 from proxy.providers.pool import Pool
-from proxy.relay.relay import Relay
 from proxy.settings import Processing
 
 TRUNCATED: Header = (b"X-Hapax-Truncated", b"true")
@@ -31,11 +30,8 @@ TRUNCATED: Header = (b"X-Hapax-Truncated", b"true")
 class Native:
     """The handler of `/v1/completion`, and of `/v1/completions` without a prompt."""
 
-    def __init__(
-        self, relay: Relay, admission: Admission, pool: Pool, processing: Processing, processed: Processed
-    ) -> None:
-        self._relay = relay
-        self._admission = admission
+    def __init__(self, chat: Chat, pool: Pool, processing: Processing, processed: Processed) -> None:
+        self._chat = chat
         self._pool = pool
         self._templates = processing.request_templates
         self._formatting = processing.response_formatting
@@ -73,7 +69,7 @@ class Native:
             await self._whole(inbound, asked)
 
     async def _whole(self, inbound: Inbound, asked: dict[str, Any]) -> None:
-        captured = await chat_once(self._relay, self._admission, inbound, asked)
+        captured = await self._chat.once(inbound, asked)
         text, more = _said(captured)
         if text is None:
             self.processed.answers["invalid"] += 1
@@ -92,7 +88,7 @@ class Native:
         exchange = inbound.exchange
         pieces = Pieces(self._formatting, self.processed.note)
         client = NativeStream(inbound.answer, exchange.id, pieces, error_body)
-        await self._relay.relay(exchange, await admitted(self._admission, inbound, asked), client)
+        await self._chat.ask(inbound, asked, client)
         if client.whole:
             self.processed.answers["ok"] += 1
             client.end(exchange.tokens)

@@ -12,15 +12,13 @@ from aiohttp import web
 
 from proxy.accounts.principals import ANYONE
 from proxy.admission.admission import Admission
-from proxy.admission.keyless import holder_of
 from proxy.api import deployments, query
 from proxy.api.native import Native
+from proxy.api.shared import Shared
 from proxy.api.stored import StoredAnswers
 from proxy.api.websocket import WebSockets
 from proxy.cache.answer_cache import AnswerCache
 from proxy.cache.lookup import CacheQuestion
-from proxy.cache.question_key import key_of
-from proxy.cache.single_flight import SingleFlight
 from proxy.core import peek
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import Exchange
@@ -58,12 +56,12 @@ class OpenAI:
         websockets: WebSockets,
         server: Server,
         owners: Owners,
-        flights: SingleFlight,
+        shared: Shared,
         cache: AnswerCache,
     ) -> None:
         self._relay = relay
         self._stored = StoredAnswers(cache, admission)
-        self._flights = flights
+        self._shared = shared
         self._owners = owners
         self._admission = admission
         self._native = native
@@ -155,9 +153,8 @@ class OpenAI:
             most = most_completion(value)
             named = named_by(request.method, path, inbound.location.query, value)
             told = tells(request.method, path, value)
-            alone = named is not None or _wants_its_own(request)
-            if not alone and type(body) is bytes and self._flights.shares(asked, value):
-                key = key_of(holder_of(inbound), target, headers, patience, body, value)
+            if named is None and type(body) is bytes:
+                key = self._shared.key(inbound, asked, target, headers, patience, body, value)
         else:
             prompt, most, named, told, places = gist.prompt, gist.most, gist.named, gist.told, gist.places
         sought: CacheQuestion | None = None
@@ -172,14 +169,7 @@ class OpenAI:
             value = peek.outline(value)
             if sought is not None:
                 sought.value = value
-        shares = key is not None and self._flights.under_way(key)
-        # What an answer costs that another call has asked for, that call is charged.
-        told_before = inbound.answer.extra_lines
-        await self._admission.admit(inbound, asked, 0 if shares else prompt, 0 if shares else most)
-        if shares and key is not None and not self._flights.under_way(key):
-            # It has ended while this one waited to be admitted.
-            inbound.answer.extra_lines = told_before
-            await self._admission.admit(inbound, asked, prompt, most)
+        await self._shared.admit(inbound, asked, prompt, most, key)
         who = "" if inbound.principal is ANYONE else inbound.principal.name
         team = inbound.principal.team
         pin = await self._owners.pin(named, who, team) if named is not None else None
@@ -222,7 +212,7 @@ class OpenAI:
             if key is None:
                 await ask(exchange, inbound.answer)
             else:
-                await self._flights.answer(key, exchange, inbound.answer, ask)
+                await self._shared.flights.answer(key, exchange, inbound.answer, ask)
             return
         client = learning(exchange, inbound.answer)
         await self._relay.relay(exchange, question, client)
@@ -239,12 +229,6 @@ def _judge(inbound: Inbound, models: list[str]) -> None:
     """A query may name a model beside the body's, and the same key twice: each must be one the caller may use."""
     if not all(inbound.principal.may_use(model) for model in models):
         raise ProxyError("model_not_allowed", param="model")
-
-
-def _wants_its_own(request: Request) -> bool:
-    """Whether the client asks for an answer that no other call has (RFC 9111 section 5.2.1)."""
-    said = request.headers.get("cache-control")
-    return said is not None and ("no-cache" in said.lower() or "no-store" in said.lower())
 
 
 def _patience(request: Request) -> float | None:

@@ -45,7 +45,7 @@ class Configured:
 
 def front_of(rooms: Rooms, settings: Settings) -> Front:
     """The routes of *settings*, and what leads calls there."""
-    native = Native(rooms.relay, rooms.admission, rooms.pool, settings.processing, rooms.processed)
+    native = Native(rooms.chat, rooms.pool, settings.processing, rooms.processed)
     openai = OpenAI(
         rooms.relay,
         rooms.admission,
@@ -53,7 +53,7 @@ def front_of(rooms: Rooms, settings: Settings) -> Front:
         rooms.websockets,
         settings.server,
         rooms.owners,
-        rooms.flights,
+        rooms.shared,
         rooms.cache,
     )
     routes = [

@@ -17,9 +17,11 @@ from proxy.admin.trails import Trails
 from proxy.admission.accounting import Accounting
 from proxy.admission.admission import Admission
 from proxy.admission.charges import Charges
+from proxy.api.chat import Chat
 from proxy.api.generate import Generate
 from proxy.api.models import Models
 from proxy.api.processed import Processed
+from proxy.api.shared import Shared
 from proxy.api.websocket import WebSockets
 from proxy.cache.answer_cache import answer_cache
 from proxy.cache.single_flight import SingleFlight
@@ -140,7 +142,9 @@ class Rooms:
         self.answers = Answers(self.pages, self.admin, records, self.feed, self.cache)
         self.websockets = WebSockets(self.sessions, self.admission, records)
         self.owners = Owners(accounting.objects, pool)
-        self.generate = Generate(self.relay, self.admission, pool)
+        self.shared = Shared(self.flights, self.admission)
+        self.chat = Chat(self.relay, self.shared)
+        self.generate = Generate(self.chat, pool)
         self.models = Models(self.relay, self.admission, pool, self.checks)
         self.buffered, self.reader = Buffered(settings.server.max_buffered), Reader(settings.server.read_timeout)
         records.replace(self.observers(settings))

@@ -306,3 +306,13 @@ async def test_the_log_tells_whose_answer_a_call_got(gateway: GatewayFactory, wh
     assert [exchange.shared for exchange in shared] == [alone[0].id]
     assert (alone[0].tokens is not None, shared[0].tokens) == (True, None)
     assert json.loads(BODY)["usage"]["total_tokens"] == alone[0].tokens.total  # type: ignore[union-attr]
+
+
+async def test_the_native_path_shares_as_well(gateway: GatewayFactory, whole: Gated) -> None:
+    running = await gateway(settings(whole))
+    body = {"model": "m", "input": "Hello", **ZERO}
+    answers = await together(running, whole, [request("/v1/completion", body)] * 5)
+    assert whole.asked == 1
+    assert [answer.json["completion"] for answer in answers] == ["Hi"] * 5
+    assert len({answer.json["request_id"] for answer in answers}) == 5
+    assert sorted(answer.header("x-hapax-deduplicated") or "" for answer in answers) == ["", *["true"] * 4]
