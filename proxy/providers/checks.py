@@ -51,6 +51,7 @@ class Checks:
         self._judge = judge
         self._rng = rng
         self._tasks: dict[Provider, asyncio.Task[None]] = {}
+        self._asked_now = tasks.Tasks()
         self._unknown = set(providers)
         self._checked_at: dict[str, str] = {}
         self._loaded: dict[str, frozenset[str]] = {}
@@ -68,6 +69,7 @@ class Checks:
 
     async def stop(self) -> None:
         """Stop probing."""
+        await self._asked_now.stop()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -89,6 +91,10 @@ class Checks:
         self.start()
         if not self._unknown:
             self.known.set()
+
+    def ask_now(self, provider: Provider) -> asyncio.Task[str]:
+        """Probe *provider* at once, beside its own rhythm; the task ends with how the probe failed, empty if well."""
+        return self._asked_now.start(self._ask(provider), f"probe of {provider.name}")
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """What is known of each provider, in the form of the health pages."""
@@ -112,7 +118,8 @@ class Checks:
                 self.known.set()
             await asyncio.sleep(pause(self._interval, provider.health.healthy, self._rng))
 
-    async def _ask(self, provider: Provider) -> None:
+    async def _ask(self, provider: Provider) -> str:
+        """Returns how the probe failed; empty for one that went well."""
         started = clock.now()
         failed: ProbeFailed | None = None
         try:
@@ -130,14 +137,16 @@ class Checks:
             failed = error
         now = clock.now()
         self._checked_at[provider.name] = clock.iso(clock.wall())
+        problem = "" if failed is None else str(failed)
         if not self._judge:
-            return
+            return problem
         provider.health.record(failed is None, now, now - started)
         for change in provider.health.take_transitions():
             if change.healthy:
                 _log.info("provider %s: healthy again", provider.name)
             else:
-                _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, failed)
+                _log.warning("provider %s: unhealthy after %d probes: %s", provider.name, change.checks, problem)
+        return problem
 
     def _note_listless(self, provider: str, why: str) -> None:
         """Once for each reason: being asked for a list is not its job."""
