@@ -14,11 +14,13 @@ from functools import partial
 
 from aiohttp import web
 
-from proxy.admin.admin import Admin, standing
+from proxy.admin.admin import standing
 from proxy.admin.answers import Answers
 from proxy.admin.configured import configured
 from proxy.admin.feed import Feed
+from proxy.admin.pages import OperatorPages
 from proxy.admin.routes import admin_routes
+from proxy.admin.series import Series
 from proxy.admin.trails import Trails
 from proxy.admission.accounting import Accounting
 from proxy.admission.admission import Admission
@@ -209,7 +211,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     charges = Charges(accounting.prices, pool.upstream_names)
     admission = Admission(accounting.limits, accounting.policy, charges, accounting.queue, accounting.ledger)
     native = Native(relay, admission, pool, settings.processing)
-    metrics, trails, flights = Metrics(pool), Trails(), SingleFlight(settings.deduplication.mode)
+    metrics, lately, flights = Metrics(pool), (Trails(), Series(pool)), SingleFlight(settings.deduplication.mode)
     traces = outlets.traces(settings.tracing, lambda: behind.settings.providers, instance, control)
     surroundings = Surroundings(
         pool,
@@ -231,7 +233,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         metrics.registry.register(family)
     feed = Feed(lambda exchange: fields(exchange, clock.epoch()), lambda: standing(pool), peers, instance[:8])
     optional = metrics if settings.metrics.enabled else None, accounting.ledger, traces
-    records = Records([admission, AccessLog(logs), trails, feed, *(each for each in optional if each is not None)])
+    records = Records([admission, AccessLog(logs), *lately, feed, *(each for each in optional if each is not None)])
     checks = Checks((), surroundings.timed(behind.probe), *probing(settings), rng)
     well = checklist.checks_of(settings, accounting, pool, checks, lag)
     checkup = Checkup(well, settings.health.interval, settings.health.timeout)
@@ -240,17 +242,16 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     )
     authenticator = Authenticator(accounting.principals, accounting.keyless, accounting.watch)
     health = Health(checks, checkup, pool, authenticator, lambda: under_way.draining, route_checks, lambda: lag.worst)
-    admin = Admin(trails, records.hand_over, pool, checks.facts, peers)
     pages = Pages(metrics.registry, records.hand_over, peers)
+    operators = OperatorPages(records, *lately, feed, pages, pool, checks, peers)
     websockets, owners = WebSockets(sessions, admission, records), Owners(accounting.objects, pool)
     openai = OpenAI(relay, admission, native, websockets, settings.server, owners, flights)
     routes = [
         *health_routes(settings, health, Debug(health, metrics.registry)),
-        *admin_routes(settings, accounting, admin, feed, pages),
+        *admin_routes(settings, accounting, operators),
         *api_routes(openai, native, Generate(relay, admission, pool), Models(relay, admission, pool, checks)),
     ]
-    server = settings.server
-    cors, reader = Cors(server.cors), Reader(server.read_timeout)
+    server, cors, reader = settings.server, Cors(settings.server.cors), Reader(settings.server.read_timeout)
     front = Front(
         configured(routes, settings.routes),
         authenticator,
@@ -289,7 +290,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
         records=records,
         feed=feed,
         pages=pages,
-        answers=Answers(pages, admin, records, feed),
+        answers=operators.answers,
         metrics=metrics,
         lag=lag,
         metrics_port=MetricsPort(pages, health, checks, pool) if settings.metrics.port else None,

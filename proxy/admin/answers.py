@@ -6,9 +6,12 @@ The questions come over `process.ipc`; who asks is no matter here.
 
 from typing import Any
 
+from proxy.admin.actions import Actions
 from proxy.admin.admin import Admin
+from proxy.admin.calls import Calls
 from proxy.admin.feed import Feed
-from proxy.core.peers import EVENTS, METRICS, PROVIDERS, TRAIL
+from proxy.admin.series_page import SeriesPage
+from proxy.core.peers import ACT, CALLS, EVENTS, METRICS, PROVIDERS, SERIES, TRAIL
 from proxy.middleware.records import Records
 from proxy.observe.page import Pages
 
@@ -16,11 +19,23 @@ from proxy.observe.page import Pages
 class Answers:
     """An answer to each question there is."""
 
-    def __init__(self, pages: Pages, admin: Admin, records: Records, feed: Feed) -> None:
+    def __init__(
+        self,
+        pages: Pages,
+        admin: Admin,
+        records: Records,
+        feed: Feed,
+        calls: Calls,
+        series: SeriesPage,
+        actions: Actions,
+    ) -> None:
         self._pages = pages
         self._admin = admin
         self._records = records
         self._feed = feed
+        self._calls = calls
+        self._series = series
+        self._actions = actions
 
     def to(self, what: str, of: Any) -> Any:
         """Plain JSON; None to a question of another version of the gateway."""
@@ -33,4 +48,10 @@ class Answers:
         if what == EVENTS:
             self._records.hand_over()
             return self._feed.own_after(of)
+        if what == CALLS:
+            return self._calls.own_for(of)
+        if what == SERIES:
+            return self._series.own(of)
+        if what == ACT:
+            return self._actions.for_peer(of)
         return None

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from proxy.core import tasks
 from proxy.core.loop import Loop
-from proxy.core.peers import METRICS, Peers
+from proxy.core.peers import DRAINED, METRICS, Peers
 from proxy.observe.log import Logs
 from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.ipc import Channel
@@ -67,12 +67,12 @@ async def _serve(place: Place, end: socket.socket) -> int:
     try:
         own = share(settings, place.slot, settings.server.workers)
         worker = _Worker(place.slot, channel, partial(Listener, own, logs, place.sockets))
-        await worker.listener.start()
+        listening = await worker.start()
     except OSError as error:
         return await _failed(channel, no_address(settings, error))
     except (ValueError, Unservable) as problem:
         return await _failed(channel, f"{problem}.")
-    await worker.serve(place.loaded)
+    await worker.serve(place.loaded, listening)
     await channel.close()
     await asyncio.to_thread(logs.stop)
     return 0
@@ -99,9 +99,20 @@ class _Worker:
         self.listener = listener_for(self)
         self._gateway = self.listener.gateway
 
-    async def serve(self, loaded: Loaded) -> None:
-        """Do as the supervisor says, until the end; *loaded*: what the listener, which has started, was made from."""
+    async def start(self) -> asyncio.Task[None]:
+        """Begin to serve, knowing which providers an operator has drained; returns the task that hears orders."""
         listening = tasks.start(self._listen(), "orders")
+        for drained in await self.ask(DRAINED):
+            for name in drained:
+                self._gateway.pool.drain(name, True)
+        await self.listener.start()
+        return listening
+
+    async def serve(self, loaded: Loaded, listening: asyncio.Task[None]) -> None:
+        """
+        Do as the supervisor says, until the end. *loaded*: what the listener, which has started, was made from.
+        *listening*: the task that hears orders.
+        """
         calm_the_collector()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._channel.say, "leaving")
         self._channel.say("ready", banner=banner(loaded, self._gateway, self.listener.url))
