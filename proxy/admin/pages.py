@@ -36,6 +36,7 @@ class OperatorPages:
         peers: Peers,
     ) -> None:
         """*records* bring *trails*, *series* and *feed* up to date, which are among their observers."""
+        self.catch_up = records.hand_over
         self.admin = Admin(trails, records.hand_over, pool, checks.facts, peers)
         self.calls = Calls(trails, records.hand_over, feed.fields, peers)
         self.series = SeriesPage(series, records.hand_over, peers)

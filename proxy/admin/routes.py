@@ -1,6 +1,7 @@
 """What operators read and change, as docs/http.md lists it, and the usage a caller may read of its own key."""
 
 from proxy.admin.keys import KeysAdmin
+from proxy.admin.left import Left
 from proxy.admin.pages import OperatorPages
 from proxy.admin.usage import UsagePages
 from proxy.admission.accounting import Accounting
@@ -10,7 +11,8 @@ from proxy.settings import Settings
 
 def admin_routes(settings: Settings, accounting: Accounting, pages: OperatorPages) -> list[Route]:
     """The routes the settings allow."""
-    keys, usage = KeysAdmin(accounting.keys, lambda: accounting.file_keys), UsagePages(accounting.store)
+    keys, left = KeysAdmin(accounting.keys, lambda: accounting.file_keys), Left(accounting.limits, accounting.policy)
+    usage = UsagePages(accounting.store, left, pages.catch_up)
     routes = [
         Route("/v1/usage", GET, usage.own, page=True),
         Route("/admin/requests/*", GET, pages.admin.request, Access.ADMIN),

@@ -1,0 +1,71 @@
+"""
+What a caller has left: of each of its limits, and of its budget.
+
+It asks the levels and takes nothing from them; what was used is `usage`'s.
+"""
+
+from typing import Any
+
+from proxy.accounts.principals import Principal
+from proxy.core import clock
+from proxy.limits.limit import NOTHING, Limit, Limits, Refusal, Reservation, Standing, What
+from proxy.limits.policy import Policy, budget_limit
+
+_NAMES = {
+    What.REQUESTS: "requests_per_minute",
+    What.TOKENS: "tokens_per_minute",
+    What.CONCURRENT: "concurrent",
+}
+"""The limits as the settings call them."""
+
+
+class Left:
+    """The levels of every caller's limits."""
+
+    def __init__(self, limits: Limits, policy: Policy) -> None:
+        self._limits = limits
+        self._policy = policy
+
+    async def of(self, principal: Principal, holder: str) -> dict[str, Any]:
+        """`limits` and `budget` of *principal*, which is limited under the name *holder*, as plain JSON."""
+        every = self._policy.every(holder, principal.limits)
+        budget = None if principal.budget is None else budget_limit(holder, principal.budget)
+        claims = [(limit, 0) for _, _, limit in every] + ([] if budget is None else [(budget, 0)])
+        # Nothing is taken; what is not known yet, such as what was spent before the start, is asked for.
+        decided = await self._limits.reserve(claims) if claims else None
+        now = clock.now()
+        if isinstance(decided, Reservation):
+            self._limits.settle(decided, NOTHING, now)
+        unknown = isinstance(decided, Refusal) and decided.unknown
+        return {
+            "limits": [
+                {
+                    "limit": _NAMES[limit.what],
+                    "route": route or None,
+                    "model": model or None,
+                    "amount": limit.capacity,
+                    "left": max(0, standing.remaining),
+                    # A place is free when a call ends.
+                    "whole_at": _at(standing) if limit.what is not What.CONCURRENT else None,
+                }
+                for route, model, limit in every
+                for standing in (self._limits.standing(limit, now),)
+            ],
+            "budget": None if budget is None else self._budget(budget, now, unknown),
+        }
+
+    def _budget(self, budget: Limit, now: float, unknown: bool) -> dict[str, Any]:
+        standing = self._limits.standing(budget, now)
+        spent = budget.capacity - standing.remaining
+        return {
+            "unit": "micro_usd" if budget.unit == "usd" else "tokens",
+            "per": budget.per,
+            "amount": budget.capacity,
+            "spent": None if unknown else spent,
+            "left": None if unknown else max(0, standing.remaining),
+            "resets_at": _at(standing),
+        }
+
+
+def _at(standing: Standing) -> str:
+    return clock.iso_of(clock.wall().timestamp() + standing.reset)
