@@ -30,6 +30,7 @@ _WRITTEN_MOMENT = {
     "examples": ["7d", "2026-11-01", "2026-11-01T12:00:00Z"],
 }
 """How a schema tells of a moment; other forms of ISO 8601 and longer durations are taken as well."""
+_WRITTEN_EXPIRY = {"anyOf": [_WRITTEN_MOMENT, {"type": "null"}]}
 _MOMENT_WORDS = "must be a duration such as 7d, a date such as 2026-11-01, or a time such as 2026-11-01T12:00:00Z"
 _DECADES = (1970, 2200)
 _WORDS = {
@@ -144,13 +145,13 @@ Moment = Annotated[datetime.datetime, BeforeValidator(past), WithJsonSchema(_WRI
 class NewKey(Section):
     """A key that is to be made."""
 
-    name: Annotated[str, AfterValidator(_name)]
+    name: Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"})]
     team: Annotated[str, AfterValidator(_label)] = ""
     models: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns)] = ("*",)
     routes: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns), AfterValidator(_paths)] = ("*",)
     limits: KeyLimits = section(KeyLimits, "Its own limits.")
     budget: Annotated[Budget, AfterValidator(_budget)] | None = None
-    expires: Annotated[datetime.datetime | None, BeforeValidator(_expiry)] = None
+    expires: Annotated[datetime.datetime | None, BeforeValidator(_expiry), WithJsonSchema(_WRITTEN_EXPIRY)] = None
 
 
 class Rotation(Section):
@@ -163,12 +164,11 @@ class Rotation(Section):
 class UsageQuestion(Section):
     """Whose usage the caller wants to see, from when to when, and by what it is to be added up."""
 
-    by: By = "key"
-    since: Moment = Field("30d", validate_default=True)
-    until: Moment | None = None
-    """The first moment that is not asked for; None: up to now."""
-    key: Annotated[Text, AfterValidator(filtering)] | None = None
-    team: Annotated[str, AfterValidator(filtering)] | None = None
+    by: By = Field("key", description="What it is added up by.")
+    since: Moment = Field("30d", validate_default=True, description="The first moment that is asked for.")
+    until: Moment | None = Field(None, description="The first moment that is not asked for; omitted: up to now.")
+    key: Annotated[Text, AfterValidator(filtering)] | None = Field(None, description="The name of the only key.")
+    team: Annotated[str, AfterValidator(filtering)] | None = Field(None, description="The only team.")
 
 
 def usage_question(asked: Mapping[str, Any], now: datetime.datetime) -> UsageQuestion:

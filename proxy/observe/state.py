@@ -57,7 +57,9 @@ class StateCollector(Collector):
     def _shared(self) -> Iterator[Metric]:
         limits = self._limits
         yield GaugeMetricFamily(
-            "hapax_state_available", "1 while the shared state answers, or none is needed.", value=limits.available
+            "hapax_state_available",
+            "1 while the shared state answers, or none is needed.",
+            value=float(limits.available),
         )
         yield CounterMetricFamily("hapax_state_failures", "Times it did not answer.", value=limits.failures_total)
         yield CounterMetricFamily(
@@ -70,7 +72,9 @@ class StateCollector(Collector):
             return
         ledger = self._ledger
         reachable = self._watch.reachable and ledger.available and self._objects.available
-        yield GaugeMetricFamily("hapax_store_available", "1 while the store can be read and written.", value=reachable)
+        yield GaugeMetricFamily(
+            "hapax_store_available", "1 while the store can be read and written.", value=float(reachable)
+        )
         yield GaugeMetricFamily(
             "hapax_keys_read_seconds",
             "Seconds the last look for changed keys took.",
