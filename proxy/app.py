@@ -48,6 +48,7 @@ from proxy.http.reader import Reader
 from proxy.middleware.authenticator import Authenticator
 from proxy.middleware.cors import Cors
 from proxy.middleware.front import Front
+from proxy.middleware.openapi import with_document
 from proxy.middleware.origin import Neighbourhood
 from proxy.middleware.records import Records
 from proxy.middleware.trace import TraceContext
@@ -185,9 +186,8 @@ def create_app(settings: Settings, logs: Logs | None = None, peers: Peers | None
         response.headers.popall("Server", None)
 
     # A method cannot be marked as a middleware, what calls it can.
-    app = web.Application(
-        middlewares=[web.middleware(partial(gateway.front.handle))], logger=logging.getLogger("hapax")
-    )
+    front = web.middleware(partial(gateway.front.handle))
+    app = web.Application(middlewares=[front], logger=logging.getLogger("hapax"))
     app[GATEWAY] = gateway
     app.cleanup_ctx.append(running)
     app.on_shutdown.append(leaving)
@@ -253,7 +253,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     ]
     server, cors, reader = settings.server, Cors(settings.server.cors), Reader(settings.server.read_timeout)
     front = Front(
-        configured(routes, settings.routes),
+        with_document(configured(routes, settings.routes)),
         authenticator,
         accounting.keyless,
         trusting(server.trusted_proxies),

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from proxy.core.errors import ProxyError
 from proxy.http.inbound import INBOUND
-from proxy.middleware.openapi import with_document
 from proxy.middleware.route import Handler, Route
 from proxy.relay.endpoints import operation
 from proxy.settings.routes import RouteSettings as Wanted
@@ -23,11 +22,11 @@ HANDLERS = {"completion": "/v1/completion", "health": "/health", "metrics": "/me
 
 
 def configured(routes: Sequence[Route], wanted: Sequence[Wanted]) -> list[Route]:
-    """*routes*, and in place of or beside them what is *wanted*; and the document that tells of them."""
+    """*routes*, and in place of or beside them what is *wanted*."""
     known = {route.template: route for route in routes}
     made = [_made(each, base) for each in wanted if (base := _base(each, known)) is not None]
     taken = {route.template for route in made}
-    return with_document([*made, *(route for route in routes if route.template not in taken)])
+    return [*made, *(route for route in routes if route.template not in taken)]
 
 
 def _base(wanted: Wanted, known: Mapping[str, Route]) -> Route | None:
