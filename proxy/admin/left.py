@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.accounts.principals import Principal
 from proxy.core import clock
-from proxy.limits.limit import NOTHING, Limit, Limits, Refusal, Reservation, Standing, What
+from proxy.limits.limit import Limit, Limits, Refusal, Standing, What
 from proxy.limits.policy import Policy, budget_limit
 
 _NAMES = {
@@ -30,13 +30,9 @@ class Left:
         """`limits` and `budget` of *principal*, which is limited under the name *holder*, as plain JSON."""
         every = self._policy.every(holder, principal.limits)
         budget = None if principal.budget is None else budget_limit(holder, principal.budget)
-        claims = [(limit, 0) for _, _, limit in every] + ([] if budget is None else [(budget, 0)])
-        # Nothing is taken; what is not known yet, such as what was spent before the start, is asked for.
-        decided = await self._limits.reserve(claims) if claims else None
+        await self._look(*(limit for _, _, limit in every))
+        known = budget is None or await self._look(budget)
         now = clock.now()
-        if isinstance(decided, Reservation):
-            self._limits.settle(decided, NOTHING, now)
-        unknown = isinstance(decided, Refusal) and decided.unknown
         return {
             "limits": [
                 {
@@ -51,18 +47,28 @@ class Left:
                 for route, model, limit in every
                 for standing in (self._limits.standing(limit, now),)
             ],
-            "budget": None if budget is None else self._budget(budget, now, unknown),
+            "budget": None if budget is None else self._budget(budget, now, known),
         }
 
-    def _budget(self, budget: Limit, now: float, unknown: bool) -> dict[str, Any]:
+    async def _look(self, *limits: Limit) -> bool:
+        """
+        Have the levels of *limits* known here as they are, in Redis or the ledger; whether that could be. It is asked
+        for more than there ever is, which is refused and takes nothing.
+        """
+        if not limits:
+            return True
+        decided = await self._limits.reserve([(limit, 2 * limit.capacity + 1) for limit in limits])
+        return not (isinstance(decided, Refusal) and decided.unknown)
+
+    def _budget(self, budget: Limit, now: float, known: bool) -> dict[str, Any]:
         standing = self._limits.standing(budget, now)
         spent = budget.capacity - standing.remaining
         return {
             "unit": "micro_usd" if budget.unit == "usd" else "tokens",
             "per": budget.per,
             "amount": budget.capacity,
-            "spent": None if unknown else spent,
-            "left": None if unknown else max(0, standing.remaining),
+            "spent": spent if known else None,
+            "left": max(0, standing.remaining) if known else None,
             "resets_at": _at(standing),
         }
 

@@ -8,11 +8,15 @@ import pytest
 
 from proxy.accounts.principals import Principal
 from proxy.admin.left import Left
+from proxy.core import clock
+from proxy.limits.limit import Reservation, What
 from proxy.limits.memory import MemoryLimits
 from proxy.limits.policy import Policy
+from proxy.limits.redis import RedisLimits
 from proxy.settings import Budget, KeyLimits
 from proxy.settings.access import LimitSettings
 from tests.conftest import GatewayFactory, RunningGateway
+from tests.rigs.redis import redis_server
 from tests.spec.wire import ask, chat, get
 
 KEY = "hapax-client-4b1e9d7730aa65c2"
@@ -113,3 +117,35 @@ async def test_a_budget_that_is_used_up_has_nothing_left(spent: int) -> None:
     told = await one.of(principal, "me")
     assert (told["budget"]["spent"], told["budget"]["left"]) == (spent, 0)
     assert told["limits"][0]["left"] == 2
+
+
+async def test_over_redis_a_worker_tells_what_another_one_has_taken() -> None:
+    async def nothing_spent(holder: str, unit: str, since: datetime.datetime) -> int | None:
+        return 0
+
+    own = KeyLimits.model_validate({"requests_per_minute": 60, "concurrent": 5})
+    principal = Principal("me", limits=own, budget=Budget.model_validate({"tokens": 1000, "per": "month"}))
+    policy = Policy(LimitSettings.model_validate({}))
+    with redis_server() as server:
+        one, other = (RedisLimits(server.url, nothing_spent, patience=5.0) for _ in range(2))
+        try:
+            await one.start()
+            await other.start()
+            fresh = await Left(other, policy).of(principal, "me")
+            assert [each["left"] for each in fresh["limits"]] == [60, 5]
+            assert (fresh["budget"]["spent"], fresh["budget"]["left"]) == (0, 1000)
+            claims = policy.applying("me", own, principal.budget, "/v1/embeddings", "m").claims(0, 400)
+            held = await one.reserve(claims)
+            assert isinstance(held, Reservation)
+            for worker in (one, other):
+                told = await Left(worker, policy).of(principal, "me")
+                assert [each["left"] for each in told["limits"]] == [59, 4]
+                assert told["budget"]["left"] == 600
+            one.settle(held, {What.BUDGET: 300, What.REQUESTS: 1}, clock.now())
+            await one.stop()
+            told = await Left(other, policy).of(principal, "me")
+            assert (told["budget"]["spent"], told["budget"]["left"]) == (300, 700)
+            assert [each["left"] for each in told["limits"]] == [59, 5]
+        finally:
+            await one.stop()
+            await other.stop()
