@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE = "proxy"
 HOT = {
     "accounts/": "ledger prices principals rows tables",
-    "admin/": "trails",
+    "admin/": "series trails",
     "admission/": "admission allowance charges keyless",
     "api/": "openai",
     "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
