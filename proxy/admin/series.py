@@ -45,7 +45,7 @@ _LATE = 60
 _MOST_PENDING = 256
 """Combinations of model, provider and key that wait to be added up."""
 _MOST_NUMBER = 2**32 - 1
-"""Of a minute and a name; it is 71 million US dollars a day."""
+"""Of a minute and a name; in micro-USD that is 6 million US dollars a day."""
 
 
 class _Past:
