@@ -211,3 +211,15 @@ async def test_what_is_not_there_or_not_allowed_changes_nothing(
     assert (await ask(running.port, request(path, head=head))).status == status
     assert (await ask(running.port, get("/admin/providers/a/drain", head=ADMINED))).status == 405
     assert await answered_by(running) == "a"
+
+
+async def test_what_an_account_of_a_drained_provider_keeps_cannot_be_had_and_the_error_says_why(
+    simulator: Simulator, gateway: GatewayFactory
+) -> None:
+    running = await gateway(two(simulator))
+    made = await ask(running.port, request("/v1/responses", {"model": "sim-fast", "input": "hi"}, head=KEYED))
+    assert (made.status, made.header("x-hapax-provider")) == (200, "a")
+    await do(running, "drain")
+    kept = await ask(running.port, get(f"/v1/responses/{made.json['id']}", head=KEYED))
+    assert (kept.status, kept.code) == (503, "object_owner_unavailable")
+    assert "was drained by the operator" in kept.json["error"]["message"]
