@@ -1,7 +1,7 @@
 """
 What an operator may ask about single calls and providers: the decision trail of a request, the state of every target.
 
-Facts at hand only; nothing here changes anything yet.
+Facts at hand only; nothing here changes anything: see `actions`.
 """
 
 import os
@@ -91,6 +91,7 @@ class Admin:
         facts = self._facts()
         for provider in self._pool.providers:
             about = facts[provider.name]
+            about["drained"] = provider.drained
             about["in_flight"] = provider.in_flight
             about["failed_attempts"] = provider.error_count
             about["parked_keys"] = [index + 1 for index, until in enumerate(provider.parked_until) if until > now]
@@ -112,7 +113,8 @@ def standing(pool: Pool) -> dict[tuple[str, str], str]:
     now = clock.now()
     told: dict[tuple[str, str], str] = {}
     for provider in pool.providers:
-        told["provider", provider.name] = "healthy" if provider.health.healthy else "unhealthy"
+        well = "healthy" if provider.health.healthy else "unhealthy"
+        told["provider", provider.name] = "drained" if provider.drained else well
         for number, until in enumerate(provider.parked_until, 1):
             told["key", f"{provider.name} {number}"] = "parked" if until > now else "in use"
     for target in pool.told_targets:

@@ -10,6 +10,7 @@ from enum import Enum
 
 from proxy.core.errors import ProxyError
 from proxy.http.inbound import Handler
+from proxy.middleware.described import Operation
 from proxy.settings import Settings
 
 GET = frozenset(("GET", "HEAD"))
@@ -42,6 +43,8 @@ class Route:
     """The shape of its errors: OpenAI's, unless an API of its own has another."""
     page: bool = False
     """It is answered here: no call, and limited by `limits.routes` alone."""
+    operations: tuple[Operation, ...] = ()
+    """What it tells of itself; nothing, where what is answered comes from a provider."""
 
     @property
     def own(self) -> bool:
