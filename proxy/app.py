@@ -70,6 +70,7 @@ from proxy.relay.session import Sessions
 from proxy.relay.step import retrying
 from proxy.relay.upstreams import Upstreams, probing
 from proxy.settings import Settings
+from proxy.ui.routes import ui_routes
 from proxy.upstream.control_plane import ControlPlane
 
 
@@ -208,7 +209,7 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     sessions = Sessions(pool, behind.endpoints, rng, control)
     charges = Charges(accounting.prices, pool.upstream_names)
     admission = Admission(accounting.limits, accounting.policy, charges, accounting.queue, accounting.ledger)
-    native = Native(relay, admission, pool, settings.processing)
+    native, generate = Native(relay, admission, pool, settings.processing), Generate(relay, admission, pool)
     metrics, trails, flights = Metrics(pool), Trails(), SingleFlight(settings.deduplication.mode)
     traces = outlets.traces(settings.tracing, lambda: behind.settings.providers, instance, control)
     surroundings = Surroundings(
@@ -247,10 +248,10 @@ def build(settings: Settings, logs: Logs | None = None, peers: Peers | None = No
     routes = [
         *health_routes(settings, health, Debug(health, metrics.registry)),
         *admin_routes(settings, accounting, admin, feed, pages),
-        *api_routes(openai, native, Generate(relay, admission, pool), Models(relay, admission, pool, checks)),
+        *ui_routes(settings),
+        *api_routes(settings, openai, native, generate, Models(relay, admission, pool, checks)),
     ]
-    server = settings.server
-    cors, reader = Cors(server.cors), Reader(server.read_timeout)
+    server, cors, reader = settings.server, Cors(settings.server.cors), Reader(settings.server.read_timeout)
     front = Front(
         configured(routes, settings.routes),
         authenticator,

@@ -24,6 +24,7 @@ FLOORS = {
     "admin": 7,
     "api": 7,
     "health": 7,
+    "ui": 7,
     "app": 8,
     "process": 9,
     "cli": 10,

@@ -28,7 +28,7 @@ NO_LOOK = 1.0
 """Seconds without a look after which it is not known when a change happened."""
 HEARTBEAT = 15.0
 """Seconds without an event after which a reader is told that the connection lives."""
-_HOUSEKEEPING = ("/admin", "/health", "/live", "/ready", "/metrics", "/debug", "/v1/health", "preflight")
+_HOUSEKEEPING = ("/admin", "/health", "/live", "/ready", "/metrics", "/debug", "/ui", "/v1/health", "preflight")
 """Routes whose requests are no calls."""
 
 Standing = Mapping[tuple[str, str], str]
