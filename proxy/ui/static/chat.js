@@ -156,10 +156,17 @@ class Answer {
   draw() {
     cancelAnimationFrame(this.drawing);
     this.drawing = 0;
+    this.growing(() => {
+      showMarkdown(this.prose, this.text);
+      this.show();
+    });
+  }
+
+  /** Does *change*; who reads the end of the chat goes on seeing it, and who has scrolled up is left there. */
+  growing(change) {
     const scroller = this.element.closest(".turns");
     const follows = scroller && scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
-    showMarkdown(this.prose, this.text);
-    this.show();
+    change();
     if (follows) scroller.scrollTop = scroller.scrollHeight;
   }
 
@@ -177,7 +184,7 @@ class Answer {
     this.draw();
     this.element.classList.remove("busy");
     this.element.setAttribute("aria-busy", "false");
-    if (this.text) this.actions.append(copy(() => this.text));
+    if (this.text) this.growing(() => this.actions.append(copy(() => this.text)));
     if (how) say(how);
   }
 
@@ -190,8 +197,10 @@ class Answer {
     } catch {
       return;
     }
-    this.actions.append(h("button", { type: "button", onclick: () => openTrail(id, { trail: this.trail }) }, "Timeline"));
-    this.show();
+    this.growing(() => {
+      this.actions.append(h("button", { type: "button", onclick: () => openTrail(id, { trail: this.trail }) }, "Timeline"));
+      this.show();
+    });
   }
 
   show() {

@@ -25,7 +25,7 @@ export function money(micro) {
   if (!known(micro)) return NONE;
   const usd = micro / 1e6;
   if (usd === 0) return "$0";
-  return `$${usd >= 1 ? usd.toFixed(2) : usd.toPrecision(2).includes("e") ? usd.toFixed(6) : Number(usd.toPrecision(2))}`;
+  return `$${usd >= 1 ? usd.toFixed(2) : usd.toFixed(Math.min(6, 1 - Math.floor(Math.log10(usd))))}`;
 }
 
 export const share = (part, all) => (all ? `${((100 * part) / all).toFixed(part && part < all / 10 ? 1 : 0)} %` : NONE);

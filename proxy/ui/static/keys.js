@@ -1,6 +1,7 @@
 // Keys of callers: what each may do and has spent, and new ones. A secret is shown once and kept nowhere.
 
 import { enter, get, send } from "./api.js";
+import { gauge } from "./chart.js";
 import { ask, badge, copy, dialog, empty, field, h, put, select, toast } from "./dom.js";
 import * as format from "./format.js";
 
@@ -63,7 +64,7 @@ export function make() {
             h("header", { class: "row" }, h("h2", { class: "grow" }, key.name), badge(key.status, TONES[key.status])),
             h("dl", { class: "figures" }, [
               ["Team", key.team || format.NONE],
-              ["Models", key.models.join(", ") || "all"],
+              ["Models", key.models.filter((each) => each !== "*").join(", ") || "all"],
               ["Limits", limits(key.limits)],
               ["From", key.source === "file" ? "the configuration" : `the store, ${format.date(key.created)}`],
               key.prefix && ["Begins with", h("code", {}, key.prefix)],
@@ -92,7 +93,7 @@ export function make() {
     const show = inMoney ? format.money : (value) => `${format.compact(value)} tokens`;
     const text = `${show(used)} of ${show(all)} ${PERIODS.find(([per]) => per === budget.per)[1]}`;
     const tone = used >= all ? "bad" : used >= 0.8 * all ? "warn" : "";
-    return h("div", { class: "budget" }, h("meter", { class: tone, min: 0, max: all, value: Math.min(used, all), "aria-label": `Budget of ${name}: ${text}` }), h("small", {}, text));
+    return h("div", { class: "budget" }, gauge(used, all, tone, `Budget of ${name}: ${text}`), h("small", {}, text));
   }
 
   async function create() {

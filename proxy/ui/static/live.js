@@ -155,7 +155,7 @@ export function make() {
       call.tokens ? format.count(call.tokens.total) : format.NONE,
       format.money(call.cost_micro_usd),
     ];
-    const made = h("tr", {}, cells.map((cell, index) => h("td", { class: COLUMNS[index][1], title: typeof cell === "string" && cell.length > 18 ? cell : null }, cell)));
+    const made = h("tr", {}, cells.map((cell, index) => h("td", { class: COLUMNS[index][1], "data-tries": index === 3 && tries ? call.attempts.length : null, title: typeof cell === "string" && cell.length > 18 ? cell : null }, cell)));
     made.call = call;
     return made;
   }

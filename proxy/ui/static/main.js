@@ -153,7 +153,8 @@ document.getElementById("key").addEventListener("click", askForKey);
 document.addEventListener("hapax-keys", changed);
 addEventListener("hashchange", () => {
   show();
-  content.focus();
+  content.focus({ preventScroll: true });
+  scrollTo(0, 0);
   say(document.title);
 });
 put(content, h("p", { class: "empty" }, "Asking the gateway …"));

@@ -16,8 +16,8 @@ const NO_CHAT = /embed|tts|whisper|transcri|moderation|dall-e|image|rerank|realt
 export function make() {
   const columns = [column("Model"), column("Second model")];
   const system = h("textarea", { rows: 3, placeholder: "None" });
-  const temperature = h("input", { type: "number", min: 0, max: 2, step: 0.1, placeholder: "the model's own" });
-  const maxTokens = h("input", { type: "number", min: 1, step: 1, placeholder: "no limit" });
+  const temperature = h("input", { type: "number", min: 0, max: 2, step: 0.1, placeholder: "default" });
+  const maxTokens = h("input", { type: "number", min: 1, step: 1, placeholder: "default" });
   const beside = h("input", { type: "checkbox", role: "switch", onchange: arrange });
   const prompt = h("textarea", { rows: 2, "aria-label": "Message", placeholder: "Say something …", onkeydown: typed });
   const go = h("button", { class: "primary", type: "submit" }, "Send");

@@ -76,7 +76,7 @@ export function make() {
         targets.length
           ? h("table", {}, h("thead", {}, h("tr", {}, ["Target", "Breaker", "Now", "Under way"].map((title, index) => h("th", { scope: "col", class: index === 3 ? "number" : "" }, title)))),
               h("tbody", {}, targets.map(([target, its]) => h("tr", {},
-                h("td", {}, h("code", {}, target)),
+                h("td", {}, target.includes("/") ? h("code", {}, target) : h("span", { class: "note" }, "calls that name no model")),
                 h("td", {}, badge(its.breaker.replace("_", "-"), its.breaker === "closed" ? "good" : its.breaker === "open" ? "bad" : "warn")),
                 h("td", {}, its.blocked_by || "available"),
                 h("td", { class: "number" }, format.count(its.in_flight))))))

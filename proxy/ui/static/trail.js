@@ -7,7 +7,7 @@ import * as format from "./format.js";
 // The parts of an attempt, in their order: what they are called, and the moment at which each ends.
 const PARTS = [
   ["connecting", "connect", (attempt) => attempt.sent_ms],
-  ["waiting for an answer", "head", (attempt) => attempt.head_ms],
+  ["waiting for an answer", "answer", (attempt) => attempt.head_ms],
   ["waiting for content", "first", (attempt) => attempt.first_content_ms],
   ["content", "content", (attempt) => attempt.ended_ms],
 ];
@@ -110,7 +110,7 @@ function timeline({ attempts, duration_ms: total, queued_ms: queued }) {
     { class: "timeline" },
     h("div", { class: "wide", tabindex: 0 },
       svg("svg", { viewBox: `0 0 ${WIDTH} ${y + 10}`, role: "img", "aria-label": `Timeline of ${attempts.length} attempts; the table below says the same` }, ticks.flat(), lanes)),
-    h("figcaption", { class: "legend" }, [["queue", "queue"], ["connect", "connecting"], ["head", "waiting for an answer"], ["first", "waiting for content"], ["content", "content"], ["lost", "lost"]].map(([kind, text]) => h("span", {}, h("i", { class: `swatch ${kind}` }), text))),
+    h("figcaption", { class: "legend" }, [["queue", "queue"], ["connect", "connecting"], ["answer", "waiting for an answer"], ["first", "waiting for content"], ["content", "content"], ["lost", "lost"]].map(([kind, text]) => h("span", {}, h("i", { class: `swatch ${kind}` }), text))),
   );
 }
 

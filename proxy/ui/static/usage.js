@@ -1,7 +1,7 @@
 // What was used and what it cost, from the ledger: all of it for the admin key, a client key's own for that key.
 
 import { get, rights, send } from "./api.js";
-import { columns } from "./chart.js";
+import { bars, columns } from "./chart.js";
 import { empty, field, h, put, select, toast } from "./dom.js";
 import * as format from "./format.js";
 
@@ -71,7 +71,7 @@ export function make() {
       body,
       h("dl", { class: "tiles" }, Object.values(MEASURES).map((each) =>
         h("div", {}, h("dt", {}, each.title), h("dd", {}, each.show(each.of(told.total)), h("small", {}, change(each.of(told.total), each.of(before.total))))))),
-      h("figure", {}, columns(entries, show, `${title} by ${by.value}; the table below says the same`),
+      h("figure", {}, (by.value === "day" ? columns : bars)(entries, show, `${title} by ${by.value}; the table below says the same`),
         by.value !== "day" && h("figcaption", { class: "legend" }, h("span", {}, h("i", { class: "swatch column" }), "this span"), h("span", {}, h("i", { class: "swatch before" }), "the span before"))),
       table(lines),
       told.total.unpriced > 0 && h("p", { class: "note" }, `${format.count(told.total.unpriced)} calls asked models without a price: what they cost is not known, and not in these sums.`),
