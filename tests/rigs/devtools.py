@@ -26,12 +26,22 @@ from .browser import FLAGS
 from .process import kill_group
 
 LIFETIME = 900  # seconds; `timeout` ends a browser whose tests died without saying goodbye
-PATIENCE = 30.0  # seconds until something on a page is taken as missing
+PATIENCE = 20.0  # seconds until something on a page is taken as missing
 
 _WATCH = """
 window.violations = [];
 addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI}) =>
   violations.push(`${violatedDirective} ${blockedURI}`));
+"""
+_STAND_IN = """
+window.asked = [];
+const answers = %s, real = window.fetch;
+window.fetch = (url, options = {}) => {
+  const what = `${options.method ?? "GET"} ${new URL(url).pathname}`;
+  if (!(what in answers)) return real(url, options);
+  asked.push(what + new URL(url).search);
+  return Promise.resolve(new Response(JSON.stringify(answers[what]), {status: 200}));
+};
 """
 _UNTIL = """
 (async () => {
@@ -143,6 +153,18 @@ class Tab:
         found = await self.evaluate(_UNTIL % {"milliseconds": patience * 1000, "expression": expression})
         assert found is not None, f"never true: {expression}\n{await self.evaluate('document.body.innerText')}"
         return found
+
+    async def remember(self, values: dict[str, str]) -> None:
+        """What the tab's session storage holds whenever a page is loaded from now on."""
+        source = f"if (location.protocol.startsWith('http')) Object.assign(sessionStorage, {json.dumps(values)});"
+        await self.send("Page.addScriptToEvaluateOnNewDocument", source=source)
+
+    async def answer(self, answers: dict[str, Any]) -> None:
+        """
+        What the page is answered instead of the gateway from its next load on, by method and path: `{"GET /x": {...}}`.
+        What it asked so stands in `window.asked`.
+        """
+        await self.send("Page.addScriptToEvaluateOnNewDocument", source=_STAND_IN % json.dumps(answers))
 
     async def open(self, path: str) -> None:
         """Load the page at *path* below the root."""

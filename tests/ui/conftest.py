@@ -1,14 +1,27 @@
 """Fixtures of the page's tests: a browser for all of them, and a tab of its own for each."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from tests.conftest import RunningGateway
-from tests.rigs.devtools import Tab, chromium, tab
+from tests.rigs.devtools import PATIENCE, Tab, chromium, tab
 
-Opening = Callable[[RunningGateway, str], Awaitable[Tab]]
+Opening = Callable[..., Awaitable[Tab]]
+
+
+async def written(running: RunningGateway, admin: str, calls: int) -> None:
+    """The ledger holds so many calls that ended well; it writes ten times a second."""
+    running.caught_up()
+    async with asyncio.timeout(PATIENCE), ClientSession(headers={"Authorization": f"Bearer {admin}"}) as session:
+        total: dict[str, int] = {}
+        while total.get("ok") != calls:
+            async with session.get(f"{running.url}/admin/usage?by=key&since=1d") as answer:
+                total = (await answer.json())["total"]
 
 
 @pytest.fixture(scope="session")
@@ -19,15 +32,24 @@ def browser() -> Iterator[str]:
 
 @pytest.fixture
 async def opened(browser: str) -> AsyncIterator[Opening]:
-    """`await opened(gateway, "/ui#/keys")`: a tab in which that is shown. It must not complain of anything."""
+    """
+    `await opened(gateway, "/ui#/keys", admin=KEY)`: a tab in which that is shown, with these keys entered and, of
+    *answers*, what is answered in the gateway's place. It must not complain of anything.
+    """
     async with AsyncExitStack() as tabs:
         all_tabs: list[Tab] = []
 
-        async def opening(running: RunningGateway, path: str) -> Tab:
+        async def opening(
+            running: RunningGateway, path: str, answers: dict[str, Any] | None = None, **keys: str
+        ) -> Tab:
             page = await tabs.enter_async_context(tab(browser, running.url))
             all_tabs.append(page)
+            if keys:
+                await page.remember({f"hapax-{kind}-key": key for kind, key in keys.items()})
+            if answers:
+                await page.answer(answers)
             await page.open(path)
-            await page.until("document.querySelector('#views a')")
+            await page.until("document.querySelector('#key').dataset.state")
             return page
 
         yield opening

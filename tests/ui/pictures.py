@@ -42,7 +42,7 @@ PRICES = {
     }
 }
 QUESTION = "What is a circuit breaker good for?"
-ANSWER = """A **circuit breaker** keeps calls away from a provider that is failing, so that they do not wait for what will not come:
+ANSWER = """A **circuit breaker** keeps calls away from a provider that fails, so that they do not wait for nothing:
 
 1. *closed*: calls pass, failures are counted
 2. *open*: after `failure_threshold` of them the next target is asked at once
@@ -233,11 +233,7 @@ async def main(folder: Path | None) -> None:
                 if folder is None and width < 1000:
                     continue
                 await page.size(width, height, dark)
-                await page.open("/ui")
-                await page.evaluate(
-                    f"sessionStorage.setItem('hapax-client-key', '{WEB}');"
-                    f"sessionStorage.setItem('hapax-admin-key', '{ADMIN}');"
-                )
+                await page.remember({"hapax-client-key": WEB, "hapax-admin-key": ADMIN})
                 await page.open("/ui#/live")
                 await page.until("document.querySelector('#key-text').textContent == 'Client + Admin'")
                 await page.until("document.querySelector('.page .note')?.textContent == 'Following'")

@@ -57,7 +57,7 @@ async def test_a_stopped_answer_stays_as_far_as_it_came_and_ends_the_call(
     assert len(await page.text(".prose")) >= 40
     assert "stopped" in await page.text(".figures")
     asked = calls(simulator)[-1]
-    assert await asked.closed() == "client"
+    assert await asked.closed() in ("client", "reset")
 
 
 async def test_two_models_answer_side_by_side_and_each_remembers_its_own_chat(

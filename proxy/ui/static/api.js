@@ -4,8 +4,11 @@
 export const ROOT = new URL("..", import.meta.url).href.replace(/\/$/, "");
 const STORE = { client: "hapax-client-key", admin: "hapax-admin-key" };
 
-/** What the keys at hand open. `client` and `admin`: whether calls and operators' pages; `open`: it needs no key. */
-export const rights = { client: false, admin: false, open: false };
+/**
+ * What the keys at hand open. `client` and `admin`: whether calls and operators' pages; `open`: it needs no key; `past`:
+ * it tells of calls that have ended before, and of the last hours.
+ */
+export const rights = { client: false, admin: false, open: false, past: false };
 
 export const keyOf = (kind) => sessionStorage.getItem(STORE[kind]) ?? "";
 
@@ -55,13 +58,13 @@ export async function getIfThere(path, options) {
   }
 }
 
+/** The answer where *key* opens *path*, else null. */
 const opens = async (path, key) => {
   try {
-    await send(path, { key });
-    return true;
+    return await get(path, { key });
   } catch (error) {
     if (error.status === 0 || error.status >= 500) throw error;
-    return false;
+    return null;
   }
 };
 
@@ -69,8 +72,11 @@ const opens = async (path, key) => {
 export async function look() {
   const [client, admin] = [keyOf("client"), keyOf("admin")];
   // With a key at hand it is not asked whether there need be none: wrong keys and none are counted against an address.
-  rights.client = await opens("/v1/models", client);
-  rights.admin = await opens("/admin/providers", admin);
+  rights.client = (await opens("/v1/models", client)) !== null;
+  const told = await opens("/admin/providers", admin);
+  rights.admin = told !== null;
+  // Gateways learned all of this at once; what is not there would be logged as a path that was misspelled.
+  rights.past = Object.values(told?.providers ?? {}).some((each) => "drained" in each);
   rights.open = rights.client && rights.admin && !client && !admin;
   return rights;
 }

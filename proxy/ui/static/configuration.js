@@ -75,7 +75,7 @@ export function make() {
 
   async function reload() {
     try {
-      const done = await (await send("/admin/reload", { method: "POST", body: {} })).json();
+      const done = await (await send("/admin/reload", { method: "POST" })).json();
       toast(done.outcome === "applied" ? "It is in force." : `Reload: ${done.outcome}.`);
     } catch (error) {
       toast(error.message, true);

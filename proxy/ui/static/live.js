@@ -1,7 +1,7 @@
 // Calls as they end, from `/admin/events`. However many come, the page holds a bounded number of them, and draws a few
 // times a second what has come since it last drew.
 
-import { events, getIfThere, send } from "./api.js";
+import { events, get, rights, send } from "./api.js";
 import { badge, empty, field, h, put, select } from "./dom.js";
 import * as format from "./format.js";
 import { openTrail } from "./trail.js";
@@ -69,8 +69,9 @@ export function make() {
 
   /** Calls that ended before this page was opened, where the gateway tells of them. */
   async function recall() {
+    if (!rights.past) return;
     try {
-      const earlier = (await getIfThere(`/admin/calls?limit=${ROWS}`))?.calls ?? [];
+      const earlier = (await get(`/admin/calls?limit=${ROWS}`)).calls;
       const known = new Set(calls.map(({ request_id: id }) => id));
       calls.unshift(...earlier.reverse().filter(({ request_id: id }) => !known.has(id)));
       for (const [index, call] of calls.entries()) call.number = index + 1;
@@ -90,12 +91,18 @@ export function make() {
     } else if (kind === "missed") {
       missed += about.events;
       state.textContent = `Following; ${format.count(missed)} events were missed`;
+    } else if (kind === "action") {
+      changed(h("code", {}, about.name), ` ${about.action}, by ${about.by}`);
     } else {
       const good = ["healthy", "closed", "in use"].includes(about.state);
-      changes.prepend(h("li", {}, h("time", {}, format.clock(Date.now())), ` ${kind} `, h("code", {}, about.name), " is ", badge(about.state, good ? "good" : "bad")));
-      while (changes.childElementCount > 4) changes.lastChild.remove();
+      changed(kind, " ", h("code", {}, about.name), " is ", badge(about.state, good ? "good" : "bad"));
     }
     if (!paused) later();
+  }
+
+  function changed(...what) {
+    changes.prepend(h("li", {}, h("time", {}, format.clock(Date.now())), " ", ...what));
+    while (changes.childElementCount > 4) changes.lastChild.remove();
   }
 
   function later() {

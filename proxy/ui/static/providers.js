@@ -1,6 +1,6 @@
 // Providers and their targets: what is thought of each now, by every worker, and how the last hour went.
 
-import { get, getIfThere, send } from "./api.js";
+import { get, rights, send } from "./api.js";
 import { spark } from "./chart.js";
 import { ask, badge, empty, h, put, toast } from "./dom.js";
 import * as format from "./format.js";
@@ -13,13 +13,14 @@ const ACTIONS = [
   ["reset", "Reset breakers"],
   ["ask", "Ask now"],
 ];
+const done = (title, { probe }) => (probe ? (probe.ok ? `It answered in ${format.ms(probe.seconds * 1000)}.` : `It does not answer: ${probe.problem}`) : `${title}: done.`);
 const WORST = ["open", "half_open", "half-open", "closed"];
 
 export function make() {
   const list = h("div", { class: "cards wide-cards" });
   const state = h("p", { class: "note", role: "status" });
   const element = h("div", { class: "page" }, h("div", { class: "head" }, h("h1", {}, "Providers"), state), list);
-  let series; // undefined where this gateway has none, and no actions either
+  let series = null;
   let seriesAt = 0;
   let timer = 0;
   let drawn = "";
@@ -27,11 +28,10 @@ export function make() {
   async function look() {
     try {
       const told = await get("/admin/providers");
-      if (Date.now() - seriesAt > SERIES) {
+      if (rights.past && Date.now() - seriesAt > SERIES) {
         seriesAt = Date.now();
-        const page = await getIfThere("/admin/series?by=provider&since=1h&step=2");
-        series = page && new Map(page.series.map((each) => [each.name, each]));
-        if (!page) seriesAt = Infinity;
+        const page = await get("/admin/series?by=provider&since=1h&step=2");
+        series = new Map(page.series.map((each) => [each.name, each]));
       }
       state.textContent = told.workers ? `as ${told.workers.length} workers see them` : "";
       draw(together(told));
@@ -81,7 +81,7 @@ export function make() {
                 h("td", {}, its.blocked_by || "available"),
                 h("td", { class: "number" }, format.count(its.in_flight))))))
           : h("p", { class: "note" }, "No call has named a model of its yet.")),
-      series && h("div", { class: "row end" }, ACTIONS.map(([action, title, question]) =>
+      rights.past && h("div", { class: "row end" }, ACTIONS.filter(([action]) => action !== (about.drained ? "drain" : "enable")).map(([action, title, question]) =>
         h("button", { type: "button", "data-action": `${name} ${action}`, "aria-label": `${title}: ${name}`, onclick: () => act(name, action, title, question) }, title))),
     );
   }
@@ -89,8 +89,8 @@ export function make() {
   async function act(name, action, title, question) {
     if (question && !(await ask(`${title} ${name}?`, question(name), title))) return;
     try {
-      await send(`/admin/providers/${encodeURIComponent(name)}/${action}`, { method: "POST", body: {} });
-      toast(`${title}: ${name}, done.`);
+      const answer = await send(`/admin/providers/${encodeURIComponent(name)}/${action}`, { method: "POST" });
+      toast(done(title, await answer.json()));
     } catch (error) {
       toast(error.message, true);
     }
@@ -120,7 +120,7 @@ function together({ providers, workers }) {
       if (!other) continue;
       for (const figure of ["in_flight", "request_count", "failed_attempts"]) about[figure] += other[figure];
       about.healthy &&= other.healthy;
-      about.drained ||= other.drained;
+      if (other.drained) about.drained = true;
       about.parked_keys = [...new Set([...about.parked_keys, ...other.parked_keys])].sort((a, b) => a - b);
       for (const [target, its] of Object.entries(other.targets)) {
         const known = (about.targets[target] ??= { ...its, in_flight: 0 });

@@ -41,7 +41,7 @@ export async function openTrail(id, { call, trail } = {}) {
     trail?.attempts.length > 0 && timeline(trail),
     trail?.attempts.length > 0 && table(trail.attempts),
     passedOver(known.skipped),
-    !trail && h("p", { class: "note" }, trouble || "Nothing was tried for this call, or it is one of more than the last thousand: there is no timeline."),
+    !trail?.attempts.length && h("p", { class: "note" }, trouble || (trail ? "No target was asked, so there is no timeline." : "No target was asked, or it is not one of the last thousand calls any more: there is no timeline.")),
   );
 }
 
