@@ -1,4 +1,4 @@
-"""What the process that starts says to the terminal: that it serves, where to look and how to try it, or why it cannot."""
+"""What the process that starts says to the terminal: that it serves, how to look at it and try it, or why it cannot."""
 
 from proxy import __version__
 from proxy.app import Gateway
@@ -7,7 +7,7 @@ from proxy.settings import Loaded, Settings
 
 
 def banner(loaded: Loaded, gateway: Gateway, url: str) -> str:
-    """What is printed once the gateway answers: where it is, whom it asks, its page for people, and a line that streams."""
+    """What is printed once the gateway answers: where it is, whom it asks, its page, and a line that streams."""
     settings = loaded.settings
     providers = ", ".join(settings.preferred_order)
     model = next(iter(settings.models), "MODEL")

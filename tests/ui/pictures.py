@@ -29,6 +29,8 @@ from tests.rigs.devtools import Tab, chromium, tab
 DOCUMENTS = Path(__file__).parent.parent.parent / "docs" / "pictures"
 ADMIN = "hapax-admin-5c1e0f7ab2d94836"
 WEB, BATCH = "hapax-web-71d0c2f49ab3e658", "hapax-batch-08a6b3f1d2c7e459"
+DOCUMENTED = {("playground", False), ("playground", True), ("live", False), ("trail", False), ("usage", False)}
+"""What the documents show, by view and whether it is dark."""
 VIEWS = ("playground", "compare", "live", "trail", "providers", "keys", "usage", "usage-model", "config")
 PRICES = {
     "invented": {
@@ -240,6 +242,8 @@ async def main(folder: Path | None) -> None:
                 await calls(made)
                 kind = f"{'wide' if width > 1000 else 'phone'}-{'dark' if dark else 'light'}"
                 for view in VIEWS:
+                    if folder is None and (view, dark) not in DOCUMENTED:
+                        continue
                     await show(page, view, made)
                     wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
                     if wide:

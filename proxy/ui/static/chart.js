@@ -63,11 +63,11 @@ export function spark(values, bad, label) {
   values.forEach((value, index) => {
     if (value === null || value === undefined) drawing = false;
     else {
-      path += `${drawing ? "L" : "M"}${x(index).toFixed(1)} ${(height - 3 - (value / most) * (height - 8)).toFixed(1)}${drawing ? "" : "h.01"}`;
+      path += `${drawing ? "L" : "M"}${x(index).toFixed(1)} ${(height - 3 - (value / most) * (height - 8)).toFixed(1)}${drawing ? "" : "h1"}`;
       drawing = true;
     }
   });
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "spark-line", role: "img", "aria-label": label },
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "spark-line", preserveAspectRatio: "none", role: "img", "aria-label": label },
     svg("title", {}, label),
     svg("line", { x1: 0, x2: width, y1: height - 1, y2: height - 1, class: "grid" }),
     (bad ?? []).map((value, index) => value > 0 && svg("rect", { x: x(index) - 1.25, y: height - 8, width: 2.5, height: 7, class: "fault" })),

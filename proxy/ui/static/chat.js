@@ -204,6 +204,7 @@ class Answer {
   }
 
   show() {
+    if (this.error && !this.text) return;
     const { provider, attempts, shared, cache, usage } = this.told;
     const span = this.first === null ? 0 : (this.last ?? this.first) - this.first;
     const tokens = usage?.completion_tokens ?? this.trail?.tokens?.completion;

@@ -54,18 +54,18 @@ export const SNIPPETS = {
 /** Shows *body*, a chat's request, in three languages. */
 export function showSnippets(body) {
   const text = h("code");
-  const tabs = Object.keys(SNIPPETS).map((name) =>
-    h("button", { type: "button", role: "tab", "aria-controls": "snippet", onclick: () => choose(name) }, name),
+  const languages = Object.keys(SNIPPETS).map((name) =>
+    h("button", { type: "button", onclick: () => choose(name) }, name),
   );
   const choose = (name) => {
     text.textContent = SNIPPETS[name](body);
-    for (const tab of tabs) tab.setAttribute("aria-selected", String(tab.textContent === name));
+    for (const each of languages) each.setAttribute("aria-pressed", String(each.textContent === name));
   };
   choose("curl");
   dialog(
     "The same call from a program",
-    h("div", { class: "tabs", role: "tablist", "aria-label": "Language" }, tabs),
-    h("pre", { id: "snippet", role: "tabpanel", tabindex: 0 }, text),
+    h("div", { class: "tabs", role: "group", "aria-label": "Language" }, languages),
+    h("pre", { id: "snippet", tabindex: 0 }, text),
     h("div", { class: "row end" }, h("p", { class: "note" }, "Put a client key into HAPAX_KEY."), copy(() => text.textContent)),
   );
 }
