@@ -5,9 +5,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
+from proxy.app import create_app
+from proxy.settings import Settings
 from proxy.ui.files import STATIC
 from tests.conftest import GatewayFactory
 from tests.spec.wire import ask, get
@@ -125,3 +129,18 @@ def test_the_wheel_brings_the_page(wheel: Path) -> None:
         names = {name for name in packed.namelist() if name.startswith("proxy/ui/static/")}
     assert names == {f"proxy/ui/static/{path.name}" for path in STATIC.iterdir()}
     assert "proxy/ui/static/index.html" in names
+
+
+async def test_below_a_path_of_another_application_it_is_found_all_the_same(aiohttp_client: Any) -> None:
+    settings = Settings.model_validate({"store": {"url": ""}, "health_check": {"enabled": False}})
+    above = web.Application()
+    above.add_subapp("/llm", create_app(settings))
+    client = await aiohttp_client(above)
+    led = await client.get("/llm/", headers={"Accept": "text/html"})
+    assert (led.status, led.url.path) == (200, "/llm/ui")
+    page = await led.text()
+    assert page == (STATIC / "index.html").read_text()
+    for name in re.findall(r'(?:src|href)="(ui/[^"]+)"', page):
+        assert (await client.get(f"/llm/{name}")).status == 200, name
+    slash = await client.get("/llm/ui/")
+    assert (slash.status, slash.url.path) == (200, "/llm/ui")

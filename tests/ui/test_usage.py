@@ -67,3 +67,34 @@ async def test_nothing_used_says_what_to_do(gateway: GatewayFactory, opened: Ope
     await page.until("document.querySelector('main .empty a')?.getAttribute('href') == '#/playground'")
     page = await opened(await gateway(), "/ui#/usage")
     await page.until("document.querySelector('main .page .empty').textContent.includes('No store is configured')")
+
+
+async def test_a_client_key_sees_what_is_left_of_its_limits_and_its_budget(
+    gateway: GatewayFactory, opened: Opening
+) -> None:
+    told = {
+        "by": "day",
+        "since": "2026-11-24T00:00:00Z",
+        "lines": [],
+        "total": {},
+        "limits": [
+            {
+                "limit": "requests_per_minute",
+                "route": None,
+                "model": None,
+                "amount": 600,
+                "left": 597,
+                "whole_at": None,
+            },
+            {"limit": "concurrent", "route": None, "model": "gpt-4o", "amount": 5, "left": 0, "whole_at": None},
+        ],
+        "budget": {"unit": "micro_usd", "per": "day", "amount": 25_000_000, "spent": 21_500_000, "left": 3_500_000}
+        | {"resets_at": "2026-12-01T00:00:00Z"},
+    }
+    running = await gateway({"auth": {"admin_key": ADMIN, "keys": [{"name": "mine", "key": KEY}]}})
+    page = await opened(running, "/ui#/usage", {"GET /v1/usage": told}, client=KEY)
+    left = await page.until("document.querySelector('.card')?.innerText")
+    assert "Budget of the day: $21.50 of $25.00" in left
+    assert "597 of 600" in left
+    assert "concurrent, gpt-4o" in left
+    assert await page.evaluate("document.querySelector('[role=meter]').className") == "gauge warn"

@@ -198,7 +198,9 @@ class Answer {
       return;
     }
     this.growing(() => {
-      this.actions.append(h("button", { type: "button", onclick: () => openTrail(id, { trail: this.trail }) }, "Timeline"));
+      this.actions.append(
+        h("button", { type: "button", onclick: () => openTrail(id, { trail: this.trail }) }, "Timeline"),
+      );
       this.show();
     });
   }
@@ -212,7 +214,14 @@ class Answer {
     const figures = [
       ["First token", format.ms(this.first === null ? null : this.first - this.began)],
       ["Tokens a second", rate === null ? format.NONE : format.one(rate)],
-      ["Tokens", usage ? `${format.count(usage.prompt_tokens)} in, ${format.count(tokens)} out` : this.pieces ? `≈ ${format.count(this.pieces)} out` : format.NONE],
+      [
+        "Tokens",
+        usage
+          ? `${format.count(usage.prompt_tokens)} in, ${format.count(tokens)} out`
+          : this.pieces
+            ? `≈ ${format.count(this.pieces)} out`
+            : format.NONE,
+      ],
       this.trail && ["Cost", format.money(this.trail.cost_micro_usd)],
       ["Provider", provider ?? format.NONE],
       ["Attempts", attempts ?? format.NONE],

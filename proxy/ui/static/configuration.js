@@ -15,7 +15,12 @@ export function make() {
     { class: "page" },
     h("div", { class: "head" }, h("h1", {}, "Configuration"), again),
     about,
-    h("div", { class: "row bar" }, field("Find", words), h("label", { class: "switch" }, changed, h("span", {}, "Only what was set"))),
+    h(
+      "div",
+      { class: "row bar" },
+      field("Find", words),
+      h("label", { class: "switch" }, changed, h("span", {}, "Only what was set")),
+    ),
     list,
   );
   const bar = element.querySelector(".bar");
@@ -32,7 +37,19 @@ export function make() {
     bar.hidden = !told;
     again.hidden = !told;
     if (!told) {
-      put(about, empty("This gateway does not tell its configuration here", h("p", {}, "On its machine, ", h("code", {}, "hapax check"), " reads the file and says what is wrong with it.")));
+      put(
+        about,
+        empty(
+          "This gateway does not tell its configuration here",
+          h(
+            "p",
+            {},
+            "On its machine, ",
+            h("code", {}, "hapax check"),
+            " reads the file and says what is wrong with it.",
+          ),
+        ),
+      );
       return;
     }
     draw();
@@ -43,26 +60,70 @@ export function make() {
     const last = told.last_reload;
     put(
       about,
-      h("dl", { class: "tiles" }, [
-        ["Read from", told.source],
-        ["In force since", format.date(told.since)],
-        ["Last reload", last ? [badge(last.outcome, last.outcome === "refused" ? "bad" : "good"), last.at ? ` ${format.ago(last.at)}` : ""] : "none yet"],
-      ].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+      h(
+        "dl",
+        { class: "tiles" },
+        [
+          ["Read from", told.source],
+          ["In force since", format.date(told.since)],
+          [
+            "Last reload",
+            last
+              ? [
+                  badge(last.outcome, last.outcome === "refused" ? "bad" : "good"),
+                  last.at ? ` ${format.ago(last.at)}` : "",
+                ]
+              : "none yet",
+          ],
+        ].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+      ),
       problems("The last reload was refused", last?.problems, "bad"),
       problems("Waits for a restart", told.needs_restart, "warn"),
       problems("Warnings", told.warnings, "warn"),
     );
     const wanted = words.value.trim().toLowerCase();
     const rows = Object.entries(told.values).filter(
-      ([path, { value, source }]) => (!changed.checked || source !== "default") && (!wanted || `${path} ${text(value)}`.toLowerCase().includes(wanted)),
+      ([path, { value, source }]) =>
+        (!changed.checked || source !== "default") &&
+        (!wanted || `${path} ${text(value)}`.toLowerCase().includes(wanted)),
     );
     put(
       list,
       rows.length
-        ? h("div", { class: "wide", tabindex: 0 },
-            h("table", { class: "values" }, h("thead", {}, h("tr", {}, ["Setting", "Value", "From"].map((name) => h("th", { scope: "col" }, name)))),
-              h("tbody", {}, rows.map(([path, { value, source }]) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, path)), h("td", {}, h("code", {}, text(value))), h("td", { class: "note" }, source))))))
-        : empty(wanted ? "No setting fits" : "Nothing was set: all are the defaults", changed.checked && "Switch “Only what was set” off to see every setting."),
+        ? h(
+            "div",
+            { class: "wide", tabindex: 0 },
+            h(
+              "table",
+              { class: "values" },
+              h(
+                "thead",
+                {},
+                h(
+                  "tr",
+                  {},
+                  ["Setting", "Value", "From"].map((name) => h("th", { scope: "col" }, name)),
+                ),
+              ),
+              h(
+                "tbody",
+                {},
+                rows.map(([path, { value, source }]) =>
+                  h(
+                    "tr",
+                    {},
+                    h("th", { scope: "row" }, h("code", {}, path)),
+                    h("td", {}, h("code", {}, text(value))),
+                    h("td", { class: "note" }, source),
+                  ),
+                ),
+              ),
+            ),
+          )
+        : empty(
+            wanted ? "No setting fits" : "Nothing was set: all are the defaults",
+            changed.checked && "Switch “Only what was set” off to see every setting.",
+          ),
     );
   }
 
@@ -70,7 +131,16 @@ export function make() {
 
   function problems(title, all, tone) {
     if (!all?.length) return null;
-    return h("section", { class: `notice ${tone}` }, h("h2", {}, title), h("ul", {}, all.map((each) => h("li", {}, text(each)))));
+    return h(
+      "section",
+      { class: `notice ${tone}` },
+      h("h2", {}, title),
+      h(
+        "ul",
+        {},
+        all.map((each) => h("li", {}, text(each))),
+      ),
+    );
   }
 
   async function reload() {

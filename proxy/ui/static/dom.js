@@ -117,7 +117,12 @@ export function copy(text, label = "Copy") {
 
 /** What stands where there is nothing yet: what it is, and what to do next. */
 export function empty(title, ...what) {
-  return h("div", { class: "empty" }, h("h2", {}, title), ...what.map((each) => (each instanceof Node ? each : h("p", {}, each))));
+  return h(
+    "div",
+    { class: "empty" },
+    h("h2", {}, title),
+    ...what.map((each) => (each instanceof Node ? each : h("p", {}, each))),
+  );
 }
 
 export const badge = (text, tone = "") => h("span", { class: `badge ${tone}` }, text);

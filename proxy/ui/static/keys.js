@@ -1,15 +1,15 @@
-// Keys of callers: what each may do and has spent, and new ones. A secret is shown once and kept nowhere.
+// Keys of callers: what each may do and has spent. How one is made is in key_forms.js.
 
-import { enter, get, send } from "./api.js";
+import { get, send } from "./api.js";
 import { gauge } from "./chart.js";
-import { ask, badge, copy, dialog, empty, field, h, put, select, toast } from "./dom.js";
+import { ask, badge, empty, h, put, toast } from "./dom.js";
 import * as format from "./format.js";
+import { PERIODS, askForNew, askToRotate } from "./key_forms.js";
 
 const TONES = { active: "good", rotating: "warn", expired: "", revoked: "" };
-const PERIODS = [["hour", "an hour"], ["day", "a day"], ["week", "a week"], ["month", "a month"]];
 
 /** When the period of a budget began (docs/limits.md): in UTC, weeks from Monday. */
-export function began(per, now) {
+function began(per, now) {
   const [year, month, day, hour] = [now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate(), now.getUTCHours()];
   if (per === "hour") return new Date(Date.UTC(year, month, day, hour));
   if (per === "week") return new Date(Date.UTC(year, month, day - ((now.getUTCDay() + 6) % 7)));
@@ -22,7 +22,13 @@ export function make() {
   const element = h(
     "div",
     { class: "page" },
-    h("div", { class: "head" }, h("h1", {}, "Keys"), h("label", { class: "switch" }, gone, h("span", {}, "Revoked and expired")), h("button", { type: "button", class: "primary", onclick: create }, "New key")),
+    h(
+      "div",
+      { class: "head" },
+      h("h1", {}, "Keys"),
+      h("label", { class: "switch" }, gone, h("span", {}, "Revoked and expired")),
+      h("button", { type: "button", class: "primary", onclick: () => askForNew(load) }, "New key"),
+    ),
     list,
   );
   let keys = [];
@@ -34,7 +40,12 @@ export function make() {
       spent = await read();
       draw();
     } catch (error) {
-      put(list, error.code === "store_unavailable" ? empty("No keys can be kept", error.message) : empty("The keys cannot be shown", error.message));
+      put(
+        list,
+        error.code === "store_unavailable"
+          ? empty("No keys can be kept", error.message)
+          : empty("The keys cannot be shown", error.message),
+      );
     }
   }
 
@@ -43,7 +54,9 @@ export function make() {
     const periods = new Set(keys.map(({ budget }) => budget?.per).filter(Boolean));
     const read = new Map();
     for (const per of periods) {
-      const { lines } = await get(`/admin/usage?by=key&since=${encodeURIComponent(began(per, new Date()).toISOString())}`);
+      const { lines } = await get(
+        `/admin/usage?by=key&since=${encodeURIComponent(began(per, new Date()).toISOString())}`,
+      );
       read.set(per, new Map(lines.map((line) => [line.group, line])));
     }
     return read;
@@ -52,36 +65,73 @@ export function make() {
   function draw() {
     const shown = keys.filter(({ status }) => gone.checked || status === "active" || status === "rotating");
     if (!keys.length) {
-      put(list, empty("There is no key yet", "With the first one the gateway is closed to calls without. Set auth.admin_key before, or this page loses sight of it.", h("button", { type: "button", class: "primary", onclick: create }, "Make the first key")));
+      put(
+        list,
+        empty(
+          "There is no key yet",
+          "With the first one the gateway is closed to calls without. Set auth.admin_key before, or this page loses sight of it.",
+          h("button", { type: "button", class: "primary", onclick: () => askForNew(load) }, "Make the first key"),
+        ),
+      );
       return;
     }
     put(
       list,
       !shown.length && empty("Every key is revoked or expired"),
       shown.length > 0 &&
-        h("div", { class: "cards" }, shown.map((key) =>
-          h("article", { class: "card", "aria-label": `Key ${key.name}` },
-            h("header", { class: "row" }, h("h2", { class: "grow" }, key.name), badge(key.status, TONES[key.status])),
-            h("dl", { class: "figures" }, [
-              ["Team", key.team || format.NONE],
-              ["Models", key.models.filter((each) => each !== "*").join(", ") || "all"],
-              ["Limits", limits(key.limits)],
-              ["From", key.source === "file" ? "the configuration" : `the store, ${format.date(key.created)}`],
-              key.prefix && ["Begins with", h("code", {}, key.prefix)],
-              key.expires && ["Expires", format.date(key.expires)],
-              key.previous_expires && key.status === "rotating" && ["Old secret until", format.date(key.previous_expires)],
-            ].filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-            key.budget && budget(key),
-            key.source === "store" && key.status !== "revoked" &&
-              h("div", { class: "row end" },
-                h("button", { type: "button", "aria-label": `Rotate ${key.name}`, onclick: () => rotate(key) }, "Rotate"),
-                h("button", { type: "button", class: "danger", "aria-label": `Revoke ${key.name}`, onclick: () => revoke(key) }, "Revoke")),
-          ))),
+        h(
+          "div",
+          { class: "cards" },
+          shown.map((key) =>
+            h(
+              "article",
+              { class: "card", "aria-label": `Key ${key.name}` },
+              h("header", { class: "row" }, h("h2", { class: "grow" }, key.name), badge(key.status, TONES[key.status])),
+              h(
+                "dl",
+                { class: "figures" },
+                [
+                  ["Team", key.team || format.NONE],
+                  ["Models", key.models.filter((each) => each !== "*").join(", ") || "all"],
+                  ["Limits", limits(key.limits)],
+                  ["From", key.source === "file" ? "the configuration" : `the store, ${format.date(key.created)}`],
+                  key.prefix && ["Begins with", h("code", {}, key.prefix)],
+                  key.expires && ["Expires", format.date(key.expires)],
+                  key.previous_expires &&
+                    key.status === "rotating" && ["Old secret until", format.date(key.previous_expires)],
+                ]
+                  .filter(Boolean)
+                  .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+              ),
+              key.budget && budget(key),
+              key.source === "store" &&
+                key.status !== "revoked" &&
+                h(
+                  "div",
+                  { class: "row end" },
+                  h(
+                    "button",
+                    { type: "button", "aria-label": `Rotate ${key.name}`, onclick: () => askToRotate(key.name, load) },
+                    "Rotate",
+                  ),
+                  h(
+                    "button",
+                    { type: "button", class: "danger", "aria-label": `Revoke ${key.name}`, onclick: () => revoke(key) },
+                    "Revoke",
+                  ),
+                ),
+            ),
+          ),
+        ),
     );
   }
 
   function limits({ requests_per_minute: requests, tokens_per_minute: tokens, concurrent }) {
-    const told = [requests && `${format.count(requests)} calls/min`, tokens && `${format.compact(tokens)} tokens/min`, concurrent && `${concurrent} at once`];
+    const told = [
+      requests && `${format.count(requests)} calls/min`,
+      tokens && `${format.compact(tokens)} tokens/min`,
+      concurrent && `${concurrent} at once`,
+    ];
     return told.filter(Boolean).join(", ") || "the default";
   }
 
@@ -96,84 +146,15 @@ export function make() {
     return h("div", { class: "budget" }, gauge(used, all, tone, `Budget of ${name}: ${text}`), h("small", {}, text));
   }
 
-  async function create() {
-    const name = h("input", { required: true, maxlength: 64, pattern: "[A-Za-z0-9][A-Za-z0-9_.@+\\-]*", autocomplete: "off", spellcheck: "false", placeholder: "web-app" });
-    const team = h("input", { maxlength: 64, autocomplete: "off" });
-    const models = h("input", { autocomplete: "off", spellcheck: "false", placeholder: "all; or gpt-*, claude-*" });
-    const number = () => h("input", { type: "number", min: 1, step: 1, placeholder: "default" });
-    const [requests, tokens, concurrent] = [number(), number(), number()];
-    const amount = h("input", { type: "number", min: 0, step: "any", placeholder: "none" });
-    const unit = select([["usd", "US dollars"], ["tokens", "tokens"]]);
-    const per = select(PERIODS, {}, "day");
-    const expires = h("input", { autocomplete: "off", placeholder: "never; 90d or 2027-01-31" });
-    const value = (input) => (input.value === "" ? undefined : input.valueAsNumber);
-    form("New key", "Make it", () => ({
-      path: "/admin/keys",
-      body: {
-        name: name.value.trim(),
-        ...(team.value.trim() && { team: team.value.trim() }),
-        ...(models.value.trim() && { models: models.value.split(",").map((each) => each.trim()).filter(Boolean) }),
-        limits: { requests_per_minute: value(requests), tokens_per_minute: value(tokens), concurrent: value(concurrent) },
-        ...(amount.value && { budget: { [unit.value]: amount.valueAsNumber, per: per.value } }),
-        ...(expires.value.trim() && { expires: expires.value.trim() }),
-      },
-    }),
-      h("div", { class: "pair" }, field("Name", name), field("Team", team)),
-      field("Models", models),
-      h("div", { class: "pair" }, field("Calls a minute", requests), field("Tokens a minute", tokens), field("Calls at once", concurrent)),
-      h("div", { class: "pair" }, field("Budget", amount), field("In", unit), field("For", per)),
-      field("Expires", expires),
-    );
-    name.focus();
-  }
-
-  function rotate({ name }) {
-    const overlap = select([["0s", "at once"], ["1h", "in an hour"], ["24h", "in a day"], ["168h", "in a week"]], {}, "24h");
-    form(`Rotate ${name}`, "Give it a new secret", () => ({ path: `/admin/keys/${name}/rotate`, body: { overlap: overlap.value } }), field("The old secret ends", overlap));
-  }
-
-  function form(title, action, request, ...fields) {
-    const trouble = h("p", { class: "trouble", role: "alert" });
-    const button = h("button", { class: "primary" }, action);
-    const box = dialog(title, h("form", {
-      onsubmit: async (event) => {
-        event.preventDefault();
-        button.disabled = true;
-        trouble.textContent = "";
-        try {
-          const { path, body } = request();
-          const made = await (await send(path, { method: "POST", body })).json();
-          box.close();
-          secret(made);
-          await load();
-        } catch (error) {
-          trouble.textContent = error.message;
-        } finally {
-          button.disabled = false;
-        }
-      },
-    }, ...fields, trouble, h("div", { class: "row end" }, button)));
-  }
-
-  function secret({ name, key }) {
-    const use = h("button", {
-      type: "button",
-      onclick: async () => {
-        if (!(await enter(key)).length) return toast("The gateway does not know it yet; try again in a second.", true);
-        box.close();
-        document.dispatchEvent(new Event("hapax-keys"));
-        toast("The playground uses it now.");
-      },
-    }, "Use it in this tab");
-    const box = dialog(`The secret of ${name}`,
-      h("p", {}, "It is shown this once: the gateway keeps a digest alone."),
-      h("pre", { class: "secret", tabindex: 0 }, h("code", {}, key)),
-      h("div", { class: "row end" }, use, copy(() => key)),
-    );
-  }
-
   async function revoke({ name }) {
-    if (!(await ask(`Revoke ${name}?`, "Programs that use it are refused within a second, and it cannot be taken back.", "Revoke"))) return;
+    if (
+      !(await ask(
+        `Revoke ${name}?`,
+        "Programs that use it are refused within a second, and it cannot be taken back.",
+        "Revoke",
+      ))
+    )
+      return;
     try {
       await send(`/admin/keys/${name}`, { method: "DELETE" });
       toast(`${name} is revoked.`);

@@ -4,15 +4,22 @@
 import { events, get, rights, send } from "./api.js";
 import { badge, empty, field, h, put, select } from "./dom.js";
 import * as format from "./format.js";
+import { Rates } from "./rates.js";
 import { openTrail } from "./trail.js";
 
 const KEPT = 2000; // calls that a filter can find
 const ROWS = 500; // rows in the document
 const EVERY = 200; // milliseconds between two drawings
-const SPAN = 60; // seconds that the rates are made of
 const COLUMNS = [
-  ["Time", ""], ["Key", "wide-only"], ["Model", ""], ["Provider", "wide-only"], ["Outcome", ""],
-  ["First token", "number wide-only"], ["Took", "number"], ["Tokens", "number wide-only"], ["Cost", "number wide-only"],
+  ["Time", ""],
+  ["Key", "wide-only"],
+  ["Model", ""],
+  ["Provider", "wide-only"],
+  ["Outcome", ""],
+  ["First token", "number wide-only"],
+  ["Took", "number"],
+  ["Tokens", "number wide-only"],
+  ["Cost", "number wide-only"],
 ];
 
 export function make() {
@@ -22,11 +29,22 @@ export function make() {
   let paused = false;
   let following = null; // ends the reading
   let due = 0;
-  let seconds = []; // what the rates are made of: [second, calls, failed, first tokens]
+  const rates = new Rates();
   let missed = 0;
 
   const words = h("input", { type: "search", placeholder: "model, key, provider, id …", oninput: redraw });
-  const outcome = select([["", "all outcomes"], ["ok", "ok"], ["bad", "not ok"], ["refused", "refused"], ["failed", "failed"], ["cut", "cut"], ["client_gone", "client gone"]], { onchange: redraw });
+  const outcome = select(
+    [
+      ["", "all outcomes"],
+      ["ok", "ok"],
+      ["bad", "not ok"],
+      ["refused", "refused"],
+      ["failed", "failed"],
+      ["cut", "cut"],
+      ["client_gone", "client gone"],
+    ],
+    { onchange: redraw },
+  );
   const pause = h("button", { type: "button", "aria-pressed": "false", onclick: pauseOrGoOn }, "Pause");
   const clear = h("button", { type: "button", onclick: () => (calls.splice(0), redraw()) }, "Clear");
   const state = h("p", { class: "note", role: "status" });
@@ -34,13 +52,35 @@ export function make() {
   const rows = h("tbody", { onclick: opened });
   const changes = h("ul", { class: "changes", "aria-label": "Changes of providers" });
   const nothing = h("div");
-  const table = h("table", { class: "calls" }, h("caption", { class: "unseen" }, "Calls, the newest first"), h("thead", {}, h("tr", {}, COLUMNS.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))), rows);
+  const table = h(
+    "table",
+    { class: "calls" },
+    h("caption", { class: "unseen" }, "Calls, the newest first"),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        COLUMNS.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)),
+      ),
+    ),
+    rows,
+  );
   const element = h(
     "div",
     { class: "page" },
     h("div", { class: "head" }, h("h1", {}, "Live"), state),
     tiles,
-    h("div", { class: "row bar", role: "search" }, field("Filter", words), field("Outcome", outcome), h("span", { class: "grow" }), pause, clear),
+    h(
+      "div",
+      { class: "row bar", role: "search" },
+      field("Filter", words),
+      field("Outcome", outcome),
+      h("span", { class: "grow" }),
+      pause,
+      clear,
+    ),
     changes,
     table,
     nothing,
@@ -52,7 +92,10 @@ export function make() {
     let last = "";
     while (following === stop) {
       try {
-        const answer = await send("/admin/events", { signal: stop.signal, headers: last ? { "Last-Event-ID": last } : {} });
+        const answer = await send("/admin/events", {
+          signal: stop.signal,
+          headers: last ? { "Last-Event-ID": last } : {},
+        });
         state.textContent = "Following";
         for await (const event of events(answer)) {
           last = event.id ?? last;
@@ -87,7 +130,7 @@ export function make() {
       number += 1;
       calls.push({ ...about, number });
       if (calls.length > KEPT + 200) calls.splice(0, calls.length - KEPT);
-      measure(about);
+      rates.add(about);
     } else if (kind === "missed") {
       missed += about.events;
       state.textContent = `Following; ${format.count(missed)} events were missed`;
@@ -120,7 +163,7 @@ export function make() {
     drawn = number;
     rows.prepend(...fresh);
     while (rows.childElementCount > ROWS) rows.lastChild.remove();
-    rates();
+    tell();
     put(nothing, !rows.childElementCount && quiet());
     table.hidden = !rows.childElementCount;
   }
@@ -136,7 +179,11 @@ export function make() {
 
   function quiet() {
     if (calls.length) return empty("No call fits the filter");
-    return empty("No call has ended since this page was opened", "Make one in the playground, or send the gateway one from a program: it appears here when it ends.", h("a", { class: "button primary", href: "#/playground" }, "Open the playground"));
+    return empty(
+      "No call has ended since this page was opened",
+      "Make one in the playground, or send the gateway one from a program: it appears here when it ends.",
+      h("a", { class: "button primary", href: "#/playground" }, "Open the playground"),
+    );
   }
 
   function fits(call) {
@@ -144,7 +191,8 @@ export function make() {
     if (want && (want === "bad" ? call.outcome === "ok" : call.outcome !== want)) return false;
     const text = words.value.trim().toLowerCase();
     if (!text) return true;
-    const all = `${call.model} ${call.answered_model} ${call.principal} ${call.provider} ${call.request_id} ${call.error_code} ${call.operation}`.toLowerCase();
+    const all =
+      `${call.model} ${call.answered_model} ${call.principal} ${call.provider} ${call.request_id} ${call.error_code} ${call.operation}`.toLowerCase();
     return text.split(/\s+/).every((word) => all.includes(word));
   }
 
@@ -152,17 +200,38 @@ export function make() {
     const answered = call.answered_model && call.answered_model !== call.model ? ` → ${call.answered_model}` : "";
     const tries = call.attempts?.length > 1 ? ` ×${call.attempts.length}` : "";
     const cells = [
-      h("button", { type: "button", class: "link", "aria-label": `Call at ${format.clock(call.start_time)}: open its trail` }, format.clock(call.start_time)),
+      h(
+        "button",
+        { type: "button", class: "link", "aria-label": `Call at ${format.clock(call.start_time)}: open its trail` },
+        format.clock(call.start_time),
+      ),
       call.principal || format.NONE,
       (call.model || call.operation) + answered,
       (call.provider || format.NONE) + tries,
-      badge(call.outcome === "ok" ? "ok" : call.error_code || call.outcome, call.outcome === "ok" ? (tries ? "warn" : "good") : call.outcome === "refused" ? "warn" : "bad"),
+      badge(
+        call.outcome === "ok" ? "ok" : call.error_code || call.outcome,
+        call.outcome === "ok" ? (tries ? "warn" : "good") : call.outcome === "refused" ? "warn" : "bad",
+      ),
       format.ms(call.time_to_first_token_ms),
       format.ms(call.latency_ms),
       call.tokens ? format.count(call.tokens.total) : format.NONE,
       format.money(call.cost_micro_usd),
     ];
-    const made = h("tr", {}, cells.map((cell, index) => h("td", { class: COLUMNS[index][1], "data-tries": index === 3 && tries ? call.attempts.length : null, title: typeof cell === "string" && cell.length > 18 ? cell : null }, cell)));
+    const made = h(
+      "tr",
+      {},
+      cells.map((cell, index) =>
+        h(
+          "td",
+          {
+            class: COLUMNS[index][1],
+            "data-tries": index === 3 && tries ? call.attempts.length : null,
+            title: typeof cell === "string" && cell.length > 18 ? cell : null,
+          },
+          cell,
+        ),
+      ),
+    );
     made.call = call;
     return made;
   }
@@ -172,32 +241,11 @@ export function make() {
     if (call) openTrail(call.request_id, { call });
   }
 
-  function measure(call) {
-    const second = Math.floor(Date.now() / 1000);
-    if (seconds.at(-1)?.[0] !== second) seconds.push([second, 0, 0, []]);
-    const at = seconds.at(-1);
-    at[1] += 1;
-    at[2] += call.outcome !== "ok" && call.outcome !== "refused";
-    if (call.time_to_first_token_ms !== null) at[3].push(call.time_to_first_token_ms);
-  }
-
-  function rates() {
-    const since = Math.floor(Date.now() / 1000) - SPAN;
-    seconds = seconds.filter(([second]) => second > since);
-    let all = 0;
-    let failed = 0;
-    for (const [, calls, bad] of seconds) {
-      all += calls;
-      failed += bad;
-    }
-    const first = seconds.flatMap(([, , , times]) => times).sort((a, b) => a - b);
-    const figures = [
-      ["Calls a minute", format.count(all)],
-      ["Failed", format.share(failed, all)],
-      ["First token, median", format.ms(format.quantile(first, 0.5))],
-      ["First token, 95 %", format.ms(format.quantile(first, 0.95))],
-    ];
-    put(tiles, figures.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  function tell() {
+    put(
+      tiles,
+      rates.figures().map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+    );
   }
 
   function pauseOrGoOn() {
@@ -216,7 +264,7 @@ export function make() {
         follow();
         recall();
       }
-      ticking = setInterval(rates, 2000);
+      ticking = setInterval(tell, 2000);
     },
     hide: () => clearInterval(ticking),
     end() {

@@ -77,17 +77,31 @@ function locked(title, needs) {
   );
 }
 
-export function askForKey() {
-  const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false", required: true, placeholder: "hpx_…" });
+function askForKey() {
+  const input = h("input", {
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+    placeholder: "hpx_…",
+  });
   const trouble = h("p", { class: "trouble", role: "alert" });
-  const held = ["client", "admin"].filter(keyOf).map((kind) =>
-    h(
-      "li",
-      {},
-      h("span", {}, `${kind === "admin" ? "Admin" : "Client"} key `, h("code", {}, `${keyOf(kind).slice(0, 8)}…`), rights[kind] ? "" : " (refused)"),
-      h("button", { type: "button", onclick: async () => (await forget(kind), box.close(), changed()) }, "Forget"),
-    ),
-  );
+  const held = ["client", "admin"]
+    .filter(keyOf)
+    .map((kind) =>
+      h(
+        "li",
+        {},
+        h(
+          "span",
+          {},
+          `${kind === "admin" ? "Admin" : "Client"} key `,
+          h("code", {}, `${keyOf(kind).slice(0, 8)}…`),
+          rights[kind] ? "" : " (refused)",
+        ),
+        h("button", { type: "button", onclick: async () => (await forget(kind), box.close(), changed()) }, "Forget"),
+      ),
+    );
   const form = h(
     "form",
     {
@@ -107,16 +121,25 @@ export function askForKey() {
         }
       },
     },
-    field("Key", input, "A client key, the admin key, or both, one after the other. Kept in this tab until it is closed."),
+    field(
+      "Key",
+      input,
+      "A client key, the admin key, or both, one after the other. Kept in this tab until it is closed.",
+    ),
     trouble,
     h("div", { class: "row end" }, h("button", { class: "primary" }, "Use it")),
   );
-  const box = dialog("Keys of this tab", rights.open && h("p", {}, "This gateway asks for no key. Changes need the token that it printed at its start."), held.length > 0 && h("ul", { class: "held" }, held), form);
+  const box = dialog(
+    "Keys of this tab",
+    rights.open && h("p", {}, "This gateway asks for no key. Changes need the token that it printed at its start."),
+    held.length > 0 && h("ul", { class: "held" }, held),
+    form,
+  );
   input.focus();
 }
 
 /** Other keys are at hand: everything is looked at anew. */
-export function changed() {
+function changed() {
   shown?.hide?.();
   shown = null;
   for (const { end } of made.values()) end?.();
@@ -130,7 +153,9 @@ export function changed() {
 
 function theme() {
   const button = document.getElementById("theme");
-  const dark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const dark = () =>
+    (document.documentElement.dataset.theme ??
+      (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   const tell = () => {
     button.textContent = dark() ? "☀" : "☾";
     button.setAttribute("aria-label", dark() ? "Light colours" : "Dark colours");
@@ -162,5 +187,12 @@ try {
   await look();
   changed();
 } catch (error) {
-  put(content, empty("The gateway does not answer", error.message, h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
+  put(
+    content,
+    empty(
+      "The gateway does not answer",
+      error.message,
+      h("button", { type: "button", onclick: () => location.reload() }, "Try again"),
+    ),
+  );
 }

@@ -8,10 +8,10 @@ const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const ROW = /^\s*\|.*\|\s*$/;
 
 /** The blocks of *text*: `{kind, raw, ...}`; of a text that grows, all but the last stay as they are. */
-export function blocks(text) {
+function blocks(text) {
   const lines = text.split("\n");
   const found = [];
-  for (let at = 0; at < lines.length; ) {
+  for (let at = 0; at < lines.length;) {
     const from = at;
     const line = lines[at];
     const fence = FENCE.exec(line);
@@ -21,7 +21,11 @@ export function blocks(text) {
       continue;
     } else if (fence) {
       at += 1;
-      while (at < lines.length && !(lines[at].trim().startsWith(fence[1]) && !lines[at].trim().replaceAll(fence[1][0], ""))) at += 1;
+      while (
+        at < lines.length &&
+        !(lines[at].trim().startsWith(fence[1]) && !lines[at].trim().replaceAll(fence[1][0], ""))
+      )
+        at += 1;
       block = { kind: "code", language: fence[2].trim(), text: lines.slice(from + 1, at).join("\n") };
       at += 1;
     } else if (/^#{1,6}\s/.test(line)) {
@@ -32,10 +36,22 @@ export function blocks(text) {
       block = { kind: "rule" };
     } else if (/^\s{0,3}>/.test(line)) {
       while (at < lines.length && /^\s{0,3}>/.test(lines[at])) at += 1;
-      block = { kind: "quote", text: lines.slice(from, at).map((each) => each.replace(/^\s{0,3}> ?/, "")).join("\n") };
+      block = {
+        kind: "quote",
+        text: lines
+          .slice(from, at)
+          .map((each) => each.replace(/^\s{0,3}> ?/, ""))
+          .join("\n"),
+      };
     } else if (ITEM.test(line)) {
       at += 1;
-      while (at < lines.length && (ITEM.test(lines[at]) || /^\s{2,}\S/.test(lines[at]) || (!lines[at].trim() && /^(\s{2,}\S|\s*([-*+]|\d{1,9}[.)])\s)/.test(lines[at + 1] ?? "")))) at += 1;
+      while (
+        at < lines.length &&
+        (ITEM.test(lines[at]) ||
+          /^\s{2,}\S/.test(lines[at]) ||
+          (!lines[at].trim() && /^(\s{2,}\S|\s*([-*+]|\d{1,9}[.)])\s)/.test(lines[at + 1] ?? "")))
+      )
+        at += 1;
       block = { kind: "list", lines: lines.slice(from, at) };
     } else if (ROW.test(line) && /^\s*\|(\s*:?-+:?\s*\|)+\s*$/.test(lines[at + 1] ?? "")) {
       at += 2;
@@ -43,7 +59,14 @@ export function blocks(text) {
       block = { kind: "table", rows: [lines[from], ...lines.slice(from + 2, at)] };
     } else {
       at += 1;
-      while (at < lines.length && lines[at].trim() && !FENCE.test(lines[at]) && !ITEM.test(lines[at]) && !/^(#{1,6}\s|\s{0,3}>)/.test(lines[at])) at += 1;
+      while (
+        at < lines.length &&
+        lines[at].trim() &&
+        !FENCE.test(lines[at]) &&
+        !ITEM.test(lines[at]) &&
+        !/^(#{1,6}\s|\s{0,3}>)/.test(lines[at])
+      )
+        at += 1;
       block = { kind: "text", text: lines.slice(from, at).join("\n") };
     }
     found.push({ ...block, raw: lines.slice(from, at).join("\n") });
@@ -72,14 +95,48 @@ function made(block, depth = 0) {
   // The page has a first and a second heading of its own.
   if (block.kind === "heading") return h(`h${Math.min(6, block.level + 2)}`, {}, inline(block.text));
   if (block.kind === "rule") return h("hr");
-  if (block.kind === "quote") return h("blockquote", {}, blocks(block.text).map((each) => made(each, depth + 1)));
+  if (block.kind === "quote")
+    return h(
+      "blockquote",
+      {},
+      blocks(block.text).map((each) => made(each, depth + 1)),
+    );
   if (block.kind === "list") return list(block.lines, depth + 1);
   if (block.kind === "table") {
-    const [head, ...rows] = block.rows.map((row) => row.trim().slice(1, -1).split("|").map((cell) => cell.trim()));
+    const [head, ...rows] = block.rows.map((row) =>
+      row
+        .trim()
+        .slice(1, -1)
+        .split("|")
+        .map((cell) => cell.trim()),
+    );
     return h(
       "div",
       { class: "wide", tabindex: 0 },
-      h("table", {}, h("thead", {}, h("tr", {}, head.map((cell) => h("th", {}, inline(cell))))), h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, inline(cell))))))),
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            head.map((cell) => h("th", {}, inline(cell))),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          rows.map((row) =>
+            h(
+              "tr",
+              {},
+              row.map((cell) => h("td", {}, inline(cell))),
+            ),
+          ),
+        ),
+      ),
     );
   }
   return h("p", {}, inline(block.text));
@@ -100,7 +157,12 @@ function list(lines, depth) {
     { start: number > 1 ? number : null },
     items.map(({ text, below }) => {
       const step = Math.min(...below.filter((line) => line.trim()).map((line) => line.search(/\S/)));
-      return h("li", {}, inline(text), below.length > 0 && blocks(below.map((line) => line.slice(step)).join("\n")).map((each) => made(each, depth)));
+      return h(
+        "li",
+        {},
+        inline(text),
+        below.length > 0 && blocks(below.map((line) => line.slice(step)).join("\n")).map((each) => made(each, depth)),
+      );
     }),
   );
 }
@@ -109,7 +171,7 @@ function list(lines, depth) {
 const INLINE = new RegExp(
   [
     "(?<tick>`+)(?<code>[^`](?:.{0,999}?[^`])?)\\k<tick>(?!`)",
-    "\\[(?<label>[^\\[\\]\\n]{0,999})\\]\\((?<target>[^\\s()]{1,2000}(?:\\([^\\s()]{0,200}\\)[^\\s()]{0,200})?)(?:\\s{1,9}\"[^\"]{0,200}\")?\\)",
+    '\\[(?<label>[^\\[\\]\\n]{0,999})\\]\\((?<target>[^\\s()]{1,2000}(?:\\([^\\s()]{0,200}\\)[^\\s()]{0,200})?)(?:\\s{1,9}"[^"]{0,200}")?\\)',
     "(?<plain>https?:\\/\\/[^\\s<>\"'`)\\]]{0,2000}[^\\s<>\"'`)\\].,;:!?*_])",
     "\\*\\*(?<strong>\\S(?:.{0,999}?\\S)?)\\*\\*",
     "(?<![\\w*])\\*(?<em>[^\\s*](?:[^*]{0,999}?[^\\s*])?)\\*(?!\\*)",

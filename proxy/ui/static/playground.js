@@ -21,30 +21,54 @@ export function make() {
   const beside = h("input", { type: "checkbox", role: "switch", onchange: arrange });
   const prompt = h("textarea", { rows: 2, "aria-label": "Message", placeholder: "Say something …", onkeydown: typed });
   const go = h("button", { class: "primary", type: "submit" }, "Send");
-  const stop = h("button", { type: "button", class: "danger", onclick: () => columns.forEach(({ chat }) => chat.stop()) }, "Stop");
+  const stop = h(
+    "button",
+    { type: "button", class: "danger", onclick: () => columns.forEach(({ chat }) => chat.stop()) },
+    "Stop",
+  );
   const note = h("p", { class: "note", role: "status" });
   const composer = h(
     "form",
     { class: "composer", onsubmit: send },
     prompt,
-    h("div", { class: "row" }, h("small", { class: "grow note wide-only" }, "Enter sends, Shift+Enter makes a line."), stop, go),
+    h(
+      "div",
+      { class: "row" },
+      h("small", { class: "grow note wide-only" }, "Enter sends, Shift+Enter makes a line."),
+      stop,
+      go,
+    ),
   );
   const tries = h(
     "div",
     { class: "empty" },
     h("h2", {}, "Ask a model something"),
-    h("p", {}, "Every answer shows what it took: the time to its first token, its speed, who gave it and at which try."),
-    h("div", { class: "row centre" }, TRIES.map((text) => h("button", { type: "button", onclick: () => ((prompt.value = text), composer.requestSubmit()) }, text))),
+    h(
+      "p",
+      {},
+      "Every answer shows what it took: the time to its first token, its speed, who gave it and at which try.",
+    ),
+    h(
+      "div",
+      { class: "row centre" },
+      TRIES.map((text) =>
+        h("button", { type: "button", onclick: () => ((prompt.value = text), composer.requestSubmit()) }, text),
+      ),
+    ),
   );
   const chats = h("div", { class: "chats" });
   const settings = h(
     "details",
     { class: "settings", open: matchMedia("(min-width: 60rem)").matches },
     h("summary", {}, "Parameters"),
-    h("div", { class: "stack" },
+    h(
+      "div",
+      { class: "stack" },
       field("System prompt", system),
       h("div", { class: "pair" }, field("Temperature", temperature), field("Max tokens", maxTokens)),
-      h("div", { class: "row" },
+      h(
+        "div",
+        { class: "row" },
         h("button", { type: "button", onclick: () => showSnippets(request(columns[0])) }, "Show as code"),
         h("button", { type: "button", onclick: clear }, "New chat"),
       ),
@@ -54,7 +78,9 @@ export function make() {
     "div",
     { class: "playground" },
     h("h1", { class: "unseen" }, "Playground"),
-    h("aside", { class: "panel", "aria-label": "Parameters" },
+    h(
+      "aside",
+      { class: "panel", "aria-label": "Parameters" },
       columns[0].choice,
       h("label", { class: "switch" }, beside, h("span", {}, "Compare two models")),
       columns[1].choice,
@@ -68,9 +94,20 @@ export function make() {
 
   function column(label) {
     // A list to choose from, and a field all the same: any name can be asked for, also one that no list holds.
-    const input = h("input", { list: "model-names", autocomplete: "off", spellcheck: "false", required: true, maxlength: 256 });
+    const input = h("input", {
+      list: "model-names",
+      autocomplete: "off",
+      spellcheck: "false",
+      required: true,
+      maxlength: 256,
+    });
     const chat = new Chat();
-    return { input, chat, choice: field(label, input), pane: h("section", { class: "pane", "aria-label": label }, chat.element) };
+    return {
+      input,
+      chat,
+      choice: field(label, input),
+      pane: h("section", { class: "pane", "aria-label": label }, chat.element),
+    };
   }
 
   function arrange() {
@@ -100,13 +137,23 @@ export function make() {
       note.textContent = error.message;
       return;
     }
-    const list = h("datalist", { id: "model-names" }, models.map((id) => h("option", { value: id })));
+    const list = h(
+      "datalist",
+      { id: "model-names" },
+      models.map((id) => h("option", { value: id })),
+    );
     element.append(list);
     const chat = models.filter((id) => !NO_CHAT.test(id));
     columns[0].input.value ||= chat[0] ?? models[0] ?? "";
     columns[1].input.value ||= chat[1] ?? chat[0] ?? "";
     if (!models.length) {
-      put(tries, empty("No provider has told of a model yet", "Give the gateway one in hapax.yaml, or set a provider's key such as OPENAI_API_KEY and start it again. A name that stands in no list can be asked for all the same."));
+      put(
+        tries,
+        empty(
+          "No provider has told of a model yet",
+          "Give the gateway one in hapax.yaml, or set a provider's key such as OPENAI_API_KEY and start it again. A name that stands in no list can be asked for all the same.",
+        ),
+      );
     }
   }
 
@@ -148,5 +195,9 @@ export function make() {
     prompt.focus();
   }
 
-  return { element, show: () => matchMedia("(min-width: 60rem)").matches && prompt.focus(), end: () => columns.forEach(({ chat }) => chat.stop()) };
+  return {
+    element,
+    show: () => matchMedia("(min-width: 60rem)").matches && prompt.focus(),
+    end: () => columns.forEach(({ chat }) => chat.stop()),
+  };
 }

@@ -8,12 +8,22 @@ import * as format from "./format.js";
 const EVERY = 4000; // milliseconds between two looks
 const SERIES = 30000;
 const ACTIONS = [
-  ["drain", "Drain", (name) => `No new call goes to ${name}, at any worker, until it is enabled again. Calls under way end as they would.`],
+  [
+    "drain",
+    "Drain",
+    (name) =>
+      `No new call goes to ${name}, at any worker, until it is enabled again. Calls under way end as they would.`,
+  ],
   ["enable", "Enable"],
   ["reset", "Reset breakers"],
   ["ask", "Ask now"],
 ];
-const done = (title, { probe }) => (probe ? (probe.ok ? `It answered in ${format.ms(probe.seconds * 1000)}.` : `It does not answer: ${probe.problem}`) : `${title}: done.`);
+const done = (title, { probe }) =>
+  probe
+    ? probe.ok
+      ? `It answered in ${format.ms(probe.seconds * 1000)}.`
+      : `It does not answer: ${probe.problem}`
+    : `${title}: done.`;
 const WORST = ["open", "half_open", "half-open", "closed"];
 
 export function make() {
@@ -47,7 +57,15 @@ export function make() {
     drawn = now;
     const focused = document.activeElement?.dataset?.action;
     const entries = Object.entries(providers);
-    put(list, entries.length ? entries.map(([name, about]) => card(name, about)) : empty("There is no provider", "Name one under providers in hapax.yaml, or set a provider's key such as OPENAI_API_KEY, and start the gateway again."));
+    put(
+      list,
+      entries.length
+        ? entries.map(([name, about]) => card(name, about))
+        : empty(
+            "There is no provider",
+            "Name one under providers in hapax.yaml, or set a provider's key such as OPENAI_API_KEY, and start the gateway again.",
+          ),
+    );
     if (focused) list.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
   }
 
@@ -57,32 +75,121 @@ export function make() {
     return h(
       "article",
       { class: "card", "aria-label": `Provider ${name}` },
-      h("header", { class: "row" },
+      h(
+        "header",
+        { class: "row" },
         h("h2", { class: "grow" }, name),
         about.drained && badge("drained", "warn"),
-        badge(about.healthy ? "healthy" : "unhealthy", about.healthy ? "good" : "bad")),
-      h("dl", { class: "figures" }, [
-        ["Under way", format.count(about.in_flight)],
-        ["Calls", format.count(about.request_count)],
-        ["Failed attempts", format.count(about.failed_attempts)],
-        ["Last probe", about.last_check ? `${format.ago(about.last_check)}, ${format.ms(about.latency_ms)}` : "none yet"],
-        about.consecutive_fails > 0 && ["Probes failed", `${about.consecutive_fails} in a row`],
-        about.parked_keys.length > 0 && ["Parked keys", badge(`no. ${about.parked_keys.join(", ")}`, "bad")],
-      ].filter(Boolean).map(([title, value]) => h("div", {}, h("dt", {}, title), h("dd", {}, value)))),
-      known && h("div", { class: "sparks" },
-        h("figure", {}, h("figcaption", {}, "Calls, and those that failed; last hour"), spark(known.calls, failures(known), `Calls of ${name} in the last hour: ${sum(known.calls)}, failed: ${sum(failures(known))}`)),
-        h("figure", {}, h("figcaption", {}, "First token, median"), spark(known.ttft_p50_ms, null, `Median time to first token of ${name}: ${format.ms(known.ttft_p50_ms.filter((each) => each !== null).at(-1))} last`))),
-      h("div", { class: "wide", tabindex: 0 },
+        badge(about.healthy ? "healthy" : "unhealthy", about.healthy ? "good" : "bad"),
+      ),
+      h(
+        "dl",
+        { class: "figures" },
+        [
+          ["Under way", format.count(about.in_flight)],
+          ["Calls", format.count(about.request_count)],
+          ["Failed attempts", format.count(about.failed_attempts)],
+          [
+            "Last probe",
+            about.last_check ? `${format.ago(about.last_check)}, ${format.ms(about.latency_ms)}` : "none yet",
+          ],
+          about.consecutive_fails > 0 && ["Probes failed", `${about.consecutive_fails} in a row`],
+          about.parked_keys.length > 0 && ["Parked keys", badge(`no. ${about.parked_keys.join(", ")}`, "bad")],
+        ]
+          .filter(Boolean)
+          .map(([title, value]) => h("div", {}, h("dt", {}, title), h("dd", {}, value))),
+      ),
+      known &&
+        h(
+          "div",
+          { class: "sparks" },
+          h(
+            "figure",
+            {},
+            h("figcaption", {}, "Calls, and those that failed; last hour"),
+            spark(
+              known.calls,
+              failures(known),
+              `Calls of ${name} in the last hour: ${sum(known.calls)}, failed: ${sum(failures(known))}`,
+            ),
+          ),
+          h(
+            "figure",
+            {},
+            h("figcaption", {}, "First token, median"),
+            spark(
+              known.ttft_p50_ms,
+              null,
+              `Median time to first token of ${name}: ${format.ms(known.ttft_p50_ms.filter((each) => each !== null).at(-1))} last`,
+            ),
+          ),
+        ),
+      h(
+        "div",
+        { class: "wide", tabindex: 0 },
         targets.length
-          ? h("table", {}, h("thead", {}, h("tr", {}, ["Target", "Breaker", "Now", "Under way"].map((title, index) => h("th", { scope: "col", class: index === 3 ? "number" : "" }, title)))),
-              h("tbody", {}, targets.map(([target, its]) => h("tr", {},
-                h("td", {}, target.includes("/") ? h("code", {}, target) : h("span", { class: "note" }, "calls that name no model")),
-                h("td", {}, badge(its.breaker.replace("_", "-"), its.breaker === "closed" ? "good" : its.breaker === "open" ? "bad" : "warn")),
-                h("td", {}, its.blocked_by || "available"),
-                h("td", { class: "number" }, format.count(its.in_flight))))))
-          : h("p", { class: "note" }, "No call has named a model of its yet.")),
-      rights.past && h("div", { class: "row end" }, ACTIONS.filter(([action]) => action !== (about.drained ? "drain" : "enable")).map(([action, title, question]) =>
-        h("button", { type: "button", "data-action": `${name} ${action}`, "aria-label": `${title}: ${name}`, onclick: () => act(name, action, title, question) }, title))),
+          ? h(
+              "table",
+              {},
+              h(
+                "thead",
+                {},
+                h(
+                  "tr",
+                  {},
+                  ["Target", "Breaker", "Now", "Under way"].map((title, index) =>
+                    h("th", { scope: "col", class: index === 3 ? "number" : "" }, title),
+                  ),
+                ),
+              ),
+              h(
+                "tbody",
+                {},
+                targets.map(([target, its]) =>
+                  h(
+                    "tr",
+                    {},
+                    h(
+                      "td",
+                      {},
+                      target.includes("/")
+                        ? h("code", {}, target)
+                        : h("span", { class: "note" }, "calls that name no model"),
+                    ),
+                    h(
+                      "td",
+                      {},
+                      badge(
+                        its.breaker.replace("_", "-"),
+                        its.breaker === "closed" ? "good" : its.breaker === "open" ? "bad" : "warn",
+                      ),
+                    ),
+                    h("td", {}, its.blocked_by || "available"),
+                    h("td", { class: "number" }, format.count(its.in_flight)),
+                  ),
+                ),
+              ),
+            )
+          : h("p", { class: "note" }, "No call has named a model of its yet."),
+      ),
+      rights.past &&
+        h(
+          "div",
+          { class: "row end" },
+          ACTIONS.filter(([action]) => action !== (about.drained ? "drain" : "enable")).map(
+            ([action, title, question]) =>
+              h(
+                "button",
+                {
+                  type: "button",
+                  "data-action": `${name} ${action}`,
+                  "aria-label": `${title}: ${name}`,
+                  onclick: () => act(name, action, title, question),
+                },
+                title,
+              ),
+          ),
+        ),
     );
   }
 

@@ -10,14 +10,16 @@ const python = (value) =>
   Array.isArray(value)
     ? `[${value.map(python).join(", ")}]`
     : value && typeof value === "object"
-      ? `{${Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${python(each)}`).join(", ")}}`
+      ? `{${Object.entries(value)
+          .map(([key, each]) => `${JSON.stringify(key)}: ${python(each)}`)
+          .join(", ")}}`
       : value === true
         ? "True"
         : value === false
           ? "False"
           : JSON.stringify(value);
 
-export const SNIPPETS = {
+const SNIPPETS = {
   curl: (body) =>
     [
       `curl -N ${ROOT}/v1/chat/completions \\`,
@@ -66,6 +68,11 @@ export function showSnippets(body) {
     "The same call from a program",
     h("div", { class: "tabs", role: "group", "aria-label": "Language" }, languages),
     h("pre", { id: "snippet", tabindex: 0 }, text),
-    h("div", { class: "row end" }, h("p", { class: "note" }, "Put a client key into HAPAX_KEY."), copy(() => text.textContent)),
+    h(
+      "div",
+      { class: "row end" },
+      h("p", { class: "note" }, "Put a client key into HAPAX_KEY."),
+      copy(() => text.textContent),
+    ),
   );
 }
