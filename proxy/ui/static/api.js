@@ -13,7 +13,7 @@ export const rights = { client: false, admin: false, open: false, past: false };
 export const keyOf = (kind) => sessionStorage.getItem(STORE[kind]) ?? "";
 
 /** An answer that is an error, in the gateway's words. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, error = {}) {
     super(error.message ?? `The gateway answered with status ${status}.`);
     this.status = status;
