@@ -1,6 +1,7 @@
 """Fixtures of the page's tests: a browser for all of them, and a tab of its own for each."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -22,6 +23,18 @@ async def written(running: RunningGateway, admin: str, calls: int) -> None:
         while total.get("ok") != calls:
             async with session.get(f"{running.url}/admin/usage?by=key&since=1d") as answer:
                 total = (await answer.json())["total"]
+
+
+async def choose(page: Tab, model: str, column: int = 0) -> None:
+    """Choose a model in the playground, in its second column with *column* 1: of the list, else by its name."""
+    box = f"document.querySelectorAll('.model')[{column}]"
+    await page.until(f"{box}?.querySelector('select').value")
+    await page.evaluate(
+        f"(() => {{ const list = {box}.querySelector('select'), name = {json.dumps(model)};"
+        " list.value = [...list.options].some((each) => each.value == name) ? name : '';"
+        " list.dispatchEvent(new Event('change'));"
+        f" if (!list.value) {box}.querySelector('input').value = name; }})()"
+    )
 
 
 @pytest.fixture(scope="session")

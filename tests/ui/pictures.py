@@ -26,6 +26,8 @@ from proxy.settings import Settings
 from proxy.simulator import Delay, Send, Simulator, Step
 from tests.rigs.devtools import Tab, chromium, tab
 
+from .conftest import choose
+
 DOCUMENTS = Path(__file__).parent.parent.parent / "docs" / "pictures"
 ADMIN = "hapax-admin-5c1e0f7ab2d94836"
 WEB, BATCH = "hapax-web-71d0c2f49ab3e658", "hapax-batch-08a6b3f1d2c7e459"
@@ -198,10 +200,9 @@ async def show(page: Tab, view: str, world: World) -> None:
     if view == "compare":
         await page.click("label", "Compare")
     if view in ("playground", "compare"):
-        await page.until("document.querySelector('input[list]').value")
         if view == "playground":
             world.openai.script(spoken(ANSWER), match="gpt-4o")
-        await page.fill("input[list]", "gpt-4o")
+        await choose(page, "gpt-4o")
         await page.fill(".composer textarea", QUESTION if view == "playground" else "And a bulkhead?")
         await page.press("Enter")
         await page.until("document.querySelector('.turn') && !document.querySelector('.turn.busy')")

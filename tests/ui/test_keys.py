@@ -51,11 +51,12 @@ async def test_a_key_is_made_used_given_a_new_secret_and_revoked(
     await page.click("dialog button", "Use it in this tab")
     await page.until("document.querySelector('#key-text').textContent == 'Client + Admin'")
     await page.click("#views a", "Playground")
-    await page.until("document.querySelector('input[list=model-names]').value")
+    await page.until("document.querySelector('.model select').value")
     await page.fill(".composer textarea", "hi")
     await page.press("Enter")
     await page.until("document.querySelector('.turn.assistant:not(.busy) .figures')")
     await page.click("#views a", "Keys")
+    await page.until("document.querySelectorAll('.card').length == 2")
 
     await page.click(".card button", "Rotate shop")
     await page.evaluate("document.querySelector('dialog select').value = '0s'")
@@ -63,6 +64,8 @@ async def test_a_key_is_made_used_given_a_new_secret_and_revoked(
     fresh = await page.until("document.querySelector('.secret')?.textContent")
     assert fresh != secret
     await page.press("Escape")
+    # The list is drawn anew, with the first letters of the new secret.
+    await page.until(f"!document.querySelector('dialog') && document.body.innerText.includes('{fresh[:10]}')")
 
     await page.click(".card button", "Revoke shop")
     await page.click("dialog button", "Cancel")

@@ -12,7 +12,7 @@ from tests.rigs.node import MODULES
 from tests.spec.loop import until
 from tests.spec.wire import ask, chat
 
-from .conftest import Opening, written
+from .conftest import Opening, choose, written
 
 ADMIN, KEY = "hapax-admin-9f2b6c1de04a7788", "hapax-client-4b1e9d7730aa65c2"
 VIEWS = ("playground", "live", "providers", "keys", "usage", "config")
@@ -42,7 +42,7 @@ async def every_view(page: Tab) -> Any:
     for view in VIEWS:
         await page.click(f"#views a[data-view={view}]")
         await page.until(f"document.querySelector('#views [aria-current]').dataset.view == '{view}'")
-        seen = {"playground": "input[list]", "live": ".tiles dd", "usage": ".chart", "config": ".empty"}
+        seen = {"playground": ".model", "live": ".tiles dd", "usage": ".chart", "config": ".empty"}
         await page.until(f"document.querySelector('main {seen.get(view, '.card')}')")
         yield view
 
@@ -55,13 +55,12 @@ async def test_html_in_a_prompt_an_answer_a_model_and_a_key_is_text(
     # The view follows from when it is seen first.
     await until(lambda: running.listener.gateway.feed._readers)
     await page.click("#views a", "Playground")
-    await page.until("document.querySelector('input[list]').value")
-    await page.fill("input[list]", "sim-echo")
+    await choose(page, "sim-echo")
     for text in (HOSTILE, f"[a link](javascript:alert(1)) **{HOSTILE}**\n\n```\n{HOSTILE}\n```\n\n- {HOSTILE}"):
         await page.fill(".composer textarea", text)
         await page.click("button", "Send")
         await page.until("document.querySelector('.turn:last-child.assistant:not(.busy)')")
-    await page.fill("input[list]", HOSTILE)
+    await choose(page, HOSTILE)
     await page.fill(".composer textarea", "hi")
     await page.press("Enter")
     await page.until("document.querySelectorAll('.turn .trouble').length == 1")
@@ -108,7 +107,7 @@ async def test_axe_finds_nothing_serious_in_any_view(
 
     async for view in every_view(page):
         if view == "playground":
-            await page.fill("input[list]", "sim-echo")
+            await choose(page, "sim-echo")
             await page.fill(".composer textarea", "# One\n\n`two` [three](https://example.com)\n\n```\nfour\n```")
             await page.press("Enter")
             await page.until("document.querySelector('.turn.assistant:not(.busy) .actions button:nth-child(2)')")

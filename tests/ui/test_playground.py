@@ -7,10 +7,10 @@ from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, provider
 from tests.spec.wire import calls
 
-from .conftest import Opening
+from .conftest import Opening, choose
 
 PROMPT = ".composer textarea"
-MODEL = "input[list=model-names]"
+MODEL = ".model select"
 
 
 async def test_an_answer_is_seen_while_it_comes_and_its_figures_when_it_has_come(
@@ -48,7 +48,7 @@ async def test_a_stopped_answer_stays_as_far_as_it_came_and_ends_the_call(
 ) -> None:
     page = await opened(await gateway(), "/ui")
     await page.until(f"document.querySelector('{MODEL}').value")
-    await page.fill(MODEL, "sim-1:forever,pace=5ms")
+    await choose(page, "sim-1:forever,pace=5ms")
     await page.fill(PROMPT, "Never end")
     await page.press("Enter")
     await page.until("document.querySelector('.prose')?.innerText.length > 40")
@@ -66,10 +66,8 @@ async def test_two_models_answer_side_by_side_and_each_remembers_its_own_chat(
     page = await opened(await gateway(), "/ui")
     await page.until(f"document.querySelector('{MODEL}').value")
     await page.click("label", "Compare")
-    await page.fill(MODEL, "sim-echo")
-    await page.evaluate(f"document.querySelectorAll('{MODEL}')[1].select()")
-    await page.evaluate(f"document.querySelectorAll('{MODEL}')[1].focus()")
-    await page.send("Input.insertText", text="sim-fast")
+    await choose(page, "sim-echo")
+    await choose(page, "sim-fast", 1)
     for text, turns in (("first words", 2), ("second words", 4)):
         await page.fill(PROMPT, text)
         await page.press("Enter")
@@ -128,7 +126,7 @@ print("<b>")
 async def test_markdown_becomes_elements(gateway: GatewayFactory, opened: Opening) -> None:
     page = await opened(await gateway(), "/ui")
     await page.until(f"document.querySelector('{MODEL}').value")
-    await page.fill(MODEL, "sim-echo")
+    await choose(page, "sim-echo")
     await page.fill(PROMPT, MARKDOWN)
     await page.press("Enter")
     await page.until("document.querySelector('.turn.assistant:not(.busy)')")
@@ -153,11 +151,11 @@ async def test_a_failed_answer_says_why(gateway: GatewayFactory, opened: Opening
     running = await gateway({"providers": {"sim": provider(simulator)}, "failover": {"retries": 0}})
     page = await opened(running, "/ui")
     await page.until(f"document.querySelector('{MODEL}').value")
-    await page.fill(MODEL, "sim-1:status=400")
+    await choose(page, "sim-1:status=400")
     await page.fill(PROMPT, "hi")
     await page.press("Enter")
     assert await page.until("document.querySelector('.turn .trouble')?.textContent")
-    await page.fill(MODEL, "sim-1:rst@6")
+    await page.fill(".model input", "sim-1:rst@6")
     await page.fill(PROMPT, "hi again")
     await page.press("Enter")
     await page.until("document.querySelectorAll('.turn .trouble').length == 2")

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { Chat } from "./chat.js";
 import { empty, field, h, put } from "./dom.js";
+import { modelChoice } from "./models.js";
 import { showSnippets } from "./snippets.js";
 
 const TRIES = [
@@ -81,9 +82,9 @@ export function make() {
     h(
       "aside",
       { class: "panel", "aria-label": "Parameters" },
-      columns[0].choice,
+      columns[0].choice.element,
       h("label", { class: "switch" }, beside, h("span", {}, "Compare two models")),
-      columns[1].choice,
+      columns[1].choice.element,
       note,
       settings,
     ),
@@ -93,27 +94,14 @@ export function make() {
   load();
 
   function column(label) {
-    // A list to choose from, and a field all the same: any name can be asked for, also one that no list holds.
-    const input = h("input", {
-      list: "model-names",
-      autocomplete: "off",
-      spellcheck: "false",
-      required: true,
-      maxlength: 256,
-    });
     const chat = new Chat();
-    return {
-      input,
-      chat,
-      choice: field(label, input),
-      pane: h("section", { class: "pane", "aria-label": label }, chat.element),
-    };
+    const choice = modelChoice(label);
+    return { chat, choice, pane: h("section", { class: "pane", "aria-label": label }, chat.element) };
   }
 
   function arrange() {
     const two = beside.checked;
-    columns[1].choice.hidden = !two;
-    columns[1].input.disabled = !two;
+    columns[1].choice.element.hidden = !two;
     put(chats, columns[0].pane, two && columns[1].pane);
     element.classList.toggle("two", two);
     state();
@@ -137,15 +125,10 @@ export function make() {
       note.textContent = error.message;
       return;
     }
-    const list = h(
-      "datalist",
-      { id: "model-names" },
-      models.map((id) => h("option", { value: id })),
-    );
-    element.append(list);
     const chat = models.filter((id) => !NO_CHAT.test(id));
-    columns[0].input.value ||= chat[0] ?? models[0] ?? "";
-    columns[1].input.value ||= chat[1] ?? chat[0] ?? "";
+    const all = [...chat, ...models.filter((id) => NO_CHAT.test(id))];
+    columns[0].choice.offer(all, 0);
+    columns[1].choice.offer(all, Math.min(1, chat.length - 1));
     if (!models.length) {
       put(
         tries,
@@ -163,8 +146,8 @@ export function make() {
     return { system: system.value.trim(), temperature: number(temperature), maxTokens: number(maxTokens) };
   }
 
-  function request({ chat, input }) {
-    return chat.body(input.value, prompt.value.trim() || "Hello", options());
+  function request({ chat, choice }) {
+    return chat.body(choice.name(), prompt.value.trim() || "Hello", options());
   }
 
   function typed(event) {
@@ -177,12 +160,12 @@ export function make() {
   async function send(event) {
     event.preventDefault();
     const text = prompt.value.trim();
-    const asked = columns.filter(({ input }) => !input.disabled);
-    const nameless = asked.find(({ input }) => !input.value.trim());
-    if (nameless) nameless.input.focus();
+    const asked = columns.filter((_, index) => index === 0 || beside.checked);
+    const nameless = asked.find(({ choice }) => !choice.name());
+    if (nameless) nameless.choice.focus();
     if (!text || nameless || asked.some(({ chat }) => chat.busy)) return;
     prompt.value = "";
-    const said = asked.map(({ chat, input }) => chat.say(input.value.trim(), text, options()));
+    const said = asked.map(({ chat, choice }) => chat.say(choice.name(), text, options()));
     state();
     for (const { chat } of asked) chat.element.scrollTop = chat.element.scrollHeight;
     await Promise.all(said.map((each) => each.then(state)));
