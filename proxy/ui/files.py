@@ -52,7 +52,7 @@ class Files:
     """The handlers of `/ui` and below."""
 
     def __init__(self) -> None:
-        """Reads all of them: they are some tens of kilobytes, and are not looked for while a request waits."""
+        """Reads all of them: they are about a hundred kilobytes, and are not looked for while a request waits."""
         self._files = {
             path.name: File(path.read_bytes(), _TYPES[path.suffix], _digest(path))
             for path in STATIC.iterdir()
