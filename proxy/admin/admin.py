@@ -58,6 +58,7 @@ class Admin:
         exchange = self._trails.find(request_id)
         if exchange is None:
             return None
+        tokens = exchange.tokens
         return {
             "request_id": exchange.id,
             "route": exchange.route,
@@ -69,6 +70,10 @@ class Admin:
             "outcome": exchange.outcome.value,
             "error_code": exchange.error_code,
             "duration_ms": _ms(exchange.duration),
+            "queued_ms": _ms(exchange.queued),
+            "provider": exchange.provider,
+            "tokens": tokens and {"prompt": tokens.prompt, "completion": tokens.completion},
+            "cost_micro_usd": exchange.cost,
             "hedged": exchange.hedged,
             "resumed": exchange.resumed,
             "shared_with": exchange.shared,

@@ -31,6 +31,13 @@ class AttemptTold(Shape, _Classed):
     reason: str
 
 
+class TrailTokens(Shape):
+    """What its answer used."""
+
+    prompt: int
+    completion: int
+
+
 class TrailTold(Shape):
     """What became of a call, and why."""
 
@@ -44,6 +51,10 @@ class TrailTold(Shape):
     outcome: Ended
     error_code: str
     duration_ms: float
+    queued_ms: float
+    provider: str
+    tokens: TrailTokens | None
+    cost_micro_usd: int | None
     hedged: bool
     resumed: int
     shared_with: str

@@ -11,7 +11,18 @@ from proxy.core.exchange import Exchange
 
 REMEMBERED = 1000
 """Calls that are kept."""
-_HOUSEKEEPING = ("/admin", "/health", "/live", "/ready", "/metrics", "/debug", "/openapi", "/v1/health", "preflight")
+_HOUSEKEEPING = (
+    "/admin",
+    "/health",
+    "/live",
+    "/ready",
+    "/metrics",
+    "/debug",
+    "/openapi",
+    "/ui",
+    "/v1/health",
+    "preflight",
+)
 """Routes whose requests are no calls."""
 
 

@@ -19,6 +19,8 @@ class WelcomeTold(Shape):
     description: str
     api: str
     models: str
+    page: NotRequired[str]
+    """For people, unless it is switched off."""
     health: str
     live: str
     ready: str

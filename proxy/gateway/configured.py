@@ -28,6 +28,7 @@ from proxy.middleware.trace import TraceContext
 from proxy.observe.log import Opened
 from proxy.observe.outlets import Sending
 from proxy.settings import Settings
+from proxy.ui.routes import ui_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def front_of(rooms: Rooms, settings: Settings) -> Front:
     routes = [
         *health_routes(settings, rooms.health, rooms.debug),
         *admin_routes(settings, rooms.accounting, rooms.operators),
-        *api_routes(openai, native, rooms.generate, rooms.models),
+        *ui_routes(settings),
+        *api_routes(settings, openai, native, rooms.generate, rooms.models),
     ]
     server = settings.server
     cors = Cors(server.cors)

@@ -41,6 +41,7 @@ THERE = {
     "/admin/keys/": {"name": "me"},
     "/health/provider/": {"name": "sim"},
     "/v1/models/": {"id": "known"},
+    "/ui/": {"file": "main.js"},
 }
 """What there is at these paths, since no name that is drawn at random would find it."""
 
@@ -148,7 +149,7 @@ async def test_what_is_told_to_need_a_key_needs_one_and_the_rest_does_not(gatewa
     needed = 0
     for path, operations in (await document(running))["paths"].items():
         for method, told in operations.items():
-            named = path.replace("{route}", "v1/completion").replace("{name}", "sim")
+            named = path.replace("{route}", "v1/completion").replace("{name}", "sim").replace("{file}", "main.js")
             asked = request(re.sub(r"\{\w+\}", "one", named), {} if method == "post" else None, method=method.upper())
             answer = await ask(running.port, asked)
             if told["security"]:
