@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A process of tests a core, of four at most: each has servers of its own. The tests of one file stay together.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: demo test ready compiled test-compiled soak bench peers profile perf faults suites lint format lock generated clean
+.PHONY: demo test ready compiled test-compiled soak bench peers profile perf faults suites pictures lint format lock generated clean
 
 demo: $(VENV)/installed
 	$(BIN)/hapax serve
@@ -71,6 +71,10 @@ suites: ready
 # The fault catalogue, one row a fault; writes docs/faults.md.
 faults: ready
 	$(BIN)/python -m tests.spec.faults
+
+# The pictures of the page in the documents, of a gateway with simulated providers; ARGS=FOLDER makes all views there.
+pictures: ready
+	$(BIN)/python -m tests.ui.pictures $(ARGS)
 
 format: $(VENV)/installed-for-tests
 	$(BIN)/ruff check --fix .

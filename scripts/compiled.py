@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE = "proxy"
 HOT = {
     "accounts/": "ledger prices principals rows tables",
-    "admin/": "trails",
+    "admin/": "series trails",
     "admission/": "admission allowance charges held keyless",
     "api/": "openai shared",
     "cache/": "question_key single_flight",

@@ -25,6 +25,7 @@ FLOORS = {
     "admin": 7,
     "api": 7,
     "health": 7,
+    "ui": 7,
     "gateway": 8,
     "app": 9,
     "process": 10,

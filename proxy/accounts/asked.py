@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, WithJsonSchema
 
 from proxy.settings import Budget, KeyLimits
 from proxy.settings.access import MOST
@@ -23,6 +23,14 @@ By = Literal["key", "team", "model", "provider", "route", "day", "outcome"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
 _SPAN = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+", re.ASCII)
+_DATE = r"(19[7-9][0-9]|2[01][0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_WRITTEN_MOMENT = {
+    "type": "string",
+    "pattern": rf"^([0-9]{{1,3}}(ms|s|m|h|d)|{_DATE}(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?)$",
+    "examples": ["7d", "2026-11-01", "2026-11-01T12:00:00Z"],
+}
+"""How a schema tells of a moment; other forms of ISO 8601 and longer durations are taken as well."""
+_WRITTEN_EXPIRY = {"anyOf": [_WRITTEN_MOMENT, {"type": "null"}]}
 _MOMENT_WORDS = "must be a duration such as 7d, a date such as 2026-11-01, or a time such as 2026-11-01T12:00:00Z"
 _DECADES = (1970, 2200)
 _WORDS = {
@@ -31,12 +39,13 @@ _WORDS = {
     "tuple_type": "must be a list of texts",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
+    "string_pattern_mismatch": "is not in the form it has to have",
 }
 """Where the settings' own words speak of YAML."""
 
 S = TypeVar("S", bound=Section)
-_Info: TypeAlias = "ValidationInfo[dict[str, datetime.datetime]]"
-"""What `_checked` gives to those that need the time. A text, for a pydantic whose type takes no argument yet."""
+Info: TypeAlias = "ValidationInfo[dict[str, datetime.datetime]]"
+"""What `checked` gives to those that need the time. A text, for a pydantic whose type takes no argument yet."""
 
 
 class AskedWrongly(Exception):
@@ -101,7 +110,7 @@ def _budget(budget: Budget) -> Budget:
     return budget
 
 
-def _expiry(value: object, info: _Info) -> object:
+def _expiry(value: object, info: Info) -> object:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -113,7 +122,8 @@ def _expiry(value: object, info: _Info) -> object:
     return expires
 
 
-def _past(value: object, info: _Info) -> object:
+def past(value: object, info: Info) -> object:
+    """The moment a text names, for a field that may be None; durations count back."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -121,22 +131,27 @@ def _past(value: object, info: _Info) -> object:
     return moment(value, info.context["now"])
 
 
-def _filter(text: str) -> str:
+def filtering(text: str) -> str:
+    """A text that may be looked for: names of keys, teams and models are no longer."""
     if len(text) > 256 or not text.isprintable():
         raise ValueError("must be printable text of at most 256 characters")
     return text
 
 
+Moment = Annotated[datetime.datetime, BeforeValidator(past), WithJsonSchema(_WRITTEN_MOMENT)]
+"""A moment that is named by a duration back from now, a date or a time."""
+
+
 class NewKey(Section):
     """A key that is to be made."""
 
-    name: Annotated[str, AfterValidator(_name)]
+    name: Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"})]
     team: Annotated[str, AfterValidator(_label)] = ""
     models: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns)] = ("*",)
     routes: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_patterns), AfterValidator(_paths)] = ("*",)
     limits: KeyLimits = section(KeyLimits, "Its own limits.")
     budget: Annotated[Budget, AfterValidator(_budget)] | None = None
-    expires: Annotated[datetime.datetime | None, BeforeValidator(_expiry)] = None
+    expires: Annotated[datetime.datetime | None, BeforeValidator(_expiry), WithJsonSchema(_WRITTEN_EXPIRY)] = None
     cache: bool = True
     """Its calls may have stored answers."""
 
@@ -151,17 +166,16 @@ class Rotation(Section):
 class UsageQuestion(Section):
     """Whose usage the caller wants to see, from when to when, and by what it is to be added up."""
 
-    by: By = "key"
-    since: Annotated[datetime.datetime, BeforeValidator(_past)] = Field("30d", validate_default=True)
-    until: Annotated[datetime.datetime | None, BeforeValidator(_past)] = None
-    """The first moment that is not asked for; None: up to now."""
-    key: Annotated[Text, AfterValidator(_filter)] | None = None
-    team: Annotated[str, AfterValidator(_filter)] | None = None
+    by: By = Field("key", description="What it is added up by.")
+    since: Moment = Field("30d", validate_default=True, description="The first moment that is asked for.")
+    until: Moment | None = Field(None, description="The first moment that is not asked for; omitted: up to now.")
+    key: Annotated[Text, AfterValidator(filtering)] | None = Field(None, description="The name of the only key.")
+    team: Annotated[str, AfterValidator(filtering)] | None = Field(None, description="The only team.")
 
 
 def usage_question(asked: Mapping[str, Any], now: datetime.datetime) -> UsageQuestion:
     """The question that *asked* puts; `AskedWrongly` for the first thing that is wrong with it."""
-    question = _checked(UsageQuestion, asked, now)
+    question = checked(UsageQuestion, asked, now)
     if question.until is not None and question.until <= question.since:
         raise AskedWrongly("until", "until must be after since.")
     return question
@@ -169,15 +183,16 @@ def usage_question(asked: Mapping[str, Any], now: datetime.datetime) -> UsageQue
 
 def new_key(asked: Mapping[str, Any], now: datetime.datetime) -> NewKey:
     """The key described by *asked*, a JSON object; `AskedWrongly` for the first thing that is wrong with it."""
-    return _checked(NewKey, asked, now)
+    return checked(NewKey, asked, now)
 
 
 def rotation(asked: Mapping[str, Any], now: datetime.datetime) -> Rotation:
     """The rotation described by *asked*, a JSON object; `AskedWrongly` for the first thing that is wrong with it."""
-    return _checked(Rotation, asked, now)
+    return checked(Rotation, asked, now)
 
 
-def _checked(form: type[S], asked: Mapping[str, Any], now: datetime.datetime) -> S:
+def checked(form: type[S], asked: Mapping[str, Any], now: datetime.datetime) -> S:
+    """*asked* as a *form*, durations counted from *now*; `AskedWrongly` for the first thing that is wrong with it."""
     try:
         # As JSON, since that is the form in which strictness still takes a list where a tuple is meant.
         return form.model_validate_json(json.dumps(asked), strict=True, context={"now": now})

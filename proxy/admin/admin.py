@@ -1,7 +1,7 @@
 """
 What an operator may ask about single calls and providers: the decision trail of a request, the state of every target.
 
-Facts at hand only; nothing here changes anything yet.
+Facts at hand only; nothing here changes anything: see `actions`.
 """
 
 import os
@@ -58,6 +58,7 @@ class Admin:
         exchange = self._trails.find(request_id)
         if exchange is None:
             return None
+        tokens = exchange.tokens
         return {
             "request_id": exchange.id,
             "route": exchange.route,
@@ -69,6 +70,10 @@ class Admin:
             "outcome": exchange.outcome.value,
             "error_code": exchange.error_code,
             "duration_ms": _ms(exchange.duration),
+            "queued_ms": _ms(exchange.queued),
+            "provider": exchange.provider,
+            "tokens": tokens and {"prompt": tokens.prompt, "completion": tokens.completion},
+            "cost_micro_usd": exchange.cost,
             "hedged": exchange.hedged,
             "resumed": exchange.resumed,
             "shared_with": exchange.shared,
@@ -91,6 +96,7 @@ class Admin:
         facts = self._facts()
         for provider in self._pool.providers:
             about = facts[provider.name]
+            about["drained"] = provider.drained
             about["in_flight"] = provider.in_flight
             about["failed_attempts"] = provider.error_count
             about["parked_keys"] = [index + 1 for index, until in enumerate(provider.parked_until) if until > now]
@@ -112,7 +118,8 @@ def standing(pool: Pool) -> dict[tuple[str, str], str]:
     now = clock.now()
     told: dict[tuple[str, str], str] = {}
     for provider in pool.providers:
-        told["provider", provider.name] = "healthy" if provider.health.healthy else "unhealthy"
+        well = "healthy" if provider.health.healthy else "unhealthy"
+        told["provider", provider.name] = "drained" if provider.drained else well
         for number, until in enumerate(provider.parked_until, 1):
             told["key", f"{provider.name} {number}"] = "parked" if until > now else "in use"
     for target in pool.told_targets:

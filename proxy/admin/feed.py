@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from proxy.admin.trails import is_call
 from proxy.core import clock, tasks
 from proxy.core.exchange import Exchange
 from proxy.core.peers import EVENTS, Peers
@@ -28,8 +29,6 @@ NO_LOOK = 1.0
 """Seconds without a look after which it is not known when a change happened."""
 HEARTBEAT = 15.0
 """Seconds without an event after which a reader is told that the connection lives."""
-_HOUSEKEEPING = ("/admin", "/health", "/live", "/ready", "/metrics", "/debug", "/v1/health", "preflight")
-"""Routes whose requests are no calls."""
 
 Standing = Mapping[tuple[str, str], str]
 """What is thought of each: by kind (`provider`, `breaker`, `key`) and name, the state in a word."""
@@ -42,7 +41,7 @@ class Event:
     at: float
     """When it happened, in monotonic seconds, which all workers count alike."""
     kind: str
-    """`call`, `provider`, `breaker`, `key`; `missed` for those that are not remembered any more."""
+    """`call`, `provider`, `breaker`, `key`, `action`; `missed` for those that are not remembered any more."""
     about: dict[str, Any] | Exchange
     """What is told, or the call of which it is: most are never read."""
     own: int = 0
@@ -61,7 +60,7 @@ class Feed:
         *fields*: what is told of a call. *standing*: what is thought of providers now. *peers*: the workers beside
         this one, whose *name* tells its events from those of another process.
         """
-        self._fields = fields
+        self.fields = fields
         self._standing = standing
         self._peers = peers
         self._name = name
@@ -84,12 +83,16 @@ class Feed:
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """Tell of them, and of what they have changed."""
         for exchange in exchanges:
-            if exchange.route != "/" and not exchange.route.startswith(_HOUSEKEEPING):
+            if is_call(exchange):
                 # It was written by now, if that is wanted, and no reader of the feed gets it.
                 exchange.content = None
                 self._happened(exchange.ended, "call", exchange)
         if self._readers:
             self._compare()
+
+    def tell(self, kind: str, about: dict[str, Any]) -> None:
+        """Tell of something else that has happened now."""
+        self._happened(clock.now(), kind, about)
 
     def close(self) -> None:
         """The gateway stops: no reader waits for more."""
@@ -173,7 +176,7 @@ class Feed:
         )
 
     def _data(self, event: Event) -> dict[str, Any]:
-        return self._fields(event.about) if isinstance(event.about, Exchange) else event.about
+        return self.fields(event.about) if isinstance(event.about, Exchange) else event.about
 
     def _happened(self, at: float, kind: str, about: dict[str, Any] | Exchange) -> None:
         self._own += 1

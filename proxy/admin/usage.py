@@ -1,10 +1,12 @@
 """
-What was used and what it cost, over HTTP: of all keys for the operator, its own for a client.
+What was used and what it cost, over HTTP: of all keys for the operator, its own for a client, with what it has left.
 
 A client's question is always put for its own principal, whatever it sends. It adds nothing up itself.
 """
 
 import logging
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -12,6 +14,8 @@ from proxy.accounts.asked import AskedWrongly, usage_question
 from proxy.accounts.shown import usage_csv, usage_fields
 from proxy.accounts.store import Store, StoreError
 from proxy.accounts.usage import added_up, summary
+from proxy.admin.left import Left
+from proxy.admission.keyless import holder_of
 from proxy.core import clock
 from proxy.core.errors import ProxyError
 from proxy.http.inbound import INBOUND
@@ -32,9 +36,11 @@ _ALL = _OWN | {"key", "team"}
 class UsagePages:
     """The handlers of `/admin/usage` and `/v1/usage`."""
 
-    def __init__(self, store: Store | None) -> None:
-        """*store*: None where none is configured."""
+    def __init__(self, store: Store | None, left: Left, catch_up: Callable[[], None]) -> None:
+        """*store*: None where none is configured. *catch_up* has calls that have ended settle what they hold."""
         self._store = store
+        self._left = left
+        self._catch_up = catch_up
         self._running = 0
 
     async def all(self, request: web.Request) -> web.StreamResponse:
@@ -45,10 +51,17 @@ class UsagePages:
         """The caller's own usage. A named key or team is refused, not ignored: an answer would pass for theirs."""
         inbound = request[INBOUND]
         asked = {"by": "model", **parameters(inbound.request, _OWN)}
-        return await self._answer(asked, inbound.principal.name)
+        self._catch_up()
+        left = await self._left.of(inbound.principal, holder_of(inbound))
+        return await self._answer(asked, inbound.principal.name, left)
 
-    async def _answer(self, asked: dict[str, str], only: str | None = None) -> web.StreamResponse:
-        """*only*: the one principal whose usage may be told; None: the one the question names."""
+    async def _answer(
+        self, asked: dict[str, str], only: str | None = None, beside: Mapping[str, Any] | None = None
+    ) -> web.StreamResponse:
+        """
+        *only*: the one principal whose usage may be told; None: the one the question names. *beside*: what else stands
+        in an answer that is JSON.
+        """
         form = asked.pop("format", "json")
         if form not in ("json", "csv"):
             raise ProxyError("invalid_parameter", "format must be json or csv.", param="format")
@@ -79,4 +92,4 @@ class UsagePages:
                     "X-Content-Type-Options": "nosniff",
                 },
             )
-        return json_page(usage_fields(question, lines, added_up(lines)))
+        return json_page({**usage_fields(question, lines, added_up(lines)), **(beside or {})})

@@ -101,6 +101,9 @@ KINDS: dict[str, Kind] = {
     "upstream_refused": Kind(502, "server_error", "ProcessingError", "The provider does not serve this call."),
     "upstream_truncated": Kind(502, "server_error", "ProcessingError", "The provider's answer broke off."),
     "upstream_unavailable": Kind(503, "server_error", "ProcessingError", "No provider can take this request now."),
+    "provider_drained": Kind(
+        503, "server_error", "ProcessingError", "The operator has taken every provider of this model out of service."
+    ),
     "object_owner_unavailable": Kind(
         503, "server_error", "ProcessingError", "The provider that holds this object cannot be asked now."
     ),

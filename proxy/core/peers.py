@@ -46,3 +46,11 @@ CLEAR = "clear"
 Command: let go the stored answers that only the worker asked holds; *of*: `model` and `key`, each null for any. The
 answer says how many they were.
 """
+ACT = "act"
+"""Question: to do with a provider what an operator asks for, *of*: its `provider` and `action`; see `admin.actions`."""
+DRAINED = "drained"
+"""Question: the names of the providers that are drained; it is the supervisor that answers."""
+CALLS = "calls"
+"""Question: the last calls there, *of*: the parameters of `GET /admin/calls`."""
+SERIES = "series"
+"""Question: what the calls there amount to, by minutes; *of*: what `admin.series_page` makes of its parameters."""

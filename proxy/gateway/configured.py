@@ -21,12 +21,14 @@ from proxy.http.address import trusting
 from proxy.http.files import affordable_requests
 from proxy.middleware.cors import Cors
 from proxy.middleware.front import Front
+from proxy.middleware.openapi import with_document
 from proxy.middleware.origin import Neighbourhood
 from proxy.middleware.table import Table
 from proxy.middleware.trace import TraceContext
 from proxy.observe.log import Opened
 from proxy.observe.outlets import Sending
 from proxy.settings import Settings
+from proxy.ui.routes import ui_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +60,14 @@ def front_of(rooms: Rooms, settings: Settings) -> Front:
     )
     routes = [
         *health_routes(settings, rooms.health, rooms.debug),
-        *admin_routes(
-            settings,
-            rooms.accounting,
-            rooms.admin,
-            rooms.feed,
-            rooms.pages,
-            rooms.configuration,
-            rooms.cache,
-            rooms.peers,
-        ),
-        *api_routes(openai, native, rooms.generate, rooms.models),
+        *admin_routes(settings, rooms.accounting, rooms.operators),
+        *ui_routes(settings),
+        *api_routes(settings, openai, native, rooms.generate, rooms.models),
     ]
     server = settings.server
     cors = Cors(server.cors)
     return Front(
-        Table(with_wanted(routes, settings.routes)),
+        Table(with_document(with_wanted(routes, settings.routes))),
         rooms.authenticator,
         rooms.accounting.keyless,
         trusting(server.trusted_proxies),

@@ -9,10 +9,11 @@ import random
 import uuid
 from collections.abc import Mapping
 
-from proxy.admin.admin import Admin, standing
-from proxy.admin.answers import Answers
+from proxy.admin.admin import standing
 from proxy.admin.configuration import Configuration, Reloading
 from proxy.admin.feed import Feed
+from proxy.admin.pages import OperatorPages
+from proxy.admin.series import Series
 from proxy.admin.trails import Trails
 from proxy.admission.accounting import Accounting
 from proxy.admission.admission import Admission
@@ -91,7 +92,8 @@ class Rooms:
         self.flights, self.cache = SingleFlight(settings.deduplication.mode), answer_cache(settings, pool, charges.cost)
         self.admission.tokens_first = not settings.cache.enabled
         self.processed = done = Processed()
-        self.metrics, self.trails, self.access = Metrics(pool), Trails(), AccessLog(logs)
+        self.metrics, self.access = Metrics(pool), AccessLog(logs)
+        self.trails, self.series = Trails(), Series(pool)
         self.records = records = Records(())
         self.outlets = Outlets(
             settings.metrics,
@@ -136,10 +138,20 @@ class Rooms:
             lambda: self.lag.worst,
         )
         self.debug = Debug(self.health, registry)
-        self.admin = Admin(self.trails, records.hand_over, pool, self.checks.facts, peers)
-        self.configuration = Configuration(self.in_force, reloading)
         self.pages = Pages(registry, records.hand_over, peers)
-        self.answers = Answers(self.pages, self.admin, records, self.feed, self.cache)
+        self.operators = OperatorPages(
+            records,
+            self.trails,
+            self.series,
+            self.feed,
+            self.pages,
+            pool,
+            self.checks,
+            Configuration(self.in_force, reloading),
+            self.cache,
+            peers,
+        )
+        self.answers = self.operators.answers
         self.websockets = WebSockets(self.sessions, self.admission, records)
         self.owners = Owners(accounting.objects, pool)
         self.shared = Shared(self.flights, self.admission)
@@ -167,7 +179,7 @@ class Rooms:
     def observers(self, settings: Settings) -> list[Observer]:
         """What reads ended exchanges by these settings; spans go where the outlets in force send them."""
         optional = self.metrics if settings.metrics.enabled else None, self.accounting.ledger, self.outlets.traces
-        found: list[Observer] = [self.admission, self.access, self.trails, self.feed]
+        found: list[Observer] = [self.admission, self.access, self.trails, self.series, self.feed]
         return [*found, *(each for each in optional if each is not None)]
 
     def _dropped(self) -> Mapping[str, int]:

@@ -44,8 +44,10 @@ def _initialized(probes: Checks) -> Found:
 
 def _models(pool: Pool) -> Found:
     # Which models it lists says nothing: one without a list, or with an empty one, is asked all the same.
-    usable = any(provider.health.healthy for provider in pool.providers)
-    return Found(usable, "" if usable else "no provider is healthy", {"models": len(pool.listing())})
+    healthy = any(provider.health.healthy for provider in pool.providers)
+    usable = any(provider.usable for provider in pool.providers)
+    words = "" if usable else "every healthy provider is drained" if healthy else "no provider is healthy"
+    return Found(usable, words, {"models": len(pool.listing())})
 
 
 def _keys(state: Accounting) -> Found:

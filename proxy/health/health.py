@@ -113,7 +113,12 @@ class Health:
         """Calls may be sent here: nothing critical, and we are not stopping."""
         condition, _ = await self.condition()
         ready = condition is not Condition.CRITICAL and not self._draining()
-        body = {"status": "ready" if ready else "not_ready", "timestamp": clock.iso(clock.wall())}
+        drained = sum(provider.drained for provider in self._pool.providers)
+        body = {
+            "status": "ready" if ready else "not_ready",
+            "timestamp": clock.iso(clock.wall()),
+            "providers_drained": drained,
+        }
         return json_page(body, 200 if ready else 503)
 
     async def ready_in_full(self, request: web.Request) -> web.StreamResponse:
@@ -146,7 +151,7 @@ class Health:
         return all(provider.health.healthy for provider in self._pool.providers)
 
     def _usable(self) -> bool:
-        return any(provider.health.healthy for provider in self._pool.providers)
+        return any(provider.usable for provider in self._pool.providers)
 
 
 def _summary(results: dict[str, dict[str, Any]]) -> dict[str, int]:

@@ -4,6 +4,7 @@ The query of a path that is answered here: each parameter once, and only known o
 The guard has seen to its characters; of a call that is relayed, `query` says what may pass.
 """
 
+import re
 from collections.abc import Collection
 from urllib.parse import parse_qsl
 
@@ -13,6 +14,7 @@ from proxy.http.request import Request
 
 MOST = 20
 """Parameters looked at."""
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
@@ -36,3 +38,8 @@ def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
 def refused(error: AskedWrongly) -> ProxyError:
     """The error for a caller that asked wrongly."""
     return ProxyError("invalid_parameter", str(error), param=error.param or None)
+
+
+def number(value: object) -> object:
+    """A parameter that is a whole number, for a field of one; what is none is left to the field to refuse."""
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value

@@ -15,6 +15,8 @@ from proxy.settings.models import either_way, most_specific
 
 MOST_REMEMBERED = 10_000
 """Combinations of holder, route and model kept; the names of models are whatever clients send."""
+_MODEL = "model:"
+"""What marks the limits of a model among those of paths."""
 
 
 @dataclass(slots=True)
@@ -75,35 +77,54 @@ class Policy:
         limit = None if budget is None else budget_limit(holder, budget)
         return Applying(holder, (), (), (), limit, sized=limit is not None, limiting=limit is not None)
 
+    def every(self, holder: str, own: KeyLimits) -> list[tuple[str, str, Limit]]:
+        """All limits of *holder*, whose own these are, but its budget; each with the route or the model it is for."""
+        limits = self._limits
+        scopes = [("", "", _merged(own, limits.default))]
+        scopes += [(route, "", rates) for route, rates in limits.routes.items()]
+        scopes += [("", model, rates) for model, rates in limits.models.items()]
+        return [
+            (route, model, limit)
+            for route, model, rates in scopes
+            for limit in _limits_of(holder, f"{_MODEL}{model}" if model else route, rates)
+        ]
+
     def _find(self, holder: str, own: KeyLimits, budget: Budget | None, route: str, model: str) -> Applying:
         limits = self._limits
-        scopes: list[tuple[str, RateLimits]] = [("", _merged(own, limits.default))]
+        scopes = [("", _merged(own, limits.default))]
         if route in limits.routes:
             scopes.append((route, limits.routes[route]))
         pattern = most_specific(model, limits.models, either_way) if model else None
         if pattern is not None:
             # Marked, since a model may be spelled like a path.
-            scopes.append((f"model:{pattern}", limits.models[pattern]))
-        requests, tokens, concurrent = [], [], []
-        for scope, rates in scopes:
-            id = f"{holder}|{scope}|"
-            if rates.requests_per_minute:
-                requests.append(_per_minute(id, What.REQUESTS, rates.requests_per_minute))
-            if rates.tokens_per_minute:
-                tokens.append(_per_minute(id, What.TOKENS, rates.tokens_per_minute))
-            if rates.concurrent:
-                concurrent.append(Limit(id + What.CONCURRENT, What.CONCURRENT, rates.concurrent))
+            scopes.append((f"{_MODEL}{pattern}", limits.models[pattern]))
+        found = [limit for scope, rates in scopes for limit in _limits_of(holder, scope, rates)]
+        requests, tokens, concurrent = (
+            tuple(limit for limit in found if limit.what is what)
+            for what in (What.REQUESTS, What.TOKENS, What.CONCURRENT)
+        )
         return Applying(
             holder,
-            tuple(requests),
-            tuple(tokens),
-            tuple(concurrent),
+            requests,
+            tokens,
+            concurrent,
             None if budget is None else budget_limit(holder, budget),
             tuple((limit, 1) for limit in (*requests, *concurrent)),
             told=(*requests, *tokens),
             sized=bool(tokens or budget),
             limiting=bool(requests or tokens or concurrent or budget),
         )
+
+
+def _limits_of(holder: str, scope: str, rates: RateLimits) -> list[Limit]:
+    id, found = f"{holder}|{scope}|", list[Limit]()
+    if rates.requests_per_minute:
+        found.append(_per_minute(id, What.REQUESTS, rates.requests_per_minute))
+    if rates.tokens_per_minute:
+        found.append(_per_minute(id, What.TOKENS, rates.tokens_per_minute))
+    if rates.concurrent:
+        found.append(Limit(id + What.CONCURRENT, What.CONCURRENT, rates.concurrent))
+    return found
 
 
 def budget_limit(holder: str, budget: Budget) -> Limit:

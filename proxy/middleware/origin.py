@@ -18,7 +18,7 @@ from proxy.http.request import Request
 PROBES = frozenset(("/live", "/ready", "/health/live", "/health/ready"))
 """Answered under any name: probes of load balancers name a pod or a service, and what is told is no secret."""
 
-_SHOWN = frozenset(("/", "/health", "/v1/health"))
+_SHOWN = frozenset(("/", "/ui", "/health", "/v1/health"))
 """What a link on another site may open: it costs nothing and tells no more than a probe."""
 
 _OF_THIS_MACHINE = frozenset(("localhost", "host.docker.internal", "host.containers.internal"))

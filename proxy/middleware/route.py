@@ -10,6 +10,7 @@ from enum import Enum
 
 from proxy.core.errors import ProxyError
 from proxy.http.inbound import Handler
+from proxy.middleware.described import Operation
 from proxy.settings import Settings
 
 GET = frozenset(("GET", "HEAD"))
@@ -48,6 +49,8 @@ class Route:
     """Browsers' pages of other origins may call it, where any may."""
     logged: bool = True
     """Its requests have a line in the access log."""
+    operations: tuple[Operation, ...] = ()
+    """What it tells of itself; nothing, where what is answered comes from a provider."""
 
     @property
     def own(self) -> bool:

@@ -27,7 +27,7 @@ class Configuration(Collector):
         yield counter("hapax_config_reloads", "Tries to put another configuration in force.", ("outcome",), counts)
         refused = now.last is not None and now.last.outcome == "refused"
         yield GaugeMetricFamily(
-            "hapax_config_last_reload_successful", "0 while the last such try was refused.", value=not refused
+            "hapax_config_last_reload_successful", "0 while the last such try was refused.", value=float(not refused)
         )
         yield GaugeMetricFamily(
             "hapax_config_last_reload_success_timestamp_seconds",

@@ -25,6 +25,7 @@ RULES: dict[str, Callable[[float, float], float]] = {
     "hapax_config_last_reload_success_timestamp_seconds": min,
     "circuit_breaker_state": max,
     "hapax_provider_keys_parked": max,
+    "hapax_provider_drained": max,
     "hapax_event_loop_lag_seconds": max,
     "hapax_event_loop_lag_max_seconds": max,
     "hapax_keys_read_seconds": max,

@@ -46,7 +46,9 @@ class StateCollector(Collector):
 
 def _shared(limits: Limits) -> Iterator[Metric]:
     yield GaugeMetricFamily(
-        "hapax_state_available", "1 while the shared state answers, or none is needed.", value=limits.available
+        "hapax_state_available",
+        "1 while the shared state answers, or none is needed.",
+        value=float(limits.available),
     )
     yield CounterMetricFamily("hapax_state_failures", "Times it did not answer.", value=limits.failures_total)
     yield CounterMetricFamily(
@@ -57,7 +59,9 @@ def _shared(limits: Limits) -> Iterator[Metric]:
 
 def _stored(watch: KeyWatch, ledger: Ledger, objects: Objects) -> Iterator[Metric]:
     reachable = watch.reachable and ledger.available and objects.available
-    yield GaugeMetricFamily("hapax_store_available", "1 while the store can be read and written.", value=reachable)
+    yield GaugeMetricFamily(
+        "hapax_store_available", "1 while the store can be read and written.", value=float(reachable)
+    )
     yield GaugeMetricFamily(
         "hapax_keys_read_seconds",
         "Seconds the last look for changed keys took.",

@@ -110,6 +110,8 @@ class Surroundings(Collector):
         healthy = [((provider.name,), float(provider.health.healthy)) for provider in providers]
         yield gauge("hapax_provider_healthy", "1 while probes succeed.", by, healthy)
         yield gauge("hapax_healthy_providers", "The same by its older name.", by, healthy)
+        drained = [((provider.name,), float(provider.drained)) for provider in providers]
+        yield gauge("hapax_provider_drained", "1 while an operator has it drained.", by, drained)
         flying = (((provider.name,), provider.in_flight) for provider in providers)
         yield gauge("hapax_provider_in_flight", "Attempts under way.", by, flying)
         parked = (((each.name,), sum(until > now for until in each.parked_until)) for each in providers)

@@ -1,4 +1,4 @@
-"""What the process that starts says to the terminal: that it serves and how to try it, or why it cannot."""
+"""What the process that starts says to the terminal: that it serves, how to look at it and try it, or why it cannot."""
 
 from proxy import __version__
 from proxy.app import Gateway
@@ -7,7 +7,7 @@ from proxy.settings import Loaded, Settings
 
 
 def banner(loaded: Loaded, gateway: Gateway, url: str) -> str:
-    """What is printed once the gateway answers: where it is, whom it asks, and a line that streams."""
+    """What is printed once the gateway answers: where it is, whom it asks, its page, and a line that streams."""
     settings = loaded.settings
     providers = ", ".join(settings.preferred_order)
     model = next(iter(settings.models), "MODEL")
@@ -35,6 +35,8 @@ def banner(loaded: Loaded, gateway: Gateway, url: str) -> str:
         lines.append("  keys           the store cannot be read, see the log: until it can, only keys of the file work")
     elif not len(state.principals):
         lines.append("  keys           none that works; make one with `hapax keys create NAME`")
+    if settings.ui.enabled:
+        lines += ["", f"Look at it: {url}/ui"]
     lines += [
         "",
         "Try it:",

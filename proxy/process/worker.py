@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from proxy.core import clock, tasks
 from proxy.core.loop import Loop
-from proxy.core.peers import METRICS
+from proxy.core.peers import DRAINED, METRICS
 from proxy.observe.log import Logs
 from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.ipc import Channel, unpacked
@@ -86,12 +86,12 @@ async def _serve(place: Place, end: socket.socket, hand: socket.socket) -> int:
 
     try:
         worker = _Worker(place.slot, channel, hand, in_force, listener_for)
-        await worker.listener.start()
+        listening = await worker.start(logs.reopen)
     except OSError as error:
         return await _failed(channel, no_address(settings, error))
     except (ValueError, Unservable) as problem:
         return await _failed(channel, f"{problem}.")
-    await worker.serve(logs.reopen)
+    await worker.serve(listening)
     await channel.close()
     await asyncio.to_thread(logs.stop)
     return 0
@@ -130,9 +130,20 @@ class _Worker:
         self.listener = listener_for(self)
         self._gateway = self.listener.gateway
 
-    async def serve(self, reopen: Callable[[], object]) -> None:
-        """Do as the supervisor says, until the end. *reopen*: has the log written to new files."""
+    async def start(self, reopen: Callable[[], object]) -> asyncio.Task[None]:
+        """
+        Begin to serve, knowing which providers an operator has drained; returns the task that hears orders. *reopen*:
+        has the log written to new files.
+        """
         listening = tasks.start(self._listen(reopen), "orders")
+        for drained in await self.ask(DRAINED):
+            for name in drained:
+                self._gateway.pool.drain(name, True)
+        await self.listener.start()
+        return listening
+
+    async def serve(self, listening: asyncio.Task[None]) -> None:
+        """Do as the supervisor says, until the end. *listening*: the task that hears orders."""
         calm_the_collector()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._channel.say, "leaving")
         self._channel.say("ready", banner=banner(self._in_force.loaded, self._gateway, self.listener.url))

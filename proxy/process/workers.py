@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from proxy.core import clock, tasks
-from proxy.core.peers import METRICS
+from proxy.core.peers import ACT, DRAINED, METRICS
 from proxy.observe.merged import Merged, Snapshot
 from proxy.process.ipc import Channel
 from proxy.process.member import Birth, Member, NotStarted
@@ -62,6 +62,8 @@ class Workers:
         self._changed = changed
         self._reload = reload
         self._gone = Merged()
+        self._drained: set[str] = set()
+        """Providers that an operator has drained, for workers that are yet to come."""
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._numbers = count()
 
@@ -223,6 +225,11 @@ class Workers:
             # What was shown once must not be forgotten: a counter that falls is read as one that began anew.
             asker.told = message["of"]
             found = [self._gone.snapshot(), self._own()]
+        elif what == DRAINED:
+            asker.channel.say("answers", number=message["number"], found=[sorted(self._drained)])
+            return
+        elif what == ACT:
+            self._take_note(asker, message["of"])
         others = [each for each in self.members if each is not asker and each.serves]
         asked = {each: self._ask(each, what, None if what == METRICS else message["of"]) for each in others}
         if asked:
@@ -237,6 +244,14 @@ class Workers:
         for number in [number for number, waiting in self._asked.items() if waiting in asked.values()]:
             del self._asked[number]
         asker.channel.say("answers", number=message["number"], found=found)
+
+    def _take_note(self, asker: Member, of: dict[str, Any]) -> None:
+        """An operator has something done with a provider: those that do not serve yet are told as well, for then."""
+        if of["action"] in ("drain", "enable"):
+            (self._drained.add if of["action"] == "drain" else self._drained.discard)(of["provider"])
+            for member in self.members:
+                if member is not asker and not member.serves:
+                    member.channel.say("question", number=next(self._numbers), what=ACT, of=of)
 
     def _ask(self, member: Member, what: str, of: Any) -> "asyncio.Future[Any]":
         number = next(self._numbers)

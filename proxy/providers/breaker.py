@@ -59,15 +59,17 @@ class Cause(StrEnum):
     PROBE_SUCCEEDED = "probe succeeded"
     PROBE_FAILED = "probe failed"
     PROBES_SPENT = "no probe gave a verdict"
+    RESET = "reset by an operator"
 
 
 MOVES = {
     BreakerState.CLOSED: {Cause.IN_A_ROW: BreakerState.OPEN, Cause.RATE: BreakerState.OPEN},
-    BreakerState.OPEN: {Cause.TIME_UP: BreakerState.HALF_OPEN},
+    BreakerState.OPEN: {Cause.TIME_UP: BreakerState.HALF_OPEN, Cause.RESET: BreakerState.CLOSED},
     BreakerState.HALF_OPEN: {
         Cause.PROBE_SUCCEEDED: BreakerState.CLOSED,
         Cause.PROBE_FAILED: BreakerState.OPEN,
         Cause.PROBES_SPENT: BreakerState.OPEN,
+        Cause.RESET: BreakerState.CLOSED,
     },
 }
 
@@ -202,6 +204,14 @@ class Breaker:
         elif verdict is not Judgement.EXCLUDED:
             self._judge(permit, now, verdict, rng)
 
+    def reset(self, now: float) -> None:
+        """Close, with all its traffic at once and nothing remembered against it: an operator says that it is well."""
+        if self._state is not BreakerState.CLOSED:
+            self._move(Cause.RESET, now, "by hand")
+        self._closed_at = -math.inf
+        self._probe = None
+        self._forget()
+
     def take_transitions(self) -> list[Transition]:
         """The changes of state since the last time this was asked, each told once."""
         taken, self._transitions = self._transitions, []
@@ -211,9 +221,7 @@ class Breaker:
         if verdict is Judgement.SUCCESS:
             self._move(Cause.PROBE_SUCCEEDED, now, f"probe {self._probes}")
             self._closed_at = now
-            self._window_ends = -math.inf
-            self._verdicts = self._failures = 0
-            self._row.clear()
+            self._forget()
         elif verdict is Judgement.FAILURE:
             self.failures_total += 1
             # From its beginning: what it took to fail has been a wait already.
@@ -221,6 +229,12 @@ class Breaker:
         elif self._probes >= self._max_requests:
             # Nothing failed, so the wait does not grow.
             self._open(Cause.PROBES_SPENT, now, f"{self._probes} probes", self._wait, rng)
+
+    def _forget(self) -> None:
+        """Begin anew with what calls say of it."""
+        self._window_ends = -math.inf
+        self._verdicts = self._failures = 0
+        self._row.clear()
 
     def _judge(self, permit: Permit, now: float, verdict: Judgement, rng: random.Random) -> None:
         if now > self._window_ends:

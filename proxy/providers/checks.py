@@ -51,6 +51,7 @@ class Checks:
         self._judge = judge
         self._rng = rng
         self._tasks: dict[Provider, asyncio.Task[None]] = {}
+        self._asked_now = tasks.Tasks()
         self._unknown = set(providers)
         self._checked_at: dict[str, str] = {}
         self._loaded: dict[str, frozenset[str]] = {}
@@ -69,6 +70,7 @@ class Checks:
     async def stop(self) -> None:
         """Stop probing."""
         await tasks.end(*self._tasks.values())
+        await self._asked_now.stop()
 
     def replace(self, providers: Sequence[Provider], interval: float, judge: bool) -> None:
         """Probe these from now on; those that are new at once, the others when their time has come."""
@@ -87,6 +89,10 @@ class Checks:
         self.start()
         if not self._unknown:
             self.known.set()
+
+    def ask_now(self, provider: Provider) -> asyncio.Task[str]:
+        """Probe *provider* at once, beside its own rhythm; the task ends with how the probe failed, empty if well."""
+        return self._asked_now.start(self._ask(provider), f"probe of {provider.name}")
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """What is known of each provider, in the form of the health pages."""
@@ -110,7 +116,8 @@ class Checks:
                 self.known.set()
             await asyncio.sleep(pause(self._interval, provider.health.healthy, self._rng))
 
-    async def _ask(self, provider: Provider) -> None:
+    async def _ask(self, provider: Provider) -> str:
+        """Returns how the probe failed; empty for one that went well."""
         started = clock.now()
         failed: ProbeFailed | None = None
         try:
@@ -128,16 +135,18 @@ class Checks:
             failed = error
         now = clock.now()
         self._checked_at[provider.name] = clock.iso(clock.wall())
+        problem = "" if failed is None else str(failed)
         if not self._judge:
-            return
+            return problem
         health = provider.health
         if health.record(failed is None, now, now - started):
             if health.healthy:
                 _log.info("provider %s: healthy again", provider.name)
             else:
                 _log.warning(
-                    "provider %s: unhealthy after %d probes: %s", provider.name, health.consecutive_fails, failed
+                    "provider %s: unhealthy after %d probes: %s", provider.name, health.consecutive_fails, problem
                 )
+        return problem
 
     def _note_listless(self, provider: str, why: str) -> None:
         """Once for each reason: being asked for a list is not its job."""

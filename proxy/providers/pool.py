@@ -68,6 +68,8 @@ class Pool:
         self._targets: dict[tuple[str, str | None], Target] = {}
         self._found: dict[str | None, tuple[Target, ...]] = {}
         """What `targets` answered, while it would answer the same."""
+        self.drained: set[str] = set()
+        """Providers that an operator has drained, by name: they stay so whatever a reload makes of them."""
         self._classes: dict[str, bool] = {}
         """Of patterns with brackets, whether these are a glob's, while the lists are the same."""
         self.replace(providers, models)
@@ -94,6 +96,7 @@ class Pool:
         self._lists_changed()
         for provider in providers:
             provider.on_list = self._lists_changed
+            provider.drain(provider.name in self.drained)
             # Known from the start, so that a dashboard shows its breaker before its first call.
             self._target(provider.name, None)
         for name, entry in models.items():
@@ -122,6 +125,12 @@ class Pool:
     def provider(self, name: str) -> Provider:
         """The provider of that name; `KeyError` when there is none."""
         return self._by_name[name]
+
+    def drain(self, name: str, drained: bool) -> None:
+        """Have the provider of that name, once there is one, take no new call from now on, or take them again."""
+        (self.drained.add if drained else self.drained.discard)(name)
+        if name in self._by_name:
+            self._by_name[name].drain(drained)
 
     def entry(self, model: str | None) -> Entry:
         """How a public model is configured; the defaults where it is not."""
@@ -167,8 +176,7 @@ class Pool:
             if target.model:
                 asked[target.provider] = asked.get(target.provider, False) or target.breaker.available(now)
         return any(
-            provider.health.healthy and not provider.parked(now) and asked.get(provider, True)
-            for provider in self.providers
+            provider.usable and not provider.parked(now) and asked.get(provider, True) for provider in self.providers
         )
 
     def choose(
@@ -191,16 +199,18 @@ class Pool:
         if len(available) == len(targets):
             return Choice(self._model(model).balance.order(available, now, self._rng, new_call))
         stands_in = any(target.available(now) for name in fallbacks for target in self.targets(name))
-        healthy = sum(target.healthy(now) for target in targets)
-        if not stands_in and healthy < PANIC * len(targets):
+        # What an operator has drained is neither judged nor waited for.
+        left = [target for target in targets if not target.provider.drained]
+        healthy = sum(target.healthy(now) for target in left)
+        if not stands_in and healthy < PANIC * len(left):
             # Most are out: more likely our judgement is wrong than all of them are, and a try costs less than a no.
-            available = [target for target in targets if not target.full and not target.resting(now)]
+            available = [target for target in left if not target.full and not target.resting(now)]
         chosen, wait_untold = set(available), wait_untold and not stands_in
         return Choice(
             self._model(model).balance.order(available, now, self._rng, new_call),
             [
                 (target, target.returns_at(now))
-                for target in targets
+                for target in left
                 if target not in chosen and (target.rests_as_told(now) or (wait_untold and target.rests_untold(now)))
             ],
             [(target, target.blocked_by(now)) for target in targets if target not in chosen],

@@ -4,6 +4,7 @@ One provider as the pool sees it: its name and which models it serves.
 It holds facts and predicates; how its API is reached stands in `upstream`.
 """
 
+import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from fnmatch import translate
@@ -81,7 +82,10 @@ class Provider:
         """Those that failed by its fault."""
         self.parked_until = [0.0] * self.key_count
         """Per key: until when it is not used, because the provider refused it or its money is gone."""
-        self._max_concurrency = max_concurrency
+        self.drained = False
+        """An operator has taken it out: it takes no new call."""
+        self._places = self._max_places = max_concurrency or math.inf
+        """Attempts that may be under way: none while it is drained."""
         self._serves = Patterns(self.declared) if self.declared is not None else None
         self._takes = Patterns(takes)
         self._implied = implied
@@ -96,7 +100,17 @@ class Provider:
     @property
     def full(self) -> bool:
         """As many attempts are under way as it may have."""
-        return self._max_concurrency > 0 and self.in_flight >= self._max_concurrency
+        return self.in_flight >= self._places
+
+    @property
+    def usable(self) -> bool:
+        """It may be asked, as far as probes and the operator say."""
+        return self.health.healthy and not self.drained
+
+    def drain(self, drained: bool) -> None:
+        """Take no new call from now on, or take them again; those under way go on."""
+        self.drained = drained
+        self._places = 0 if drained else self._max_places
 
     def parked(self, now: float) -> bool:
         """None of its keys may be used."""

@@ -81,7 +81,7 @@ class Target:
 
     @property
     def full(self) -> bool:
-        """The provider has as many calls under way as it may."""
+        """The provider has as many calls under way as it may: none while it is drained."""
         return self.provider.full
 
     def resting(self, now: float) -> bool:
@@ -98,6 +98,8 @@ class Target:
 
     def blocked_by(self, now: float) -> str:
         """In a word, for the decision trail; empty when it is available."""
+        if self.provider.drained:
+            return "drained"
         if not self.provider.health.healthy:
             return "unhealthy"
         if not self.breaker.available(now):

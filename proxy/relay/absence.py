@@ -59,6 +59,7 @@ _CONDITIONS = {
 }
 """What a failed attempt says of a provider, by its code."""
 _REASONS = {
+    "drained": "was drained by the operator",
     "unhealthy": "fails its health checks",
     "parked": "refused the gateway's key a while ago",
     "resting": "asked for a pause",

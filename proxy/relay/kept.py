@@ -216,6 +216,8 @@ class Kept:
     def _why_not(self, account: Account, now: float) -> str:
         """Why *account* cannot be asked now, in a word; empty when it can."""
         target = account.target
+        if target.provider.drained:
+            return "drained"
         if target.keys.free_at(account.key) > now:
             return "parked" if target.provider.parked_until[account.key] > now else "resting"
         if target.full:

@@ -59,6 +59,8 @@ def refusal_in(failures: list[Failed]) -> Refused | None:
 def none_asked(pool: Pool, model: str | None, now: float) -> Failed:
     """Why no target of *model* could even be asked."""
     skipped = pool.choose(model, now, new_call=False).skipped
+    if skipped and all(reason == "drained" for _, reason in skipped):
+        return Failed("provider_drained", Reach.NEVER_SENT, "every target is drained")
     resting = [target for target, reason in skipped if reason == "resting"]
     if any(target.limited for target in resting):
         return Failed("rate_limit_exceeded", Reach.REFUSED, "every target rests")
@@ -67,7 +69,7 @@ def none_asked(pool: Pool, model: str | None, now: float) -> Failed:
 
 def back_in(pool: Pool, models: Iterable[str | None], now: float) -> float:
     """Seconds until the first target that could answer for one of *models* may be asked; 0 when one may be now."""
-    targets = [target for model in models for target in pool.targets(model)]
+    targets = [target for model in models for target in pool.targets(model) if not target.provider.drained]
     return min((target.back_at(now) for target in targets), default=now) - now
 
 

@@ -1,5 +1,5 @@
 """
-The sections an operator watches by: logging, metrics, tracing, health.
+The sections an operator watches by: logging, metrics, tracing, health, ui.
 
 They choose what is told and where; to write and serve it is the work of observe/ and health/.
 """
@@ -139,3 +139,9 @@ class Health(Section):
     memory_limit: Size = size("4GiB", "What the process is supposed to get by with.")
     memory_share: float = Field(0.9, gt=0, le=1, description="Part of the memory limit above which it is unhealthy.")
     disk_share: float = Field(0.9, gt=0, le=1, description="Part of a disk in use above which it is unhealthy.")
+
+
+class Ui(Section):
+    """The page at `/ui`."""
+
+    enabled: bool = Field(True, description="Serve the page at /ui, and lead browsers there from /.")

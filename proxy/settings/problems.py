@@ -83,6 +83,7 @@ _WORDS = {
     "model_attributes_type": "must be a mapping: indented lines of `key: value`",
     "too_short": "must not be empty",
     "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from proxy.settings.access import Auth, LimitSettings, RateLimits
 from proxy.settings.models import Model
-from proxy.settings.observation import Health, Logging, Metrics, Tracing
+from proxy.settings.observation import Health, Logging, Metrics, Tracing, Ui
 from proxy.settings.processing import Processing
 from proxy.settings.providers import PRESETS, Provider, ProviderName
 from proxy.settings.routes import RouteSettings
@@ -57,6 +57,7 @@ class Settings(Section):
     metrics: Metrics = section(Metrics, "Counts and durations.")
     tracing: Tracing = section(Tracing, "OpenTelemetry spans, and errors told to a tracker.")
     health: Health = section(Health, "What /health and /ready look at besides the providers.")
+    ui: Ui = section(Ui, "The page for people; it has the rights of the key that is entered there.")
     routes: tuple[RouteSettings, ...] = Field((), description="What differs on single paths.")
 
     @field_validator("providers", mode="before")

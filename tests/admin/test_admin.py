@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.admin.trails import REMEMBERED, Trails
-from proxy.core.exchange import AttemptRecord, Exchange
+from proxy.core.exchange import Exchange
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.simulator import Simulator
 from tests.spec.wire import ONCE, Response, ask, chat, connect, get
@@ -68,6 +68,10 @@ async def test_the_trail_of_a_call_that_moved_on_tells_who_was_asked_when_and_wh
         "status": 200,
         "outcome": "ok",
         "error_code": "",
+        "queued_ms": 0,
+        "provider": "good",
+        "tokens": {"prompt": 2, "completion": 32},
+        "cost_micro_usd": 0,
         "hedged": False,
         "resumed": 0,
         "shared_with": "",
@@ -161,17 +165,24 @@ async def test_a_request_that_is_not_remembered_is_a_404(gateway: GatewayFactory
     assert request_id not in answer.json["error"]["message"] or not request_id
 
 
-async def test_what_never_came_to_a_choice_leaves_no_trail(gateway: GatewayFactory) -> None:
+async def test_a_call_that_never_came_to_a_choice_has_a_trail_without_attempts(gateway: GatewayFactory) -> None:
     running = await gateway()
     assert (await ask_as(running, "req-1", "unknown-model")).status == 404
-    assert (await ask(running.port, get("/live", head="X-Request-ID: req-2\r\n"))).status == 200
-    for request_id in ("req-1", "req-2"):
-        assert (await ask(running.port, get(f"/admin/requests/{request_id}"))).status == 404
+    told = await trail(running, "req-1")
+    assert (told["status"], told["outcome"], told["error_code"]) == (404, "refused", "model_not_found")
+    assert told["attempts"] == []
+
+
+@pytest.mark.parametrize("path", ["/live", "/health", "/metrics", "/admin/providers", "/"])
+async def test_a_probe_and_a_page_of_operators_leave_no_trail(gateway: GatewayFactory, path: str) -> None:
+    running = await gateway()
+    assert (await ask(running.port, get(path, head="X-Request-ID: req-1\r\n"))).status == 200
+    assert (await ask(running.port, get("/admin/requests/req-1"))).status == 404
 
 
 def ended(trails: Trails, request_id: str) -> Exchange:
     exchange = Exchange(request_id)
-    exchange.attempts.append(AttemptRecord("p", "m", 1.0))
+    exchange.route = "/v1/chat/completions"
     trails.ended([exchange])
     return exchange
 
@@ -217,7 +228,14 @@ async def test_the_page_of_providers_tells_what_is_thought_of_each_target(
     for about in shown.values():
         assert about.pop("last_check").endswith("Z")
         assert about.pop("latency_ms") >= 0
-    fine = {"healthy": True, "consecutive_fails": 0, "error_count": 0, "in_flight": 0, "parked_keys": []}
+    fine = {
+        "healthy": True,
+        "consecutive_fails": 0,
+        "error_count": 0,
+        "in_flight": 0,
+        "parked_keys": [],
+        "drained": False,
+    }
     idle = {"available": True, "blocked_by": "", "breaker": "closed", "in_flight": 0}
     assert shown["a"].pop("targets")["a/sim-fault:status=500"] == {
         "available": False,

@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from proxy.core import tasks
-from proxy.process.member import Member
+from proxy.core.peers import ACT, DRAINED
+from proxy.process.member import Member, NotStarted
 from proxy.process.sockets import Sockets
 from proxy.process.worker import Place
 from proxy.process.workers import Workers
@@ -32,11 +33,14 @@ class Played:
     def says(self, kind: str, **more: Any) -> None:
         self.end.sendall(orjson.dumps({"kind": kind, **more}) + b"\n")
 
-    async def hears(self) -> dict[str, Any]:
+    async def hears(self) -> Any:
         """The next message to it."""
-        line = await asyncio.to_thread(self.end.makefile("rb", 0).readline)
-        message: dict[str, Any] = orjson.loads(line)
-        return message
+        self.end.setblocking(False)
+        line = b""
+        async with asyncio.timeout(30):
+            while not line.endswith(b"\n"):
+                line += await asyncio.get_running_loop().sock_recv(self.end, 1)
+        return orjson.loads(line)
 
 
 class Playing:
@@ -60,16 +64,22 @@ class Playing:
 
     async def one(self, slot: int) -> tuple[Member, Played]:
         """A worker that serves."""
+        starting, played = await self.unborn(slot)
+        played.says("ready", banner="here")
+        member: Member = await starting
+        return member, played
+
+    async def unborn(self, slot: int) -> tuple[asyncio.Task[Member], Played]:
+        """One that does not serve yet, and the task that waits for it."""
         self.played.append(played := Played())
         place = Place(slot, cast(InForce, None), cast(Sockets, None))
-        starting = tasks.start(self.workers.start(place), "start")
+        starting: asyncio.Task[Member] = tasks.start(self.workers.start(place), "start")
         birth = await self.workers.births.get()
         crash = tempfile.TemporaryFile()  # noqa: SIM115  # `Workers` closes it
         birth.born.set_result((played.pid, played.theirs, played.hand, crash))
-        played.says("ready", banner="here")
-        member: Member = await starting
-        self.members.append(member)
-        return member, played
+        await until(lambda: any(member.pid == played.pid for member in self.workers.members))
+        self.members += [member for member in self.workers.members if member.pid == played.pid]
+        return starting, played
 
 
 @asynccontextmanager
@@ -138,3 +148,39 @@ async def test_a_worker_may_ask_for_a_reload_and_hears_what_became_of_it() -> No
         assert (answer["kind"], answer["number"]) == ("answers", 7)
         assert Reload(**answer["found"][0]).problems == ["server.port: must be at most 65535"]
         assert play.reloaded == ["watch", "admin"]
+
+
+def act(action: str) -> dict[str, Any]:
+    return {"what": ACT, "of": {"provider": "a", "action": action}}
+
+
+async def test_what_an_operator_has_done_reaches_those_that_serve_and_those_that_are_about_to() -> None:
+    async with playing() as play:
+        _, asker = await play.one(0)
+        _, other = await play.one(1)
+        starting, young = await play.unborn(2)
+        asker.says("ask", number=7, **act("drain"))
+        question = await other.hears()
+        assert question | {"number": 0} == {"kind": "question", "number": 0, **act("drain")}
+        told = await young.hears()
+        assert told | {"number": 0} == {"kind": "question", "number": 0, **act("drain")}
+        other.says("answer", number=question["number"], found={"pid": 2})
+        # Its answer is not waited for: it may take a while until it serves.
+        assert await asker.hears() == {"kind": "answers", "number": 7, "found": [{"pid": 2}]}
+        young.says("ready", banner="here")
+        await starting
+
+
+async def test_a_new_worker_learns_from_the_supervisor_which_providers_are_drained() -> None:
+    births = []
+    async with playing() as play:
+        _, asker = await play.one(0)
+        for slot, (action, known) in enumerate((("drain", ["a"]), ("reset", ["a"]), ("enable", [])), 1):
+            asker.says("ask", number=1, what=ACT, of={"provider": "a", "action": action})
+            starting, young = await play.unborn(slot)
+            young.says("ask", number=5, what=DRAINED, of=None)
+            births.append(starting)
+            while (heard := await young.hears())["kind"] == "question":
+                pass
+            assert heard == {"kind": "answers", "number": 5, "found": [known]}
+    assert all(isinstance(each, NotStarted) for each in await asyncio.gather(*births, return_exceptions=True))

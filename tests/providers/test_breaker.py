@@ -376,6 +376,32 @@ def test_it_reads_like_a_line_of_a_dashboard() -> None:
     assert repr(breaker) == "<Breaker half-open [1 of 100 probes, one in flight]>"
 
 
+def test_a_reset_closes_an_open_breaker_and_what_was_begun_before_says_nothing_of_it() -> None:
+    breaker = make(failure_threshold=2)
+    hanging = breaker.allow(0.0)
+    assert hanging is not None
+    for _ in range(2):
+        call(breaker, 1.0, FAILURE)
+    assert breaker.state(2.0) is BreakerState.OPEN
+    breaker.reset(2.0)
+    assert (breaker.state(2.0), breaker.share(2.0)) == (BreakerState.CLOSED, 1.0)
+    breaker.record(hanging, 3.0, FAILURE, RNG)
+    call(breaker, 3.0, FAILURE)
+    assert breaker.state(3.0) is BreakerState.CLOSED
+    call(breaker, 3.0, FAILURE)
+    assert breaker.state(3.0) is BreakerState.OPEN
+    assert [change.cause for change in breaker.take_transitions()] == [Cause.IN_A_ROW, Cause.RESET, Cause.IN_A_ROW]
+
+
+def test_a_reset_of_a_closed_breaker_forgets_the_failures_there_were() -> None:
+    breaker = make(failure_threshold=2)
+    call(breaker, 1.0, FAILURE)
+    breaker.reset(1.0)
+    call(breaker, 1.0, FAILURE)
+    assert breaker.state(1.0) is BreakerState.CLOSED
+    assert breaker.take_transitions() == []
+
+
 class BreakerMachine(RuleBasedStateMachine):
     """Calls begin, end in any order or never, and time passes."""
 
@@ -430,6 +456,12 @@ class BreakerMachine(RuleBasedStateMachine):
     def all_calls_end(self, verdict: Judgement) -> None:
         while self.running:
             self.a_call_ends(0, verdict)
+
+    @rule()
+    def an_operator_resets_it(self) -> None:
+        self.breaker.reset(self.now)
+        assert self.breaker.state(self.now) is BreakerState.CLOSED
+        assert self.breaker.share(self.now) == 1
 
     @invariant()
     def a_second_probe_is_sent_only_while_the_first_hangs(self) -> None:

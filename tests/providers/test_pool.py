@@ -346,3 +346,65 @@ def test_names_and_globs_are_matched_whole_and_with_case(patterns: list[str], na
 @given(st.lists(st.text("ab*?[]-", min_size=1, max_size=5), max_size=4), st.text("ab-", max_size=5))
 def test_any_pattern_can_be_asked(patterns: list[str], name: str) -> None:
     assert (name in Patterns(patterns)) is any(name in Patterns([pattern]) for pattern in patterns)
+
+
+# Drained by an operator.
+
+
+def test_a_drained_provider_is_passed_over_and_is_no_reason_to_disbelieve_the_verdicts() -> None:
+    pool = pool_of(provider("a", "m"), provider("b", "m"), provider("c", "m"))
+    pool.drain("a", True)
+    choice = pool.choose("m", 0.0)
+    assert [str(target) for target in choice.available] == ["b/m", "c/m"]
+    assert [(str(target), why) for target, why in choice.skipped] == [("a/m", "drained")]
+    pool.provider("b").health.healthy = False
+    assert [str(target) for target in pool.choose("m", 0.0).available] == ["c/m"]
+
+
+def test_where_all_that_is_left_is_unwell_it_is_asked_and_the_drained_one_is_not() -> None:
+    pool = pool_of(provider("a", "m"), provider("b", "m"))
+    pool.drain("a", True)
+    pool.provider("b").health.healthy = False
+    choice = pool.choose("m", 0.0)
+    assert [str(target) for target in choice.available] == ["b/m"]
+    assert choice.despite
+
+
+def test_a_drained_target_is_not_waited_for_though_it_rests() -> None:
+    pool = pool_of(provider("a", "m"))
+    (target,) = pool.targets("m")
+    target.rest(0, 5.0, 0.0)
+    assert len(pool.choose("m", 1.0).resting) == 1
+    pool.drain("a", True)
+    choice = pool.choose("m", 1.0)
+    assert (choice.available, choice.resting) == ([], [])
+    assert [why for _, why in choice.skipped] == ["drained"]
+
+
+def test_a_pool_whose_providers_are_all_drained_is_of_no_use() -> None:
+    pool = pool_of(provider("a", "m"))
+    pool.drain("a", True)
+    assert not pool.usable(0.0)
+    pool.drain("a", False)
+    assert pool.usable(0.0)
+
+
+def test_a_provider_that_is_replaced_or_comes_back_is_still_drained() -> None:
+    pool = pool_of(provider("a", "m"), provider("b", "m"))
+    pool.drain("a", True)
+    pool.drain("later", True)
+    pool.replace([provider("a", "m"), provider("later", "m")], {})
+    assert [each.drained for each in pool.providers] == [True, True]
+    pool.replace([], {})
+    pool.drain("a", False)
+    pool.replace([provider("a", "m"), provider("later", "m")], {})
+    assert [each.drained for each in pool.providers] == [False, True]
+
+
+def test_the_places_of_a_provider_are_its_own_again_once_it_is_enabled() -> None:
+    bounded = Provider("a", ["m"], max_concurrency=1)
+    for drained, full in ((False, False), (True, True), (False, False)):
+        bounded.drain(drained)
+        assert bounded.full is full
+    bounded.in_flight = 1
+    assert bounded.full

@@ -14,6 +14,8 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +345,75 @@ async def test_a_feed_tells_of_the_calls_at_every_worker_from_then_on(simulator:
                 await ask(process.port, chat("sim-fast", head=f"{KEYED}X-Request-ID: between-{number}\r\n"))
             # A page that counts them has been told of every one.
             assert await counted(process.port) == 20 * (reader + 1)
+
+
+async def act(port: int, action: str) -> list[dict[str, Any]]:
+    """What each worker says to it."""
+    head = f"Authorization: Bearer {ADMIN}\r\n"
+    answer = await ask(port, request(f"/admin/providers/sim/{action}", head=head))
+    assert answer.status == 200
+    workers: list[dict[str, Any]] = answer.json["workers"]
+    return workers
+
+
+async def refusals(port: int, calls: int = 20) -> set[int]:
+    """The statuses of so many calls, each on a connection of its own."""
+    return {(await ask(port, chat(head=KEYED))).status for _ in range(calls)}
+
+
+async def test_a_provider_is_drained_at_all_workers_and_at_those_that_take_their_places(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        port, before = process.port, workers(process)
+        told = await act(port, "drain")
+        assert {worker["pid"] for worker in told} == set(before)
+        assert all(worker["drained"] for worker in told)
+        assert await refusals(port) == {503}
+        # One dies, then all are replaced: each newcomer knows from its first call on.
+        os.kill(before[0], signal.SIGKILL)
+        await replaced(process, before[:1])
+        assert await refusals(port) == {503}
+        left = workers(process)
+        for pid in left:
+            os.kill(pid, signal.SIGTERM)
+        await replaced(process, left)
+        assert await refusals(port) == {503}
+        assert await counted(port, 'hapax_provider_drained{provider="sim"}') == 1
+        assert not any(worker["drained"] for worker in await act(port, "enable"))
+        assert await refusals(port) == {200}
+        assert len(await act(port, "reset")) == len(await act(port, "ask")) == 2
+
+
+async def replaced(process: Hapax, gone: list[int]) -> None:
+    """Wait until two workers serve, and none of those that are to go."""
+    async with asyncio.timeout(60):
+        while len(now := workers(process)) != 2 or set(now) & set(gone):  # noqa: ASYNC110 - the kernel knows
+            await asyncio.sleep(0.05)
+        while await counted(process.port, "hapax_workers") != 2:  # noqa: ASYNC110 - only pages tell
+            await asyncio.sleep(0.05)
+
+
+async def test_calls_and_series_are_those_of_all_workers(simulator: Simulator, tmp_path: Path) -> None:
+    async with hapax(tmp_path, settings(simulator)) as process:
+        port = process.port
+        names = [f"call-{number}" for number in range(40)]
+        for name in names:
+            await ask(port, chat(head=f"{KEYED}X-Request-ID: {name}\r\n"))
+        # A worker that is held up notes the end of a call after its client has it, and maybe after that of the next.
+        first = (await page(port, "/admin/calls")).json["calls"]
+        order = [call["request_id"] for call in first]
+        assert sorted(order) == sorted(names)
+        ends = [datetime.fromisoformat(call["start_time"]).timestamp() * 1000 + call["latency_ms"] for call in first]
+        assert all(later > earlier - 2 for later, earlier in pairwise(ends))
+        for _ in range(5):
+            told = (await page(port, "/admin/calls")).json
+            assert [call["request_id"] for call in told["calls"]] == order
+            found, before = [], ""
+            while before is not None:
+                some = (await page(port, f"/admin/calls?limit=7{before and '&before='}{before}")).json
+                found += [call["request_id"] for call in some["calls"]]
+                before = some["next"]
+            assert found == order
+            (series,) = (await page(port, "/admin/series?by=key&since=1h&step=60")).json["series"]
+            assert (series["name"], sum(series["calls"])) == ("me", 40)
