@@ -80,7 +80,8 @@ def test_any_answer_reaches_the_client_whole_or_is_told_to_be_none(
             told = objects_of(rest)
             assert "[DONE]" not in told or answer.path.startswith("/audio")
             last = next((value for value in reversed(told) if type(value) is dict), {})
-            streamed = any(type(value) is dict and value.get("error") for value in told)
+            errors = [value for value in told if type(value) is dict]
+            streamed = any(value.get("error") or value.get("object") == "error" for value in errors)
             assert streamed or last.get("type") == "response.failed" or not told
 
     cases = sent().filter(lambda one: not KEY_WORDS.search(one.body) and not any(word in one.body for word in REST))

@@ -27,7 +27,7 @@ from tests.rigs.hapax import Hapax, hapax
 from tests.rigs.simulator import Simulator
 
 from .loop import until
-from .wire import Response, Wire, ask, chat, connect, get, request, target
+from .wire import PATIENCE, Response, Wire, ask, chat, connect, get, request, target
 
 BACK_WITHIN = 2.0
 """Seconds in which a worker that died has been replaced."""
@@ -120,8 +120,12 @@ async def test_two_workers_are_one_gateway_to_those_who_ask_about_it(simulator: 
     async with hapax(tmp_path, settings(simulator)) as process:
         port, pids = process.port, set(workers(process))
         assert len(pids) == 2
-        served = await asyncio.gather(*(page(port, "/debug") for _ in range(50)))
-        assert {each.json["environment"]["pid"] for each in served} == pids
+        seen: set[int] = set()
+        # Which one accepts is the kernel's to say: on a busy machine it may be the same one for a while.
+        async with asyncio.timeout(PATIENCE):
+            while seen != pids:
+                served = await asyncio.gather(*(page(port, "/debug") for _ in range(50)))
+                seen |= {each.json["environment"]["pid"] for each in served}
         answers = [await ask(port, chat(head=KEYED)) for _ in range(10)]
         for _ in range(10):
             # On a new connection each: every page is of both, whichever worker makes it.
