@@ -23,7 +23,7 @@ HOT = {
     "admin/": "series trails",
     "admission/": "admission allowance charges held keyless",
     "api/": "openai shared",
-    "cache/": "question_key single_flight",
+    "cache/": "question_key recording single_flight",
     "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
     " stream_facts traceparent usage",
     "http/": "address buffered guard head_lines inbound meant request",

@@ -16,6 +16,7 @@ from proxy.core.errors import ProxyError
 from proxy.http.inbound import INBOUND, Handler
 from proxy.middleware.route import Access, Route
 from proxy.relay.endpoints import operation
+from proxy.settings.checks import OPENED
 from proxy.settings.routes import RouteSettings as Wanted
 
 HANDLERS = {"completion": "/v1/completion", "health": "/health", "metrics": "/metrics", "relay": "/v1/*"}
@@ -61,7 +62,7 @@ def _passed(wanted: Wanted, base: Route) -> dict[str, Any]:
         "logged": "logging" in wanted.middleware,
     }
     if "auth" not in wanted.middleware:
-        if base.own:
+        if base.template in OPENED or base.template == "/health/*":
             passed["access"] = Access.OPEN
     elif base.access in (Access.OPEN, Access.PROBE):
         passed["access"] = Access.OPERATOR

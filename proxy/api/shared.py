@@ -38,7 +38,7 @@ class Shared:
         """
         if not self.flights.shares(asked, value) or _wants_its_own(inbound.request):
             return None
-        return key_of(holder_of(inbound), target, headers, patience, body, value)
+        return key_of(holder_of(inbound), target, headers, (patience, inbound.timeout), body, value)
 
     async def admit(self, inbound: Inbound, asked: Operation, prompt: int, most: int | None, key: bytes | None) -> None:
         """

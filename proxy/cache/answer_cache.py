@@ -55,11 +55,11 @@ class AnswerCache:
 
     def obey(self, rules: Cache) -> None:
         """
-        Other rules for the calls that come from now on. Where answers are kept for another time, or in other room,
-        those in memory are let go.
+        Other rules for the calls that come from now on. Where answers are kept for another time, in other room, or not
+        any more, those in memory are let go.
         """
         before, self._rules = self._rules, rules
-        if (rules.ttl, rules.max_size) != (before.ttl, before.max_size):
+        if (rules.ttl, rules.max_size) != (before.ttl, before.max_size) or not rules.enabled:
             self.answers.obey(rules.ttl, rules.max_size)
             self._room = Room(rules.max_size)
 
@@ -133,7 +133,7 @@ class AnswerCache:
                     question.principal,
                     self._cost(exchange),
                 )
-                if answer.size <= most:
+                if answer.size <= most and self.enabled:
                     self.answers.keep(question, answer)
         finally:
             recording.close()

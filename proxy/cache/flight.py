@@ -52,7 +52,7 @@ class Flight:
             await self._leave(reader)
             raise
         if reader.dropped:
-            self._part(reader)
+            await self._leave(reader)
             raise ProxyError("overloaded")
         if self._error is not None:
             raise _own(self._error)

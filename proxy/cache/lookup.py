@@ -36,7 +36,7 @@ class CacheQuestion:
 
     def __post_init__(self) -> None:
         # How long the client waits says nothing of the answer.
-        self.key = key_of(self.holder, self.path, self.headers, None, self.body, self.value)
+        self.key = key_of(self.holder, self.path, self.headers, (), self.body, self.value)
 
 
 class Lookup(Protocol):

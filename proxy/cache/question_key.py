@@ -5,6 +5,7 @@ Functions of what a call says. Who shares with whom, and what is kept, is decide
 `answer_cache`.
 """
 
+import re
 from hashlib import blake2b
 from typing import Any
 
@@ -16,6 +17,13 @@ from proxy.relay.endpoints import Operation
 
 _SEEDED = frozenset((Dialect.CHAT, Dialect.COMPLETIONS, Dialect.RESPONSES))
 _ALWAYS = frozenset(("/v1/embeddings", "/v1/moderations"))
+_TOOLS = ("tools", "functions", "web_search_options", "mcp_servers", "search_parameters", "plugins")
+"""
+Members by which a provider is asked to do more than to write: OpenAI's API reference; Anthropic's MCP connector; xAI's
+live search; OpenRouter's plugins.
+"""
+_LONG_NUMBER = re.compile(rb"[0-9.]{16}")
+"""One that a double may not hold: two of them would be read as one."""
 _PASSED_ON = (b"traceparent:", b"tracestate:")
 """Headers that say where a call stands in a trace, and nothing of what it asks."""
 
@@ -35,7 +43,7 @@ def is_deterministic(asked: Operation, value: dict[str, Any]) -> bool:
 
 def uses_tools(value: dict[str, Any]) -> bool:
     """Whether more may be done for the answer, or because of it, than to write it."""
-    return bool(value.get("tools") or value.get("functions") or value.get("web_search_options"))
+    return any(value.get(name) for name in _TOOLS)
 
 
 def keeps_something(value: dict[str, Any]) -> bool:
@@ -48,19 +56,21 @@ def has_effects(value: dict[str, Any]) -> bool:
     return uses_tools(value) or keeps_something(value)
 
 
-def key_of(holder: str, path: str, headers: bytes, patience: float | None, body: bytes, value: dict[str, Any]) -> bytes:
+def key_of(
+    holder: str, path: str, headers: bytes, waits: tuple[float | None, ...], body: bytes, value: dict[str, Any]
+) -> bytes:
     """
     16 bytes that stand for one POST of *holder* (who may share it) to *path*, its query included: equal for bodies that
     say the same whatever the order of their members and the space between them, as far as they are shorter than
-    `peek.LONG`. *headers*: the lines a provider would see. *patience*: seconds the client says it waits.
+    `peek.LONG`. *headers*: the lines a provider would see. *waits*: seconds after which the call is over.
     """
     said = body
-    if len(body) < peek.LONG:
+    if len(body) < peek.LONG and _LONG_NUMBER.search(body) is None:
         said = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     lines = headers
     if b"trace" in headers:
         lines = b"".join([line for line in headers.splitlines(True) if not line.startswith(_PASSED_ON)])
-    parts = (holder.encode(), path.encode(), lines, repr(patience).encode())
+    parts = (holder.encode(), path.encode(), lines, repr(waits).encode())
     digest = blake2b(said, digest_size=16)
     # Each with its length: no two calls are told apart by where one part ends.
     digest.update(b"".join([b"%d:%b" % (len(part), part) for part in parts]))

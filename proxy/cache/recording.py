@@ -11,14 +11,14 @@ from proxy.core import clock
 from proxy.core.headers import Header
 from proxy.relay.client import Client, Intermediary
 
-_SHORT = (
-    # OpenAI's API reference: `finish_reason` of chat and completions, `incomplete_details` of responses; Mistral's
-    # `model_length`; docs.claude.com, "Handling stop reasons".
-    re.compile(rb'"finish_reason"\s*:\s*"(?:length|max_tokens|model_length|content_filter)"', re.IGNORECASE),
-    re.compile(rb'"stop_reason"\s*:\s*"(?:max_tokens|model_context_window_exceeded|pause_turn)"'),
-    re.compile(rb'"incomplete_details"\s*:\s*\{'),
+_ENDED = re.compile(rb'"(?:finish_reason|stop_reason|finishReason)"\s*:\s*"([^"]*)"')
+_WHOLE = frozenset(
+    (b"stop", b"eos", b"eos_token", b"end_turn", b"stop_sequence", b"complete", b"completed")
+    + (b"tool_calls", b"tool_call", b"function_call", b"tool_use")
 )
-"""How an answer says that it ended before it was finished. Within a text the quotes would be escaped."""
+"""The reasons, in small letters, by which providers say that an answer came to its end; others may be of a stump."""
+_INCOMPLETE = re.compile(rb'"incomplete_details"\s*:\s*\{|"status"\s*:\s*"incomplete"')
+"""OpenAI's API reference, responses. Within a text the quotes would be escaped."""
 
 
 class Room:
@@ -111,4 +111,6 @@ class Recording(Intermediary):
 
 def stopped_short(body: bytes) -> bool:
     """Whether the answer *body* says that it ended at a limit of tokens, at a filter or in the middle of its work."""
-    return any(pattern.search(body) is not None for pattern in _SHORT)
+    if any(reason.lower() not in _WHOLE for reason in _ENDED.findall(body)):
+        return True
+    return _INCOMPLETE.search(body) is not None

@@ -26,8 +26,8 @@ class SingleFlight:
         """Calls that were answered by another's upstream call."""
 
     def obey(self, mode: Mode) -> None:
-        """Another mode for the calls that come from now on; those under way are shared on."""
-        self._mode = mode
+        """Another mode for the calls that come from now on; they share nothing with those under way."""
+        self._mode, self._flights = mode, {}
 
     def shares(self, asked: Operation, value: dict[str, Any]) -> bool:
         """Whether a POST with the JSON object *value* may share an upstream call with another that says the same."""

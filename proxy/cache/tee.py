@@ -50,14 +50,14 @@ class Reader:
     def start(self, status: int, headers: list[Header], length: int | None, streamed: bool) -> None:
         self._client.start(status, self._marked(headers), length, streamed)
 
-    def push(self, chunk: bytes) -> None:
-        """More of the answer; kept here while the client has no room."""
+    def push(self, chunk: bytes, alone: bool) -> None:
+        """More of the answer; kept here while the client has no room. *alone*: it holds up no other one."""
         if self.dropped:
             return
         chunk = self._own(chunk)
         if not self._behind and not self._client.paused:
             self._client.push(chunk)
-        elif len(self._behind) + len(chunk) <= BEHIND:
+        elif alone or len(self._behind) + len(chunk) <= BEHIND:
             self._behind += chunk
         else:
             self.dropped = True
@@ -131,7 +131,7 @@ class Tee:
         for head in self._heads:
             reader.start(*head)
         for chunk in self._kept:
-            reader.push(chunk)
+            reader.push(chunk, alone=True)
         self._look()
         return reader
 
@@ -166,7 +166,7 @@ class Tee:
         elif self._kept:
             self._kept = []
         for reader in list(self._readers):
-            reader.push(chunk)
+            reader.push(chunk, alone=len(self._readers) == 1)
             if reader.dropped:
                 self.leave(reader)
 

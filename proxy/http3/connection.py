@@ -8,14 +8,12 @@ connection. What is answered is the application's; which connections there are, 
 from typing import Any, cast
 
 from aiohttp.http_parser import RawRequestMessage
-from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic import events
 from aioquic.quic.connection import stream_is_unidirectional
 
 from proxy.core.errors import ProxyError
-from proxy.core.headers import Header
 from proxy.http3.early import EarlyData, is_too_early
 from proxy.http3.heads import Heads
 from proxy.http3.message import message_of, without_head
@@ -24,9 +22,10 @@ from proxy.http3.quic import LAST_STREAM, Http3, Quic
 from proxy.http3.stalls import Stalls
 from proxy.http3.stream import Application, Stream
 from proxy.http3.terms import Bounds, Registry
+from proxy.http3.written import Written
 
 
-class ClientConnection(QuicConnectionProtocol):
+class ClientConnection(Written):
     """One client connection."""
 
     def __init__(
@@ -38,7 +37,6 @@ class ClientConnection(QuicConnectionProtocol):
         address: str,
     ) -> None:
         super().__init__(quic)
-        self.quic = quic
         self.address = address
         """Where the client was when it connected."""
         self.opened = self._loop.time()
@@ -49,7 +47,6 @@ class ClientConnection(QuicConnectionProtocol):
         self._application = application
         self._bounds = bounds
         self._registry = registry
-        self._http: Http3 | None = None
         self._early = EarlyData(bounds.max_early_bytes)
         self._streams: dict[int, Stream] = {}
         """Those whose handler is under way, and those that were cut and have bytes left to send."""
@@ -62,7 +59,6 @@ class ClientConnection(QuicConnectionProtocol):
         """The id behind that of the last stream that was opened."""
         self._last = LAST_STREAM
         """Requests from this stream on are not answered here."""
-        self._woken = False
 
     @property
     def idle(self) -> bool:
@@ -76,13 +72,10 @@ class ClientConnection(QuicConnectionProtocol):
         super().datagram_received(datagram if self.confirmed else self._early.within(datagram), addr)
         self._settle()
 
-    def transmit(self) -> None:
-        self._woken = False
-        super().transmit()
-
     def announce_end(self) -> None:
         """Ask the client to make its next requests on another connection; those it makes here are answered."""
-        self._go_away(LAST_STREAM)
+        if not self.leaving:
+            self._go_away(LAST_STREAM)
 
     def end_soon(self) -> None:
         """Answer no requests but those under way, and close after the last."""
@@ -120,30 +113,6 @@ class ClientConnection(QuicConnectionProtocol):
 
     # What a stream calls.
 
-    def send_head(self, stream_id: int, fields: list[Header], ended: bool) -> None:
-        """A HEADERS frame."""
-        if self._http is not None:
-            self._http.send_headers(stream_id, fields, ended)
-            self._wake()
-
-    def send_body(self, stream_id: int, data: bytes, ended: bool) -> None:
-        """A DATA frame."""
-        if self._http is not None:
-            self._http.send_data(stream_id, data, ended)
-            self._wake()
-
-    def untaken(self, stream_id: int) -> int:
-        """Bytes that the client has not acknowledged."""
-        return self.quic.untaken(stream_id)
-
-    def hold(self, stream_id: int, held: bool) -> None:
-        """The client's window stands still, or moves on."""
-        if held:
-            self.quic.hold(stream_id)
-        else:
-            self.quic.release(stream_id)
-            self._wake()
-
     def ended(self, stream: Stream) -> None:
         """Its handler has come to its end."""
         if not stream.body.is_eof():
@@ -178,7 +147,13 @@ class ClientConnection(QuicConnectionProtocol):
                 return
             self._next = max(self._next, number + 4)
             self._heads.expect(number)
-        for each in self._http.handle_event(event):
+        found = self._http.handle_event(event)
+        fault = self._http.fault_of(number, begun=number in self._streams)
+        if fault is not None:
+            self.close(fault)
+            self._leave_all()
+            return
+        for each in found:
             if isinstance(each, HeadersReceived):
                 self._asked(number, each)
             elif isinstance(each, DataReceived) and (stream := self._streams.get(number)) is not None:
@@ -226,6 +201,9 @@ class ClientConnection(QuicConnectionProtocol):
         self._deaf.discard(number)
         self._heads.forget(number)
         stream = self._streams.get(number)
+        if stream is None and not question_broke_off:
+            # Its head may still come, and is not to be answered.
+            self._stop_reading(number, ErrorCode.H3_REQUEST_CANCELLED)
         if stream is None or (question_broke_off and stream.body.is_eof()):
             return
         if question_broke_off:
@@ -273,22 +251,12 @@ class ClientConnection(QuicConnectionProtocol):
 
     def _give_up(self, number: int) -> None:
         """The client takes no more of an answer."""
+        self._stop_reading(number, ErrorCode.H3_REQUEST_CANCELLED)
         self._reset(number, ErrorCode.H3_REQUEST_CANCELLED)
         if (stream := self._streams.get(number)) is not None:
             stream.leave()
             self._settle()
         self._wake()
-
-    def _go_away(self, number: int) -> None:
-        if self._http is not None:
-            self._http.go_away(number)
-            self._wake()
-
-    def _wake(self) -> None:
-        """Send what there is to send, once all that is written in this turn of the loop has been."""
-        if not self._woken:
-            self._woken = True
-            self._loop.call_soon(self.transmit)
 
     def _leave_all(self) -> None:
         """Nothing is sent any more."""

@@ -63,7 +63,7 @@ class EarlyData:
                 break
             end = start + header.packet_length
             if header.packet_type is QuicPacketType.ZERO_RTT:
-                self._left -= end - buffer.tell() - _TAG
+                self._left -= max(0, end - buffer.tell() - _TAG)
             if header.packet_type is not QuicPacketType.ZERO_RTT or self._left >= 0:
                 kept += datagram[start:end]
             buffer.seek(end)

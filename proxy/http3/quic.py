@@ -170,6 +170,18 @@ class Http3(H3Connection):
             # A frame is kept until it is whole, and none of these is long.
             self._quic.close(ErrorCode.H3_EXCESSIVE_LOAD)
 
+    def fault_of(self, stream_id: int, begun: bool) -> ErrorCode | None:
+        """
+        What is wrong with what came of a request: more than it said it would be (RFC 9114 section 4.1.2), which a
+        provider would take for another request; or, once it has *begun*, a frame that is kept until it is whole.
+        """
+        stream = self._stream.get(stream_id)
+        if stream is None:
+            return None
+        if stream.expected_content_length is not None and stream.content_length > stream.expected_content_length:
+            return ErrorCode.H3_MESSAGE_ERROR
+        return ErrorCode.H3_EXCESSIVE_LOAD if begun and len(stream.buffer) > self._max_header_bytes else None
+
     def forget(self, stream_id: int) -> None:
         """Nothing more is read from or written to a stream."""
         self._stream.pop(stream_id, None)

@@ -54,7 +54,7 @@ class Visitors:
         if len(self._open) < self._most:
             return True
         self._served.turned_away["all"] += 1
-        dispensable = next((each for each in islice(self._open, LOOKED_AT) if each.idle), None)
+        dispensable = next((each for each in islice(self._open, LOOKED_AT) if each.idle and each.delivered), None)
         if dispensable is not None:
             dispensable.drop()
         return dispensable is not None

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from proxy.core import clock
+from proxy.core import clock, tasks
 from proxy.settings import Loaded, SettingsError
 from proxy.settings.files import Digests, digests
 from proxy.settings.in_force import By, InForce, Reload
@@ -47,7 +47,10 @@ class Reloader:
         """The files as they were before they were read last, whatever came of it."""
 
     async def reload(self, by: By) -> Reload:
-        """Read the configuration and put it in force; what became of that."""
+        """Read the configuration and put it in force; what became of that. It goes on when who asked leaves."""
+        return await asyncio.shield(tasks.start(self._in_turn(by), "reload"))
+
+    async def _in_turn(self, by: By) -> Reload:
         async with self._turn:
             return await self._reload(by)
 

@@ -36,7 +36,7 @@ class Together:
             if moves and after.metrics.port:
                 metrics = self._handed_out(after)
             await self._prepare(after, metrics is not None)
-        except SettingsError:
+        except BaseException:
             self._logs.discard(logs)
             if metrics is not None:
                 metrics.close()

@@ -200,7 +200,14 @@ def _routes(settings: Settings) -> Iterator[Problem]:
         described.setdefault(path, i)
         if route.handler == "relay" and not path.startswith("/v1/"):
             yield Problem(f"routes[{i}].handler", "relay answers below /v1/ only, where providers are asked")
-        if "auth" not in route.middleware and path not in OPENED and route.handler not in ("health", "metrics"):
+        if (
+            "auth" not in route.middleware
+            and path not in OPENED
+            and (
+                route.handler not in ("health", "metrics")
+                or path.startswith(("/admin/", "/debug", "/v1/", "/api/", "/ui"))
+            )
+        ):
             yield Problem(
                 f"routes[{i}].middleware", "leaves out auth; only pages of health and metrics may be open to all"
             )

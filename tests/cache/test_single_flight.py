@@ -234,6 +234,21 @@ async def test_a_flight_waits_only_while_no_reader_has_room() -> None:
     assert one.end == "whole"
 
 
+async def test_a_slow_reader_that_is_alone_holds_up_no_other_and_is_not_dropped() -> None:
+    flights = SingleFlight("all")
+
+    async def ask(exchange: Exchange, client: Client) -> None:
+        client.start(200, [], None, True)
+        reader.fill()
+        for _ in range(3):
+            client.push(b"x" * (200 * 1024))
+        client.finish()
+
+    reader = Reader()
+    await flights.answer(b"key", Exchange("one"), reader, ask)
+    assert (len(reader.body), reader.end) == (600 * 1024, "whole")
+
+
 async def test_who_comes_when_no_beginning_is_kept_any_more_asks_for_itself() -> None:
     flights, asked, gate = SingleFlight("all"), [], asyncio.Event()
 

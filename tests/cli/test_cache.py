@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
 from typer.testing import CliRunner
 
 from proxy.cli.command import app
@@ -27,7 +26,7 @@ async def filled(gateway: GatewayFactory, **more: Any) -> RunningGateway:
     return running
 
 
-async def clear(folder: Path, port: int, *more: str, auth: dict[str, Any] = AUTH, **server: Any) -> Result:
+async def clear(folder: Path, port: int, *more: str, auth: dict[str, Any] = AUTH, **server: Any) -> Any:
     settings = {"server": {"port": port, **server}, "auth": auth, "store": {"url": ""}}
     (folder / "hapax.yaml").write_text(yaml.safe_dump(settings))
     arguments = ["cache", "clear", "--config", str(folder / "hapax.yaml"), *more]

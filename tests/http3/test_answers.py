@@ -23,7 +23,8 @@ OF_ITS_CONNECTION = {"date", "x-request-id", "x-response-time", "x-upstream-requ
 async def over_tcp(
     running: RunningGateway, method: str, path: str, **options: Any
 ) -> tuple[int, dict[str, str], bytes]:
-    async with ClientSession() as client, client.request(method, running.url + path, **options) as answer:
+    plain = {"Accept-Encoding": "identity"}
+    async with ClientSession(headers=plain) as client, client.request(method, running.url + path, **options) as answer:
         return answer.status, {name.lower(): value for name, value in answer.headers.items()}, await answer.read()
 
 

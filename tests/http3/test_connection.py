@@ -4,6 +4,8 @@ import asyncio
 import json
 
 import pytest
+from aioquic.buffer import encode_uint_var
+from aioquic.h3.connection import ErrorCode
 
 from proxy.core import tasks
 from proxy.http3.connection import ClientConnection
@@ -12,6 +14,7 @@ from tests.http3.conftest import QuicFactory, quic_port
 from tests.rigs.quic import Client, connect
 from tests.rigs.simulator import Simulator
 from tests.spec.loop import until
+from tests.spec.wire import calls
 
 HEAD = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", b"/live")]
 
@@ -233,3 +236,29 @@ async def test_calls_of_many_clients_side_by_side(quic: QuicFactory) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(8):
             group.create_task(one(number))
+
+
+async def test_a_body_longer_than_it_says_reaches_no_provider_and_ends_the_connection(
+    quic: QuicFactory, simulator: Simulator
+) -> None:
+    running = await quic()
+    async with connect(quic_port(running)) as client:
+        fields = ("content-type", "application/octet-stream"), ("content-length", "10")
+        client.send("POST", "/v1/files", *fields, body=b"0123456789GET /smuggled HTTP/1.1\r\n\r\n", whole=False)
+        await client.until(lambda: client.terminated)
+        assert client.terminated is not None
+        assert client.terminated.error_code == ErrorCode.H3_MESSAGE_ERROR
+    await until(lambda: not running.listener.gateway.under_way.count)
+    assert [call for call in calls(simulator) if b"smuggled" in call.target + call.body] == []
+
+
+async def test_trailers_without_an_end_are_not_kept(quic: QuicFactory) -> None:
+    running = await quic()
+    async with connect(quic_port(running)) as client:
+        fields = ("content-type", "application/json"), ("content-length", "100")
+        reply = client.send("POST", "/v1/chat/completions", *fields, body=b"{", whole=False)
+        client._quic.send_stream_data(reply.stream_id, b"\x01" + encode_uint_var(2**30) + b"x" * 200_000)
+        client.transmit()
+        await client.until(lambda: client.terminated)
+        assert client.terminated is not None
+        assert client.terminated.error_code == ErrorCode.H3_EXCESSIVE_LOAD

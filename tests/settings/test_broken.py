@@ -134,6 +134,12 @@ BROKEN = [
     ("route with an empty version", "routes: [{path: /x, handler: relay, version: ''}]", "routes[0].version", "empty"),
     ("route with an unknown handler", "routes: [{path: /x, handler: h}]", "routes[0].handler", "'completion'"),
     (
+        "an operators' page without a key",
+        "routes: [{path: /admin/keys, handler: health, middleware: [logging]}]",
+        "routes[0].middleware",
+        "leaves out auth; only pages of health and metrics may be open to all",
+    ),
+    (
         "a path where providers are asked without a key",
         "routes: [{path: /v2/completions, handler: completion, middleware: [logging]}]",
         "routes[0].middleware",
