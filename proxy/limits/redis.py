@@ -40,11 +40,11 @@ from proxy.limits.redis_message import Ask, Message
 
 LOOKUP = 1.0
 """Seconds a call waits for the ledger to tell what of a budget was spent, before it is refused for now."""
-PATIENCE = 0.08
-"""Seconds a call waits for Redis, so that it is decided within 100 ms."""
+PATIENCE = 0.06
+"""Seconds a call waits for Redis; with `LAG` it is decided within 100 ms."""
 TICK = 0.05
 """Seconds after which Redis is told what calls gave back or have spent, where no call is asked about before."""
-LAG = 0.02
+LAG = 0.04
 """Seconds Redis has for an answer at least, where a call has waited for this process, or for the message before."""
 HEARTBEATS = 5
 """Signs of life within the time a worker is believed alive."""
