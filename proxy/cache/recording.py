@@ -13,8 +13,10 @@ from proxy.relay.client import Client, Intermediary
 
 _ENDED = re.compile(rb'"(?:finish_reason|stop_reason|finishReason)"\s*:\s*"([^"]*)"')
 _WHOLE = frozenset(
-    (b"stop", b"eos", b"eos_token", b"end_turn", b"stop_sequence", b"complete", b"completed")
-    + (b"tool_calls", b"tool_call", b"function_call", b"tool_use")
+    (
+        *(b"stop", b"eos", b"eos_token", b"end_turn", b"stop_sequence", b"complete", b"completed"),
+        *(b"tool_calls", b"tool_call", b"function_call", b"tool_use"),
+    )
 )
 """The reasons, in small letters, by which providers say that an answer came to its end; others may be of a stump."""
 _INCOMPLETE = re.compile(rb'"incomplete_details"\s*:\s*\{|"status"\s*:\s*"incomplete"')
