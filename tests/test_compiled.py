@@ -62,3 +62,16 @@ def test_a_name_is_bound_by_one_kind_of_exception_in_a_function(module: str) -> 
             if isinstance(handler, ast.ExceptHandler) and handler.name is not None and handler.type is not None:
                 kind = ast.unparse(handler.type)
                 assert bound.setdefault(handler.name, kind) == kind, f"{module}:{handler.lineno}"
+
+
+def test_no_class_of_the_hot_path_has_heirs_outside_of_it() -> None:
+    """A class of Python below one of C raises where it is made."""
+    bases: dict[str, bool] = {}
+    heirs: list[tuple[str, str, str]] = []
+    for path in (ROOT / "proxy").rglob("*.py"):
+        name = str(path.relative_to(ROOT / "proxy"))[:-3]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = name in MODULES
+                heirs += [(name, node.name, each.id) for each in node.bases if isinstance(each, ast.Name)]
+    assert [(name, heir) for name, heir, base in heirs if bases.get(base) and name not in MODULES] == []

@@ -17,7 +17,6 @@ from proxy.core.errors import KINDS, ProxyError
 from proxy.core.headers import Header
 from proxy.core.usage import Tokens
 from proxy.http.answer import Answer
-from proxy.relay.client import Intermediary
 
 BESIDE_TEXT = ("tool_calls", "refusal")
 """What a model may say instead of a text; it passes by the name it has."""
@@ -25,12 +24,14 @@ ErrorBody = Callable[[ProxyError, str], bytes]
 EVENT_STREAM: Header = (b"Content-Type", b"text/event-stream; charset=utf-8")
 
 
-class NativeStream(Intermediary):
-    """A relay's client that reads a chat's stream and writes the native one."""
+class NativeStream:
+    """
+    A relay's client that reads a chat's stream and writes the native one. It is no heir of `Intermediary`, which is
+    compiled: a class that is not cannot be one.
+    """
 
     def __init__(self, answer: Answer, request_id: str, pieces: Pieces, error_body: ErrorBody) -> None:
         """*error_body*: the shape of an error at the path that was asked."""
-        super().__init__(answer)
         self.status = 0
         self.headers: list[Header] = []
         self.body = b""
@@ -46,6 +47,26 @@ class NativeStream(Intermediary):
         self._reason: str | None = None
         self._usage: dict[str, Any] | None = None
         self._failed = False
+
+    @property
+    def paused(self) -> bool:
+        return self._answer.paused
+
+    @property
+    def on_pause(self) -> Callable[[], object] | None:
+        return self._answer.on_pause
+
+    @on_pause.setter
+    def on_pause(self, call: Callable[[], object] | None) -> None:
+        self._answer.on_pause = call
+
+    @property
+    def on_resume(self) -> Callable[[], object] | None:
+        return self._answer.on_resume
+
+    @on_resume.setter
+    def on_resume(self, call: Callable[[], object] | None) -> None:
+        self._answer.on_resume = call
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
