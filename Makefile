@@ -41,8 +41,8 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every figure in docs/performance.md, after a look whether a request has come to cost more, and what single flight,
-# stored answers and HTTP/3 cost one.
+# Every figure in docs/performance.md, after a look whether a request has come to cost more, and what single flight
+# and stored answers cost one.
 bench: ready
 	$(BIN)/python -m bench.guard
 	$(BIN)/python -m bench.features
