@@ -8,7 +8,6 @@ The gateway is the one `bench` measures, with its keys, limits, ledger and log.
 import contextlib
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import subjects
-from bench.load import Load, request
-from bench.subjects import GATEWAY, Subject
+from bench.guard import CONNECTIONS, MODEL, turn
+from bench.load import request
+from bench.subjects import GATEWAY
 
 TURNS = 12
-SECONDS, WARM = 0.25, 0.08
-CONNECTIONS = 16
-MODEL = "sim-fast:bytes=375"
 NO_FLIGHT = "deduplication: {{mode: 'off'}}\n"
 CACHE = NO_FLIGHT + "cache: {{enabled: true}}\n"
 
@@ -51,17 +48,6 @@ CASES = (
     Case("cache: an answer that is stored", CACHE, ask(0.7)),
     Case("cache: an answer that takes its place", CACHE, ask(0.7, "Cache-Control: no-cache\r\n")),
 )
-
-
-async def turn(subject: Subject, asking: Sequence[bytes]) -> float:
-    """Seconds of CPU per call."""
-    async with Load(subject.port, asking, CONNECTIONS) as load:
-        await load.keep_asking(WARM)
-        answers, cpu = load.tally.answers, subject.cpu()
-        await load.keep_asking(SECONDS)
-        answers, cpu = load.tally.answers - answers, subject.cpu() - cpu
-        await load.stop_asking()
-    return cpu / answers if answers else float("inf")
 
 
 async def measure(scratch: Path) -> list[tuple[str, float]]:

@@ -7,6 +7,7 @@ least of each: whatever else runs on the machine only ever adds. The figures peo
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -27,6 +28,8 @@ TURNS, MORE = 10, 3
 """Turns of each; and how often so many more are taken before a ratio that is too high is believed."""
 SECONDS, WARM = 0.25, 0.08
 CONNECTIONS = 16
+MODEL = "sim-fast:bytes=375"
+ASKING = request(MODEL, stream=False)
 
 
 async def measure(scratch: Path) -> float:
@@ -42,7 +45,7 @@ async def measure(scratch: Path) -> float:
         for _ in range(MORE):
             for _ in range(TURNS):
                 for subject in least:
-                    least[subject] = min(least[subject], await _turn(subject))
+                    least[subject] = min(least[subject], await turn(subject))
             ratio = least[gateway] / least[control]
             if not exceeds(ratio):
                 break
@@ -54,9 +57,9 @@ def exceeds(ratio: float) -> bool:
     return ratio > EXPECTED * TOLERANCE
 
 
-async def _turn(subject: Subject) -> float:
-    """Seconds of CPU per request."""
-    async with Load(subject.port, request("sim-fast:bytes=375", stream=False), CONNECTIONS) as load:
+async def turn(subject: Subject, asking: bytes | Sequence[bytes] = ASKING) -> float:
+    """Seconds of CPU per request; of several requests *asking*, each in its turn."""
+    async with Load(subject.port, asking, CONNECTIONS) as load:
         await load.keep_asking(WARM)
         answers, cpu = load.tally.answers, subject.cpu()
         await load.keep_asking(SECONDS)

@@ -193,7 +193,7 @@ class _FileConnection(aiosqlite.Connection):
     async def transact(self, statements: Sequence[Statement]) -> None:
         """Run *statements* in a transaction of their own, all in one visit to the thread."""
         # The library left it without annotations.
-        await self._execute(_transact, self._conn, statements)  # type: ignore[no-untyped-call]
+        await self._execute(_transact, self._conn, statements)  # type: ignore[no-untyped-call]  # aiosqlite left it so
 
     def stop(self) -> "asyncio.Future[None] | None":
         self._ended = super().stop()

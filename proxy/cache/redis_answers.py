@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from proxy.cache.lookup import CacheQuestion, Unreachable
@@ -21,6 +19,7 @@ from proxy.cache.packed import LABEL, label, labelled, pack, unpack
 from proxy.cache.stored_answer import StoredAnswer
 from proxy.cache.written import Written
 from proxy.core import clock, tasks
+from proxy.limits.redis_link import pool_of
 
 PATIENCE = 0.08
 """Seconds a call waits for Redis, as for limits."""
@@ -52,22 +51,7 @@ class RedisAnswers:
         """
         *url* as redis-py reads it, else `ValueError`. *ttl*: seconds an answer is kept. *largest*: bytes one may take.
         """
-        try:
-            # One deadline is kept here, over all of it.
-            self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=CONNECTIONS,
-                timeout=None,
-                protocol=2,
-                driver_info=None,
-                socket_timeout=None,
-                socket_connect_timeout=None,
-                health_check_interval=0,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:
-            # Its text quotes parts of the address, where a password may be.
-            raise ValueError("not an address of Redis: redis://host:port/number, rediss://... or unix://...") from None
+        self._pool = pool_of(BlockingConnectionPool, url, max_connections=CONNECTIONS, timeout=None)
         self._redis = Redis.from_pool(self._pool)
         self._patience = patience
         self._room = WAITING * largest

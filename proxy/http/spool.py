@@ -97,7 +97,7 @@ class Spool:
                 return
             if self._file is None:
                 # Closed when the call ends, not here.
-                self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder or None)  # noqa: SIM115
+                self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder or None)  # noqa: SIM115 - closed by `close`
             for piece in pieces:
                 rest = memoryview(piece)
                 while rest and not self._closed.is_set():

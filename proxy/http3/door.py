@@ -12,7 +12,7 @@ import socket
 from typing import Any, cast
 
 from aiohttp import web
-from aioquic.buffer import Buffer  # type: ignore[attr-defined]
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # it is of C, without types
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 from aioquic.quic.packet import (
     QuicHeader,

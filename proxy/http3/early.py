@@ -7,7 +7,7 @@ asked early is judged here; the answer to what must not be is `too_early`.
 
 from collections import OrderedDict
 
-from aioquic.buffer import Buffer  # type: ignore[attr-defined]
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # it is of C, without types
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.tls import SessionTicket
 

@@ -7,7 +7,7 @@ an answer behind for another call. It does not decide when to try again, except 
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 from redis.asyncio import ConnectionPool
@@ -25,8 +25,32 @@ TURNS = 3
 """Turns of the event loop in which an answer that has arrived is read, and the task that waits for it goes on."""
 
 
+Pool = TypeVar("Pool", bound=ConnectionPool)
+
+
 class Unavailable(Exception):
     """Redis did not answer in time, or not as it should; the text names the kind of failure and nothing else."""
+
+
+def pool_of(kind: type[Pool], url: str, **more: Any) -> Pool:
+    """
+    Connections to *url*, as redis-py reads it, else `ValueError`; *more* is for that *kind*. The client's own timeouts
+    and retries are off: who uses them keeps one deadline over all of it.
+    """
+    try:
+        return kind.from_url(
+            url,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            health_check_interval=0,
+            retry=Retry(NoBackoff(), 0),
+            **more,
+        )
+    except ValueError:
+        # Its text quotes parts of the address, where a password may be.
+        raise ValueError("not an address of Redis: redis://host:port/number, rediss://... or unix://...") from None
 
 
 class RedisLink:
@@ -34,20 +58,7 @@ class RedisLink:
 
     def __init__(self, url: str) -> None:
         """*url* as redis-py reads it. Raises `ValueError` when it cannot."""
-        # The client's own timeouts and retries are off: one deadline is kept here, over all of it.
-        try:
-            self._pool = ConnectionPool.from_url(
-                url,
-                protocol=2,
-                driver_info=None,
-                socket_timeout=None,
-                socket_connect_timeout=None,
-                health_check_interval=0,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:
-            # Its text quotes parts of the address, where a password may be.
-            raise ValueError("not an address of Redis: redis://host:port/number, rediss://... or unix://...") from None
+        self._pool = pool_of(ConnectionPool, url)
         self._connection: AbstractConnection | None = None
         self._timer: asyncio.Handle | None = None
         self.round_trips_total = 0

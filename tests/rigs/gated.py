@@ -6,6 +6,24 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+BODY = (
+    b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'
+    b'"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}'
+)
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+ONE = b'data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":"Good "}}]}\n\n'
+TWO = b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"day"},"finish_reason":"stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def framed(*events: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
+
+
+STREAM = (HEAD + framed(ONE), framed(TWO), framed(DONE) + b"0\r\n\r\n")
+"""A stream in three pieces."""
+
 
 class Gated:
     """

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.core.exchange import Outcome
 from tests.conftest import GatewayFactory, RunningGateway
-from tests.rigs.gated import Gated
+from tests.rigs.gated import BODY, DONE, HEAD, ONE, STREAM, TWO, WHOLE, Gated, framed
 
 from .wire import Response, Wire, ask, becomes, chat, connect, request
 
@@ -17,22 +17,6 @@ A, B = "hpx_holder_a_0123456789", "hpx_holder_b_0123456789"
 KEYS = {"keys": [{"name": "a", "key": A}, {"name": "b", "key": B}]}
 ZERO: dict[str, Any] = {"temperature": 0}
 
-BODY = (
-    b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'
-    b'"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}'
-)
-WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-ONE = b'data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":"Good "}}]}\n\n'
-TWO = b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"day"},"finish_reason":"stop"}]}\n\n'
-DONE = b"data: [DONE]\n\n"
-
-
-def framed(*events: bytes) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
-
-
-STREAM = (HEAD + framed(ONE), framed(TWO), framed(DONE) + b"0\r\n\r\n")
 CUT = (HEAD + framed(ONE), b"zz\r\n")
 
 

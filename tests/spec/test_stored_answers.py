@@ -15,7 +15,7 @@ from proxy.cache.stored_answer import Steps
 from proxy.core.exchange import Outcome
 from proxy.observe.access import fields
 from tests.conftest import GatewayFactory, RunningGateway
-from tests.rigs.gated import Gated
+from tests.rigs.gated import BODY, DONE, HEAD, ONE, STREAM, TWO, Gated, framed
 from tests.rigs.hapax import hapax
 from tests.rigs.redis import RedisServer, redis_server
 
@@ -25,28 +25,10 @@ A, B, C, D, E = (f"hapax-holder-{name}-4b1e9d7730aa65c2" for name in "abcde")
 ADMIN = "hapax-admin-9f2b6c1de04a7788"
 ON: dict[str, Any] = {"enabled": True}
 
-BODY = (
-    b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'
-    b'"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}'
-)
-
 
 def whole(body: bytes, status: bytes = b"200 OK") -> bytes:
     head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nx-request-id: up-1\r\nContent-Length: %d\r\n\r\n"
     return head % (status, len(body)) + body
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-ONE = b'data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":"Good "}}]}\n\n'
-TWO = b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"day"},"finish_reason":"stop"}]}\n\n'
-DONE = b"data: [DONE]\n\n"
-
-
-def framed(*events: bytes) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
-
-
-STREAM = (HEAD + framed(ONE), framed(TWO), framed(DONE) + b"0\r\n\r\n")
 
 
 @pytest.fixture
