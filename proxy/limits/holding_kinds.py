@@ -135,9 +135,9 @@ class SpendHolding(Holding):
         self.known: int | None = None
         """What was spent in the period by all workers, as far as this one knows, by itself up to now; None: no idea."""
         self.seeded = False
-        """`known` is good enough to tell Redis, which does not know."""
+        """`known` is good enough to tell Redis, should it not know."""
         self.missing = False
-        """Redis does not know what was spent."""
+        """Redis has said that it does not know what was spent, or not whether this worker's part is in it."""
         self._sent = 0
 
     @property
@@ -150,7 +150,7 @@ class SpendHolding(Holding):
         self.change = 0
         self.told = self.reserved
         # The script adds what was spent since the last message by itself.
-        seed = max(0, self.known - spent) if self.seeded and self.known is not None else -1
+        seed = max(0, self.known - spent) if self.missing and self.seeded and self.known is not None else -1
         began = int(self.began.timestamp())
         return ["s", self.limit.capacity, self.end.timestamp() - stamp, self.reserved, spent, seed, began]
 

@@ -46,6 +46,8 @@ class Holdings:
         self._wall = wall
         self._holdings: dict[str, Holding] = {}
         self._number = 0
+        self._born = 0
+        """Since when Redis has its data, in seconds since 1970; 0 before the first answer."""
 
     def __len__(self) -> int:
         """How many limits are remembered."""
@@ -159,7 +161,7 @@ class Holdings:
         """
         # All of it is read before any of it counts.
         numbers = [float(word) for word in answer.split()]
-        verdicts = 1 + 2 * len(message.holdings)
+        verdicts = 2 + 2 * len(message.holdings)
         blocked: list[tuple[int, float]] = []
         rest = iter(numbers[verdicts:])
         for index in rest:
@@ -167,8 +169,9 @@ class Holdings:
         if len(numbers) < verdicts or len(blocked) != len(message.asks):
             raise ValueError("not an answer to this message")
         self.workers = max(1, int(numbers[0]))
+        self._born = int(numbers[1])
         for at, holding in enumerate(message.holdings):
-            holding.answered(numbers[1 + 2 * at], int(numbers[2 + 2 * at]), now)
+            holding.answered(numbers[2 + 2 * at], int(numbers[3 + 2 * at]), now)
         decisions = [
             (ask, self._decision(message, ask, *verdict)) for ask, verdict in zip(message.asks, blocked, strict=True)
         ]
@@ -201,7 +204,7 @@ class Holdings:
         self._number += 1
         arguments: list[Field] = [3 + len(holdings), f"{prefix}:workers", f"{prefix}:born", f"{prefix}:told:{worker}"]
         arguments += [holding.key for holding in holdings]
-        arguments += (worker, self._number, self._ttl, mode, len(holdings))
+        arguments += (worker, self._number, self._ttl, mode, self._born, len(holdings))
         stamp = self._wall().timestamp()
         for holding in holdings:
             arguments += holding.fields(stamp)

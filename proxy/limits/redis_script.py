@@ -5,20 +5,25 @@ Text only; `holdings` writes the messages and reads the answers, `redis_link` ca
 
 Keys: the workers and until when each is believed alive, since when Redis has its data, the last answer to this worker,
 and one for each limit. Arguments: the worker's name, the message's number, the seconds a silent worker is believed
-alive, the mode (0, 1 to join, 2 to leave), the number of limits, seven fields for each, the number of calls, and for
-each call the number of its claims and their pairs of a limit's index and an amount. The fields of a limit:
+alive, the mode (0, 1 to join, 2 to leave), since when Redis has its data as the worker was told last (0: never), the
+number of limits, seven fields for each, the number of calls, and for each call the number of its claims and their pairs
+of a limit's index and an amount. The fields of a limit:
 
     kind       b(ucket), p(laces) or s(pending)
     capacity
     rate       of a bucket: units per second; of spending: seconds until the period ends
     held       what calls of this worker hold (not for buckets, where they have taken it out)
     change     units that come back to a bucket, negative for a debt; what was spent
-    seed       what was spent before Redis knew, -1 if the worker cannot say
+    seed       what was spent before the change, told where Redis has said that it does not know; else -1
     began      when the period began, in seconds since 1970
 
-The answer begins with the number of live workers. For each limit follow what is left, and what was spent (-1: not
-known). For each call follows 0 when it is admitted, or the index of the limit in its way and the seconds to wait: -1
-when that is not known, -2 when what was spent is not known.
+Where Redis has lost its data, and what was spent is known again from another worker's seed, a change from before the
+loss may be in that already: it is not added, and its worker is told that what was spent is not known. The seed it then
+sends counts together with its change, where that is more than what is known.
+
+The answer begins with the number of live workers and since when Redis has its data. For each limit follow what is left,
+and what was spent (-1: not known). For each call follows 0 when it is admitted, or the index of the limit in its way and
+the seconds to wait: -1 when that is not known, -2 when what was spent is not known.
 
 The answer is kept until the worker's next message: a message that is sent again, because the worker does not know
 whether it arrived, is answered as before and takes nothing twice.
@@ -52,7 +57,7 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local worker, number, mode = ARGV[1], ARGV[2], ARGV[4]
-local ttl, count = tonumber(ARGV[3]) * 1000000, tonumber(ARGV[5])
+local ttl, count = tonumber(ARGV[3]) * 1000000, tonumber(ARGV[6])
 local WORKERS, BORN, RECEIPT = KEYS[1], KEYS[2], KEYS[3]
 
 local receipt = read('GET', RECEIPT)
@@ -67,7 +72,12 @@ if alive_until < now + ttl * 0.8 then
   redis.call('ZADD', WORKERS, string.format('%.0f', now + ttl), worker)
   redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', string.format('(%.0f', now))
 end
-if mode == '1' and not read('GET', BORN) then redis.call('SET', BORN, time[1]) end
+local born = read('GET', BORN)
+if not born then
+  born = time[1]
+  redis.call('SET', BORN, born)
+end
+local lost = born ~= ARGV[5]
 local live, workers = {}, 0
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, string.format('%.0f', now), '+inf')) do
   live[name] = true
@@ -76,7 +86,7 @@ end
 
 local limits = {}
 for i = 1, count do
-  local at = 5 + (i - 1) * 7
+  local at = 6 + (i - 1) * 7
   local limit = {
     key = KEYS[3 + i], kind = ARGV[at + 1], capacity = tonumber(ARGV[at + 2]), rate = tonumber(ARGV[at + 3]),
     held = tonumber(ARGV[at + 4]), spent = 0,
@@ -100,31 +110,25 @@ for i = 1, count do
     end
     limit.left = limit.capacity - others - limit.held
     if limit.kind == 's' then
-      if not level then
-        local seed, began = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
-        local born = read('GET', BORN)
-        if seed >= 0 then
-          level = seed
-          limit.changed = true
-        elseif born and began > tonumber(born) then
-          level = 0
-        end
-      end
-      if level then
+      local seed, began = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+      if not level and seed < 0 and began > tonumber(born) then level = 0 end
+      if seed >= 0 then
+        limit.spent = math.max(level or 0, seed + change)
+        limit.changed = true
+      elseif level and not (lost and change ~= 0) then
         limit.spent = level + change
-        limit.left = limit.left - limit.spent
-        limit.changed = limit.changed or change ~= 0
+        limit.changed = change ~= 0
       else
         limit.spent = -1
-        limit.left = 0
       end
+      if limit.spent >= 0 then limit.left = limit.left - limit.spent else limit.left = 0 end
     end
   end
   limits[i] = limit
 end
 
 local verdicts = {}
-local at = 5 + count * 7 + 1
+local at = 6 + count * 7 + 1
 for _ = 1, tonumber(ARGV[at]) do
   local claims = tonumber(ARGV[at + 1])
   local blocking, longest, rank = nil, nil, nil
@@ -158,7 +162,7 @@ for _ = 1, tonumber(ARGV[at]) do
   at = at + claims * 2 + 1
 end
 
-local answer = {tostring(workers)}
+local answer = {tostring(workers), born}
 for i = 1, count do
   local limit = limits[i]
   local key, changed = limit.key, {}

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from proxy.limits.holding_kinds import SpendHolding
 from proxy.limits.holdings import Holdings
 from proxy.limits.limit import Claim, Limit, Refusal, Reservation, What
 from proxy.limits.redis_message import Ask, Message
@@ -219,6 +220,38 @@ def test_no_limit_is_passed_and_no_unit_lost_in_any_order(server: RedisServer) -
                 suppress_health_check=list(HealthCheck),
             ),
         )
+
+
+def test_what_the_first_worker_tells_an_empty_redis_is_not_added_to_by_one_whose_part_is_in_it(
+    server: RedisServer,
+) -> None:
+    with redis.Redis(port=server.port) as client:
+        client.flushall()
+        one, other = Worker(client, "wa"), Worker(client, "wb")
+        client.flushall()
+        client.set("{t}:born", 2)
+        # The period began before that. Both have spent since Redis was lost, and the ledger knows of all of it.
+        for worker, cost in ((one, 300), (other, 50)):
+            holding = worker.holdings.holding(BUDGET, 0.0)
+            assert isinstance(holding, SpendHolding)
+            holding.change = cost
+            worker.holdings.note(holding)
+        for worker in (one, other):
+            holding = worker.holdings.holding(BUDGET, 0.0)
+            assert isinstance(holding, SpendHolding)
+            worker.send(worker.holdings.message((), 0.0))
+            assert holding.missing
+            holding.learn(350)
+            worker.holdings.note(holding)
+            worker.send(worker.holdings.message((), 0.0))
+            assert int(client.hget(SPENDING, "level") or 0) == 350
+        # From now on what each spends is added.
+        for worker in (one, other):
+            holding = worker.holdings.holding(BUDGET, 0.0)
+            holding.change = 10
+            worker.holdings.note(holding)
+            worker.send(worker.holdings.message((), 0.0))
+        assert int(client.hget(SPENDING, "level") or 0) == 370
 
 
 def test_every_kind_of_holding_tells_as_many_fields_as_the_script_reads() -> None:
