@@ -185,7 +185,7 @@ class ClientConnection(Written):
         self._begin(number, message, refusal, has_body=not event.stream_ended)
 
     def _begin(self, number: int, message: RawRequestMessage, refusal: ProxyError | None, has_body: bool) -> None:
-        stream = Stream(number, self, self.quic.get_peer_address(), has_body)
+        stream = Stream(number, self, self.quic.validated_address or (self.address, 0), has_body)
         self._streams[number] = stream
         self._pulse.keep_up()
         stream.serve(self._application, message, refusal)

@@ -145,8 +145,9 @@ class Door:
 
     def completed(self, connection: ClientConnection) -> None:
         """Its handshake is over: the client is where it says it is."""
-        self._visitors.confirm(connection)
-        if self._announced:
+        if not self._visitors.confirm(connection):
+            connection.drop()
+        elif self._announced:
             connection.announce_end()
 
     def closed(self, connection: ClientConnection) -> None:

@@ -57,6 +57,14 @@ class Quic(QuicConnection):
         return self._idle_timeout()
 
     @property
+    def validated_address(self) -> NetworkAddress | None:
+        """
+        Where the client is, if it has shown that it gets what is sent there (RFC 9000 section 9.3): the sender of a
+        packet can be forged.
+        """
+        return next((path.addr for path in self._network_paths if path.is_validated), None)
+
+    @property
     def delivered(self) -> bool:
         """The client has acknowledged all that was sent."""
         return not any(

@@ -48,8 +48,7 @@ class Visitors:
 
     def has_room(self, address: str) -> bool:
         """Whether there may be one more from *address*; the oldest without a request makes room for it."""
-        if self._most_of_one and self._of_address[address] >= self._most_of_one and not self._is_proxy(address):
-            self._served.turned_away["address"] += 1
+        if not self._may_come(address):
             return False
         if len(self._open) < self._most:
             return True
@@ -63,24 +62,37 @@ class Visitors:
         """One more is open."""
         self._open[connection] = None
         self._unconfirmed.add(connection)
-        self._of_address[connection.address] += 1
         self._served.by_protocol[H3] += 1
         self.gone.clear()
 
-    def confirm(self, connection: ClientConnection) -> None:
-        """Its client is where it says it is."""
+    def confirm(self, connection: ClientConnection) -> bool:
+        """
+        Its client is where it says it is; whether there may be one more from there. It counts from now on: before,
+        another could use up what an address may have.
+        """
+        allowed = self._may_come(connection.address)
         self._unconfirmed.discard(connection)
+        self._of_address[connection.address] += 1
+        return allowed
+
+    def _may_come(self, address: str) -> bool:
+        if not self._most_of_one or self._of_address[address] < self._most_of_one or self._is_proxy(address):
+            return True
+        self._served.turned_away["address"] += 1
+        return False
 
     def leave(self, connection: ClientConnection) -> None:
         """It is closed; may be told more than once."""
         if connection not in self._open:
             return
         del self._open[connection]
-        self._unconfirmed.discard(connection)
         self._served.by_protocol[H3] -= 1
         self._served.on_closed(H3, self._loop.time() - connection.opened)
-        self._of_address[connection.address] -= 1
-        if not self._of_address[connection.address]:
-            del self._of_address[connection.address]
+        if connection in self._unconfirmed:
+            self._unconfirmed.discard(connection)
+        else:
+            self._of_address[connection.address] -= 1
+            if not self._of_address[connection.address]:
+                del self._of_address[connection.address]
         if not self._open:
             self.gone.set()

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from aioquic.buffer import encode_uint_var
@@ -184,6 +186,27 @@ async def test_a_client_goes_on_from_another_address(quic: QuicFactory) -> None:
         old.close()
     running.caught_up()
     assert {each.outcome.value for each in ended} == {"ok"}
+
+
+async def test_where_a_packet_says_it_comes_from_is_believed_once_that_address_has_answered(quic: QuicFactory) -> None:
+    """A sender can be forged, and limits and logs go by the client's address (RFC 9000 section 9.3)."""
+    running = await quic()
+    door = running.listener.door
+    assert door is not None
+    async with connect(quic_port(running)) as client:
+        assert (await client.ask("GET", "/live")).status == 200
+        home = client._transport.get_extra_info("sockname")
+        sent: list[bytes] = []
+        transport = client._transport
+        client._transport = cast(asyncio.DatagramTransport, SimpleNamespace(sendto=lambda data, to: sent.append(data)))
+        client.send("GET", "/live")
+        client._transport = transport
+        for packet in sent:
+            door.take(packet, ("127.0.0.9", 9))
+        assert ours(running).quic.get_peer_address() == ("127.0.0.9", 9)
+        (stream,) = ours(running)._streams.values()
+        assert stream.peername is not None
+        assert stream.peername[:2] == home[:2]
 
 
 async def move(client: Client) -> asyncio.DatagramTransport:

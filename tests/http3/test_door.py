@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aioquic.quic.configuration
+import aioquic.quic.connection
 import pytest
 
 from proxy.http3 import door
@@ -129,6 +131,22 @@ async def test_one_address_has_so_many_connections(quic: QuicFactory) -> None:
                 pass
         assert (await first.ask("GET", "/live")).status == 200
     assert running.listener.gateway.served.turned_away["address"]
+
+
+async def test_handshakes_that_are_not_over_use_up_nothing_of_an_address(quic: QuicFactory) -> None:
+    running = await quic(server={"max_connections_per_address": 1})
+    door = running.listener.door
+    assert door is not None
+    # The first packet of another one, who may have written any address on it.
+    forged = aioquic.quic.connection.QuicConnection(
+        configuration=aioquic.quic.configuration.QuicConfiguration(alpn_protocols=["h3"], server_name="hapax.test")
+    )
+    forged.connect(("127.0.0.1", quic_port(running)), now=0.0)
+    for packet, _ in forged.datagrams_to_send(now=0.0):
+        door.take(packet, ("127.0.0.1", 9))
+    assert door._visitors.unconfirmed == 1
+    async with connect(quic_port(running)) as client:
+        assert (await client.ask("GET", "/live")).status == 200
 
 
 async def test_many_handshakes_at_once_have_clients_show_where_they_are(
