@@ -153,7 +153,7 @@ def answer_cache(settings: Settings, pool: Pool, cost: Callable[[Exchange], int 
         from proxy.cache.redis_answers import RedisAnswers
 
         try:
-            answers = RedisAnswers(url, rules.ttl, largest(rules))
+            answers = RedisAnswers(url, rules.ttl, rules.max_size)
         except ValueError as error:
             raise ValueError(f"state.url: {error}") from None
     return AnswerCache(rules, answers, lambda model: pool.entry(model or None).cache, cost)

@@ -35,8 +35,8 @@ CONNECTIONS = 16
 """To Redis, of one process, at most."""
 LARGE = 32 * 1024
 """Bytes from which on an answer is compressed and restored by a thread of its own, beside the calls."""
-WAITING = 16
-"""Of the largest answers as many may wait to be written; what comes on top is not stored."""
+RESTORE_WITHIN = 1.0
+"""Seconds that thread gets to restore one, where others keep it busy."""
 AT_ONCE = 500
 """Answers looked at together when they are cleared."""
 
@@ -47,15 +47,17 @@ _log = logging.getLogger("hapax")
 class RedisAnswers:
     """Answers by question."""
 
-    def __init__(self, url: str, ttl: float, largest: int, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, ttl: float, max_size: int, patience: float = PATIENCE) -> None:
         """
-        *url* as redis-py reads it, else `ValueError`. *ttl*: seconds an answer is kept. *largest*: bytes one may take.
+        *url* as redis-py reads it, else `ValueError`. *ttl*: seconds an answer is kept. *max_size*: bytes of answers
+        that may wait to be written; what comes on top is not stored.
         """
         self._pool = pool_of(BlockingConnectionPool, url, max_connections=CONNECTIONS, timeout=None)
         self._redis = Redis.from_pool(self._pool)
         self._patience = patience
-        self._room = WAITING * largest
-        self.obey(ttl, largest)
+        self._taken = 0
+        """Bytes of answers that wait to be written."""
+        self.obey(ttl, max_size)
         self._writing: set[asyncio.Task[None]] = set()
         self._away = False
         self._refused = False
@@ -65,7 +67,8 @@ class RedisAnswers:
         """Times Redis did not take or give an answer."""
 
     def obey(self, ttl: float, max_size: int) -> None:
-        """Keep what is written from now on for *ttl* seconds; how much room there is says Redis."""
+        """Keep what is written from now on for *ttl* seconds; how much room there is for all says Redis."""
+        self._room = max_size
         self._ttl = max(1, round(ttl * 1000))
         self._written = Written(ttl)
 
@@ -93,12 +96,18 @@ class RedisAnswers:
         self._answered()
         if not isinstance(packed, bytes):
             return None
-        return unpack(packed) if len(packed) < LARGE else await asyncio.to_thread(unpack, packed)
+        if len(packed) < LARGE:
+            return unpack(packed)
+        try:
+            async with asyncio.timeout(RESTORE_WITHIN):
+                return await asyncio.to_thread(unpack, packed)
+        except TimeoutError:
+            return None
 
     def keep(self, question: CacheQuestion, answer: StoredAnswer) -> None:
         size = answer.size
-        if size <= self._room and self._may_ask():
-            self._room -= size
+        if self._taken + size <= self._room and self._may_ask():
+            self._taken += size
             task = tasks.start(self._write(question.key, answer, size), "stored answer")
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
@@ -147,7 +156,7 @@ class RedisAnswers:
         except Exception as error:
             self._failed(error)
         finally:
-            self._room += size
+            self._taken -= size
 
     async def _names(self) -> AsyncIterator[list[bytes]]:
         """The names of all answers, some at a time."""

@@ -1,14 +1,17 @@
 """Answers in Redis: found by others, bounded in time, and never an error."""
 
 import asyncio
+import random
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from proxy.cache import redis_answers
 from proxy.cache.lookup import Unreachable
-from proxy.cache.redis_answers import LARGE, WAITING, RedisAnswers
+from proxy.cache.redis_answers import LARGE, RedisAnswers
 from proxy.core import tasks
 from tests.rigs.answers import answer, question
 from tests.rigs.redis import RedisServer, Way, redis_server, way_to
@@ -62,7 +65,7 @@ async def test_what_one_process_kept_another_finds_until_its_time_is_over(
 
 
 async def test_a_large_one_comes_back_as_it_was(answers: RedisAnswers) -> None:
-    noise = bytes(number * number % 251 for number in range(3 * LARGE))
+    noise = random.Random(1).randbytes(LARGE)
     stored = answer((0.0, noise), (1.0, noise))
     answers.keep(question(), stored)
     await written(answers)
@@ -78,12 +81,36 @@ async def test_what_is_being_written_arrives_before_the_end(way: Way, redis: Red
 
 async def test_more_than_may_wait_to_be_written_is_not_stored(way: Way, redis: RedisServer) -> None:
     stored = answer((0.0, b"x" * 1000))
-    answers = RedisAnswers(way.url, 60.0, stored.size, PATIENT)
-    for number in range(WAITING + 5):
+    answers = RedisAnswers(way.url, 60.0, 3 * stored.size, PATIENT)
+    for number in range(5):
+        answers.keep(question(str(number)), stored)
+    await written(answers)
+    assert redis.ask("DBSIZE") == 3
+    # A reload gives room for two more.
+    answers.obey(60.0, 5 * stored.size)
+    for number in range(3, 10):
         answers.keep(question(str(number)), stored)
     await answers.stop()
-    assert redis.ask("DBSIZE") == WAITING
+    assert redis.ask("DBSIZE") == 8
     assert answers.failures_total == 0
+
+
+async def test_a_large_one_whose_thread_gets_no_turn_is_not_there(
+    answers: RedisAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers.keep(question(), answer((0.0, random.Random(1).randbytes(2 * LARGE))))
+    await written(answers)
+    busy = threading.Event()
+    pool = ThreadPoolExecutor(1)
+    pool.submit(busy.wait)
+    asyncio.get_running_loop().set_default_executor(pool)
+    try:
+        with monkeypatch.context() as hasty:
+            hasty.setattr(redis_answers, "RESTORE_WITHIN", 0.05)
+            assert await answers.find(question()) is None
+    finally:
+        busy.set()
+    assert await answers.find(question()) is not None
 
 
 async def test_one_that_does_not_answer_in_time_is_not_waited_for_and_not_asked_for_a_while(
