@@ -45,6 +45,8 @@ class Sums:
     """Rows that are marked as estimated."""
     estimated_completion: int = 0
     estimated_billed_completion: int = 0
+    shared: int = 0
+    """Rows of calls that were answered with what an identical one under way was."""
     unbilled: int = 0
     """Rows without tokens of calls that no provider charged."""
     undelivered: int = 0
@@ -72,7 +74,8 @@ class Sums:
             f"{self.exact_tokens} tokens, billed {self.exact_billed}, "
             f"difference {self.exact_tokens - self.exact_billed}; "
             f"estimated rows {self.estimated}: {self.estimated_completion} completion tokens, "
-            f"billed {self.estimated_billed_completion}; billed and not delivered {self.undelivered}; "
+            f"billed {self.estimated_billed_completion}; shared {self.shared}; "
+            f"billed and not delivered {self.undelivered}; "
             f"budgets settled {self.settled}, rows of their keys {self.ledgered}, "
             f"difference {self.settled - self.ledgered}"
         )
@@ -188,6 +191,11 @@ def _compare_one(
         sums.exact_billed += prompt + completion
         assert (row["prompt_tokens"], row["completion_tokens"]) == (prompt, completion), told
         assert row["outcome"] in ("ok", "client_gone"), told
+    elif call.shared:
+        # The one it shared is billed and charged.
+        assert not billed, told
+        assert row["outcome"] == "ok", told
+        sums.shared += 1
     elif kind.leaves:
         # Nothing of it had reached its client, whatever the provider had begun.
         assert not call.pieces, told

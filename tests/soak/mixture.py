@@ -98,6 +98,8 @@ class Asked:
     body: bytes
     status: int = 0
     """0 when its client left before there was any."""
+    shared: bool = False
+    """It was answered with what an identical call under way was."""
     pieces: int = 0
     """Of a stream that its client left: pieces of content it had read by then."""
     text: bytes = b""
@@ -218,6 +220,7 @@ async def _ask(line: _Line, asked: Asked, rng: random.Random) -> None:
             wire.send(request(kind.path, asked.body, head=head))
             answer: Response = await wire.response()
             asked.status, asked.text = answer.status, answer.body
+            asked.shared = answer.header("x-hapax-deduplicated") == "true"
             if answer.header("connection") == "close":
                 await line.drop()
 
