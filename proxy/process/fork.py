@@ -28,6 +28,9 @@ def fork(birth: Birth) -> None:
         try:
             ours, theirs = map(held.enter_context, socket.socketpair())
             our_hand, their_hand = map(held.enter_context, socket.socketpair())
+            for hand in (our_hand, their_hand):
+                # Neither side may stand still for the other.
+                hand.setblocking(False)
             crash = held.enter_context(tempfile.TemporaryFile())
             sys.stdout.flush()
             # A signal between the fork and the child's own handlers would be told to us.

@@ -5,6 +5,7 @@ What is served is built in `app`; when a process does what is said in `server` a
 """
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -60,6 +61,8 @@ class Prepared:
 
     configured: Configured
     tls: ssl.SSLContext | None
+    listening: list[socket.socket]
+    """Copies of the sockets that clients are accepted on, for those to come; empty where they are met as before."""
     metrics: socket.socket | None
     """The socket of another `metrics.port`, bound; None where that stays as it is, or there is none."""
     http3: "Terms | None"
@@ -134,20 +137,26 @@ class Listener:
         self.gateway.served.addresses.append(address)
         self.port = address[1]
         self._listening.append(sockets.clients)
-        await self._listen(context)
+        await self._listen(context, self._copies())
 
     async def prepare(self, settings: Settings, metrics: socket.socket | None = None) -> Prepared:
         """
         What *settings* ask for, made beside what is in force; `SettingsError` for what cannot be had. Nothing has
         changed until `put_in_force`. *metrics*: the socket of another `metrics.port`, where a supervisor has opened it.
         """
-        before = self.gateway.settings.metrics
+        before = self.gateway.settings
+        listening: list[socket.socket] = []
         try:
             context = tls_of(settings.server.tls)
-            if metrics is None and moves_metrics(before, settings.metrics) and settings.metrics.port:
+            if metrics is None and moves_metrics(before.metrics, settings.metrics) and settings.metrics.port:
                 metrics = metrics_socket(settings)
             http3 = terms(settings) if self.door is not None else None
-            return Prepared(await self.gateway.prepare(settings), context, metrics, http3)
+            configured = await self.gateway.prepare(settings)
+            if context is not None or before.server.tls is not None:
+                # A certificate may be another one under the same name. What may fail is done here, as long as all of
+                # it can be taken back.
+                listening += self._copies()
+            return Prepared(configured, context, listening, metrics, http3)
         except BaseException as error:
             if metrics is not None:
                 metrics.close()
@@ -162,6 +171,8 @@ class Listener:
     def discard(self, made: Prepared) -> None:
         """It is not put in force after all."""
         self.gateway.discard(made.configured)
+        for each in made.listening:
+            each.close()
         if made.metrics is not None:
             made.metrics.close()
 
@@ -172,23 +183,40 @@ class Listener:
         self.connections.obey(settings.server)
         if self.door is not None and made.http3 is not None:
             self.door.obey(made.http3)
-        if made.tls is not None or before.server.tls is not None:
-            # A certificate may be another one under the same name.
-            await self._listen(made.tls)
+        if made.listening:
+            await self._listen(made.tls, made.listening)
         if moves_metrics(before.metrics, settings.metrics):
             former, self._metrics = self._metrics, None
             if made.metrics is not None:
                 await self._show_metrics(made.metrics)
             if former is not None:
                 await former.stop()
+        # Configurations are full of cycles, and the collector is calm (`server.calm_the_collector`): what ended calls
+        # had kept of former ones would stay for good.
+        gc.collect()
 
-    async def _listen(self, context: ssl.SSLContext | None) -> None:
+    def _copies(self) -> list[socket.socket]:
+        """Of the sockets clients are accepted on: what the kernel has accepted is in the queue of both."""
+        copies: list[socket.socket] = []
+        try:
+            for each in self._listening:
+                copies.append(each.dup())
+        except OSError:
+            for copy in copies:
+                copy.close()
+            raise
+        return copies
+
+    async def _listen(self, context: ssl.SSLContext | None, sockets: list[socket.socket]) -> None:
         """Accept clients with *context*; connections that are open, or are being made, keep the one they began with."""
         async with self._door:
             former = list(self._runner.sites)
-            for each in self._listening:
-                # A copy of the socket: what the kernel has accepted meanwhile is in the queue of both.
-                await web.SockSite(self._runner, each.dup(), ssl_context=context, backlog=BACKLOG).start()
+            for each in sockets:
+                if self._listening:
+                    await web.SockSite(self._runner, each, ssl_context=context, backlog=BACKLOG).start()
+                else:
+                    # It has begun to drain meanwhile.
+                    each.close()
             for site in former:
                 await site.stop()
 

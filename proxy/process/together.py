@@ -6,6 +6,7 @@ What the settings are is decided in `reloader`; what a worker makes of them, in 
 """
 
 import socket
+from itertools import cycle
 
 from proxy.observe.log import Logs
 from proxy.process.ipc import packed
@@ -23,19 +24,23 @@ class Together:
         self._workers = workers
         self._sockets = sockets
         self._logs = logs
+        self._marks = cycle(range(256))
+        """By which a worker knows for which message a socket was handed to it."""
 
     async def apply(self, before: Settings, after: Settings) -> None:
         """Put *after* in force in the place of *before*, or, where one worker cannot, nowhere: `SettingsError`."""
         moves = moves_metrics(before.metrics, after.metrics)
         metrics: socket.socket | None = None
+        mark: int | None = None
         try:
             logs = self._logs.opened(after.logging)
         except OSError as error:
             raise SettingsError([Problem("logging.dir", error.strerror or str(error))]) from None
         try:
             if moves and after.metrics.port:
-                metrics = self._handed_out(after)
-            await self._prepare(after, metrics is not None)
+                metrics, mark = self._opened(after), next(self._marks)
+                self._hand_out(metrics, mark)
+            await self._prepare(after, mark)
         except BaseException:
             self._logs.discard(logs)
             if metrics is not None:
@@ -48,18 +53,24 @@ class Together:
                 former.close()
         await self._workers.tell_all(COMMIT)
 
-    def _handed_out(self, settings: Settings) -> socket.socket:
-        """Another socket for metrics, which every worker is given: none of them could open it beside the others."""
+    def _opened(self, settings: Settings) -> socket.socket:
+        """Another socket for metrics."""
         try:
-            metrics = metrics_socket(settings)
+            return metrics_socket(settings)
         except Unservable as obstacle:
             raise SettingsError([Problem(*str(obstacle).split(": ", 1))]) from None
-        for member in self._workers.serving:
-            socket.send_fds(member.hand, [b"m"], [metrics.fileno()])
-        return metrics
 
-    async def _prepare(self, settings: Settings, handed: bool) -> None:
-        found = await self._workers.tell_all(PREPARE, {"settings": packed(settings), "handed": handed})
+    def _hand_out(self, metrics: socket.socket, mark: int) -> None:
+        """Give it to every worker: none of them could open it beside the others."""
+        for member in self._workers.serving:
+            try:
+                socket.send_fds(member.hand, [bytes([mark])], [metrics.fileno()])
+            except OSError:
+                # It has ended, or takes nothing and will say that it has got none.
+                continue
+
+    async def _prepare(self, settings: Settings, mark: int | None) -> None:
+        found = await self._workers.tell_all(PREPARE, {"settings": packed(settings), "handed": mark})
         told = [Problem(*each) for answer in found.values() for each in answer or ()]
         # One that died meanwhile is replaced by one with the settings in force by then.
         silent = [each.pid for each, answer in found.items() if answer is None and not each.exited.done()]

@@ -123,6 +123,8 @@ class _Worker:
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._asked: dict[int, asyncio.Future[list[Any]]] = {}
         self._numbers = count()
+        self._obeying = asyncio.Lock()
+        """Held while one order is carried out: one that took too long must not undo a later one."""
         self._made: Prepared | None = None
         """A configuration that waits to be put in force."""
         self._counted = -1
@@ -194,16 +196,17 @@ class _Worker:
         """Do what the supervisor has all workers do for a reload, and say what came of it."""
         found: list[list[str]] = []
         what, of = message["what"], message["of"]
-        made, self._made = self._made, None
         try:
-            if what == COMMIT and made is not None:
-                await self.listener.put_in_force(made)
-            elif made is not None:
-                self.listener.discard(made)
-            if what == PREPARE:
-                settings = unpacked(of["settings"])
-                own = share(settings, self._slot, settings.server.workers)
-                self._made = await self.listener.prepare(own, self._handed(of))
+            async with self._obeying:
+                made, self._made = self._made, None
+                if what == COMMIT and made is not None:
+                    await self.listener.put_in_force(made)
+                elif made is not None:
+                    self.listener.discard(made)
+                if what == PREPARE:
+                    settings = unpacked(of["settings"])
+                    own = share(settings, self._slot, settings.server.workers)
+                    self._made = await self.listener.prepare(own, self._handed(of["handed"]))
         except SettingsError as error:
             found = [[problem.path, problem.message] for problem in error.problems]
         except Exception as error:
@@ -214,12 +217,16 @@ class _Worker:
                 self._orders.put_nowait({"kind": "drain"})
         self._channel.say("answer", number=message["number"], found=found)
 
-    def _handed(self, of: dict[str, Any]) -> socket.socket | None:
-        """The socket that came with a message, where one did."""
-        if not of["handed"]:
+    def _handed(self, mark: int | None) -> socket.socket | None:
+        """The socket that came for a message with *mark*, where one did; those before it were for no message."""
+        if mark is None:
             return None
-        _, descriptors, _, _ = socket.recv_fds(self._hand, 1, 1)
-        return socket.socket(fileno=descriptors[0])
+        while True:
+            marked, descriptors, _, _ = socket.recv_fds(self._hand, 1, 1)
+            handed = socket.socket(fileno=descriptors[0])
+            if marked[0] == mark:
+                return handed
+            handed.close()
 
     async def _insisted(self) -> None:
         """Until it is told to stop at once."""

@@ -89,3 +89,62 @@ async def test_what_a_page_has_shown_is_not_told_again() -> None:
     one._tell_counts()
     assert channel.said == ["answer", "ask", "counted"]
     listening.cancel()
+
+
+class Preparing:
+    """A listener whose preparations end when the test says so."""
+
+    def __init__(self) -> None:
+        self.gateway = Gateway()
+        self.under_way: list[asyncio.Future[str]] = []
+        self.discarded: list[str] = []
+        self.in_force: list[str] = []
+
+    async def prepare(self, settings: Any, metrics: socket.socket | None) -> str:
+        self.under_way.append(asyncio.get_running_loop().create_future())
+        return await self.under_way[-1]
+
+    def discard(self, made: str) -> None:
+        self.discarded.append(made)
+
+    async def put_in_force(self, made: str) -> None:
+        self.in_force.append(made)
+
+
+async def test_a_configuration_that_took_too_long_to_make_takes_no_later_ones_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "unpacked", lambda packed: SimpleNamespace(server=SimpleNamespace(workers=1)))
+    monkeypatch.setattr(worker, "share", lambda settings, slot, workers: settings)
+    listener, channel = Preparing(), Channel()
+    one = worker._Worker(
+        0, cast(Any, channel), cast(socket.socket, None), cast(InForce, None), lambda worker: cast(Listener, listener)
+    )
+    listening = tasks.start(one._listen(lambda: None), "orders")
+    told = {"settings": "", "handed": None}
+    # The supervisor did not wait for the first.
+    for number, (what, of) in enumerate((("prepare", told), ("discard", None), ("prepare", told), ("commit", None))):
+        channel.heard.put_nowait({"kind": "order", "what": what, "of": of, "number": number})
+    await until(lambda: len(listener.under_way) == 1 and not channel.heard.qsize())
+    listener.under_way[0].set_result("first")
+    await until(lambda: len(listener.under_way) == 2)
+    listener.under_way[1].set_result("second")
+    await until(lambda: channel.said == ["answer"] * 4)
+    assert (listener.discarded, listener.in_force) == (["first"], ["second"])
+    listening.cancel()
+
+
+def test_a_socket_that_was_handed_for_no_message_is_not_taken_for_a_later_one() -> None:
+    ours, theirs = socket.socketpair()
+    listener = cast(Listener, SimpleNamespace(gateway=Gateway()))
+    one = worker._Worker(0, cast(Any, Channel()), theirs, cast(InForce, None), lambda worker: listener)
+    with ours, theirs, socket.socket() as stale, socket.socket() as meant:
+        for each in (stale, meant):
+            each.bind(("127.0.0.1", 0))
+        socket.send_fds(ours, [b"\x07"], [stale.fileno()])
+        socket.send_fds(ours, [b"\x08"], [meant.fileno()])
+        handed = one._handed(8)
+        assert handed is not None
+        with handed:
+            assert handed.getsockname() == meant.getsockname()
+        assert one._handed(None) is None

@@ -1,6 +1,7 @@
 """HTTPS: calls and WebSockets over TLS, handshakes that are none, and certificates that change."""
 
 import asyncio
+import errno
 import shutil
 import socket
 import ssl
@@ -162,6 +163,24 @@ async def test_a_pair_that_does_not_fit_changes_nothing(gateway: GatewayFactory,
     shutil.copy(tmp_path / "kept.key", tmp_path / "server.key")
     with pytest.raises(SettingsError, match=r"^server\.tls: the certificate cannot be used: "):
         await running.reload()
+    assert await shown(running.port, trusted) == "first"
+
+
+async def test_without_descriptors_for_another_certificate_nothing_changes(
+    gateway: GatewayFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await served(gateway, tmp_path)
+    trusted = trusting(tmp_path)
+    issue(tmp_path, "second")
+
+    def none_left(self: socket.socket) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as without:
+        without.setattr(socket.socket, "dup", none_left)
+        with pytest.raises(SettingsError, match="Too many open files"):
+            await running.reload(logging={"level": "error"})
+    assert running.listener.gateway.settings.logging.level != "error"
     assert await shown(running.port, trusted) == "first"
 
 
