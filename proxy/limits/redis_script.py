@@ -21,9 +21,9 @@ Where Redis has lost its data, and what was spent is known again from another wo
 loss may be in that already: it is not added, and its worker is told that what was spent is not known. The seed it then
 sends counts together with its change, where that is more than what is known.
 
-The answer begins with the number of live workers and since when Redis has its data. For each limit follow what is left,
-and what was spent (-1: not known). For each call follows 0 when it is admitted, or the index of the limit in its way and
-the seconds to wait: -1 when that is not known, -2 when what was spent is not known.
+The answer begins with the number of live workers and since when Redis has its data. For each limit follow what is
+left, and what was spent (-1: not known). For each call follows 0 when it is admitted, or the index of the limit in its
+way and the seconds to wait: -1 when that is not known, -2 when what was spent is not known.
 
 The answer is kept until the worker's next message: a message that is sent again, because the worker does not know
 whether it arrived, is answered as before and takes nothing twice.
