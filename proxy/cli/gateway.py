@@ -110,6 +110,7 @@ async def _asked(there: Place, method: str, path: str, query: dict[str, str]) ->
     timeout = aiohttp.ClientTimeout(total=WITHIN)
     async with (
         aiohttp.ClientSession(headers=there.headers, timeout=timeout) as session,
-        session.request(method, there.url + path, params=query, ssl=there.context()) as answer,
+        # The key is for this address, and for none that it leads to.
+        session.request(method, there.url + path, params=query, ssl=there.context(), allow_redirects=False) as answer,
     ):
         return answer.status, await answer.json(content_type=None)

@@ -101,6 +101,7 @@ class Follower:
             "headers": headers,
             "timeout": aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE),
             "read_bufsize": LONGEST_LINE,
+            "allow_redirects": False,
             # It would connect again by itself, and then nothing would ask what has happened meanwhile.
             "max_connect_retry": 0,
             "reconnection_time": timedelta(0),

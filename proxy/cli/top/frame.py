@@ -174,7 +174,8 @@ def _scrolled(rows: Sequence[Text], view: View, room: int) -> list[Text]:
 
 def _change(change: Change) -> Text:
     made = Text().append(f" {shown.clock(change.at)} ", QUIET).append_text(text(change.about))
-    return made.append(": ").append_text(text(change.state, GOOD if change.good else BAD))
+    style = GOOD if change.good else WARN if change.state == "half-open" else BAD
+    return made.append(": ").append_text(text(change.state, style))
 
 
 def _calls(picture: Picture, view: View, width: int, room: int) -> list[Text]:

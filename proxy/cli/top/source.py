@@ -54,7 +54,9 @@ class Source:
 
         try:
             timeout = aiohttp.ClientTimeout(total=WITHIN)
-            async with self.session.get(self.place.url + path, params=query, timeout=timeout) as answer:
+            # The key is for this address, and for none that it leads to.
+            get = self.session.get(self.place.url + path, params=query, timeout=timeout, allow_redirects=False)
+            async with get as answer:
                 self._set_clock(answer)
                 status, body = answer.status, await answer.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

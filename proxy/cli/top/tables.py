@@ -44,7 +44,7 @@ CALLS = (
     Column("took", 7, right=True),
     Column("tokens", 7, right=True, least=100),
     Column("cost", 9, right=True, least=100),
-    Column("request id", 20, 2, least=150),
+    Column("request id", 36, least=150),
 )
 PROVIDERS = (
     Column("provider", 14, 2),

@@ -85,12 +85,8 @@ class View:
             self._move(_MOVES[key], picture)
         elif key == "escape":
             self.words, self.bad_only, self.chosen = "", False, None
-        elif key in ("s", "S"):
-            self._sort = (self._sort + (1 if key == "s" else -1)) % len(SORTS)
-        elif key == "/":
-            self.typing = True
-        elif key == "f":
-            self.bad_only = not self.bad_only
+        elif key in ("s", "S", "/", "f"):
+            self._of_calls(key)
         elif key in ("p", " "):
             self.frozen = picture if self.frozen is None else None
         elif key in ("tab", "shift tab"):
@@ -98,6 +94,17 @@ class View:
             self.section = SECTIONS[(SECTIONS.index(self.section) + step) % len(SECTIONS)]
             self.top = 0
         return None
+
+    def _of_calls(self, key: str) -> None:
+        """What is about calls shows them."""
+        if self.section in ("providers", "keys"):
+            self.section = SECTIONS[0]
+        if key == "/":
+            self.typing = True
+        elif key == "f":
+            self.bad_only = not self.bad_only
+        else:
+            self._sort = (self._sort + (1 if key == "s" else -1)) % len(SORTS)
 
     def _type(self, key: str) -> None:
         if key == "enter":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from proxy.cli.command import app
@@ -21,6 +22,7 @@ from tests.rigs.built import python_path
 from tests.rigs.ports import free_port
 from tests.rigs.simulator import Simulator
 from tests.rigs.terminal import ALTERNATE, HIDDEN, NORMAL, SHOWN, Terminal, in_terminal
+from tests.spec.test_tls import served
 from tests.spec.wire import ask, becomes, chat
 
 KEY, ADMIN = "hapax-client-4b1e9d7730aa65c2", "hapax-admin-9f2b6c1de04a7788"
@@ -297,6 +299,16 @@ async def test_what_answers_but_is_no_gateway_is_said(
     result = await asked("--once", "--url", simulator.base_url.removesuffix("/v1"))
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("There is no gateway that answers at http://127.0.0.1:")
+
+
+async def test_over_tls_its_certificate_is_the_configured_one(gateway: GatewayFactory, tmp_path: Path) -> None:
+    tls = {"cert_file": str(tmp_path / "server.pem"), "key_file": str(tmp_path / "server.key")}
+    running = await served(gateway, tmp_path, auth=AUTH)
+    file = tmp_path / "hapax.yaml"
+    file.write_text(yaml.safe_dump({"server": {"port": running.port, "tls": tls}, "auth": AUTH, "store": {"url": ""}}))
+    assert (await asked("--once", "--config", str(file), key=None)).exit_code == 0
+    result = await asked("--once", "--config", str(file), "--url", running.url)
+    assert (result.exit_code, "ClientConnectorCertificateError" in result.stderr) == (1, True)
 
 
 async def test_a_gateway_without_keys_is_looked_at_without_one(

@@ -154,6 +154,13 @@ def test_providers_are_scrolled_where_they_have_the_screen() -> None:
     assert view.top == 0
 
 
+@pytest.mark.parametrize("key", ["s", "S", "f", "/"])
+def test_what_is_about_calls_shows_them(key: str) -> None:
+    view = View()
+    press(view, "tab", "tab", key)
+    assert view.section == "all"
+
+
 def test_q_ends_it() -> None:
     view = View()
     press(view, "x", "left")
