@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,6 +49,9 @@ def top(
         raise refusal("There is no terminal to draw on; use --once, or --once --json in a script")
     from proxy.cli.top.source import Away, Missing, Refused
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A letter that the terminal does not have is no reason to stop.
+        sys.stdout.reconfigure(errors="replace")
     try:
         asyncio.run(_run(place, once, as_json))
     except Refused as error:

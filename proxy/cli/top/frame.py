@@ -70,12 +70,12 @@ def _head(picture: Picture, view: View, screen: Screen) -> list[Text]:
     state, style = screen.state, GOOD if screen.state == LIVE else BAD if screen.state == AWAY else WARN
     if view.frozen is not None:
         state, style = (f"paused ({state})" if state != LIVE else "paused"), "reverse"
-    left = Text(" hapax top  ", style="bold").append_text(text(screen.url, ""))
+    left = Text().append(" hapax top  ", "bold").append_text(text(screen.url))
     if picture.workers > 1:
         left.append(f"  {picture.workers} workers", QUIET)
     if picture.missed:
         left.append(f"  {shown.count(picture.missed)} events missed", WARN)
-    right = Text(state, style=style).append(f"  {shown.clock(picture.at)} ")
+    right = Text().append(state, style).append(f"  {shown.clock(picture.at)} ")
     left.truncate(max(0, screen.width - right.cell_len - 1), overflow="ellipsis", pad=True)
     return [left.append(" ").append_text(right)]
 
@@ -142,7 +142,7 @@ def _sections(picture: Picture, view: View, screen: Screen, room: int) -> list[T
     if view.section == "keys":
         head, *rows = tables.keys(picture.uses, width)
         if not rows:
-            return [Text(""), Text(" No key has a limit or a budget.", style=QUIET)]
+            return [Text(""), Text(" No key is known to have a limit or a budget.", style=QUIET)]
         return [Text(""), head, *_scrolled(rows, view, room - 2)]
     # Calls get what is left, which is half of it at least.
     head, *rows = tables.providers(picture.providers, picture, width)
@@ -158,7 +158,12 @@ def _sections(picture: Picture, view: View, screen: Screen, room: int) -> list[T
 
 def _near(picture: Picture) -> list[Use]:
     """What is to be seen without being asked for."""
-    return [use for use in picture.uses if use.share >= NEAR or use.limited]
+    found: list[Use] = []
+    for use in picture.uses:
+        # A key that was turned away is told of with what it is nearest to, which need not be what it was.
+        if use.share >= NEAR or (use.limited and use.key not in {each.key for each in found}):
+            found.append(use)
+    return found
 
 
 def _cut(rows: Sequence[Text], most: int) -> list[Text]:

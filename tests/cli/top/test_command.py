@@ -233,6 +233,14 @@ async def test_without_colours_none_is_drawn(gateway: GatewayFactory, tmp_path: 
     assert "\x1b[31m" not in terminal.written
 
 
+async def test_letters_that_the_terminal_does_not_have_are_replaced(gateway: GatewayFactory, tmp_path: Path) -> None:
+    running = await gateway({"auth": AUTH})
+    async with top(running.url, tmp_path, PYTHONIOENCODING="ascii") as terminal:
+        assert "?? choose" in await terminal.shows("q quit")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+
+
 async def asked(*arguments: str, key: str | None = ADMIN) -> Any:
     """The result of the command without a terminal."""
     env = {"HAPAX_ADMIN_KEY": key}

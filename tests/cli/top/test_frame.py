@@ -156,7 +156,22 @@ def test_all_limits_are_shown_on_a_screen_of_their_own() -> None:
     lines = drawn(shown, pressed("tab", "tab", "tab"))
     [row] = [line for line in lines if "cron" in line]
     assert row.split()[:5] == ["cron", "usd/day", "$0.5000", "$2.00", "25%"]
-    assert any("No key has a limit or a budget." in line for line in drawn(view=pressed("tab", "tab", "tab")))
+    assert any(
+        "No key is known to have a limit or a budget." in line for line in drawn(view=pressed("tab", "tab", "tab"))
+    )
+
+
+def test_a_key_is_told_of_when_it_is_near_a_limit_or_was_turned_away() -> None:
+    uses = (
+        Use("near", "calls/min", 50, 100, 4),
+        Use("away", "tokens/min", 40, 100, 1),
+        Use("near", "usd/day", 0.3, 1.0, 4),
+        Use("away", "calls/min", 10, 100, 1),
+        Use("far", "calls/min", 9, 100, 0),
+    )
+    lines = drawn(replace(picture(), uses=uses))
+    names = [" ".join(line.split()[:2]) for line in lines if line.startswith((" near", " away", " far"))]
+    assert names == ["near calls/min", "away tokens/min"]
 
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[red]\u202eevil[/red]\r\n\x9b31m"
