@@ -13,6 +13,7 @@ import typer
 
 from proxy import __version__
 from proxy.cli import backup, cache, check, doctor, keys, serve, simulate, usage
+from proxy.cli.top.command import top
 
 app = typer.Typer(
     name="hapax",
@@ -31,6 +32,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
 app.add_typer(cache.app, name="cache")
+app.command("top")(top)
 
 
 @app.callback(invoke_without_command=True)

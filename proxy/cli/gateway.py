@@ -6,7 +6,8 @@ configuration, whatever name that is for; anywhere else it is judged as any clie
 """
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -15,8 +16,41 @@ from proxy.cli import show
 from proxy.cli.store import FAILED, refusal
 from proxy.settings import Settings
 
+if TYPE_CHECKING:
+    import ssl
+
 WITHIN = 70.0
 """Seconds it may take to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a gateway is, and how it is asked."""
+
+    url: str
+    """Without a slash at its end."""
+    key: str | None = field(repr=False)
+    """The operator's; None for none."""
+    certificate: str | None
+    """A file with the one it must have; None where it is judged by its name and by who has signed it."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of each question."""
+        return {} if self.key is None else {"X-API-Key": self.key}
+
+    def context(self) -> "ssl.SSLContext":
+        """How its certificate is judged."""
+        import ssl
+
+        if self.certificate is None:
+            return ssl.create_default_context()
+        # It is reached by an address of this machine, and its certificate is for another name.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(self.certificate)
+        return context
 
 
 def address(settings: Settings) -> str:
@@ -26,54 +60,57 @@ def address(settings: Settings) -> str:
     return f"{'https' if settings.server.tls else 'http'}://{host}:{settings.server.port}"
 
 
-def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: str | None, key: str | None) -> Any:
+def place(settings: Settings, url: str | None, key: str | None) -> Place:
     """
-    The JSON that *path* answers with; ends the command with 1 where it answers with an error, or does not. *url*: where
-    the gateway is; None: where *settings* say. *key*: of the operator; None: the one in *settings*.
+    Where the gateway is; ends the command with 2 where *url* is none. *url*: None: where *settings* say. *key*: of the
+    operator; None: the one in *settings*.
     """
     there = (url or address(settings)).rstrip("/")
     if urlsplit(there).scheme not in ("http", "https"):
         raise refusal("--url must be a URL such as http://127.0.0.1:8080")
     if key is None and settings.auth.admin_key is not None:
         key = settings.auth.admin_key.get_secret_value()
+    certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
+    return Place(there, key, certificate)
+
+
+def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: str | None, key: str | None) -> Any:
+    """
+    The JSON that *path* answers with; ends the command with 1 where it answers with an error, or does not. *url* and
+    *key* as for `place`.
+    """
+    there = place(settings, url, key)
     import aiohttp
 
     try:
-        certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
-        status, body = asyncio.run(_asked(method, there + path, query, key, certificate))
+        status, body = asyncio.run(_asked(there, method, path, query))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _silent(there, type(error).__name__) from None
+        raise silent(there.url, type(error).__name__) from None
     except ValueError:
-        raise _silent(there, "its answer is no JSON") from None
+        raise silent(there.url, "its answer is no JSON") from None
     if status != 200:
-        told = body.get("error") if isinstance(body, dict) else None
-        words = told.get("message") if isinstance(told, dict) else None
-        raise refusal(f"The gateway at {there} answered {status}: {show.plain(str(words or 'no reason'))}", FAILED)
+        raise refusal(f"The gateway at {there.url} answered {status}: {words(body) or 'no reason'}", FAILED)
     return body
 
 
-def _silent(there: str, reason: str) -> typer.Exit:
+def words(body: Any) -> str:
+    """The message of an error object, without what a terminal would obey; empty where there is none."""
+    told = body.get("error") if isinstance(body, dict) else None
+    return show.plain(str((told.get("message") if isinstance(told, dict) else None) or ""))
+
+
+def silent(there: str, reason: str) -> typer.Exit:
+    """That no gateway answers *there*, said on standard error; to be raised."""
     return refusal(f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url", FAILED)
 
 
-async def _asked(
-    method: str, url: str, query: dict[str, str], key: str | None, certificate: str | None
-) -> tuple[int, Any]:
-    import ssl
-
+async def _asked(there: Place, method: str, path: str, query: dict[str, str]) -> tuple[int, Any]:
     import aiohttp
 
-    context = ssl.create_default_context()
-    if certificate is not None:
-        # It is reached by an address of this machine, and its certificate is for another name.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(certificate)
-    headers = {} if key is None else {"X-API-Key": key}
     timeout = aiohttp.ClientTimeout(total=WITHIN)
     async with (
-        aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-        session.request(method, url, params=query, ssl=context) as answer,
+        aiohttp.ClientSession(headers=there.headers, timeout=timeout) as session,
+        # The key is for this address, and for none that it leads to.
+        session.request(method, there.url + path, params=query, ssl=there.context(), allow_redirects=False) as answer,
     ):
         return answer.status, await answer.json(content_type=None)

@@ -1,11 +1,14 @@
 """`hapax cache clear`: a running gateway is asked, and what it says is said."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner
 
 from proxy.cli.command import app
@@ -91,3 +94,20 @@ async def test_an_address_that_is_none_is_refused(tmp_path: Path, url: str, unus
     else:
         assert (result.exit_code, "There is no gateway that answers at" in result.stderr) == (1, True)
     assert ADMIN not in result.output
+
+
+async def test_the_key_goes_to_no_address_that_it_is_led_to(
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]], tmp_path: Path
+) -> None:
+    paths = []
+
+    async def lead_on(request: web.Request) -> web.StreamResponse:
+        paths.append(request.path)
+        return web.json_response({}, status=307, headers={"Location": "/elsewhere"})
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", lead_on)
+    server = await aiohttp_server(application)
+    result = await clear(tmp_path, 1, "--url", str(server.make_url("/")), "--admin-key", ADMIN)
+    assert (result.exit_code, "answered 307" in result.stderr) == (1, True)
+    assert paths == ["/admin/cache"]
