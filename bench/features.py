@@ -1,11 +1,12 @@
 """
-`python -m bench.features`: what single flight and stored answers cost a call, and that switched off they cost nothing,
-told in a minute: the CPU of the gateway for each call, in short turns one after the other, the least of each.
+`python -m bench.features`: what single flight, stored answers and HTTP/3 cost a call, and that switched off they cost
+nothing, told in a minute: the CPU of the gateway for each call, in short turns one after the other, the least of each.
 
 The gateway is the one `bench` measures, with its keys, limits, ledger and log.
 """
 
 import contextlib
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from rich.table import Table
 
 from bench import subjects
 from bench.guard import CONNECTIONS, MODEL, turn
+from bench.http3 import ask_for
 from bench.load import request
-from bench.subjects import GATEWAY
+from bench.subjects import GATEWAY, Subject
 
 TURNS = 12
+QUIC_TURNS, QUIC_SECONDS = 4, 2.0
+"""Fewer and longer ones over HTTP/3: its client, of Python, asks much more slowly."""
 NO_FLIGHT = "deduplication: {{mode: 'off'}}\n"
 CACHE = NO_FLIGHT + "cache: {{enabled: true}}\n"
 
@@ -64,7 +68,28 @@ async def measure(scratch: Path) -> list[tuple[str, float]]:
         for _ in range(TURNS):
             for case, gateway in gateways.items():
                 least[case] = min(least[case], await turn(gateway, case.asking))
-        return [(case.what, seconds * 1e6) for case, seconds in least.items()]
+        found = [(case.what, seconds * 1e6) for case, seconds in least.items()]
+        quic, port, trusted = _http3(provider.url, subject_core, scratch)
+        running.enter_context(quic)
+        seconds = min([await ask_for(port, trusted, quic.cpu, QUIC_SECONDS) for _ in range(QUIC_TURNS)])
+        return [*found, ("HTTP/3, everything else off", seconds * 1e6)]
+
+
+def _http3(upstream: str, core: int, scratch: Path) -> tuple[Subject, int, str]:
+    """A gateway that speaks HTTP/3, its UDP port, and the file with its certificate."""
+    certificate, key, port = scratch / "h3.pem", scratch / "h3.key", subjects.free_port()
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    http3 = f"enabled: true, port: {port}, tls_cert_file: {certificate}, tls_key_file: {key}"
+    settings = GATEWAY.replace("drain_delay: 0s}}", "drain_delay: 0s, http3: {{" + http3 + "}}}}") + NO_FLIGHT
+    return subjects.hapax("http3", settings, upstream, {core}, scratch), port, str(certificate)
 
 
 def main() -> int:
