@@ -6,14 +6,15 @@ configuration, whatever name that is for; anywhere else it is judged as any clie
 """
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import typer
 
 from proxy.cli import show
 from proxy.cli.store import FAILED, refusal
 from proxy.settings import Settings
+
+if TYPE_CHECKING:
+    import ssl
 
 WITHIN = 70.0
 """Seconds it may take to answer."""
@@ -26,25 +27,47 @@ def address(settings: Settings) -> str:
     return f"{'https' if settings.server.tls else 'http'}://{host}:{settings.server.port}"
 
 
+def found(settings: Settings, url: str | None) -> str:
+    """
+    Where the gateway is, without a slash at the end: *url*, or where *settings* say; ends the command with 2 for what
+    is no URL.
+    """
+    there = (url or address(settings)).rstrip("/")
+    if urlsplit(there).scheme not in ("http", "https"):
+        raise refusal("--url must be a URL such as http://127.0.0.1:8080")
+    return there
+
+
+def trusted(settings: Settings, url: str | None) -> "ssl.SSLContext":
+    """Which certificates are the gateway's: where *url* names it, any that is good for the name there."""
+    import ssl
+
+    if url is not None or settings.server.tls is None:
+        return ssl.create_default_context()
+    # It is reached by an address of this machine, and its certificate is for another name.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(settings.server.tls.cert_file)
+    return context
+
+
 def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: str | None, key: str | None) -> Any:
     """
     The JSON that *path* answers with; ends the command with 1 where it answers with an error, or does not. *url*: where
     the gateway is; None: where *settings* say. *key*: of the operator; None: the one in *settings*.
     """
-    there = (url or address(settings)).rstrip("/")
-    if urlsplit(there).scheme not in ("http", "https"):
-        raise refusal("--url must be a URL such as http://127.0.0.1:8080")
+    there = found(settings, url)
     if key is None and settings.auth.admin_key is not None:
         key = settings.auth.admin_key.get_secret_value()
     import aiohttp
 
     try:
-        certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
-        status, body = asyncio.run(_asked(method, there + path, query, key, certificate))
+        status, body = asyncio.run(_asked(method, there + path, query, key, trusted(settings, url)))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _silent(there, type(error).__name__) from None
+        raise refusal(silent(there, type(error).__name__), FAILED) from None
     except ValueError:
-        raise _silent(there, "its answer is no JSON") from None
+        raise refusal(silent(there, "its answer is no JSON"), FAILED) from None
     if status != 200:
         told = body.get("error") if isinstance(body, dict) else None
         words = told.get("message") if isinstance(told, dict) else None
@@ -52,28 +75,20 @@ def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: 
     return body
 
 
-def _silent(there: str, reason: str) -> typer.Exit:
-    return refusal(f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url", FAILED)
+def silent(there: str, reason: str) -> str:
+    """That no gateway answers there, as a sentence."""
+    return f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url"
 
 
 async def _asked(
-    method: str, url: str, query: dict[str, str], key: str | None, certificate: str | None
+    method: str, url: str, query: dict[str, str], key: str | None, context: "ssl.SSLContext"
 ) -> tuple[int, Any]:
-    import ssl
-
     import aiohttp
 
-    context = ssl.create_default_context()
-    if certificate is not None:
-        # It is reached by an address of this machine, and its certificate is for another name.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(certificate)
     headers = {} if key is None else {"X-API-Key": key}
     timeout = aiohttp.ClientTimeout(total=WITHIN)
     async with (
         aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-        session.request(method, url, params=query, ssl=context) as answer,
+        session.request(method, url, params=query, ssl=context, allow_redirects=False) as answer,
     ):
         return answer.status, await answer.json(content_type=None)
