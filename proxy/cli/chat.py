@@ -5,6 +5,7 @@ It decides what is asked of whom, and the exit code; a conversation is held in `
 """
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +78,13 @@ def chat(
             raise refusal(gateway.silent(there, type(error).__name__), FAILED) from None
         try:
             whole = _talk(runner, client, model, question)
+        except BrokenPipeError:
+            # Its reader has what it wanted.
+            raise
+        except OSError as error:
+            # Python tries once more at its end, and would complain (its `signal` module, "Note on SIGPIPE").
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise refusal(f"The answer cannot be written: {error.strerror or error}", FAILED) from None
         finally:
             runner.run(client.close())
     raise typer.Exit(0 if whole else FAILED)

@@ -61,12 +61,6 @@ async def chatting(running: RunningGateway, folder: Path, *arguments: str, **var
         yield shown
 
 
-async def half_typed(shown: Terminal) -> None:
-    """Some of a question is typed: the prompt reads by now, and not only its mark is shown."""
-    shown.types("half a question")
-    await shown.shows("half a question")
-
-
 def said(provider: Gated) -> list[list[tuple[str, str]]]:
     """The messages of each question that the provider was asked."""
     return [
@@ -95,6 +89,23 @@ async def test_a_question_from_a_pipe_goes_to_the_first_model_which_is_told(
     answered = await once(running, tmp_path, typed="What is\n\ta gateway? ü\n".encode())
     assert (answered.code, answered.stdout) == (0, "What is\n\ta gateway? ü\n".encode())
     assert answered.stderr.startswith(f"a-first, the first of 7 models at {running.url}\n".encode())
+
+
+async def test_an_answer_that_cannot_be_written_is_a_failure(
+    gateway: GatewayFactory, simulator: Simulator, tmp_path: Path
+) -> None:
+    running = await gateway()
+    with open("/dev/full", "wb") as full:  # noqa: ASYNC230 - a device that takes nothing
+        process = await asyncio.create_subprocess_exec(
+            *command(running, "sim-fast", "Hello?"),
+            cwd=tmp_path,
+            env=environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, stderr = await process.communicate()
+    assert (process.returncode, stderr) == (1, b"The answer cannot be written: No space left on device\n")
 
 
 async def test_no_question_is_no_call(gateway: GatewayFactory, simulator: Simulator, tmp_path: Path) -> None:
@@ -261,8 +272,7 @@ async def test_ctrl_c_stops_an_answer_and_a_second_one_the_program(gateway: Gate
             await shown.shows("Good ")
             shown.types(INTERRUPT)
             await shown.shows("> ")
-            await half_typed(shown)
-            shown.types(INTERRUPT)
+            await shown.interrupts(shown.ended)
             assert await shown.ended() == 0
             assert "Traceback" not in shown.shown
         assert said(provider)[1] == [("user", "Hello?"), ("assistant", "Good "), ("user", "Go on.")]
@@ -274,9 +284,8 @@ async def test_the_end_of_the_input_ends_the_program_and_one_ctrl_c_at_the_promp
     running = await gateway()
     async with chatting(running, tmp_path) as shown:
         assert f"sim-1, the first of 6 models at {running.url}" in shown.shown
-        await half_typed(shown)
-        shown.types(INTERRUPT)
-        await shown.shows("Ctrl-C again, Ctrl-D or /exit ends the program.")
+        shown.types("half a question")
+        await shown.interrupts(lambda: shown.shows("Ctrl-C again, Ctrl-D or /exit ends the program."))
         shown.types("/model sim-echo\r")
         await shown.shows("sim-echo's")
         shown.types("Hello?\r")

@@ -7,8 +7,8 @@ What is shown is not interpreted: a test sees the escape sequences that a termin
 import asyncio
 import os
 import termios
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from .built import python_path
@@ -63,6 +63,18 @@ class Terminal:
                 self._more.clear()
                 await self._more.wait()
             return await self.process.wait()
+
+    async def interrupts(self, comes: Callable[[], Awaitable[object]]) -> None:
+        """
+        Press Ctrl-C at a prompt of Python's `input`, until what it does *comes*. One that is pressed between the prompt
+        and the wait for a line is noticed with the next one only; both together are one then.
+        """
+        while True:
+            self.types(INTERRUPT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE / 5):
+                    await comes()
+                    return
 
     def leave(self) -> None:
         """Look no more."""
