@@ -96,7 +96,7 @@ async def test_ten_thousand_calls_a_minute_leave_the_page_small_and_quick(
         await page.until("document.querySelector('.head .note')?.textContent == 'Following'")
         await page.evaluate(WATCH)
         calling = tasks.start(call_steadily(running.port), "calls")
-        await page.until("document.querySelectorAll('.calls tbody tr').length > 100")
+        await page.until("document.querySelectorAll('.calls tbody tr').length > 50")
         sizes = await click_on(page, calling)
         seconds = await calling
         answered = sorted(await page.evaluate("answered"))
@@ -106,7 +106,7 @@ async def test_ten_thousand_calls_a_minute_leave_the_page_small_and_quick(
             await wire.response()
         await page.until("document.querySelector('.calls tbody').innerText.includes('the-last')")
         assert await page.text(".head .note") == "Following"
-        assert await page.evaluate("document.querySelectorAll('.calls tbody tr').length") == 200
+        assert await page.evaluate("document.querySelectorAll('.calls tbody tr').length") == 100
         assert await page.found() == []
     print(
         f"\n{CALLS:,} calls in {seconds:.1f} s; the page held {max(sizes) / 1e6:.1f} MB at most; {len(answered)} clicks"

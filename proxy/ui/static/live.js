@@ -9,7 +9,7 @@ import { openTrail } from "./trail.js";
 
 const KEPT = 2000; // calls that a filter can find
 const RECALLED = 500; // of the calls that ended before the page was opened
-const ROWS = 200; // rows in the document; each is laid out and painted again whenever one comes, and a click waits for it
+const ROWS = 100; // rows in the document; each is laid out and painted again whenever one comes, and a click waits for it
 const EVERY = 200; // milliseconds between two drawings
 const COLUMNS = [
   ["Time", ""],
