@@ -1,6 +1,7 @@
 """
 `python -m bench.features`: what single flight, stored answers and HTTP/3 cost a call, and that switched off they cost
 nothing, told in a minute: the CPU of the gateway for each call, in short turns one after the other, the least of each.
+And what the feed of events costs a call while it has no reader, by itself: it is less than turns of a gateway differ by.
 
 The gateway is the one `bench` measures, with its keys, limits, ledger and log.
 """
@@ -9,6 +10,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +23,17 @@ from bench.guard import CONNECTIONS, MODEL, turn
 from bench.http3 import ask_for
 from bench.load import request
 from bench.subjects import GATEWAY, Subject
+from proxy.admin.feed import MOST_KEPT, Feed
+from proxy.core.exchange import Exchange
+from proxy.core.peers import NoPeers
 
 TURNS = 12
 QUIC_TURNS, QUIC_SECONDS = 4, 2.0
 """Fewer and longer ones over HTTP/3: its client, of Python, asks much more slowly."""
+FEED_MOST = 1e-6
+"""Seconds that the feed may cost a call while it has no reader."""
+HANDED_OVER = 4
+"""Calls that end together, as a gateway with a few hundred calls a second hands them to its observers."""
 NO_FLIGHT = "deduplication: {{mode: 'off'}}\n"
 CACHE = NO_FLIGHT + "cache: {{enabled: true}}\n"
 
@@ -92,15 +101,37 @@ def _http3(upstream: str, core: int, scratch: Path) -> tuple[Subject, int, str]:
     return subjects.hapax("http3", settings, upstream, {core}, scratch), port, str(certificate)
 
 
+def feed_without_reader() -> float:
+    """Seconds that the feed costs a call which nothing follows: the least of some turns."""
+    feed = Feed(lambda exchange: {}, dict, NoPeers(), "bench")
+    exchanges = [Exchange(str(number)) for number in range(2 * MOST_KEPT)]
+    for exchange in exchanges:
+        exchange.route = "/v1/chat/completions"
+    together = [exchanges[first : first + HANDED_OVER] for first in range(0, len(exchanges), HANDED_OVER)]
+    least = float("inf")
+    for _ in range(10 * TURNS):
+        began = time.perf_counter()
+        for ended in together:
+            feed.ended(ended)
+        least = min(least, (time.perf_counter() - began) / len(exchanges))
+    return least
+
+
 def main() -> int:
-    """The command."""
+    """The command: 1 where the feed costs more than it may, else 0."""
+    feed = feed_without_reader()
     with tempfile.TemporaryDirectory(prefix="hapax-features-") as scratch:
         found = uvloop.run(measure(Path(scratch)))
     table = Table("", "us of CPU a call", "more than off")
     for what, microseconds in found:
         table.add_row(what, f"{microseconds:.1f}", f"{microseconds - found[0][1]:+.1f}")
     Console().print(table)
-    return 0
+    verdict = "more than" if feed > FEED_MOST else "within"
+    Console().print(
+        f"/admin/events without a reader: {feed * 1e6:.2f} us a call, {verdict} {FEED_MOST * 1e6:.0f}",
+        highlight=False,
+    )
+    return 1 if feed > FEED_MOST else 0
 
 
 if __name__ == "__main__":

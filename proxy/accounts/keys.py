@@ -1,5 +1,5 @@
 """
-The keys of the store: made, listed, exchanged and revoked.
+The keys of the store: made, listed, exchanged and revoked; and when a key was used last.
 
 A secret is returned once, where it is made, and only its SHA-256 is kept. Nothing here decides who may do what.
 """
@@ -8,12 +8,13 @@ import builtins
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, literal, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +26,9 @@ from proxy.core import clock
 from proxy.settings import Budget, KeyLimits
 
 _log = logging.getLogger("hapax")
+
+ASKED_TOGETHER = 100
+"""Names in one question for their last use; SQLite puts at most 500 together (SQLITE_MAX_COMPOUND_SELECT)."""
 
 _COLUMNS = tuple(tables.keys.c)
 _VERSION = select(tables.versions.c.value).where(tables.versions.c.name == "keys")
@@ -143,6 +147,22 @@ class Keys:
                 changes = {"revoked": _milliseconds(clock.wall()), "previous_digest": None, "previous_until": None}
                 row = await _changed(connection, name, {**changes, "seq": seq})
             return _record(row)
+
+    async def last_used(self, names: Sequence[str]) -> dict[str, datetime]:
+        """
+        When the last call began that the ledger holds of each of *names*, be they keys of the store or of the file;
+        nothing of one without any, or whose calls are older than rows are kept. One look into an index for each.
+        """
+        row, used = tables.usage.c, {}
+        async with self._store.reading() as connection:
+            for first in range(0, len(names), ASKED_TOGETHER):
+                # Grouped by name, every row of these keys would be read.
+                asked = [
+                    select(literal(name).label("name"), func.max(row.started).label("at")).where(row.principal == name)
+                    for name in names[first : first + ASKED_TOGETHER]
+                ]
+                used.update({each.name: each.at for each in await connection.execute(union_all(*asked))})
+        return {name: _moment(at) for name, at in used.items() if at is not None}
 
     async def version(self) -> int:
         """How many changes of keys there have been; it moves with every one."""

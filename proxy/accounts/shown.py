@@ -34,18 +34,23 @@ def status(key: KeyRecord, now: datetime) -> str:
     return "active"
 
 
-def key_fields(key: KeyRecord, now: datetime) -> dict[str, Any]:
-    """A key of the store."""
-    return _fields(key, "store", status(key, now), key.prefix, key)
+def key_fields(key: KeyRecord, now: datetime, last_used: datetime | None) -> dict[str, Any]:
+    """A key of the store. *last_used*: when its last call began; None where none is known."""
+    return _fields(key, "store", status(key, now), key.prefix, key, last_used)
 
 
-def file_key_fields(key: ClientKey) -> dict[str, Any]:
+def file_key_fields(key: ClientKey, last_used: datetime | None) -> dict[str, Any]:
     """A key of the configuration file, in the same form."""
-    return _fields(key, "file", "active", None, None)
+    return _fields(key, "file", "active", None, None, last_used)
 
 
 def _fields(
-    key: KeyRecord | ClientKey, source: str, status: str, prefix: str | None, moments: KeyRecord | None
+    key: KeyRecord | ClientKey,
+    source: str,
+    status: str,
+    prefix: str | None,
+    moments: KeyRecord | None,
+    last_used: datetime | None,
 ) -> dict[str, Any]:
     """*moments*: None for a key whose moments are not known."""
     names = ("created", "expires", "revoked", "previous_expires")
@@ -61,6 +66,7 @@ def _fields(
         "budget": _budget(key.budget),
         "cache": key.cache,
         **{name: None if moments is None else _iso(getattr(moments, name)) for name in names},
+        "last_used": _iso(last_used),
     }
 
 

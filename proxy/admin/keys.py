@@ -8,11 +8,12 @@ configuration file are shown and never changed.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from aiohttp import web
 
 from proxy.accounts.asked import AskedWrongly, new_key, rotation
-from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRevoked, Keys
+from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRecord, KeyRevoked, Keys
 from proxy.accounts.shown import file_key_fields, key_fields
 from proxy.accounts.store import StoreError
 from proxy.core import clock
@@ -46,10 +47,12 @@ class KeysAdmin:
         parameters(inbound.request, ())
         if inbound.request.method == "POST":
             return await self._create(inbound)
-        now = clock.wall()
+        now, filed = clock.wall(), self._file_keys
         with _explained():
             stored = await self._store().list()
-        shown = [file_key_fields(key) for key in self._file_keys.values()] + [key_fields(key, now) for key in stored]
+            used = await self._store().last_used([*filed, *(key.name for key in stored)])
+        shown = [file_key_fields(key, used.get(key.name)) for key in filed.values()]
+        shown += [key_fields(key, now, used.get(key.name)) for key in stored]
         return json_page({"keys": sorted(shown, key=lambda key: str(key["name"]))})
 
     async def one(self, request: web.Request) -> web.StreamResponse:
@@ -71,15 +74,24 @@ class KeysAdmin:
             with _explained():
                 record = await self._store().revoke(name)
             _audit.info("key %s revoked", record.name, extra={"fields": {"event": "key_revoked", "key": record.name}})
-            return json_page(key_fields(record, clock.wall()))
+            return json_page(await self._told(record))
         return await self._rotate(inbound, name)
 
     async def _show(self, name: str) -> web.StreamResponse:
         if name in self._file_keys:
-            return json_page(file_key_fields(self._file_keys[name]))
+            with _explained():
+                # Where no store is, no calls are known, and the key is one all the same.
+                used = {} if self._keys is None else await self._keys.last_used([name])
+            return json_page(file_key_fields(self._file_keys[name], used.get(name)))
         with _explained():
             record = await self._store().get(name)
-        return json_page(key_fields(record, clock.wall()))
+        return json_page(await self._told(record))
+
+    async def _told(self, record: KeyRecord) -> dict[str, Any]:
+        """A key of the store as it is shown."""
+        with _explained():
+            used = await self._store().last_used([record.name])
+        return key_fields(record, clock.wall(), used.get(record.name))
 
     async def _create(self, inbound: Inbound) -> web.StreamResponse:
         _, asked = await inbound.read_json()
@@ -91,15 +103,18 @@ class KeysAdmin:
                 )
             record, secret = await self._store().create(new)
         _audit.info("key %s created", record.name, extra={"fields": {"event": "key_created", "key": record.name}})
-        return json_page({**key_fields(record, clock.wall()), "key": secret}, 201)
+        return json_page({**key_fields(record, clock.wall(), None), "key": secret}, 201)
 
     async def _rotate(self, inbound: Inbound, name: str) -> web.StreamResponse:
         # A body is asked for even where nothing needs saying: its content type keeps other web pages from posting here.
         _, asked = await inbound.read_json()
         with _explained():
-            record, secret = await self._store().rotate(name, rotation(asked, clock.wall()).overlap)
+            overlap = rotation(asked, clock.wall()).overlap
+            # Asked before: the new secret must reach its owner, whatever happens to the store.
+            used = await self._store().last_used([name])
+            record, secret = await self._store().rotate(name, overlap)
         _audit.info("key %s rotated", record.name, extra={"fields": {"event": "key_rotated", "key": record.name}})
-        return json_page({**key_fields(record, clock.wall()), "key": secret})
+        return json_page({**key_fields(record, clock.wall(), used.get(name)), "key": secret})
 
     def _store(self) -> Keys:
         if self._keys is None:

@@ -125,6 +125,8 @@ class KeyTold(Shape):
     expires: str | None
     revoked: str | None
     previous_expires: str | None
+    last_used: str | None
+    """When its last call began that the ledger holds."""
 
 
 class KeyMade(KeyTold):

@@ -47,5 +47,5 @@ def clear(
     Example: hapax cache clear --model gpt-4o --key web-app
     """
     named = {name: value for name, value in (("model", model), ("key", key)) if value is not None}
-    cleared = gateway.ask(readable(config), "DELETE", "/admin/cache", named, url, admin_key)["cleared"]
+    cleared = gateway.ask(gateway.place(readable(config), url, admin_key), "DELETE", "/admin/cache", named)["cleared"]
     show.line(show.out(), "1 stored answer cleared." if cleared == 1 else f"{cleared:,} stored answers cleared.")

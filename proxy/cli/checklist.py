@@ -58,8 +58,8 @@ def _of_logs(settings: Settings) -> Iterator[Item]:
         yield Item("log level", "warn", logging.level, "production runs on info, or warn where lines cost too much")
     else:
         yield Item("log level", "ok", logging.level)
-    if logging.format == "json":
-        yield Item("log format", "ok", "json")
+    if logging.format != "text":
+        yield Item("log format", "ok", logging.format)
     else:
         yield Item("log format", "warn", "text", "machines read json: logging.format")
     if logging.dir:

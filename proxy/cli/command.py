@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import backup, cache, check, doctor, keys, serve, simulate, usage
+from proxy.cli import backup, cache, chat, check, doctor, keys, serve, simulate, usage
 from proxy.cli.top.command import top
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("simulate")(simulate.simulate)
 app.add_typer(keys.app, name="keys")
+app.command("chat")(chat.chat)
 app.command("usage")(usage.usage)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import typer
-
 from proxy.cli import show
 from proxy.cli.store import FAILED, refusal
 from proxy.settings import Settings
@@ -74,40 +72,43 @@ def place(settings: Settings, url: str | None, key: str | None) -> Place:
     return Place(there, key, certificate)
 
 
-def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: str | None, key: str | None) -> Any:
+def ask(there: Place, method: str, path: str, query: dict[str, str], within: float = WITHIN) -> Any:
     """
-    The JSON that *path* answers with; ends the command with 1 where it answers with an error, or does not. *url* and
-    *key* as for `place`.
+    The JSON that *path* answers with; ends the command with 1 where it answers with an error, or not *within* seconds.
     """
-    there = place(settings, url, key)
     import aiohttp
 
     try:
-        status, body = asyncio.run(_asked(there, method, path, query))
+        status, body = asyncio.run(_asked(there, method, path, query, within))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise silent(there.url, type(error).__name__) from None
+        raise refusal(silent(there.url, type(error).__name__), FAILED) from None
     except ValueError:
-        raise silent(there.url, "its answer is no JSON") from None
+        raise refusal(silent(there.url, "its answer is no JSON"), FAILED) from None
     if status != 200:
         raise refusal(f"The gateway at {there.url} answered {status}: {words(body) or 'no reason'}", FAILED)
     return body
 
 
 def words(body: Any) -> str:
-    """The message of an error object, without what a terminal would obey; empty where there is none."""
-    told = body.get("error") if isinstance(body, dict) else None
-    return show.plain(str((told.get("message") if isinstance(told, dict) else None) or ""))
+    """
+    The message of an error object, or the word of a page that says no as `/ready` does, without what a terminal would
+    obey; empty where there is none.
+    """
+    if not isinstance(body, dict):
+        return ""
+    told = body.get("error")
+    return show.plain(str((told.get("message") if isinstance(told, dict) else body.get("status")) or ""))
 
 
-def silent(there: str, reason: str) -> typer.Exit:
-    """That no gateway answers *there*, said on standard error; to be raised."""
-    return refusal(f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url", FAILED)
+def silent(there: str, reason: str) -> str:
+    """That no gateway answers there, as a sentence."""
+    return f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url"
 
 
-async def _asked(there: Place, method: str, path: str, query: dict[str, str]) -> tuple[int, Any]:
+async def _asked(there: Place, method: str, path: str, query: dict[str, str], within: float) -> tuple[int, Any]:
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=WITHIN)
+    timeout = aiohttp.ClientTimeout(total=within)
     async with (
         aiohttp.ClientSession(headers=there.headers, timeout=timeout) as session,
         # The key is for this address, and for none that it leads to.

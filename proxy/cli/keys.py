@@ -20,6 +20,8 @@ from proxy.settings import Budget, KeyLimits, Settings
 from proxy.settings.values import parse_duration
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from proxy.accounts.keys import KeyRecord
     from proxy.accounts.store import Store
 
@@ -31,7 +33,7 @@ app = typer.Typer(
 
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(usd|tokens)/(hour|day|week|month)", re.ASCII | re.IGNORECASE)
 
-_HEADINGS = ("name", "key", "status", "team", "models", "routes", "limits", "budget", "cache", "expires")
+_HEADINGS = ("name", "key", "status", "team", "models", "routes", "limits", "budget", "cache", "expires", "last used")
 _ALWAYS = ("name", "key", "status")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who holds the key; appears in logs, metrics and usage.")]
@@ -98,7 +100,7 @@ def create(
             f"`hapax keys rotate {name}`",
             FAILED,
         ) from None
-    _hand_over(record, secret, settings, json=json, quiet=quiet)
+    _hand_over(record, secret, None, settings, json=json, quiet=quiet)
 
 
 @app.command("list")
@@ -112,17 +114,22 @@ def listed(json: Json = False, config: Config = None) -> None:
     from proxy.accounts.keys import Keys
     from proxy.accounts.shown import file_key_fields, key_fields
 
-    async def work(store: "Store") -> "list[KeyRecord]":
-        return await Keys(store).list()
+    filed = settings.auth.keys
 
-    now = clock.wall()
-    stored: list[dict[str, Any]] = []
-    if settings.auth.keys and not store_exists(settings):
+    async def work(store: "Store") -> "tuple[list[KeyRecord], dict[str, datetime]]":
+        records = await Keys(store).list()
+        return records, await Keys(store).last_used([*(key.name for key in filed), *(key.name for key in records)])
+
+    records: list[KeyRecord] = []
+    used: dict[str, datetime] = {}
+    if filed and not store_exists(settings):
         # There are keys all the same, those of the configuration.
         show.line(show.err(), without_store(settings))
     else:
-        stored = [key_fields(record, now) for record in with_store(settings, work)]
-    shown = sorted(stored + [file_key_fields(key) for key in settings.auth.keys], key=lambda key: str(key["name"]))
+        records, used = with_store(settings, work)
+    shown = [key_fields(record, clock.wall(), used.get(record.name)) for record in records]
+    shown += [file_key_fields(key, used.get(key.name)) for key in filed]
+    shown.sort(key=lambda key: str(key["name"]))
     if json:
         typer.echo(orjson.dumps({"keys": shown}, option=orjson.OPT_INDENT_2))
         return
@@ -162,16 +169,18 @@ def rotate(
         raise refusal(f"--overlap {error}") from None
     _not_of_the_file(settings, name)
 
-    async def work(store: "Store") -> "tuple[KeyRecord, str]":
-        return await Keys(store).rotate(name, seconds)
+    async def work(store: "Store") -> "tuple[KeyRecord, str, datetime | None]":
+        # Asked before: the new secret must reach its owner, whatever happens to the store.
+        used = (await Keys(store).last_used([name])).get(name)
+        return *await Keys(store).rotate(name, seconds), used
 
     try:
-        record, secret = with_store(settings, work)
+        record, secret, used = with_store(settings, work)
     except KeyRevoked:
         raise refusal(f"The key {show.plain(name)} was revoked; make one of another name", FAILED) from None
     except KeyNotFound:
         raise _unknown(name) from None
-    _hand_over(record, secret, settings, json=json, quiet=quiet)
+    _hand_over(record, secret, used, settings, json=json, quiet=quiet)
 
 
 @app.command("revoke")
@@ -223,11 +232,13 @@ def _unknown(name: str) -> typer.Exit:
     return refusal(f"The store has no key called {show.plain(name)}; `hapax keys list` shows all", FAILED)
 
 
-def _hand_over(record: "KeyRecord", secret: str, settings: Settings, *, json: bool, quiet: bool) -> None:
+def _hand_over(
+    record: "KeyRecord", secret: str, used: "datetime | None", settings: Settings, *, json: bool, quiet: bool
+) -> None:
     from proxy.accounts.shown import key_fields
 
     if json:
-        typer.echo(orjson.dumps({**key_fields(record, clock.wall()), "key": secret}, option=orjson.OPT_INDENT_2))
+        typer.echo(orjson.dumps({**key_fields(record, clock.wall(), used), "key": secret}, option=orjson.OPT_INDENT_2))
         return
     typer.echo(secret)
     if quiet:
@@ -261,7 +272,7 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
         ", ".join(words),
         "" if budget is None else f"{_amount(budget)} {budget.unit}/{budget.per}",
         "" if key["cache"] else "off",
-        (key["expires"] or "")[:16].replace("T", " "),
+        *((key[name] or "")[:16].replace("T", " ") for name in ("expires", "last_used")),
     )
 
 

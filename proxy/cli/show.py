@@ -5,9 +5,11 @@ Plain text in, lines out: nothing printed here is read as markup, since paths co
 is loaded when something is printed: a gateway that serves would keep its two megabytes for nothing.
 """
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from proxy.core.plain import on_one_line
 from proxy.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -45,8 +47,13 @@ def line(console: "Console", text: str, style: str = "") -> None:
 
 
 def plain(text: str) -> str:
-    """*text* without what a terminal would obey: names and models are whatever a caller sent."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """*text* on one line and without what a terminal would obey: names and models are whatever a caller sent."""
+    return on_one_line(text)
+
+
+def dim() -> str:
+    """The style of what is said beside the matter; none where `NO_COLOR` is set (https://no-color.org)."""
+    return "" if os.environ.get("NO_COLOR") else "dim"
 
 
 def cell(text: str) -> "Text":

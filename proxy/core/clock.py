@@ -40,3 +40,15 @@ def iso_of(seconds: float) -> str:
 def epoch() -> float:
     """The date at which the monotonic clock was 0, in seconds since 1970."""
     return wall().timestamp() - now()
+
+
+def span(seconds: float) -> str:
+    """A duration for people: `840 ms`, `1.24 s`, `2 min 5 s`."""
+    if seconds < 0.0095:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.995:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

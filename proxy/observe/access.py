@@ -14,10 +14,11 @@ from proxy.core import clock
 from proxy.core.exchange import Exchange, Outcome
 from proxy.observe.content import readable, spoken
 from proxy.observe.ending import ending
+from proxy.observe.lines import CALLS
 from proxy.observe.log import Logs
 from proxy.observe.redaction import without_pii, without_secrets
 
-_exchanges = logging.getLogger("hapax.access")
+_exchanges = logging.getLogger(CALLS)
 _FINE = (Outcome.OK, Outcome.REFUSED)
 LONGEST = 200
 """Characters logged of what a client says of itself."""
@@ -51,7 +52,7 @@ class AccessLog:
                 logs.form.line(
                     clock.iso_of(exchange.ended + began),
                     "info" if fine else "warning",
-                    "hapax.access",
+                    CALLS,
                     f"{exchange.method} {exchange.route}",
                     fields(exchange, began),
                 )

@@ -1,5 +1,5 @@
 """
-One form for every line: JSON for machines, text for people, with the same facts on each.
+One form for every line: JSON for machines with every fact, text for people with those that they look for.
 
 It formats and masks; which lines there are and where they go is decided elsewhere.
 """
@@ -7,14 +7,19 @@ It formats and masks; which lines there are and where they go is decided elsewhe
 import logging
 import os
 import socket
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from proxy import __version__
 from proxy.core import clock
+from proxy.core.plain import on_one_line
+from proxy.observe.call_line import call_line, word
 from proxy.observe.redaction import without_secrets
 
+CALLS = "hapax.access"
+"""The logger of the lines of exchanges."""
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
 
 
@@ -46,18 +51,27 @@ class Json:
 
 
 class Text:
-    """Lines for people."""
+    """Lines for people. Whatever a client sent stays within its line, and gives a terminal nothing to obey."""
 
-    def __init__(self, colours: bool = False) -> None:
+    def __init__(self, terminal: bool = False, colours: bool = False) -> None:
+        """*terminal*: it is read as it happens, where the time of day on this machine is enough."""
+        self._terminal = terminal
         self._colours = colours
 
     def line(self, timestamp: str, level: str, logger: str, message: str, fields: dict[str, Any]) -> bytes:
-        """One line, its end included; what is empty is left out."""
-        word = f"{level:7}"
+        """One line, its end included; what is empty is left out, and of a call only what people look for is told."""
+        if self._terminal:
+            timestamp = datetime.fromisoformat(timestamp).astimezone().strftime("%H:%M:%S")
+        shown = f"{level:7}"
         if self._colours:
-            word = f"\x1b[{_COLOURS.get(level, '0')}m{word}\x1b[0m"
-        told = "".join(f" {name}={_shown(value)}" for name, value in fields.items() if value not in ("", None, [], {}))
-        return f"{timestamp} {word} {message}{told}\n".encode(errors="replace")
+            shown = f"\x1b[{_COLOURS.get(level, '0')}m{shown}\x1b[0m"
+        if logger == CALLS:
+            told = call_line(fields)
+        else:
+            told = on_one_line(message) + "".join(
+                f" {name}={word(value)}" for name, value in fields.items() if value not in ("", None, [], {})
+            )
+        return f"{timestamp} {shown} {told}\n".encode(errors="replace")
 
 
 Form = Json | Text
@@ -79,10 +93,6 @@ class RecordFormatter:
             fields["error"] = _where(record.exc_info[0], record.exc_info[2])
         message = without_secrets(record.getMessage()).replace("\n", " ")
         return self._form.line(clock.iso(clock.wall()), record.levelname.lower(), record.name, message, fields)
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
 def _where(kind: type[BaseException], traceback: Any) -> str:

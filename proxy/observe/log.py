@@ -6,6 +6,7 @@ stands on a line is decided in `lines` and `access`.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -79,11 +80,7 @@ class Logs:
         """Write there, and in that form, from now on. What waits for a destination that is left is still written."""
         settings, before = opened.settings, self._sinks
         self.level = LEVELS[settings.level]
-        self.form: Form
-        if settings.format == "json":
-            self.form = Json()
-        else:
-            self.form = Text(colours=not settings.dir and getattr(sys, settings.output).isatty())
+        self.form = form_of(settings)
         self._sinks = opened.sinks
         shown = "access" in settings.streams
         self.tells_good_ends = shown and self.level <= logging.INFO
@@ -148,6 +145,16 @@ class Logs:
 
     def _all(self) -> Iterable[Sink | DirectSink]:
         return {sink for _, sink in self._sinks.values()}
+
+
+def form_of(settings: Logging) -> Form:
+    """The form of lines by these settings: where they say nothing else, text where a person reads along, else JSON."""
+    on_terminal = not settings.dir and getattr(sys, settings.output).isatty()
+    if settings.format == "json" or (settings.format == "auto" and not on_terminal):
+        return Json()
+    # https://no-color.org; a dumb terminal knows no colours.
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return Text(on_terminal, colours=on_terminal and not plain)
 
 
 class _Handler(logging.Handler):

@@ -33,6 +33,7 @@ OTHERS = frozenset(
     (
         "HAPAX_ENV",
         "HAPAX_ADMIN_KEY",
+        "HAPAX_CLIENT_KEY",
         "HAPAX_URL",
         "HAPAX_LOGS",
         "HAPAX_COMPILED",

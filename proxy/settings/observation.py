@@ -63,8 +63,8 @@ class Logging(Section):
     level: Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)] = Field(
         "info", description="The least important line to write."
     )
-    format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
-        "json", description="json for machines, text for people."
+    format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = Field(
+        "auto", description="json for machines, text for people; auto: text on a terminal, json anywhere else."
     )
     output: Annotated[Literal["stdout", "stderr"], BeforeValidator(_lower)] = Field(
         "stderr", description="Where lines go while `dir` is empty; standard output begins with the banner."

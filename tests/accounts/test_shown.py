@@ -55,7 +55,7 @@ def test_the_status_of_a_key_is_what_counts_now(key: KeyRecord, expected: str) -
 
 
 def test_a_key_is_shown_without_digest_and_number() -> None:
-    fields = key_fields(record(expires=NOW + HOUR), NOW)
+    fields = key_fields(record(expires=NOW + HOUR), NOW, NOW)
     assert fields["limits"] == {"requests_per_minute": None, "tokens_per_minute": None, "concurrent": 3}
     assert fields["budget"] == {"tokens": 5, "per": "month"}
     assert (fields["created"], fields["expires"]) == ("2026-11-25T11:00:00.000Z", "2026-11-25T13:00:00.000Z")
@@ -63,8 +63,8 @@ def test_a_key_is_shown_without_digest_and_number() -> None:
 
 
 def test_keys_of_file_and_store_are_shown_in_one_form() -> None:
-    of_file = file_key_fields(ClientKey.model_validate({"name": "x", "key": "hunter2"}))
-    assert of_file.keys() == key_fields(record(), NOW).keys()
+    of_file = file_key_fields(ClientKey.model_validate({"name": "x", "key": "hunter2"}), None)
+    assert of_file.keys() == key_fields(record(), NOW, None).keys()
     assert "hunter2" not in repr(of_file)
 
 

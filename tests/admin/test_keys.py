@@ -1,14 +1,17 @@
 """`/admin/keys` over HTTP: what it answers, what it refuses, and that it gives a secret away once only."""
 
+import asyncio
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.accounts.secret import looks_minted
+from proxy.core import clock
 from tests.conftest import GatewayFactory, RunningGateway
-from tests.spec.wire import Response, ask, get, request
+from tests.spec.wire import Response, ask, chat, get, request
 
 ADMIN, FILE_SECRET = "hpx_admin_0123456789", "hpx_of_the_file_0123456789"
 HEAD = f"X-API-Key: {ADMIN}\r\n"
@@ -159,3 +162,28 @@ async def test_without_a_store_it_says_so(gateway: GatewayFactory, url: str) -> 
     ):
         assert refusal(answer) == (503, "store_unavailable", None)
         assert b"hunter2" not in answer.body
+
+
+async def test_when_a_key_was_used_last_is_told_wherever_it_is_shown(running: RunningGateway) -> None:
+    secret = (await send(running, "POST", "", {"name": "web"})).json["key"]
+    for name, key in (("web", secret), ("of-file", FILE_SECRET)):
+        assert (await send(running, "GET", f"/{name}")).json["last_used"] is None
+        assert (await ask(running.port, chat(head=f"X-API-Key: {key}\r\n"))).status == 200
+    running.caught_up()
+    told: dict[str, Any] = {"web": None}
+    async with asyncio.timeout(30):
+        while None in told.values():
+            listed = (await send(running, "GET", "")).json["keys"]
+            told = {key["name"]: key["last_used"] for key in listed}
+    for name, at in told.items():
+        assert abs(clock.wall() - datetime.fromisoformat(at)) < timedelta(seconds=60)
+        assert (await send(running, "GET", f"/{name}")).json["last_used"] == at
+    assert (await send(running, "POST", "/web/rotate", {})).json["last_used"] == told["web"]
+    assert (await send(running, "DELETE", "/web")).json["last_used"] == told["web"]
+
+
+async def test_a_key_of_the_file_is_shown_without_a_store(gateway: GatewayFactory) -> None:
+    keys = [{"name": "of-file", "key": FILE_SECRET}]
+    running = await gateway({"auth": {"keys": keys, "admin_key": ADMIN}})
+    answer = await send(running, "GET", "/of-file")
+    assert (answer.status, answer.json["last_used"]) == (200, None)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from proxy.accounts.secret import looks_minted
 from proxy.cli.command import app
+from tests.accounts.test_usage import NOON, row
 from tests.cli.test_usage import given
 
 Keys = Callable[..., Result]
@@ -141,6 +142,20 @@ def test_the_list_shows_every_key_and_no_secret(keys: Keys) -> None:
     assert "expires" not in result.stdout, "a column that says nothing"
     assert {name: key["source"] for name, key in listed(keys).items()} == {"of-file": "file", "web-app": "store"}
     assert secret not in keys("list", "--json").stdout
+
+
+def test_the_list_says_when_a_key_was_used_last_where_one_was(keys: Keys) -> None:
+    keys("create", "web-app")
+    keys("create", "idle")
+    assert "last used" not in keys("list").stdout, "a column that says nothing"
+
+    given(row(1, NOON, principal="web-app"))
+    assert {name: key["last_used"] for name, key in listed(keys).items()} == {
+        "web-app": "2026-10-25T12:00:00.000Z",
+        "idle": None,
+    }
+    (line,) = (line for line in keys("list").stdout.splitlines() if "web-app" in line)
+    assert line.rstrip().endswith("2026-10-25 12:00")
 
 
 def test_an_empty_list_says_how_to_make_a_key(keys: Keys) -> None:

@@ -31,7 +31,7 @@ BROKEN = [
     ("zero duration", "providers: {simulator: {timeouts: {idle: 0s}}}", "providers.simulator.timeouts.idle", "more"),
     ("size without sense", "server: {max_body_bytes: big}", "server.max_body_bytes", "size"),
     ("unknown level", "logging: {level: loud}", "logging.level", "'debug', 'info', 'warn' or 'error'"),
-    ("unknown format", "logging: {format: xml}", "logging.format", "'json' or 'text'"),
+    ("unknown format", "logging: {format: xml}", "logging.format", "'auto', 'json' or 'text'"),
     ("section as text", "server: here", "server", "must be a mapping"),
     ("list as text", "providers: {simulator: {models: gpt-4}}", "providers.simulator.models", "list"),
     ("number as text", "providers: {simulator: {models: [3.5]}}", "providers.simulator.models[0]", "quotes"),
@@ -224,7 +224,7 @@ def test_the_text_of_the_error_lists_every_problem(configured) -> None:
         configured("server: {port: -1}\nlogging: {format: xml}")
     assert str(caught.value).splitlines() == [
         "server.port: must be at least 0, not -1 (line 1, column 10)",
-        "logging.format: must be 'json' or 'text' (line 2, column 11)",
+        "logging.format: must be 'auto', 'json' or 'text' (line 2, column 11)",
     ]
 
 

@@ -1,9 +1,11 @@
 """The keys in a real browser: one is made, used, given a new secret and revoked, by an operator who sees it once."""
 
 import asyncio
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from proxy.core import clock
 from tests.conftest import GatewayFactory
 from tests.rigs.devtools import PATIENCE
 from tests.spec.wire import ask, chat
@@ -90,6 +92,18 @@ async def test_a_budget_is_a_bar_of_what_was_used(gateway: GatewayFactory, opene
     page = await opened(running, "/ui#/keys", admin=ADMIN)
     bar = await page.until("document.querySelector('[role=meter]')?.getAttribute('aria-valuetext')")
     assert bar == "Budget of filed: 34 tokens of 50K tokens a day"
+
+
+async def test_a_key_says_when_it_was_used_last(gateway: GatewayFactory, opened: Opening, tmp_path: Path) -> None:
+    running = await gateway(settings(tmp_path))
+    page = await opened(running, "/ui#/keys", admin=ADMIN)
+    await page.until("document.querySelector('.card')?.innerText.includes('no call known')")
+    await ask(running.port, chat("sim-fast", head=f"Authorization: Bearer {KEY}\r\n"))
+    await written(running, ADMIN, 1)
+    page = await opened(running, "/ui#/keys", admin=ADMIN)
+    assert (await page.until("document.querySelector('.card time')?.textContent")).endswith(" s ago")
+    exact = await page.evaluate("document.querySelector('.card time').title")
+    assert abs(clock.wall() - datetime.fromisoformat(exact)) < timedelta(seconds=80)
 
 
 async def test_a_client_key_shows_no_keys_and_says_which_key_would(

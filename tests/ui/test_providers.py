@@ -5,9 +5,11 @@ from typing import Any
 from proxy.simulator import Simulator
 from tests.conftest import GatewayFactory, provider
 from tests.spec.loop import until
+from tests.spec.wire import ask, chat
 
 from .conftest import Opening
 
+ADMIN, KEY = "hapax-admin-9f2b6c1de04a7788", "hapax-client-4b1e9d7730aa65c2"
 OPEN = {"circuit_breaker": {"failure_threshold": 1, "timeout": "600s"}, "failover": {"retries": 0}}
 
 
@@ -79,3 +81,34 @@ async def test_a_drained_provider_can_be_enabled(gateway: GatewayFactory, opened
     await page.until("document.querySelector('.card .badge.warn')?.textContent == 'drained'")
     await page.click(".card button", "Enable")
     await page.until("asked.includes('POST /admin/providers/far/enable')")
+
+
+async def test_a_provider_is_drained_in_the_page_and_traffic_moves(
+    gateway: GatewayFactory, opened: Opening, simulator: Simulator
+) -> None:
+    async with Simulator() as other:
+        running = await gateway(
+            {
+                "auth": {"admin_key": ADMIN, "keys": [{"name": "me", "key": KEY}]},
+                "providers": {"first": provider(simulator), "second": provider(other)},
+                "provider_preference": ["first", "second"],
+            }
+        )
+
+        async def answered_by() -> str | None:
+            answer = await ask(running.port, chat("sim-fast", head=f"Authorization: Bearer {KEY}\r\n"))
+            return answer.header("x-hapax-provider")
+
+        first = "document.querySelector('.card[aria-label=\"Provider first\"] .badge.warn')"
+        assert await answered_by() == "first"
+        page = await opened(running, "/ui#/providers", admin=ADMIN)
+        await page.click(".card button", "Drain: first")
+        await page.click("dialog button", "Drain")
+        await page.until(f"{first}?.textContent == 'drained'")
+        assert await answered_by() == "second"
+        await page.click(".card button", "Ask now: first")
+        await page.until("[...document.querySelectorAll('.toast')].at(-1)?.textContent.startsWith('It answered in')")
+        assert await answered_by() == "second", "that it answers does not enable it"
+        await page.click(".card button", "Enable: first")
+        await page.until(f"!{first}")
+        assert await answered_by() == "first"

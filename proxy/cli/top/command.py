@@ -57,7 +57,7 @@ def top(
     except Refused as error:
         raise refusal(str(error), FAILED) from None
     except (Away, Missing) as error:
-        raise gateway.silent(place.url, str(error)) from None
+        raise refusal(gateway.silent(place.url, str(error)), FAILED) from None
 
 
 async def _run(place: "Place", once: bool, as_json: bool) -> None:

@@ -94,6 +94,7 @@ export function make() {
                   ["Team", key.team || format.NONE],
                   ["Models", key.models.filter((each) => each !== "*").join(", ") || "all"],
                   ["Limits", limits(key.limits)],
+                  ["Last used", used(key.last_used)],
                   ["From", key.source === "file" ? "the configuration" : `the store, ${format.date(key.created)}`],
                   key.prefix && ["Begins with", h("code", {}, key.prefix)],
                   key.expires && ["Expires", format.date(key.expires)],
@@ -134,6 +135,10 @@ export function make() {
     ];
     return told.filter(Boolean).join(", ") || "the default";
   }
+
+  /** How long ago, and the moment for who wants it exactly. Without a call that the ledger holds there is none. */
+  const used = (moment) =>
+    moment ? h("time", { datetime: moment, title: moment }, format.ago(moment)) : "no call known";
 
   function budget({ name, budget }) {
     const line = spent.get(budget.per)?.get(name);

@@ -8,7 +8,8 @@ import { Rates } from "./rates.js";
 import { openTrail } from "./trail.js";
 
 const KEPT = 2000; // calls that a filter can find
-const ROWS = 500; // rows in the document
+const RECALLED = 500; // of the calls that ended before the page was opened
+const ROWS = 100; // rows in the document; each is laid out and painted again whenever one comes, and a click waits for it
 const EVERY = 200; // milliseconds between two drawings
 const COLUMNS = [
   ["Time", ""],
@@ -27,6 +28,7 @@ export function make() {
   let number = 0; // of the last call that came
   let drawn = 0; // of the last call that was drawn
   let paused = false;
+  let pressed = false; // a mouse button or finger is down on a row
   let following = null; // ends the reading
   let due = 0;
   const rates = new Rates();
@@ -49,7 +51,8 @@ export function make() {
   const clear = h("button", { type: "button", onclick: () => (calls.splice(0), redraw()) }, "Clear");
   const state = h("p", { class: "note", role: "status" });
   const tiles = h("dl", { class: "tiles", "aria-label": "The last minute" });
-  const rows = h("tbody", { onclick: opened });
+  // Rows stand still under a button that is down: where another one came up under it, the press would click on neither.
+  const rows = h("tbody", { onclick: opened, onpointerdown: hold });
   const changes = h("ul", { class: "changes", "aria-label": "Changes of providers" });
   const nothing = h("div");
   const table = h(
@@ -114,7 +117,7 @@ export function make() {
   async function recall() {
     if (!rights.past) return;
     try {
-      const earlier = (await get(`/admin/calls?limit=${ROWS}`)).calls;
+      const earlier = (await get(`/admin/calls?limit=${RECALLED}`)).calls;
       const known = new Set(calls.map(({ request_id: id }) => id));
       calls.unshift(...earlier.reverse().filter(({ request_id: id }) => !known.has(id)));
       for (const [index, call] of calls.entries()) call.number = index + 1;
@@ -155,7 +158,7 @@ export function make() {
 
   function draw() {
     due = 0;
-    if (paused) return;
+    if (paused || pressed) return;
     const fresh = [];
     for (let at = calls.length - 1; at >= 0 && calls[at].number > drawn && fresh.length < ROWS; at -= 1) {
       if (fits(calls[at])) fresh.push(row(calls[at]));
@@ -166,6 +169,17 @@ export function make() {
     tell();
     put(nothing, !rows.childElementCount && quiet());
     table.hidden = !rows.childElementCount;
+  }
+
+  function hold() {
+    pressed = true;
+    // Wherever it is let go; the same listener is there once, however often it is put there.
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, letGo, { once: true });
+  }
+
+  function letGo() {
+    pressed = false;
+    later();
   }
 
   function redraw() {
