@@ -16,6 +16,7 @@ from proxy.core.peek import model_edit, usage_edit
 from proxy.core.places import Edit, edited
 from proxy.core.traceparent import header_lines, new_span_id
 from proxy.providers.breaker import BreakerState, Judgement
+from proxy.providers.last_error import LastError
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
@@ -209,6 +210,8 @@ class Attempts:
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
+        if attempt.record.failure and not excused and attempt.record.failure != "shutting_down":
+            target.provider.last_error = LastError.of(attempt.record)
         if isinstance(verdict, Failed) and not excused:
             learn(target, entrant.key, verdict, now, self._plan.rules.rests)
         if attempt.option_refused:

@@ -15,6 +15,7 @@ from proxy.core import clock
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.providers.breaker import Judgement, Permit
+from proxy.providers.last_error import LastError
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
@@ -166,7 +167,9 @@ class Handshakes:
                 record.failure = "upgrade_not_supported"
                 return None
             if isinstance(found, Failed):
-                record.failure, told = found.code, judgement(found)
+                record.failure, record.reach, record.reason = found.code, found.reach.value, found.reason
+                record.ended, told = clock.now(), judgement(found)
+                target.provider.last_error = LastError.of(record)
                 learn(target, key, found, clock.now())
                 return found
             record.head_at = clock.now()

@@ -94,6 +94,7 @@ export function make() {
             about.last_check ? `${format.ago(about.last_check)}, ${format.ms(about.latency_ms)}` : "none yet",
           ],
           about.consecutive_fails > 0 && ["Probes failed", `${about.consecutive_fails} in a row`],
+          about.last_error && ["Last error", `${about.last_error.code}, ${format.ago(about.last_error.at)}`],
           about.parked_keys.length > 0 && ["Parked keys", badge(`no. ${about.parked_keys.join(", ")}`, "bad")],
         ]
           .filter(Boolean)
