@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import backup, cache, check, doctor, keys, serve, simulate, usage
+from proxy.cli import backup, cache, check, doctor, health, keys, serve, simulate, usage
 
 app = typer.Typer(
     name="hapax",
@@ -30,6 +30,7 @@ app.command("usage")(usage.usage)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
+app.command("health")(health.health)
 app.add_typer(cache.app, name="cache")
 
 

@@ -26,28 +26,40 @@ def address(settings: Settings) -> str:
     return f"{'https' if settings.server.tls else 'http'}://{host}:{settings.server.port}"
 
 
-def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: str | None, key: str | None) -> Any:
+def ask(
+    settings: Settings,
+    method: str,
+    path: str,
+    query: dict[str, str],
+    url: str | None,
+    key: str | None,
+    *,
+    within: float = WITHIN,
+    keyless: bool = False,
+) -> Any:
     """
-    The JSON that *path* answers with; ends the command with 1 where it answers with an error, or does not. *url*: where
-    the gateway is; None: where *settings* say. *key*: of the operator; None: the one in *settings*.
+    The JSON that *path* answers with; ends the command with 1 where it answers with an error, or not *within* seconds.
+    *url*: where the gateway is; None: where *settings* say. *key*: of the operator; None: the one in *settings*.
+    *keyless*: no key is sent at all.
     """
     there = (url or address(settings)).rstrip("/")
     if urlsplit(there).scheme not in ("http", "https"):
         raise refusal("--url must be a URL such as http://127.0.0.1:8080")
-    if key is None and settings.auth.admin_key is not None:
+    if key is None and settings.auth.admin_key is not None and not keyless:
         key = settings.auth.admin_key.get_secret_value()
     import aiohttp
 
     try:
         certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
-        status, body = asyncio.run(_asked(method, there + path, query, key, certificate))
+        status, body = asyncio.run(_asked(method, there + path, query, key, certificate, within))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _silent(there, type(error).__name__) from None
     except ValueError:
         raise _silent(there, "its answer is no JSON") from None
     if status != 200:
         told = body.get("error") if isinstance(body, dict) else None
-        words = told.get("message") if isinstance(told, dict) else None
+        # A page that says no, as `/ready` does, has a word for it.
+        words = told.get("message") if isinstance(told, dict) else isinstance(body, dict) and body.get("status")
         raise refusal(f"The gateway at {there} answered {status}: {show.plain(str(words or 'no reason'))}", FAILED)
     return body
 
@@ -57,7 +69,7 @@ def _silent(there: str, reason: str) -> typer.Exit:
 
 
 async def _asked(
-    method: str, url: str, query: dict[str, str], key: str | None, certificate: str | None
+    method: str, url: str, query: dict[str, str], key: str | None, certificate: str | None, within: float
 ) -> tuple[int, Any]:
     import ssl
 
@@ -71,7 +83,7 @@ async def _asked(
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(certificate)
     headers = {} if key is None else {"X-API-Key": key}
-    timeout = aiohttp.ClientTimeout(total=WITHIN)
+    timeout = aiohttp.ClientTimeout(total=within)
     async with (
         aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
         session.request(method, url, params=query, ssl=context) as answer,

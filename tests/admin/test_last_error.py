@@ -1,4 +1,4 @@
-"""The last error of a provider: of an attempt or a probe, on the pages of health and of operators, and never content."""
+"""The last error of a provider, of an attempt or a probe, on the pages of health and of operators: never content."""
 
 import asyncio
 import json
