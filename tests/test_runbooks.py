@@ -51,7 +51,7 @@ PROMISES = [
         "invalid-key.md",
         "parked_keys",
         r'^\{"provider":"elsewhere","parked_keys":\[1\],"last_error":\{"at":"\S+Z","code":"upstream_auth_error",'
-        r'"class":"refused before any work","reason":"status 401","status":401,"model":"sim-fault:status=401"\}\}$',
+        r'"class":"refused before any work","reason":"status 401","status":401\}\}$',
     ),
     (
         "invalid-key.md",

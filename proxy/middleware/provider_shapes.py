@@ -21,5 +21,3 @@ class LastErrorTold(Shape, _Classed):
     """Which fault it was; never content."""
     status: int
     """The provider's; 0 where none had come, and for a probe."""
-    model: str
-    """The provider's name of the model that was asked; empty for a probe."""

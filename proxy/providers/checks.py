@@ -136,10 +136,10 @@ class Checks:
         except ProbeFailed as error:
             failed = error
         now = clock.now()
-        self._checked_at[provider.name] = clock.iso(clock.wall())
+        self._checked_at[provider.name] = at = clock.iso(clock.wall())
         problem = "" if failed is None else str(failed)
         if problem:
-            provider.last_error = LastError(now, PROBE_FAILED, reason=problem)
+            provider.last_error = LastError(at, PROBE_FAILED, reason=problem)
         if not self._judge:
             return problem
         health = provider.health

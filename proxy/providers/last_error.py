@@ -1,5 +1,6 @@
 """
 How a provider failed last, for an operator who asks why: a code, a class and a moment, never content.
+A name of a model is content as well: a client may have made it up.
 
 Values only; whose fault a failure was is judged where it happens.
 """
@@ -7,7 +8,6 @@ Values only; whose fault a failure was is judged where it happens.
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.core import clock
 from proxy.core.exchange import AttemptRecord
 
 PROBE_FAILED = "probe_failed"
@@ -18,8 +18,8 @@ PROBE_FAILED = "probe_failed"
 class LastError:
     """One failure."""
 
-    at: float
-    """Monotonic seconds."""
+    at: str
+    """The moment, as `clock.iso` writes it."""
     code: str
     reach: str = ""
     """How far the attempt got, its class; empty for a probe."""
@@ -27,21 +27,18 @@ class LastError:
     """Which fault it was; never content."""
     status: int = 0
     """The provider's status; 0 where none came, or for a probe, whose reason says it."""
-    model: str = ""
-    """The provider's name of the model that was asked; empty where none was."""
 
     @classmethod
-    def of(cls, attempt: AttemptRecord) -> "LastError":
-        """That of an *attempt* that has ended and failed."""
-        return cls(attempt.ended, attempt.failure, attempt.reach, attempt.reason, attempt.status, attempt.model)
+    def of(cls, attempt: AttemptRecord, at: str) -> "LastError":
+        """That of an *attempt* that has just ended and failed."""
+        return cls(at, attempt.failure, attempt.reach, attempt.reason, attempt.status)
 
     def as_json(self) -> dict[str, Any]:
         """For the pages of health and of operators."""
         return {
-            "at": clock.iso_of(clock.epoch() + self.at),
+            "at": self.at,
             "code": self.code,
             "class": self.reach,
             "reason": self.reason,
             "status": self.status,
-            "model": self.model,
         }

@@ -22,7 +22,7 @@ from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
-from proxy.relay.blame import blames_the_request, judgement
+from proxy.relay.blame import blames_the_request, is_of_the_provider, judgement
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.entrant import Entrant
@@ -210,8 +210,8 @@ class Attempts:
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
-        if attempt.record.failure and not excused and attempt.record.failure != "shutting_down":
-            target.provider.last_error = LastError.of(attempt.record)
+        if not excused and is_of_the_provider(verdict):
+            target.provider.last_error = LastError.of(attempt.record, clock.iso(clock.wall()))
         if isinstance(verdict, Failed) and not excused:
             learn(target, entrant.key, verdict, now, self._plan.rules.rests)
         if attempt.option_refused:

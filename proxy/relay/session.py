@@ -157,7 +157,7 @@ class Sessions:
             self.under_way.discard(stopping)
             record.ended = clock.now()
             if record.failure:
-                target.provider.last_error = LastError.of(record)
+                target.provider.last_error = LastError.of(record, clock.iso(clock.wall()))
             target.end(opened.permit, judgement, clock.now(), self._rng)
             for task in (*sides, waiting):
                 task.cancel()

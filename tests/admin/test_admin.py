@@ -250,7 +250,6 @@ async def test_the_page_of_providers_tells_what_is_thought_of_each_target(
         "class": "sent, nothing usable received",
         "reason": "status 500",
         "status": 500,
-        "model": "sim-fault:status=500",
     }
     assert shown["a"] == {**fine, "request_count": 2, "failed_attempts": 2}
     assert shown["b"].pop("targets")["b/sim-fast"] == idle

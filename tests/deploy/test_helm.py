@@ -148,7 +148,17 @@ def test_each_part_can_be_switched_off_and_what_needs_more_than_kubernetes_is() 
 def rendered(*arguments: str) -> list[dict[str, Any]]:
     assert HELM is not None
     done = subprocess.run(
-        [HELM, "template", "hapax", str(CHART), "--namespace", "hapax", *arguments],
+        [
+            HELM,
+            "template",
+            "hapax",
+            str(CHART),
+            "--namespace",
+            "hapax",
+            "--kube-version",
+            f"{KUBERNETES}.0",
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         check=False,
