@@ -187,7 +187,8 @@ def test_it_has_more_time_than_the_command_takes_to_give_up() -> None:
     from proxy.cli.health import WITHIN
 
     (said,) = (rest for name, rest in steps() if name == "HEALTHCHECK")
-    assert int(re.search(r"--timeout=(\d+)s", said)[1]) > WITHIN  # type: ignore[index]
+    # To start takes a second or two where the machine is busy.
+    assert int(re.search(r"--timeout=(\d+)s", said)[1]) >= WITHIN + 5  # type: ignore[index]
 
 
 async def test_it_follows_the_port(gateway: GatewayFactory, simulator: Simulator, tmp_path: Path) -> None:
