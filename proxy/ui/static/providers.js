@@ -229,6 +229,7 @@ function together({ providers, workers }) {
       for (const figure of ["in_flight", "request_count", "failed_attempts"]) about[figure] += other[figure];
       about.healthy &&= other.healthy;
       if (other.drained) about.drained = true;
+      if (other.last_error && !(about.last_error?.at > other.last_error.at)) about.last_error = other.last_error;
       about.parked_keys = [...new Set([...about.parked_keys, ...other.parked_keys])].sort((a, b) => a - b);
       for (const [target, its] of Object.entries(other.targets)) {
         const known = (about.targets[target] ??= { ...its, in_flight: 0 });
