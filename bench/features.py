@@ -1,7 +1,7 @@
 """
 `python -m bench.features`: what single flight, stored answers and HTTP/3 cost a call, and that switched off they cost
 nothing, told in a minute: the CPU of the gateway for each call, in short turns one after the other, the least of each.
-And what the feed of events costs a call while it has no reader, by itself: it is less than turns of a gateway differ by.
+And what the feed of events costs a call while it has no reader, by itself: turns of a gateway differ by more.
 
 The gateway is the one `bench` measures, with its keys, limits, ledger and log.
 """

@@ -6,5 +6,7 @@ uv() {
         --no-emit-index-url --no-emit-find-links "$@"
 }
 uv --upgrade pyproject.toml --group build --output-file requirements/runtime.lock
+# What the image has in it: the same, and the extras.
+uv --upgrade pyproject.toml --group build --extra otlp --extra sentry --extra http3 --constraint requirements/runtime.lock --output-file requirements/image.lock
 uv --upgrade pyproject.toml --group build --group compile --constraint requirements/runtime.lock --output-file requirements/compile.lock
 uv --upgrade pyproject.toml --group build --group compile --group test --group lint --group lock --constraint requirements/runtime.lock --output-file requirements/test.lock

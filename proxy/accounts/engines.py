@@ -9,8 +9,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import aiosqlite
@@ -98,6 +99,23 @@ def create_file(url: URL) -> None:
     # What is wrong with the path SQLite says better.
     with suppress(OSError):
         os.close(os.open(url.database or "", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def put_to_rest(url: URL) -> None:
+    """
+    Have a SQLite database be one file again, where no other connection has it open: SQLite moves its log into it and
+    removes the log and its index when the last connection closes, unless two close at the same moment, or the last one
+    was killed.
+    """
+    file = Path(url.database or "").absolute()
+    if not file.with_name(f"{file.name}-wal").exists():
+        return
+    # What keeps it from doing so now is told, or is over, when the file is opened again: nothing is lost meanwhile.
+    with (
+        suppress(sqlite3.Error, ValueError),
+        closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT / 1000)) as database,
+    ):
+        database.execute("PRAGMA wal_checkpoint").fetchall()
 
 
 def sqlite_reader(url: URL, timeout: float) -> AsyncEngine:

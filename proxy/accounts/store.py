@@ -8,7 +8,7 @@ It knows no statement.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,6 +25,16 @@ _ASK_AGAIN = (0.001, 0.01)
 
 class StoreError(Exception):
     """The store cannot be used; the message is for the operator and holds no credential and no value of a row."""
+
+
+def put_to_rest(url: str) -> None:
+    """
+    Have the database at *url* be one file, where it is one of SQLite's. For a process whose children used it, after the
+    last of them has ended: two that close it at the same moment may each leave the log to the other.
+    """
+    if url.startswith("sqlite:"):
+        with suppress(ValueError):
+            engines.put_to_rest(engines.sqlite_url(url))
 
 
 class Store:
@@ -83,7 +93,10 @@ class Store:
             raise StoreError(str(error))
 
     async def close(self) -> None:
-        """Let go of every connection. Using the store afterwards opens it again."""
+        """
+        Let go of every connection. Using the store afterwards opens it again. A SQLite database that no other process
+        has open is one file then.
+        """
         await tasks.end(self._opening)
         self._opened = self.available = False
         for engine in {self._reader, self._writer}:
@@ -93,6 +106,8 @@ class Store:
             except self._errors:
                 # A server that hangs is not told that we go.
                 await engine.dispose(close=False)
+        if self._file is not None:
+            await asyncio.to_thread(engines.put_to_rest, self._file)
 
     def reading(self, timeout: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
         """

@@ -7,6 +7,7 @@ They are made elsewhere, each by its page; a test holds what comes against what 
 from typing import Literal, NotRequired
 
 from proxy.middleware.described import Media, Open, Shape
+from proxy.middleware.provider_shapes import LastErrorTold
 
 CSV = Media("text/csv")
 EVENTS = Media("text/event-stream")
@@ -34,6 +35,7 @@ class ProviderTold(Shape):
     latency_ms: int
     error_count: int
     request_count: int
+    last_error: LastErrorTold | None
     drained: bool
     in_flight: int
     failed_attempts: int

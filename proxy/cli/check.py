@@ -31,6 +31,6 @@ def check(config: Config = None) -> None:
     except SettingsError as error:
         show.problems(err, error)
         raise typer.Exit(2) from None
-    show.warnings(err, [*loaded.warnings, *ground.warnings(loaded.settings)])
+    show.warnings(err, [*loaded.warnings, *loaded.overridden, *ground.warnings(loaded.settings)])
     show.line(out, f"Configuration is valid ({loaded.source})")
     raise typer.Exit(0)

@@ -137,7 +137,7 @@ def _of_the_store(settings: Settings) -> Iterator[Item]:
             full = share > settings.health.disk_share
             advice = "free some space, or raise health.disk_share" if full else ""
             yield Item("usage ledger", "warn" if full else "ok", f"{folder}, disk {share:.0%} full", advice)
-    yield Item("backups", "manual", "", "run hapax backup FILE from a timer, and try hapax restore once")
+    yield Item("backups", "manual", "", "run hapax backup --keep 24 DIR from a timer, and try hapax restore once")
     if not settings.store.retention:
         yield Item("retention", "warn", "rows are kept for ever", "set store.retention, such as 2160h")
     if settings.server.workers > 1 and settings.state.url.get_secret_value().startswith("memory:"):

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import backup, cache, chat, check, doctor, keys, serve, simulate, usage
+from proxy.cli import backup, cache, chat, check, doctor, health, keys, serve, simulate, usage
 from proxy.cli.top.command import top
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("usage")(usage.usage)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
+app.command("health")(health.health)
 app.add_typer(cache.app, name="cache")
 app.command("top")(top)
 

@@ -8,12 +8,13 @@ a warning, since it may be there by the time it is needed.
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.settings import Loaded, Problem, Settings, SettingsError
+from proxy.settings.checks import loopback
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -64,8 +65,18 @@ def problems(settings: Settings) -> Iterator[Problem]:
             yield Problem("store.url", words)
 
 
+def shut_in(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """That a container, whose image says by HAPAX_CONTAINER that it is one, lets no call in."""
+    if environ.get("HAPAX_CONTAINER") and loopback(settings.server.host):
+        yield (
+            f"server.host: is {settings.server.host}, which no published port of a container leads to; write "
+            "`server: {host: 0.0.0.0}`, unless it shares the network of its host"
+        )
+
+
 def warnings(settings: Settings) -> Iterator[str]:
-    """Servers that do not answer now."""
+    """Servers that do not answer now, and a container that lets no call in."""
+    yield from shut_in(settings)
     store, state = settings.store.url.get_secret_value(), settings.state.url.get_secret_value()
     for path, url, without in (
         ("store.url", store, "the gateway starts all the same, with the keys of the file alone, and tries again"),
@@ -106,7 +117,8 @@ def _file(url: "URL") -> str:
 
 def _readable(path: Path) -> str:
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
+        # A connection that may only read makes SQLite's log and its index and cannot remove them again.
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=PATIENCE)) as database:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
         # Locked by a gateway that runs, or a log that only a writer can roll back: opening it for good will tell.

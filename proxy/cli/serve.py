@@ -38,12 +38,18 @@ def serve(
         show.problems(show.err(), error)
         raise typer.Exit(2) from None
 
-    if loaded.warnings:
-        show.warnings(show.err(), loaded.warnings)
+    said = [*loaded.warnings, *loaded.overridden, *ground.shut_in(loaded.settings)]
+    if said:
+        show.warnings(show.err(), said)
 
     # Imported here so that `hapax check` and `hapax --help` do not load the whole gateway.
     if loaded.settings.server.workers > 1:
         from proxy.process.supervisor import run
     else:
         from proxy.process.server import run
-    raise typer.Exit(run(loaded, read))
+    code = run(loaded, read)
+    from proxy.accounts.store import put_to_rest
+
+    # The last process that had it open is this one: each worker has closed it, or was killed.
+    put_to_rest(loaded.settings.store.url.get_secret_value())
+    raise typer.Exit(code)

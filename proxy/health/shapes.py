@@ -7,6 +7,7 @@ They are made in `health` and `debug`; a test holds what comes against what is t
 from typing import Any, Literal, NotRequired
 
 from proxy.middleware.described import Shape
+from proxy.middleware.provider_shapes import LastErrorTold
 
 ConditionName = Literal["healthy", "degraded", "critical"]
 
@@ -51,6 +52,7 @@ class ProviderHealth(Shape):
     latency_ms: int
     error_count: int
     request_count: int
+    last_error: LastErrorTold | None
     targets: dict[str, str]
     """The state of each breaker."""
 

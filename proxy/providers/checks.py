@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import Any
 
 from proxy.core import clock, tasks
+from proxy.providers.last_error import PROBE_FAILED, LastError
 from proxy.providers.provider import Provider
 from proxy.providers.target import UNWELL
 
@@ -104,6 +105,7 @@ class Checks:
                 "latency_ms": provider.health.latency_ms,
                 "error_count": provider.health.consecutive_fails,
                 "request_count": provider.request_count,
+                "last_error": provider.last_error and provider.last_error.as_json(),
             }
             for provider in self._providers
         }
@@ -134,8 +136,10 @@ class Checks:
         except ProbeFailed as error:
             failed = error
         now = clock.now()
-        self._checked_at[provider.name] = clock.iso(clock.wall())
+        self._checked_at[provider.name] = at = clock.iso(clock.wall())
         problem = "" if failed is None else str(failed)
+        if problem:
+            provider.last_error = LastError(at, PROBE_FAILED, reason=problem)
         if not self._judge:
             return problem
         health = provider.health

@@ -11,6 +11,7 @@ from fnmatch import translate
 from typing import Any
 
 from proxy.providers.health import ActiveHealth
+from proxy.providers.last_error import LastError
 from proxy.settings.models import is_glob, literally, reads_as_class
 
 
@@ -80,6 +81,8 @@ class Provider:
         """Attempts so far."""
         self.error_count = 0
         """Those that failed by its fault."""
+        self.last_error: LastError | None = None
+        """How an attempt or a probe failed last; None while none has."""
         self.parked_until = [0.0] * self.key_count
         """Per key: until when it is not used, because the provider refused it or its money is gone."""
         self.drained = False

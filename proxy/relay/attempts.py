@@ -16,12 +16,13 @@ from proxy.core.peek import model_edit, usage_edit
 from proxy.core.places import Edit, edited
 from proxy.core.traceparent import header_lines, new_span_id
 from proxy.providers.breaker import BreakerState, Judgement
+from proxy.providers.last_error import LastError
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
 from proxy.relay import usage_option
 from proxy.relay.attempt import Attempt
-from proxy.relay.blame import blames_the_request, judgement
+from proxy.relay.blame import blames_the_request, is_of_the_provider, judgement
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
 from proxy.relay.entrant import Entrant
@@ -209,6 +210,8 @@ class Attempts:
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
+        if not excused and is_of_the_provider(verdict):
+            target.provider.last_error = LastError.of(attempt.record, clock.iso(clock.wall()))
         if isinstance(verdict, Failed) and not excused:
             learn(target, entrant.key, verdict, now, self._plan.rules.rests)
         if attempt.option_refused:

@@ -8,13 +8,16 @@ from proxy.providers.breaker import Judgement
 from proxy.relay.absence import has_no_endpoint
 from proxy.relay.plan import OF_A_KEY
 from proxy.relay.resume import MISMATCH
-from proxy.relay.verdict import Failed, Reach, Refused, Verdict, Whole
+from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import STREAM_OVER
 
 _BLAMELESS = frozenset(
     ("rate_limit_exceeded", "insufficient_quota", "upstream_auth_error", "context_length_exceeded", "overloaded")
 )
 """Failures that say nothing about whether the target works."""
+
+_NO_FAULT = (MISMATCH, STREAM_OVER)
+"""Why an answer was broken off that was good, only not in the words another had begun, or for longer than it may be."""
 
 
 def blames_the_request(verdict: Verdict) -> bool:
@@ -27,6 +30,14 @@ def is_of_this_call(failed: Failed) -> bool:
     return failed.reach is Reach.ELSEWHERE and failed.code not in OF_A_KEY
 
 
+def is_of_the_provider(verdict: Verdict) -> bool:
+    """It failed, and neither for what the call asked nor because the gateway stops: the operator should hear of it."""
+    if isinstance(verdict, Failed):
+        of_the_call = blames_the_request(verdict) or is_of_this_call(verdict)
+        return verdict.code != "shutting_down" and not of_the_call
+    return isinstance(verdict, Cut) and verdict.code != "shutting_down" and verdict.reason not in _NO_FAULT
+
+
 def judgement(verdict: Verdict, searching: bool = False) -> Judgement:
     """What the breaker is told. *searching*: the call only looked for an object that may be elsewhere."""
     if searching and isinstance(verdict, Failed) and has_no_endpoint(verdict):
@@ -37,7 +48,6 @@ def judgement(verdict: Verdict, searching: bool = False) -> Judgement:
         return Judgement.EXCLUDED
     if isinstance(verdict, Failed) and verdict.reach is Reach.ELSEWHERE:
         return Judgement.EXCLUDED
-    if verdict.reason in (MISMATCH, STREAM_OVER):
-        # It answered well, only not in the words another had begun, or for longer than it may.
+    if verdict.reason in _NO_FAULT:
         return Judgement.EXCLUDED
     return Judgement.FAILURE

@@ -15,10 +15,11 @@ from proxy.core import clock
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.providers.breaker import Judgement, Permit
+from proxy.providers.last_error import LastError
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
-from proxy.relay.blame import judgement
+from proxy.relay.blame import is_of_the_provider, judgement
 from proxy.relay.lesson import learn
 from proxy.relay.plan import OF_A_KEY
 from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, sum_up
@@ -166,7 +167,10 @@ class Handshakes:
                 record.failure = "upgrade_not_supported"
                 return None
             if isinstance(found, Failed):
-                record.failure, told = found.code, judgement(found)
+                record.failure, record.reach, record.reason = found.code, found.reach.value, found.reason
+                told = judgement(found)
+                if is_of_the_provider(found):
+                    target.provider.last_error = LastError.of(record, clock.iso(clock.wall()))
                 learn(target, key, found, clock.now())
                 return found
             record.head_at = clock.now()

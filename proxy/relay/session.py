@@ -19,6 +19,7 @@ from proxy.core.lenient import object_in
 from proxy.core.masking import mask, mask_bytes
 from proxy.core.usage import Tokens, read_usage
 from proxy.providers.breaker import Judgement
+from proxy.providers.last_error import LastError
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.relay.handshake import Handshakes, Opened
@@ -155,6 +156,8 @@ class Sessions:
             # What must not be missed stands before what may be cancelled.
             self.under_way.discard(stopping)
             record.ended = clock.now()
+            if record.failure:
+                target.provider.last_error = LastError.of(record, clock.iso(clock.wall()))
             target.end(opened.permit, judgement, clock.now(), self._rng)
             for task in (*sides, waiting):
                 task.cancel()

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from proxy.settings import addresses, paths, served
 from proxy.settings.placeholders import owner, placeholder
 from proxy.settings.problems import Problem
-from proxy.settings.providers import PRESETS, Provider
+from proxy.settings.providers import PRESETS, Provider, key_variable
 from proxy.settings.secrets import weakness
 from proxy.settings.shape import Place
 from proxy.settings.whole import Settings
@@ -111,7 +111,7 @@ def _provider_accounts(settings: Settings, empty: Empty) -> Iterator[Problem]:
             yield Problem(f"{path}.base_url", _is_empty(variables) or f"is required for type {provider.type}")
         if preset.needs_key and not provider.keys:
             variables = empty.get(("providers", name, "api_key"), ())
-            suggestion = preset.key_variables[0] if preset.key_variables else f"{provider.type.upper()}_API_KEY"
+            suggestion = key_variable(provider.type)
             yield Problem(
                 f"{path}.api_key",
                 _is_empty(variables) or f"is required: write `api_key: ${{{suggestion}}}` and set {suggestion}",
@@ -136,7 +136,11 @@ def _provider_keys(name: str, provider: Provider) -> Iterator[str]:
         reason = placeholder(key) if preset.needs_key or addresses.public(host) else None
         whose = owner(key)
         if reason is not None:
-            yield f"{path}: looks like a placeholder ({reason}); the provider will refuse it"
+            variable = key_variable(provider.type)
+            yield (
+                f"{path}: looks like a placeholder ({reason}); the provider will refuse it: put its key in its place, "
+                f"best as ${{{variable}}}, with {variable} set in the environment"
+            )
         elif whose is not None and whose != provider.type and preset.base_url and provider.base_url == preset.base_url:
             yield f"{path}: begins like a key of {whose}, and this provider is of type {provider.type}; exchange it"
 

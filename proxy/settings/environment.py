@@ -37,6 +37,7 @@ OTHERS = frozenset(
         "HAPAX_URL",
         "HAPAX_LOGS",
         "HAPAX_COMPILED",
+        "HAPAX_CONTAINER",
         "HAPAX_SOAK",
         "HAPAX_SOAK_REPEATS",
     )

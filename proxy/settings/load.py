@@ -6,7 +6,7 @@ whether a local Ollama answers is asked by a function the caller hands in.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from proxy.settings.layers import holds, lay, nested, without
 from proxy.settings.problems import Problem, SettingsError, path_text, translated
 from proxy.settings.providers import PRESETS
 from proxy.settings.shape import Place, normalised
-from proxy.settings.sources import Layers, sources
+from proxy.settings.sources import Layers, overridden, sources
 from proxy.settings.whole import Settings
 
 DEFAULT_FILE = "hapax.yaml"
@@ -50,6 +50,8 @@ class Loaded:
     """By path, where each value came from that is no default."""
     files: Digests = field(default_factory=dict)
     """Every file it was read from or that it names, as they were before they were read."""
+    overridden: Sequence[str] = ()
+    """Values of the file that are not in force, and the variable that takes the place of each, as sentences."""
 
 
 @dataclass
@@ -132,7 +134,8 @@ def _loaded(
         if "provider_preference" not in chosen:
             settings.model_fields_set.discard("provider_preference")
     files = {**digests(named(settings)), **findings.files}
-    return Loaded(settings, source, path, findings.warnings, origin, sources(settings, findings.layers), files)
+    above = overridden(findings.layers)
+    return Loaded(settings, source, path, findings.warnings, origin, sources(settings, findings.layers), files, above)
 
 
 def _locate(config: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -41,7 +41,9 @@ SHAPES: tuple[tuple[str, str], ...] = (
     ),
 )
 _SHAPES = tuple((re.compile(shape, re.DOTALL), reason) for shape, reason in SHAPES)
-_A_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_?[A-Z0-9]+)?")
+_A_NAME = re.compile(
+    r"(?!(YOUR|MY|INSERT|ENTER|PASTE|PUT|ADD)_)[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_?[A-Z0-9]+)?"
+)
 
 PREFIXES: tuple[tuple[str, str], ...] = (
     # (how its keys begin, whose they are); from the vendors' own consoles and secret scanners:

@@ -65,6 +65,12 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+def key_variable(provider_type: ProviderType) -> str:
+    """The variable a key of such a provider usually stands in."""
+    named = PRESETS[provider_type].key_variables
+    return named[0] if named else f"{provider_type.upper()}_API_KEY"
+
+
 def _base_url(url: str) -> str:
     if not url:
         return url

@@ -43,6 +43,31 @@ def sources(settings: Settings, layers: Layers) -> dict[str, str]:
     return {path_text(place): source for place, source in named if source}
 
 
+def overridden(layers: Layers) -> list[str]:
+    """What the file says and a variable takes the place of, a sentence each; no value is repeated."""
+    told = []
+    for name, folded in layers.variables.items():
+        place = _as_written(layers.written, folded)
+        if place is not None:
+            lines = {_plain(path): where for path, where in layers.lines.items()}
+            where = lines.get(_plain(path_text(place)), "")
+            said = f"{layers.file}{f' ({where})' if where else ''}"
+            told.append(f"{path_text(place)}: {name} in the environment takes the place of what {said} says")
+    return told
+
+
+def _as_written(layer: Any, folded: Place) -> Place | None:
+    """The place in the file's own spelling, which a variable cannot have; None where the file says nothing of it."""
+    place: list[Any] = []
+    for step in folded:
+        known = next((each for each in layer if _folded((each,)) == (step,)), None) if isinstance(layer, dict) else None
+        if known is None:
+            return None
+        place.append(known)
+        layer = layer[known]
+    return tuple(place)
+
+
 def _source(place: Place, layers: Layers, variables: Mapping[Place, str], lines: Mapping[str, str]) -> str:
     if holds(layers.command_line, place):
         return "command line"

@@ -243,9 +243,17 @@ async def test_the_page_of_providers_tells_what_is_thought_of_each_target(
         "breaker": "open",
         "in_flight": 0,
     }
+    failed = shown["a"].pop("last_error")
+    assert failed.pop("at").endswith("Z")
+    assert failed == {
+        "code": "upstream_error",
+        "class": "sent, nothing usable received",
+        "reason": "status 500",
+        "status": 500,
+    }
     assert shown["a"] == {**fine, "request_count": 2, "failed_attempts": 2}
     assert shown["b"].pop("targets")["b/sim-fast"] == idle
-    assert shown["b"] == {**fine, "request_count": 2, "failed_attempts": 0}
+    assert shown["b"] == {**fine, "request_count": 2, "failed_attempts": 0, "last_error": None}
 
 
 async def test_no_page_shows_a_key(simulator: Simulator, gateway: GatewayFactory) -> None:

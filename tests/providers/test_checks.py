@@ -265,6 +265,10 @@ async def test_the_facts_are_those_of_the_health_pages(start: Start) -> None:
     for each in facts.values():
         assert datetime.fromisoformat(each.pop("last_check"))
         assert each.pop("latency_ms") >= 0
+    failed = facts["bad"].pop("last_error")
+    assert datetime.fromisoformat(failed.pop("at"))
+    assert failed == {"code": "probe_failed", "class": "", "reason": "status 500", "status": 0}
+    assert facts["good"].pop("last_error") is None
     assert facts == {
         "good": {"healthy": True, "consecutive_fails": 0, "error_count": 0, "request_count": 7},
         "bad": {"healthy": False, "consecutive_fails": 3, "error_count": 3, "request_count": 0},

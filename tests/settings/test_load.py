@@ -254,7 +254,10 @@ def test_a_server_that_needs_no_key_may_have_none(configured) -> None:
 def test_a_placeholder_for_a_providers_key_is_warned_about(configured, key: str) -> None:
     [warning] = configured(f"providers: {{openai: {{api_key: {key}}}}}").warnings
     assert warning.startswith("providers.openai.api_key: looks like a placeholder (")
-    assert warning.endswith("); the provider will refuse it")
+    assert warning.endswith(
+        "); the provider will refuse it: put its key in its place, best as ${OPENAI_API_KEY}, with OPENAI_API_KEY set "
+        "in the environment"
+    )
 
 
 def test_an_address_others_reach_may_get_its_keys_from_the_store(configured) -> None:

@@ -27,12 +27,26 @@ async def test_a_provider_that_fails_is_seen_failing(
 
 
 def told(drained: bool) -> dict[str, Any]:
-    about = {"healthy": True, "last_check": None, "consecutive_fails": 0, "latency_ms": 12.0, "error_count": 0}
+    about: dict[str, Any] = {
+        "healthy": True,
+        "last_check": None,
+        "consecutive_fails": 0,
+        "latency_ms": 12.0,
+        "error_count": 0,
+    }
     about |= {"request_count": 7, "in_flight": 1, "failed_attempts": 2, "parked_keys": [2], "drained": drained}
     target = {"available": False, "blocked_by": "breaker open", "breaker": "open", "in_flight": 1}
     closed = {"available": True, "blocked_by": "", "breaker": "closed", "in_flight": 2}
+    about["last_error"] = {
+        "at": "2026-11-30T12:00:00.000Z",
+        "code": "upstream_error",
+        "class": "",
+        "reason": "",
+        "status": 500,
+    }
+    later = {**about["last_error"], "at": "2026-11-30T12:00:01.000Z", "code": "upstream_timeout"}
     mine = {"pid": 1, "providers": {"far": {**about, "targets": {"far/m": closed}}}}
-    theirs = {"pid": 2, "providers": {"far": {**about, "targets": {"far/m": target}}}}
+    theirs = {"pid": 2, "providers": {"far": {**about, "last_error": later, "targets": {"far/m": target}}}}
     return {"providers": mine["providers"], "workers": [mine, theirs]}
 
 
@@ -61,7 +75,7 @@ async def test_several_workers_are_one_and_what_a_provider_can_be_told_is_told_i
     card = await page.until("document.querySelector('.card')?.innerText")
     assert "as 2 workers see them" in await page.text(".head")
     # Sums of what is counted, the worst of what is thought.
-    for words in ("14", "no. 2", "open", "breaker open", "3"):
+    for words in ("14", "no. 2", "open", "breaker open", "3", "upstream_timeout"):
         assert words in card
     assert await page.evaluate("document.querySelectorAll('.spark-line').length") == 2
     await page.click(".card button", "Drain")

@@ -94,6 +94,7 @@ export function make() {
             about.last_check ? `${format.ago(about.last_check)}, ${format.ms(about.latency_ms)}` : "none yet",
           ],
           about.consecutive_fails > 0 && ["Probes failed", `${about.consecutive_fails} in a row`],
+          about.last_error && ["Last error", `${about.last_error.code}, ${format.ago(about.last_error.at)}`],
           about.parked_keys.length > 0 && ["Parked keys", badge(`no. ${about.parked_keys.join(", ")}`, "bad")],
         ]
           .filter(Boolean)
@@ -228,6 +229,7 @@ function together({ providers, workers }) {
       for (const figure of ["in_flight", "request_count", "failed_attempts"]) about[figure] += other[figure];
       about.healthy &&= other.healthy;
       if (other.drained) about.drained = true;
+      if (other.last_error && !(about.last_error?.at > other.last_error.at)) about.last_error = other.last_error;
       about.parked_keys = [...new Set([...about.parked_keys, ...other.parked_keys])].sort((a, b) => a - b);
       for (const [target, its] of Object.entries(other.targets)) {
         const known = (about.targets[target] ??= { ...its, in_flight: 0 });
