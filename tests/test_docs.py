@@ -8,6 +8,8 @@ import typer.main
 
 from proxy.cli import command
 from proxy.core.errors import KINDS
+from proxy.observe.log import Logs
+from proxy.settings.observation import Logging
 from tests.conftest import GatewayFactory
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -45,10 +47,13 @@ async def test_every_metric_is_documented(gateway: GatewayFactory, tmp_path: Pat
             "tracing": {"otlp_endpoint": "http://127.0.0.1:1"},
         }
     )
+    # As in a process of its own, which writes its log itself.
+    running.listener.gateway.logs = logs = Logs(Logging())
     families = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in running.listener.gateway.metrics.registry.collect()
     }
+    logs.stop()
     of_the_client = {name for name in families if re.match(r"(llm_router_)?process_(?!heap)", name)}
     assert of_the_client
     assert families - of_the_client == set(first_column("metrics.md"))

@@ -22,6 +22,7 @@ from proxy.gateway.configured import Configured
 from proxy.health.metrics_port import MetricsPort
 from proxy.http.connections import ClientConnections, GatewayRunner
 from proxy.observe.log import Logs
+from proxy.process.certificate import expiries
 from proxy.process.quic import alternative, open_door, terms
 from proxy.process.sockets import Sockets, Unservable, metrics_socket, moves_metrics
 from proxy.process.tls import tls_of
@@ -64,6 +65,8 @@ class Prepared:
     """The socket of another `metrics.port`, bound; None where that stays as it is, or there is none."""
     http3: "Terms | None"
     """What new connections over QUIC get; None where HTTP/3 is not served."""
+    certificates: dict[str, float]
+    """When each certificate expires, see `certificate`."""
 
 
 class Listener:
@@ -127,6 +130,7 @@ class Listener:
             if sockets.http3 is not None:
                 self._open_door(sockets.http3, sockets.secret)
             context = tls_of(settings.server.tls)
+            self.gateway.served.certificates.update(expiries(settings.server))
         except BaseException:
             sockets.close()
             raise
@@ -147,7 +151,8 @@ class Listener:
             if metrics is None and moves_metrics(before, settings.metrics) and settings.metrics.port:
                 metrics = metrics_socket(settings)
             http3 = terms(settings) if self.door is not None else None
-            return Prepared(await self.gateway.prepare(settings), context, metrics, http3)
+            certificates = expiries(settings.server)
+            return Prepared(await self.gateway.prepare(settings), context, metrics, http3, certificates)
         except BaseException as error:
             if metrics is not None:
                 metrics.close()
@@ -172,6 +177,8 @@ class Listener:
         self.connections.obey(settings.server)
         if self.door is not None and made.http3 is not None:
             self.door.obey(made.http3)
+        self.gateway.served.certificates.clear()
+        self.gateway.served.certificates.update(made.certificates)
         if made.tls is not None or before.server.tls is not None:
             # A certificate may be another one under the same name.
             await self._listen(made.tls)

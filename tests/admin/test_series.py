@@ -48,7 +48,8 @@ def call(
     if provider:
         attempt = AttemptRecord(provider, model, exchange.started)
         if first_token is not None:
-            attempt.first_content_at, attempt.tokens = exchange.started + first_token, Tokens(3, 2)
+            attempt.first_content_at = attempt.first_token_at = exchange.started + first_token
+            attempt.tokens = Tokens(3, 2)
         exchange.attempts = [attempt]
     return exchange
 
