@@ -24,6 +24,12 @@ def first_column(page: str) -> list[str]:
     return found
 
 
+def figures() -> dict[str, str]:
+    """Of each metric what docs/metrics.md says that it counts."""
+    rows = re.findall(r"^\| `(\w+)` \| \w+ \|(?: .+ \|| \|) (\w+) \| .+ \|$", (DOCS / "metrics.md").read_text(), re.M)
+    return dict(rows)
+
+
 def test_every_error_code_is_documented_with_its_status_and_type() -> None:
     rows = {
         row[0]: (int(row[1]), row[2], row[3])
@@ -57,6 +63,12 @@ async def test_every_metric_is_documented(gateway: GatewayFactory, tmp_path: Pat
     of_the_client = {name for name in families if re.match(r"(llm_router_)?process_(?!heap)", name)}
     assert of_the_client
     assert families - of_the_client == set(first_column("metrics.md"))
+
+
+def test_every_figure_says_what_it_counts() -> None:
+    kinds = figures()
+    assert set(kinds) == set(first_column("metrics.md"))
+    assert set(kinds.values()) == {"calls", "attempts", "probes", "requests", "gateway"}
 
 
 async def test_every_route_is_documented(gateway: GatewayFactory) -> None:

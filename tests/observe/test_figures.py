@@ -1,6 +1,7 @@
 """What a figure says it counts is what it counts: calls, attempts, streams, models; and no probe or page among them."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from proxy.relay import event_stream
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.simulator import Delay, Hold, Send, Simulator
 from tests.spec.wire import ask, becomes, chat, connect, get, request, target
+from tests.test_docs import figures
 
 ADMIN, KEY = "hpx_admin_0f2d9be1c5a877", "hpx_client_4be19d0c77aa21"
 HEAD, HEADS = f"X-API-Key: {KEY}\r\n", f"X-API-Key: {ADMIN}\r\n"
@@ -34,6 +36,18 @@ def all_of(running: RunningGateway, family: str) -> dict[str, float]:
     }
 
 
+def moved(running: RunningGateway) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """Every family's samples, by the name docs/metrics.md has for it; rows still on their way to the store aside."""
+    running.caught_up()
+    return {
+        family.name + ("_total" if family.type == "counter" else ""): [
+            (dict(each.labels), each.value) for each in family.samples
+        ]
+        for family in running.listener.gateway.metrics.registry.collect()
+        if not family.name.startswith("hapax_ledger")
+    }
+
+
 async def test_calls_that_all_fail_are_not_lost_among_probes_and_pages(gateway: GatewayFactory) -> None:
     models = {"broken": {"targets": ["sim/sim-fault:status=503"]}}
     running = await gateway({"auth": AUTH, "models": models, "failover": {"retries": 0}})
@@ -49,6 +63,25 @@ async def test_calls_that_all_fail_are_not_lost_among_probes_and_pages(gateway: 
     assert running.metric("hapax_http_requests_total", endpoint="/ready", status="200") == 3
     series = running.listener.gateway.series
     assert series.told("model", None, 0, 2**31, 1).keys() == {"broken"}
+
+
+async def test_no_figure_that_is_of_calls_or_attempts_moves_while_there_is_housekeeping_alone(
+    gateway: GatewayFactory, tmp_path: Path
+) -> None:
+    store = {"url": f"sqlite:///{tmp_path}/hapax.db"}
+    running = await gateway({"auth": AUTH, "store": store, "queue": {"enabled": True}})
+    await running.listener.gateway.checks.known.wait()
+    assert (await ask(running.port, chat(head=HEAD, stream=True))).status == 200
+    before = moved(running)
+    for path in HOUSEKEEPING:
+        await ask(running.port, get(path, head=HEADS))
+    for path in PAGES:
+        await ask(running.port, get(path, head=HEAD))
+    after = moved(running)
+    of = figures()
+    changed = {of[name] for name, samples in after.items() if samples != before[name] and name in of}
+    assert "requests" in changed
+    assert {name for name in after if after[name] != before[name] and of.get(name) in ("calls", "attempts")} == set()
 
 
 async def test_to_delete_a_model_is_a_call_and_to_read_of_one_is_none(
