@@ -8,6 +8,8 @@ import typer.main
 
 from proxy.cli import command
 from proxy.core.errors import KINDS
+from proxy.observe.log import Logs
+from proxy.settings.observation import Logging
 from tests.conftest import GatewayFactory
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -20,6 +22,12 @@ def first_column(page: str) -> list[str]:
         if line.startswith("| `"):
             found += re.findall(r"`([^`]+)`", line.split("|")[1])
     return found
+
+
+def figures() -> dict[str, str]:
+    """Of each metric what docs/metrics.md says that it counts."""
+    rows = re.findall(r"^\| `(\w+)` \| \w+ \|(?: .+ \|| \|) (\w+) \| .+ \|$", (DOCS / "metrics.md").read_text(), re.M)
+    return dict(rows)
 
 
 def test_every_error_code_is_documented_with_its_status_and_type() -> None:
@@ -45,13 +53,22 @@ async def test_every_metric_is_documented(gateway: GatewayFactory, tmp_path: Pat
             "tracing": {"otlp_endpoint": "http://127.0.0.1:1"},
         }
     )
+    # As in a process of its own, which writes its log itself.
+    running.listener.gateway.logs = logs = Logs(Logging())
     families = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in running.listener.gateway.metrics.registry.collect()
     }
+    logs.stop()
     of_the_client = {name for name in families if re.match(r"(llm_router_)?process_(?!heap)", name)}
     assert of_the_client
     assert families - of_the_client == set(first_column("metrics.md"))
+
+
+def test_every_figure_says_what_it_counts() -> None:
+    kinds = figures()
+    assert set(kinds) == set(first_column("metrics.md"))
+    assert set(kinds.values()) == {"calls", "attempts", "probes", "requests", "gateway"}
 
 
 async def test_every_route_is_documented(gateway: GatewayFactory) -> None:

@@ -63,11 +63,12 @@ def completed(exchange: Exchange, team: str, epoch: float) -> Row:
     if attempts:
         # As `Exchange.provider` has it: the last attempt whose content the client has, else the last one.
         source = attempts[-1]
+        found = False
         for attempt in reversed(attempts):
-            if attempt.first_content_at:
-                if ttft is None:
-                    source = attempt
-                ttft = int((attempt.first_content_at - started) * 1000)
+            if attempt.first_content_at and not found:
+                source, found = attempt, True
+            if attempt.first_token_at:
+                ttft = int((attempt.first_token_at - started) * 1000)
         provider, upstream_model = source.provider, source.model
     tokens = exchange.tokens
     if tokens is None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 
-from proxy.admin.trails import is_call
 from proxy.core import clock, tasks
 from proxy.core.exchange import Exchange
 from proxy.core.peers import EVENTS, Peers
@@ -83,7 +82,7 @@ class Feed:
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """Tell of them, and of what they have changed."""
         for exchange in exchanges:
-            if is_call(exchange):
+            if exchange.call:
                 # It was written by now, if that is wanted, and no reader of the feed gets it.
                 exchange.content = None
                 self._happened(exchange.ended, "call", exchange)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import add
 
-from proxy.admin.trails import is_call
 from proxy.core import clock
 from proxy.core.exchange import Exchange, Outcome
 from proxy.providers.pool import Pool
@@ -112,14 +111,14 @@ class Series:
             if exchange.ended >= self._minute_ends:
                 self._turn_to(exchange.ended)
             attempts = exchange.attempts
+            if not exchange.call:
+                continue
             if len(attempts) == 1:
                 attempt = attempts[0]
-                provider, first, tokens = attempt.provider, attempt.first_content_at, attempt.tokens
-            elif attempts or is_call(exchange):
-                provider, tokens = exchange.provider, exchange.tokens
-                first = next((each.first_content_at for each in attempts if each.first_content_at), 0.0)
+                provider, first, tokens = attempt.provider, attempt.first_token_at, attempt.tokens
             else:
-                continue
+                provider, tokens = exchange.provider, exchange.tokens
+                first = next((each.first_token_at for each in attempts if each.first_token_at), 0.0)
             key = (exchange.model, provider, exchange.principal)
             cell = pending.get(key)
             if cell is None:

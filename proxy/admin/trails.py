@@ -11,24 +11,6 @@ from proxy.core.exchange import Exchange
 
 REMEMBERED = 1000
 """Calls that are kept."""
-_HOUSEKEEPING = (
-    "/admin",
-    "/health",
-    "/live",
-    "/ready",
-    "/metrics",
-    "/debug",
-    "/openapi",
-    "/ui",
-    "/v1/health",
-    "preflight",
-)
-"""Routes whose requests are no calls."""
-
-
-def is_call(exchange: Exchange) -> bool:
-    """Whether it is one that a client made for an answer, refused ones included: no probe and no operator's page."""
-    return exchange.route != "/" and not exchange.route.startswith(_HOUSEKEEPING)
 
 
 class Trails:
@@ -41,7 +23,7 @@ class Trails:
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """Remember them, and forget the oldest."""
         for exchange in exchanges:
-            if is_call(exchange):
+            if exchange.call:
                 # It was written by now, if the settings want that, and is kept nowhere else.
                 exchange.content = None
                 self._exchanges.append(exchange)

@@ -127,7 +127,7 @@ class AnswerCache:
                     body,
                     recording.steps.packed(),
                     recording.streamed,
-                    exchange.events,
+                    exchange.emitted,
                     _epoch(),
                     question.model,
                     question.principal,

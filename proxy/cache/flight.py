@@ -96,7 +96,7 @@ class Flight:
             exchange.shared = record.id
         exchange.outcome, exchange.error_code = record.outcome, record.error_code
         exchange.answered_model, exchange.upstream_request_id = record.answered_model, record.upstream_request_id
-        exchange.bytes_out, exchange.events = record.bytes_out, record.events
+        exchange.bytes_out, exchange.emitted = record.bytes_out, record.emitted
 
 
 def _own(error: Exception) -> Exception:

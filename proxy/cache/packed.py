@@ -41,7 +41,7 @@ def pack(answer: StoredAnswer) -> bytes:
             "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in answer.headers],
             "steps": len(answer.steps),
             "streamed": answer.streamed,
-            "events": answer.events,
+            "events": answer.emitted,
             "made": answer.made,
             "model": answer.model,
             "principal": answer.principal,

@@ -41,16 +41,18 @@ class Replays:
         client.on_resume = room.set
         try:
             client.start(200, headers, None if answer.streamed else len(answer.body), answer.streamed)
-            began = clock.now()
+            began, sent = clock.now(), 0
             for due, piece in _pieces(answer, pace):
                 if due:
                     await self._until(began + due)
+                sent += len(piece)
                 exchange.bytes_out += len(piece)
+                # How many pieces of content are in this much of it is not kept.
+                exchange.emitted = answer.emitted * sent // (len(answer.body) or 1)
                 client.push(piece)
                 if client.paused:
                     room.clear()
                     await room.wait()
-            exchange.events = answer.events
             client.finish()
         finally:
             client.on_resume = None

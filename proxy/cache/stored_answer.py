@@ -33,8 +33,8 @@ class StoredAnswer:
     """When its bytes came: pairs of milliseconds since its beginning and of how much had come by then."""
     streamed: bool
     """It is an event stream."""
-    events: int
-    """Events in it."""
+    emitted: int
+    """Pieces of content in it, where it is a stream."""
     made: float
     """When it was whole, in seconds since 1970."""
     model: str

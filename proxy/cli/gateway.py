@@ -66,7 +66,7 @@ def place(settings: Settings, url: str | None, key: str | None) -> Place:
     there = (url or address(settings)).rstrip("/")
     if urlsplit(there).scheme not in ("http", "https"):
         raise refusal("--url must be a URL such as http://127.0.0.1:8080")
-    if key is None and settings.auth.admin_key is not None and not keyless:
+    if key is None and settings.auth.admin_key is not None:
         key = settings.auth.admin_key.get_secret_value()
     certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
     return Place(there, key, certificate)

@@ -41,6 +41,8 @@ class AttemptRecord:
     """The provider's status; 0 while none has arrived."""
     failure: str = ""
     """The error code of a failed attempt; empty for one that answered."""
+    streamed: bool = False
+    """Its answer is an event stream, of which something has reached the client."""
     span_id: str = ""
     """Its span in the exchange's trace; empty while traces are not recorded."""
     began_beside: bool = False
@@ -52,6 +54,9 @@ class AttemptRecord:
     sent_at: float = 0.0
     head_at: float = 0.0
     first_content_at: float = 0.0
+    """When its answer began to pass to the client: with a stream's first content, or with all of a whole answer."""
+    first_token_at: float = 0.0
+    """When the first piece of content of its stream had passed; 0 for any other answer."""
     ended: float = 0.0
     tokens: Tokens | None = None
     """What its answer used; None when no content of it reached the client."""
@@ -74,6 +79,8 @@ class Exchange:
     """The route's template, never the raw path: it becomes a metric label."""
     logged: bool = True
     """It has a line in the access log."""
+    call: bool = True
+    """A client's call, refused ones included. Pages, probes, files of the UI and preflights are housekeeping."""
     started: float
     principal: str = ""
     client_ip: str = ""
@@ -107,8 +114,8 @@ class Exchange:
     """A second target was asked beside a silent one."""
     bytes_in: int = 0
     bytes_out: int = 0
-    events: int = 0
-    """SSE events relayed."""
+    emitted: int = 0
+    """Pieces of content relayed in a stream, also in one that the client left; mostly one token each."""
     cost: int | None = None
     """Micro-USD; None while the price is not known."""
     reservation: Any = None

@@ -33,6 +33,7 @@ from proxy.health import checklist
 from proxy.health.checkup import Checkup
 from proxy.health.debug import Debug
 from proxy.health.health import Health
+from proxy.health.readiness import Readiness
 from proxy.health.route_checks import RouteChecks
 from proxy.http.buffered import Buffered
 from proxy.http.connections import Served
@@ -115,6 +116,8 @@ class Rooms:
             lambda: self.settings.health.memory_limit,
             self._dropped,
             lambda: self.flights.shared_total,
+            self.relay.refused,
+            self.served.certificates,
         )
         self.served.on_closed = surroundings.disconnected
         if accounting.store is not None:
@@ -137,6 +140,7 @@ class Rooms:
             self.route_checks_of(settings),
             lambda: self.lag.worst,
         )
+        registry.register(Readiness(self.health))
         self.debug = Debug(self.health, registry)
         self.pages = Pages(registry, records.hand_over, peers)
         self.operators = OperatorPages(

@@ -46,7 +46,7 @@ class Check:
     name: str
     look: Look
     critical: bool = False
-    """Without it calls had better go elsewhere."""
+    """Without it calls had better go elsewhere. What it looks at is at hand: its look waits for nothing."""
     kept: bool = False
     """Its result is good for a while, since looking costs something."""
 
@@ -77,6 +77,18 @@ class Checkup:
         if any(check.critical for check in failed):
             return Condition.CRITICAL
         return Condition.DEGRADED if failed else Condition.HEALTHY
+
+    def fails_critically(self) -> bool:
+        """Whether a critical check fails now. Those look at facts at hand, so nothing is waited for, and none kept."""
+        for check in self._checks:
+            if check.critical:
+                try:
+                    found = check.look()
+                except Exception:
+                    return True
+                if isinstance(found, Found) and not found.healthy:
+                    return True
+        return False
 
     async def _look(self) -> None:
         now = clock.now()

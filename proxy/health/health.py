@@ -65,6 +65,11 @@ class Health:
             condition = Condition.DEGRADED
         return condition, results
 
+    @property
+    def ready_now(self) -> bool:
+        """What `/ready` would say: calls may be sent here."""
+        return not self.checkup.fails_critically() and not self._draining()
+
     async def overall(self, request: web.Request) -> web.StreamResponse:
         """All providers, services and checks; 503 when a provider is unhealthy or a critical check has failed."""
         inbound = request[INBOUND]

@@ -41,6 +41,8 @@ class Served:
         """Connections of clients, by how they speak."""
         self.turned_away = {"all": 0, "address": 0}
         """Connections that were closed since there were too many, of all clients or of one address."""
+        self.certificates: dict[str, float] = {}
+        """When the certificate that clients are shown expires, in seconds since 1970, by `https` and `http3`."""
         self.on_closed: Callable[[str, float], object] = lambda protocol, seconds: None
         """Told of each connection's end: how its client spoke, and the seconds it was open."""
 

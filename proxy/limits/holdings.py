@@ -103,6 +103,13 @@ class Holdings:
         """What is left of *limit*, as far as this worker knows."""
         return self.holding(limit, now).standing(now, self.alone)
 
+    def spent(self, budget: Limit) -> int | None:
+        """What all workers have spent of *budget* in its period, and this one's calls hold; None: no idea."""
+        holding = self._holdings.get(budget.id)
+        if not isinstance(holding, SpendHolding) or holding.known is None or self._wall() >= holding.end:
+            return None
+        return holding.known + holding.reserved
+
     def holding(self, limit: Limit, now: float) -> Holding:
         """What is held of *limit*; of a budget, in the present period."""
         holding = self._holdings.get(limit.id)

@@ -146,6 +146,9 @@ class Limits(Protocol):
     def standing(self, limit: Limit, now: float) -> Standing:
         """What is left of *limit*, as far as this process knows."""
 
+    def spent(self, budget: Limit) -> int | None:
+        """What was spent of *budget* in its period, with what calls under way hold; None while that is not known."""
+
     async def start(self) -> None:
         """Begin background work."""
 

@@ -165,6 +165,10 @@ class MemoryLimits:
             return Standing(limit, left, self._until_period_ends(limit, spending))
         return Standing(limit, limit.capacity, 0.0)
 
+    def spent(self, budget: Limit) -> int | None:
+        spending = self._spending_of(budget)
+        return None if spending is None else spending.spent + spending.held
+
     async def start(self) -> None:
         """Nothing goes on in the background."""
 

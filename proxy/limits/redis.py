@@ -150,6 +150,9 @@ class RedisLimits:
     def standing(self, limit: Limit, now: float) -> Standing:
         return self._holdings.standing(limit, now)
 
+    def spent(self, budget: Limit) -> int | None:
+        return self._holdings.spent(budget)
+
     async def start(self) -> None:
         """Begin to ask Redis; if it does not answer within 100 ms, decide without it for now."""
         await self._try_again()

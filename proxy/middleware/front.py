@@ -109,12 +109,13 @@ class Front:
             if route is not None and not route.cors:
                 answer.extra_lines = self._served.alternative
             elif self._cors.enabled and self._cors.is_preflight(asked):
-                exchange.route = "preflight"
+                exchange.route, exchange.call = "preflight", False
                 answer.send(204, self._cors.preflight(asked), b"")
                 return answer
             if route is None:
                 raise unknown_url(path)
             exchange.route, exchange.logged = route.template, route.logged
+            exchange.call = route.calls(asked.method)
             error_body = route.error_body
             request[INBOUND] = inbound = Inbound(
                 asked,

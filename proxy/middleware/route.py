@@ -57,6 +57,10 @@ class Route:
         """What is answered there is the gateway's own, and nothing a provider said."""
         return self.page or self.access is not Access.CLIENT
 
+    def calls(self, method: str) -> bool:
+        """Whether a request of *method* is a client's call, and no housekeeping. To delete a model is relayed."""
+        return not self.own or (self.page and method == "DELETE")
+
 
 def readers(settings: Settings) -> Access:
     """Who reads `/metrics` and `/debug`, which name every key: where there is an admin key, no other may."""

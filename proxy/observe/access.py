@@ -99,8 +99,8 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
     attempts = exchange.attempts
     first = None
     for attempt in attempts:
-        if attempt.first_content_at:
-            first = attempt.first_content_at
+        if attempt.first_token_at:
+            first = attempt.first_token_at
             break
     tokens = exchange.tokens
     ended_by, phase = ending(exchange)
@@ -148,8 +148,8 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "queue_position": exchange.position,
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,
-        "emitted": exchange.events > 0,
-        "emitted_count": exchange.events,
+        "emitted": exchange.emitted > 0,
+        "emitted_count": exchange.emitted,
         "upstream_request_id": exchange.upstream_request_id,
     }
     if epoch is not None:

@@ -31,7 +31,7 @@ def of_requests(requests: Mapping[tuple[str, str, int], RequestsRow]) -> Iterato
     rows = [((method, route, str(status)), row) for (method, route, status), row in requests.items()]
     yield counter(
         "hapax_http_requests",
-        "Requests, by route and status.",
+        "Requests, calls and housekeeping, by route and status.",
         ("endpoint", "status"),
         # Both exist before the first request, so that a dashboard is not empty.
         [(("/health", "200"), 0), (("/metrics", "200"), 0), *((labels[1:], row.count) for labels, row in rows)],
@@ -96,12 +96,14 @@ def of_providers(attempts: Mapping[str, AttemptsRow]) -> Iterator[Metric]:
             for outcome in ("ok", "failed", "abandoned")
         ),
     )
-    yield counter("hapax_retries", "Attempts after a call's first.", by, ((key, row.retries) for key, row in rows))
+    yield counter("hapax_retries", "Attempts after a failed one.", by, ((key, row.retries) for key, row in rows))
     yield counter("hapax_timeouts", "Attempts that took too long.", by, ((key, row.timeouts) for key, row in rows))
-    yield counter("hapax_emitted_events", "Events of streams.", by, ((key, row.events) for key, row in rows))
+    yield counter(
+        "hapax_emitted_events", "Pieces of content of streams.", by, ((key, row.emitted) for key, row in rows)
+    )
     yield histogram(
         "hapax_request_latency_seconds",
-        "Seconds from an attempt's start to its first content.",
+        "Seconds from an attempt's start to the first content of its stream, or to all of a whole answer.",
         by,
         ((labels, row.latency) for labels, row in rows),
     )

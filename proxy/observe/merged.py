@@ -19,12 +19,15 @@ RULES: dict[str, Callable[[float, float], float]] = {
     # What any worker finds amiss is amiss.
     "hapax_provider_healthy": min,
     "hapax_healthy_providers": min,
+    "hapax_ready": min,
     "hapax_state_available": min,
     "hapax_store_available": min,
     "hapax_config_last_reload_successful": min,
     "hapax_config_last_reload_success_timestamp_seconds": min,
     "circuit_breaker_state": max,
     "hapax_provider_keys_parked": max,
+    "hapax_provider_keys_spent": max,
+    "hapax_key_budget_spent_ratio": max,
     "hapax_provider_drained": max,
     "hapax_event_loop_lag_seconds": max,
     "hapax_event_loop_lag_max_seconds": max,
@@ -32,6 +35,7 @@ RULES: dict[str, Callable[[float, float], float]] = {
     "hapax_ledger_flush_seconds": max,
     # What all of them know alike.
     "hapax_build_info": max,
+    "hapax_certificate_expiry_timestamp_seconds": min,
     "hapax_keys": max,
     "hapax_memory_limit_bytes": max,
     "hapax_uptime_seconds": max,

@@ -47,7 +47,7 @@ class Metrics(Collector):
         self._errors: dict[str, int] = {}
         self._fallbacks: dict[str, int] = {}
         self._cached: dict[tuple[str, str], int] = {}
-        """Calls that got a stored answer, by model and `success` or `error`."""
+        """Those that got a stored answer, by model and `success` or `error`."""
         self._hedges = self._resumes = 0
         self._queued = Histograms("hapax_queue_wait_seconds", "Seconds a call waited for a place.")
         self._overhead = Histograms(
@@ -73,6 +73,8 @@ class Metrics(Collector):
                 row = self._requests[key] = RequestsRow()
             row.count += 1
             row.seconds.observe(exchange.ended - exchange.started)
+            if not exchange.call:
+                continue
             self._outcomes[exchange.outcome] += 1
             if exchange.error_code:
                 self._errors[exchange.error_code] = self._errors.get(exchange.error_code, 0) + 1
@@ -119,6 +121,7 @@ class Metrics(Collector):
             self._hedges += 1
         self._resumes += exchange.resumed
         first = None
+        token_at = 0.0
         for number, attempt in enumerate(attempts):
             tried = self._attempts.get(attempt.provider)
             if tried is None:
@@ -131,15 +134,21 @@ class Metrics(Collector):
                 tried.ok += 1
             else:
                 tried.abandoned += 1
-            if number:
+            if number and not attempt.began_beside:
                 tried.retries += 1
+            if attempt.first_token_at and not token_at:
+                token_at = attempt.first_token_at
             if attempt.first_content_at:
                 tried.latency.observe(attempt.first_content_at - attempt.started)
                 if first is None:
                     first = attempt
-                    tried.events += exchange.events
+                    tried.emitted += exchange.emitted
+        if token_at:
+            row.first_token.observe(token_at - exchange.started)
         if first is not None:
-            row.first_token.observe(first.first_content_at - exchange.started)
+            # A session over a WebSocket has the status 101.
+            if not first.streamed and exchange.outcome is _SUCCESS and exchange.status == 200:
+                row.whole.observe(seconds)
             if exchange.answered_at:
                 self._after.observe(exchange.answered_at - max(first.head_at, first.first_content_at))
         sent = attempts[0].sent_at
@@ -173,8 +182,8 @@ class Metrics(Collector):
         yield self._queued.family()
         yield self._queued_alias()
         yield self._overhead.family()
-        yield counter("hapax_exchanges", "Exchanges, by how they ended.", ("outcome",), _keyed(self._outcomes.items()))
-        yield counter("hapax_errors", "Errors told to clients, by code.", ("type",), _keyed(self._errors.items()))
+        yield counter("hapax_exchanges", "Calls, by how they ended.", ("outcome",), _keyed(self._outcomes.items()))
+        yield counter("hapax_errors", "Errors told to callers, by code.", ("type",), _keyed(self._errors.items()))
         outcomes = self._outcomes
         errors = (
             (("inference_error", "llm_router", "error"), sum(outcomes[each] for each in _FAILED)),
@@ -205,9 +214,15 @@ class Metrics(Collector):
         yield counter("hapax_unpriced", "Answers of models without a known price.", (), [((), unpriced)])
         yield histogram(
             "hapax_time_to_first_token_seconds",
-            "Seconds from a request's head to the first content.",
+            "Seconds from a call's head to the first content of its stream.",
             ("provider", "model"),
             (((provider, model), row.first_token) for _, model, _, provider, row in rows),
+        )
+        yield histogram(
+            "hapax_whole_answer_seconds",
+            "Seconds from a call's head to the end of an answer that was no stream.",
+            ("provider", "model"),
+            (((provider, model), row.whole) for _, model, _, provider, row in rows),
         )
         asked = [
             ((model, strategy, status, "false"), number)

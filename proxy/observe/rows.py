@@ -14,7 +14,7 @@ TOKENS_PER_SECOND = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class RequestsRow:
-    """Exchanges of one method, route and status."""
+    """Requests of one method, route and status: calls and housekeeping."""
 
     __slots__ = ("count", "seconds")
 
@@ -24,16 +24,16 @@ class RequestsRow:
 
 
 class AnswersRow:
-    """Exchanges of one route and model for which providers were asked, by who answered."""
+    """Calls of one route and model for which providers were asked, by who answered."""
 
     __slots__ = (
-        *("cost", "first_token", "genai", "input", "output", "per_second"),
+        *("cost", "first_token", "genai", "input", "output", "per_second", "whole"),
         *("prompt", "completion", "seconds", "successes", "errors", "unpriced"),
     )
 
     def __init__(self) -> None:
         self.successes = self.errors = self.prompt = self.completion = self.cost = self.unpriced = 0
-        self.seconds, self.first_token = Buckets(), Buckets()
+        self.seconds, self.first_token, self.whole = Buckets(), Buckets(), Buckets()
         self.genai = Buckets(GENAI_SECONDS)
         self.input, self.output = Buckets(GENAI_TOKENS), Buckets(GENAI_TOKENS)
         self.per_second = Buckets(TOKENS_PER_SECOND)
@@ -42,8 +42,8 @@ class AnswersRow:
 class AttemptsRow:
     """Attempts at one provider."""
 
-    __slots__ = ("abandoned", "events", "failed", "latency", "ok", "retries", "timeouts")
+    __slots__ = ("abandoned", "emitted", "failed", "latency", "ok", "retries", "timeouts")
 
     def __init__(self) -> None:
-        self.ok = self.failed = self.abandoned = self.retries = self.timeouts = self.events = 0
+        self.ok = self.failed = self.abandoned = self.retries = self.timeouts = self.emitted = 0
         self.latency = Buckets()

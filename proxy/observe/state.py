@@ -15,8 +15,10 @@ from proxy.accounts.objects import Objects
 from proxy.accounts.principals import Principals
 from proxy.accounts.watch import KeyWatch
 from proxy.limits.limit import Limits
+from proxy.limits.policy import budget_limit
 from proxy.limits.queue import Queue
 from proxy.limits.queue_file import QueueFile
+from proxy.observe.tally import Labels, gauge
 
 Counted = tuple[Limits, Principals, KeyWatch | None, Ledger | None, Queue | None, QueueFile | None, Objects]
 """The rooms whose numbers are told."""
@@ -38,10 +40,23 @@ class StateCollector(Collector):
             hits.add_metric((principal,), count)
         yield hits
         yield GaugeMetricFamily("hapax_keys", "Client keys known.", value=len(principals))
+        yield gauge(
+            "hapax_key_budget_spent_ratio", "Share of a key's budget.", ("client",), _budgets(limits, principals)
+        )
         yield from _shared(limits)
         if watch is not None and ledger is not None:
             yield from _stored(watch, ledger, objects)
         yield from _waiting(queue, file)
+
+
+def _budgets(limits: Limits, principals: Principals) -> Iterator[tuple[Labels, float]]:
+    """The share that is spent, of each budget of which that is known."""
+    for principal in principals.all():
+        if principal.budget is not None:
+            budget = budget_limit(principal.name, principal.budget)
+            spent = limits.spent(budget)
+            if spent is not None:
+                yield (principal.name,), spent / max(1, budget.capacity)
 
 
 def _shared(limits: Limits) -> Iterator[Metric]:

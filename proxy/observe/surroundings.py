@@ -43,11 +43,14 @@ class Surroundings(Collector):
         memory_limit: Callable[[], int],
         dropped: Callable[[], Mapping[str, int]],
         shared: Callable[[], int],
+        refused: Callable[[], Mapping[str, int]],
+        certificates: Mapping[str, float],
     ) -> None:
         """
         *active*: exchanges under way by route; *clients*: open connections of clients by protocol; *turned_away*: those
         that were one too many, by the limit; *memory_limit*: as configured; *dropped*: by the name of a counter, what
-        was not told for want of room; *shared*: calls that got another's answer.
+        was not told for want of room; *shared*: calls that got another's answer; *refused*: attempts beyond a call's
+        first that their budget did not allow, by kind; *certificates*: when each expires, in seconds since 1970.
         """
         self._pool = pool
         self._endpoints = endpoints
@@ -58,6 +61,8 @@ class Surroundings(Collector):
         self._memory_limit = memory_limit
         self._dropped = dropped
         self._shared = shared
+        self._refused = refused
+        self._certificates = certificates
         self._started = clock.now()
         self.probes = Histograms(
             "hapax_health_check_duration_seconds", "Seconds a probe of a provider took.", ("provider",)
@@ -102,7 +107,12 @@ class Surroundings(Collector):
             yield CounterMetricFamily(name, "Dropped, since there was no room for it.", value=number)
         said = "Calls that shared another's answer."
         yield CounterMetricFamily("hapax_deduplicated_requests", said, value=self._shared())
-        yield GaugeMetricFamily("llm_router_model_memory_bytes", "Memory of a model: none is loaded here.")
+        refused = (((kind,), number) for kind, number in self._refused().items())
+        said = "Attempts that the budget of their kind did not allow."
+        yield counter("hapax_extra_attempts_refused", said, ("kind",), refused)
+        expiries = (((kind,), moment) for kind, moment in self._certificates.items())
+        said = "When the certificate in use expires, in seconds since 1970."
+        yield gauge("hapax_certificate_expiry_timestamp_seconds", said, ("listener",), expiries)
 
     def _of_providers(self) -> Iterator[Metric]:
         now, providers = clock.now(), self._pool.providers
@@ -115,7 +125,8 @@ class Surroundings(Collector):
         flying = (((provider.name,), provider.in_flight) for provider in providers)
         yield gauge("hapax_provider_in_flight", "Attempts under way.", by, flying)
         parked = (((each.name,), sum(until > now for until in each.parked_until)) for each in providers)
-        yield gauge("hapax_provider_keys_parked", "Keys the provider refused.", by, parked)
+        yield gauge("hapax_provider_keys_parked", "Keys the provider refused, or that are spent.", by, parked)
+        yield gauge("hapax_provider_keys_spent", "Those of them whose money is gone.", by, self._spent(now))
         targets = self._pool.told_targets
         states = (((str(target),), _STATES[target.breaker.state(now)]) for target in targets)
         yield gauge("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", ("name",), states)
@@ -123,8 +134,23 @@ class Surroundings(Collector):
         yield counter("circuit_breaker_failures", "Failures it counted.", ("name",), failures)
         trips = (((str(target),), target.breaker.trips_total) for target in targets)
         yield counter("circuit_breaker_trips", "Times it opened.", ("name",), trips)
-        models = (((provider.name, "unknown"), len(provider.models)) for provider in providers)
-        yield gauge("llm_router_models_loaded", "Models known from a provider.", ("format", "size_category"), models)
+        models = (((name, "unknown"), number) for name, number in self._models().items())
+        yield gauge("llm_router_models_loaded", "Models that are listed.", ("format", "size_category"), models)
+
+    def _spent(self, now: float) -> Iterator[tuple[tuple[str], int]]:
+        for provider in self._pool.providers:
+            keys = zip(provider.parked_until, provider.spent, strict=True)
+            yield (provider.name,), sum(spent and until > now for until, spent in keys)
+
+    def _models(self) -> dict[str, int]:
+        """Every model of the list, once: by the first provider that serves it, or `hapax` for a configured name."""
+        left = {str(entry["id"]) for entry in self._pool.listing()}
+        found = {}
+        for provider in self._pool.providers:
+            served = left & provider.models
+            found[provider.name] = len(served)
+            left -= served
+        return {**found, "hapax": len(left)} if left else found
 
     def _of_probes(self) -> Iterator[Metric]:
         yield self.probes.family()

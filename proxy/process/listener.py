@@ -10,7 +10,6 @@ import logging
 import socket
 import ssl
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import http_parser, web
@@ -19,19 +18,19 @@ from proxy.admin.configuration import Reloading
 from proxy.app import GATEWAY, create_app
 from proxy.core import clock, tasks
 from proxy.core.peers import Peers
-from proxy.gateway.configured import Configured
 from proxy.health.metrics_port import MetricsPort
 from proxy.http.connections import ClientConnections, GatewayRunner
 from proxy.observe.log import Logs
-from proxy.process.quic import alternative, open_door, terms
-from proxy.process.sockets import Sockets, Unservable, metrics_socket, moves_metrics
+from proxy.process.certificate import expiries
+from proxy.process.prepared import Prepared, copies, prepared
+from proxy.process.quic import alternative, open_door
+from proxy.process.sockets import Sockets, Unservable, moves_metrics
 from proxy.process.tls import tls_of
-from proxy.settings import Problem, Settings, SettingsError
+from proxy.settings import Settings
 from proxy.settings.in_force import InForce
 
 if TYPE_CHECKING:
     from proxy.http3.door import Door
-    from proxy.http3.terms import Terms
 
 _log = logging.getLogger("hapax")
 
@@ -53,20 +52,6 @@ AT_ONCE = 0.1
 """Seconds what is still under way gets when everything is closed."""
 
 NO_C_PARSER = "aiohttp runs without its C parser. Unset AIOHTTP_NO_EXTENSIONS, or reinstall aiohttp from a wheel"
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Another configuration of a listener, made and not in force."""
-
-    configured: Configured
-    tls: ssl.SSLContext | None
-    listening: list[socket.socket]
-    """Copies of the sockets that clients are accepted on, for those to come; empty where they are met as before."""
-    metrics: socket.socket | None
-    """The socket of another `metrics.port`, bound; None where that stays as it is, or there is none."""
-    http3: "Terms | None"
-    """What new connections over QUIC get; None where HTTP/3 is not served."""
 
 
 class Listener:
@@ -130,6 +115,7 @@ class Listener:
             if sockets.http3 is not None:
                 self._open_door(sockets.http3, sockets.secret)
             context = tls_of(settings.server.tls)
+            self.gateway.served.certificates.update(expiries(settings.server))
         except BaseException:
             sockets.close()
             raise
@@ -137,44 +123,19 @@ class Listener:
         self.gateway.served.addresses.append(address)
         self.port = address[1]
         self._listening.append(sockets.clients)
-        await self._listen(context, self._copies())
+        await self._listen(context, copies(self._listening))
 
     async def prepare(self, settings: Settings, metrics: socket.socket | None = None) -> Prepared:
         """
         What *settings* ask for, made beside what is in force; `SettingsError` for what cannot be had. Nothing has
         changed until `put_in_force`. *metrics*: the socket of another `metrics.port`, where a supervisor has opened it.
         """
-        before = self.gateway.settings
-        listening: list[socket.socket] = []
-        try:
-            context = tls_of(settings.server.tls)
-            if metrics is None and moves_metrics(before.metrics, settings.metrics) and settings.metrics.port:
-                metrics = metrics_socket(settings)
-            http3 = terms(settings) if self.door is not None else None
-            configured = await self.gateway.prepare(settings)
-            if context is not None or before.server.tls is not None:
-                # A certificate may be another one under the same name. What may fail is done here, as long as all of
-                # it can be taken back.
-                listening += self._copies()
-            return Prepared(configured, context, listening, metrics, http3)
-        except BaseException as error:
-            if metrics is not None:
-                metrics.close()
-            if isinstance(error, OSError):
-                reason = error.strerror or str(error)
-                raise SettingsError([Problem("server.tls", f"the certificate cannot be used: {reason}")]) from None
-            if isinstance(error, ValueError | Unservable):
-                path, _, words = str(error).partition(": ")
-                raise SettingsError([Problem(path, words) if words else Problem("", path)]) from None
-            raise
+        return await prepared(self.gateway, settings, self._listening, metrics, self.door is not None)
 
     def discard(self, made: Prepared) -> None:
         """It is not put in force after all."""
         self.gateway.discard(made.configured)
-        for each in made.listening:
-            each.close()
-        if made.metrics is not None:
-            made.metrics.close()
+        made.close()
 
     async def put_in_force(self, made: Prepared) -> None:
         """Have calls that come from now on meet it; handshakes and metrics follow at once."""
@@ -183,6 +144,8 @@ class Listener:
         self.connections.obey(settings.server)
         if self.door is not None and made.http3 is not None:
             self.door.obey(made.http3)
+        self.gateway.served.certificates.clear()
+        self.gateway.served.certificates.update(made.certificates)
         if made.listening:
             await self._listen(made.tls, made.listening)
         if moves_metrics(before.metrics, settings.metrics):
@@ -194,18 +157,6 @@ class Listener:
         # Configurations are full of cycles, and the collector is calm (`server.calm_the_collector`): what ended calls
         # had kept of former ones would stay for good.
         gc.collect()
-
-    def _copies(self) -> list[socket.socket]:
-        """Of the sockets clients are accepted on: what the kernel has accepted is in the queue of both."""
-        copies: list[socket.socket] = []
-        try:
-            for each in self._listening:
-                copies.append(each.dup())
-        except OSError:
-            for copy in copies:
-                copy.close()
-            raise
-        return copies
 
     async def _listen(self, context: ssl.SSLContext | None, sockets: list[socket.socket]) -> None:
         """Accept clients with *context*; connections that are open, or are being made, keep the one they began with."""

@@ -20,7 +20,8 @@ from proxy.core.peers import DRAINED, METRICS
 from proxy.observe.log import Logs
 from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.ipc import Channel, unpacked
-from proxy.process.listener import Listener, Prepared
+from proxy.process.listener import Listener
+from proxy.process.prepared import Prepared
 from proxy.process.server import calm_the_collector
 from proxy.process.sockets import Sockets, Unservable
 from proxy.process.watch import watch

@@ -85,6 +85,8 @@ class Provider:
         """How an attempt or a probe failed last; None while none has."""
         self.parked_until = [0.0] * self.key_count
         """Per key: until when it is not used, because the provider refused it or its money is gone."""
+        self.spent = [False] * self.key_count
+        """Per key: its money was gone when it was parked last."""
         self.drained = False
         """An operator has taken it out: it takes no new call."""
         self._places = self._max_places = max_concurrency or math.inf
@@ -119,9 +121,10 @@ class Provider:
         """None of its keys may be used."""
         return all(until > now for until in self.parked_until)
 
-    def park(self, key: int, until: float) -> None:
-        """Do not use *key* until then: the provider refused it."""
+    def park(self, key: int, until: float, spent: bool = False) -> None:
+        """Do not use *key* until then: the provider refused it, or its money is *spent*."""
         self.parked_until[key] = max(self.parked_until[key], until)
+        self.spent[key] = spent
 
     def unlearn_usage(self) -> bool:
         """It refused the usage option and answered without it; whether that is new, and is obeyed from now on."""

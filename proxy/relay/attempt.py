@@ -169,7 +169,7 @@ class Attempt:
             return False
         self._committed = True
         self.record.first_content_at = now = clock.now()
-        streamed = self._stream is not None
+        streamed = self.record.streamed = self._stream is not None
         self._timer.stop()
         self._timer.set(self._watch.begin_answer(now, streamed) - now, self._tick)
         length = None
@@ -195,6 +195,10 @@ class Attempt:
             return
         self._exchange.bytes_out += len(chunk)
         self._client.push(chunk)
+        stream = self._stream
+        if stream is not None and (emitted := stream.emitted()) and self._shown:
+            self._exchange.emitted += emitted
+            self.record.first_token_at = self.record.first_token_at or clock.now()
         if self._recorder is not None:
             self._recorder.note(chunk)
 
@@ -242,15 +246,10 @@ class Attempt:
             self._settle(Failed(code, Reach.UNANSWERED if self.record.sent_at else Reach.NEVER_SENT, reason))
             return
         stream = self._stream
-        self._settle(
-            Cut(
-                code,
-                reason,
-                streamed=stream is not None,
-                announced=stream is not None and stream.announced,
-                split=stream is not None and stream.commit.split,
-            )
-        )
+        if stream is None:
+            self._settle(Cut(code, reason))
+        else:
+            self._settle(Cut(code, reason, streamed=True, announced=stream.announced, split=stream.commit.split))
 
     def _client_headers(self) -> list[Header]:
         return headers_of(self.record.provider, self._exchange, self._headers, self._stream is not None)
@@ -268,8 +267,6 @@ class Attempt:
         if self._committed:
             self._client.on_pause = self._client.on_resume = None
             self.record.tokens = self._tokens()
-            if self._stream is not None:
-                self._exchange.events += self._stream.events
         # It points back here; without this only the garbage collector could free the two, and what they hold.
         self._arrival = None
         self._runner.ended(self, verdict)
@@ -283,9 +280,12 @@ class Attempt:
 
     def _tokens(self) -> Tokens | None:
         """What the answer used of which something has reached the client."""
-        if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
-            return None
-        return self._arrival.tokens() if self._arrival is not None else None
+        return self._arrival.tokens() if self._committed and self._shown and self._arrival is not None else None
+
+    @property
+    def _shown(self) -> bool:
+        """Something of it has reached the client; of a continuation, what follows on the delivered text."""
+        return not isinstance(self._client, Splice) or self._client.begun
 
     # The clocks: one timer, set again only when it fires.
 

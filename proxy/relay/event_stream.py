@@ -48,11 +48,13 @@ class EventStream:
         self._started = started
         self._source = source
         self._committed = False
+        self._told = 0
 
-    @property
-    def events(self) -> int:
-        """Events the client has been sent."""
-        return self.scanner.events - (self._filter.removed if self._filter is not None else 0)
+    def emitted(self) -> int:
+        """Pieces of content read since this was asked last; where the dialect is not known, events with data."""
+        scanner, before = self.scanner, self._told
+        self._told = scanner.events if scanner.dialect is Dialect.OTHER else scanner.deltas
+        return self._told - before
 
     @property
     def steps(self) -> int:

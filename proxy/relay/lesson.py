@@ -29,7 +29,7 @@ def learn(target: Target, key: int, failed: Failed, now: float, rests: Rests = D
                 key + 1,
                 "has no money left" if spent else f"was refused ({failed.reason})",
             )
-        target.provider.park(key, now + (PARK_SPENT if spent else PARK_REFUSED))
+        target.provider.park(key, now + (PARK_SPENT if spent else PARK_REFUSED), spent)
     elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):
         target.limited = failed.code == "rate_limit_exceeded"
         target.rest(key, failed.retry_after, now, rests)

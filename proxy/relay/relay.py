@@ -190,6 +190,10 @@ class Relay:
         """Other rules for the calls that come from now on."""
         self._rules, self._retry_budget = rules, retry_budget
 
+    def refused(self) -> dict[str, int]:
+        """Attempts beyond a call's first that were not made because their budget was spent, by kind."""
+        return {"retry": self._retry_budget.refused_total, "hedge": self._hedge_budget.refused_total}
+
     def cut_all(self, code: str, reason: str) -> None:
         """End every exchange under way: those that have begun with an error event, the others with an error."""
         for attempts in list(self._running):

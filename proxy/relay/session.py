@@ -127,7 +127,8 @@ class Sessions:
                 text, data = message
                 record.first_content_at = record.first_content_at or clock.now()
                 exchange.bytes_out += len(data)
-                exchange.events += 1
+                # Events of the Realtime and Responses APIs that hold a piece of an answer are named so.
+                exchange.emitted += b'.delta"' in data
                 if text and (end := _end_in(data)) is not None:
                     await ended(*end)
                 if text and (error := _error_in(data)) is not None:

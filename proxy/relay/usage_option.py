@@ -53,8 +53,6 @@ class UsageFilter:
 
     def __init__(self, scanner: Scanner) -> None:
         """*scanner* has read whatever is fed."""
-        self.removed = 0
-        """Events that were taken out whole."""
         self._scanner = scanner
         self._nulls = 0
         """How many chunks with a null `usage` have been fed."""
@@ -140,7 +138,6 @@ class UsageFilter:
         if value.get("choices"):
             # Beside a finish: the chunk would have come unasked, and without it.
             return _without_usage(event, values, data)
-        self.removed += 1
         self._swallow = event.endswith(b"\r")
         lines = [line.group() for line in _LINE.finditer(event)]
         return b"".join([line for line in lines[:-1] if not _FIELD.match(line)])

@@ -88,11 +88,11 @@ class Cut:
 
     code: str
     reason: str
-    streamed: bool
+    streamed: bool = False
     """It is an event stream."""
-    announced: bool
+    announced: bool = False
     """The provider said so itself, in an error event that has passed."""
-    split: bool
+    split: bool = False
     """Part of an event has passed without its rest."""
 
 

@@ -43,7 +43,8 @@ async def test_every_column_says_what_the_exchange_says(store: Store, ledger: Le
     failed = AttemptRecord("azure", "gpt-4o-eu", begun, 503)
     failed.failure = "upstream_error"
     begun_well = AttemptRecord("openai", "gpt-4o-2024", begun + 1, 200)
-    begun_well.first_content_at, begun_well.tokens = begun + 1.5, Tokens(9, 4, 2, 1)
+    begun_well.first_content_at = begun_well.first_token_at = begun + 1.5
+    begun_well.tokens = Tokens(9, 4, 2, 1)
     resumed = AttemptRecord("backup", "other", begun + 3, 200)
     resumed.first_content_at, resumed.tokens = begun + 4, Tokens(1, 1, estimated=True)
     exchange.attempts = [failed, begun_well, resumed, AttemptRecord("idle", "silent", begun + 5, 0)]

@@ -48,7 +48,8 @@ def call(
     if provider:
         attempt = AttemptRecord(provider, model, exchange.started)
         if first_token is not None:
-            attempt.first_content_at, attempt.tokens = exchange.started + first_token, Tokens(3, 2)
+            attempt.first_content_at = attempt.first_token_at = exchange.started + first_token
+            attempt.tokens = Tokens(3, 2)
         exchange.attempts = [attempt]
     return exchange
 
@@ -76,7 +77,7 @@ def test_a_call_counts_in_its_minute_and_under_its_names() -> None:
 def test_what_is_no_call_is_not_counted_and_a_refused_call_counts_under_what_is_known_of_it() -> None:
     minutes = series("m")
     probe = call(60.0, provider="")
-    probe.route = "/live"
+    probe.route, probe.call = "/live", False
     minutes.ended([probe, call(60.0, model="", provider="", outcome=Outcome.REFUSED)])
     assert calls_of(minutes.told(None, None, 1, 1, 1)) == {"": {0: 1}}
     assert minutes.told("model", None, 1, 1, 1) == minutes.told("provider", None, 1, 1, 1) == {}

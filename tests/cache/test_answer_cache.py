@@ -74,10 +74,10 @@ def test_which_calls_have_answers_that_are_their_words_alone(
 async def test_what_was_answered_once_is_found_and_sent_again() -> None:
     made = cache()
     assert await made.find(question()) is None
-    await made.ask(question(), call(events=3), Listening(), answering(b'{"a":1}'))
+    await made.ask(question(), call(emitted=3), Listening(), answering(b'{"a":1}'))
     found = await made.find(question())
     assert found is not None
-    assert (found.body, found.events, found.model, found.principal, found.cost) == (b'{"a":1}', 3, "m", "a", 42)
+    assert (found.body, found.emitted, found.model, found.principal, found.cost) == (b'{"a":1}', 3, "m", "a", 42)
     assert (made.hits_total, made.misses_total, made.size) == (1, 1, found.size)
     exchange, client = call(answered_model=""), Listening()
     await made.send(found, exchange, client)

@@ -21,7 +21,7 @@ async def turns(count: int = 20) -> None:
 async def test_at_once_a_stream_comes_with_its_head_and_all_its_bytes() -> None:
     client, exchange = Listening(), Exchange("req_1")
     await Replays().send(answer((0, b"one"), (HOUR, b"two")), exchange, client, False)
-    assert (exchange.bytes_out, exchange.events) == (6, 2)
+    assert (exchange.bytes_out, exchange.emitted) == (6, 2)
     headers = [(b"Content-Type", b"text/event-stream"), (b"X-Hapax-Attempts", b"0")]
     assert (client.head, client.pieces, client.ended) == ((200, headers, None, True), [b"onetwo"], "whole")
 
@@ -92,4 +92,4 @@ async def test_it_leaves_with_its_client() -> None:
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert (client.pieces, client.ended, client.on_resume) == ([b"one"], "", None)
-    assert (exchange.bytes_out, exchange.events) == (3, 0)
+    assert (exchange.bytes_out, exchange.emitted) == (3, 1)

@@ -18,7 +18,6 @@ ADDED = {
     "hapax_workers",
     "llm_router_active_connections",
     "llm_router_cache_size_bytes",
-    "llm_router_model_memory_bytes",
     "llm_router_process_heap_bytes",
     "llm_router_process_open_fds",
     "llm_router_process_resident_memory_bytes",

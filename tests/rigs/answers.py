@@ -36,7 +36,7 @@ def answer(*pieces: tuple[float, bytes], **fields: Any) -> StoredAnswer:
         "body": b"".join(piece for _, piece in pieces),
         "steps": steps.packed(),
         "streamed": True,
-        "events": len(pieces),
+        "emitted": len(pieces),
         "made": 1000.0,
         "model": "m",
         "principal": "a",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.parse
@@ -47,8 +48,14 @@ class Server:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, target: str, key: str, alertmanager: str = "") -> AsyncIterator[Server]:
-    """Scrapes *target* (host:port) with *key*, evaluates the rules of deploy/, tells *alertmanager* (host:port)."""
+async def prometheus(
+    folder: Path, target: str, key: str, alertmanager: str = "", *, runbooks: str = "", hastened: bool = False
+) -> AsyncIterator[Server]:
+    """
+    Scrapes *target* (host:port) with *key*, evaluates the rules of deploy/, tells *alertmanager* (host:port). Alerts
+    wait for nothing, or, *hastened*, as many seconds as they should minutes, over windows of as many seconds.
+    *runbooks*: where those lie.
+    """
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = INTERVAL
     (folder / "hapax.key").write_text(key)
@@ -56,14 +63,18 @@ async def prometheus(folder: Path, target: str, key: str, alertmanager: str = ""
     job["authorization"]["credentials_file"] = str(folder / "hapax.key")
     job["static_configs"] = [{"targets": [target]}]
     config["scrape_configs"] = [job]
+    if runbooks:
+        config["global"]["external_labels"]["runbooks"] = runbooks
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager] if alertmanager else []}]}]
     for name in config["rule_files"]:
         rules = yaml.safe_load((DEPLOY / "prometheus" / name).read_text())
         for group in rules["groups"]:
             group["interval"] = INTERVAL
             for rule in group["rules"]:
+                if hastened:
+                    rule["expr"] = re.sub(r"\[(\d+)[mh]\]", r"[\1s]", rule["expr"])
                 if "for" in rule:
-                    rule["for"] = "0s"
+                    rule["for"] = re.sub(r"m$", "s", rule["for"]) if hastened else "0s"
         (folder / name).write_text(yaml.safe_dump(rules))
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(config))
@@ -80,15 +91,24 @@ async def prometheus(folder: Path, target: str, key: str, alertmanager: str = ""
 
 
 @asynccontextmanager
-async def alertmanager(folder: Path, webhook: str) -> AsyncIterator[Server]:
-    """Routes and mutes as deploy/ says, and sends every receiver's notifications to *webhook* instead."""
+async def alertmanager(folder: Path, webhook: str, mail: int = 0) -> AsyncIterator[Server]:
+    """
+    Routes and mutes as deploy/ says, and sends every receiver's notifications to *webhook* instead; or, with a *mail*
+    port, by mail to there, and what is for Slack to *webhook*, as deploy/ writes them.
+    """
     config = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
     config["templates"] = [str(DEPLOY / "alertmanager" / "templates" / "*.tmpl")]
     config["route"].update(group_wait="50ms", group_interval="100ms")
-    config["receivers"] = [
-        {"name": receiver["name"], "webhook_configs": [{"url": f"{webhook}/{receiver['name']}"}]}
-        for receiver in config["receivers"]
-    ]
+    if mail:
+        config["global"].update(smtp_smarthost=f"127.0.0.1:{mail}", smtp_require_tls=False)
+        for receiver in config["receivers"]:
+            for each in receiver.get("slack_configs", ()):
+                each["api_url"] = f"{webhook}/{receiver['name']}"
+    else:
+        config["receivers"] = [
+            {"name": receiver["name"], "webhook_configs": [{"url": f"{webhook}/{receiver['name']}"}]}
+            for receiver in config["receivers"]
+        ]
     file = folder / "alertmanager.yml"
     file.write_text(yaml.safe_dump(config))
     port = free_port()
