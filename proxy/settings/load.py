@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from proxy.settings import checks, environment, legacy, numbers, variables, yamlfile
+from proxy.settings import checks, environment, exporting, legacy, numbers, variables, yamlfile
 from proxy.settings.expansion import expand_tree, names_in
 from proxy.settings.files import Digests, digest, digests, named
 from proxy.settings.layers import holds, lay, nested, without
@@ -170,6 +170,11 @@ def _merged_layers(
     lay(raw, _canonical(above, findings))
     findings.layers.command_line = above
     findings.layers.variables = {name: place for name, place in origins.items() if not holds(above, place)}
+    for place, value, variable in exporting.found(environ, raw):
+        findings.layers.found[place] = variable
+        for step in reversed(place):
+            value = {step: value}
+        lay(raw, value)
     return raw
 
 
@@ -279,6 +284,7 @@ def _problem(place: Place, message: str, findings: _Findings) -> Problem:
         message += f" ({' and '.join(names)} is empty or not set)"
     variables = findings.layers.variables
     source = next((name for name, origin in variables.items() if place[: len(origin)] == origin), None)
+    source = source or findings.layers.found.get(place)
     if source is not None:
         return Problem(path, f"{message} (set by {source})")
     return Problem(path, message, findings.layers.lines.get(path, ""))
