@@ -47,10 +47,15 @@ class Server:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, target: str, key: str, alertmanager: str = "") -> AsyncIterator[Server]:
-    """Scrapes *target* (host:port) with *key*, evaluates the rules of deploy/, tells *alertmanager* (host:port)."""
+async def prometheus(
+    folder: Path, target: str, key: str, alertmanager: str = "", interval: str = INTERVAL
+) -> AsyncIterator[Server]:
+    """
+    Scrapes *target* (host:port) with *key* every *interval*, which a page must not take longer than; evaluates the
+    rules of deploy/, tells *alertmanager* (host:port).
+    """
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = INTERVAL
+    config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = interval
     (folder / "hapax.key").write_text(key)
     job = config["scrape_configs"][0]
     job["authorization"]["credentials_file"] = str(folder / "hapax.key")
@@ -60,7 +65,7 @@ async def prometheus(folder: Path, target: str, key: str, alertmanager: str = ""
     for name in config["rule_files"]:
         rules = yaml.safe_load((DEPLOY / "prometheus" / name).read_text())
         for group in rules["groups"]:
-            group["interval"] = INTERVAL
+            group["interval"] = interval
             for rule in group["rules"]:
                 if "for" in rule:
                     rule["for"] = "0s"
@@ -73,6 +78,7 @@ async def prometheus(folder: Path, target: str, key: str, alertmanager: str = ""
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
         "--log.level=warn",
     ]
     async with _running(command, folder / "prometheus.log", port, "/-/ready") as server:
