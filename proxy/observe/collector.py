@@ -60,7 +60,8 @@ class Collector(ABC):
             if available:
                 _log.info("collector %s takes %s again", self._shown, self._what)
             else:
-                _log.warning("collector %s takes no %s: %s", self._shown, self._what, why)
+                told = {"fields": {"event": f"{self._what}.export.error"}}
+                _log.warning("collector %s takes no %s: %s", self._shown, self._what, why, extra=told)
         return fate, answer
 
     @abstractmethod

@@ -72,7 +72,7 @@ class Outlets:
         self._catch_up = catch_up
         self._providers = providers
         self._worker = worker
-        self._resource = resource(instance, os.environ)
+        self._instance = instance
         self._control = control
         self._began = time.time_ns()
         self._told_statsd: dict[tuple[str, str], float] = {}
@@ -165,14 +165,17 @@ class Outlets:
             return None
         to = "metrics.otlp.endpoint", rules.protocol, rules.endpoint, rules.path
         collector = self._collector(*to, "/v1/metrics", rules.headers, "metrics")
-        return MetricsPush(self._registry, self._catch_up, collector, rules.interval, self._resource, self._began)
+        return MetricsPush(self._registry, self._catch_up, collector, rules.interval, self._resource(), self._began)
 
     def _traces(self, settings: Tracing) -> Traces | None:
         if not settings.otlp_endpoint:
             return None
         to = "tracing.otlp_endpoint", settings.otlp_protocol, settings.otlp_endpoint, settings.otlp_path
         collector = self._collector(*to, "/v1/traces", settings.headers, "spans")
-        return Traces(collector, self._providers, self._resource)
+        return Traces(collector, self._providers, self._resource())
+
+    def _resource(self) -> dict[str, str]:
+        return resource(self._instance, os.environ)
 
     def _collector(
         self,

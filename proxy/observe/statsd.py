@@ -128,7 +128,8 @@ class Statsd:
             if available:
                 _log.info("metrics: StatsD can be reached again")
             else:
-                _log.warning("metrics: StatsD cannot be reached, going on without: %s", why)
+                told = {"fields": {"event": "metrics.export.error"}}
+                _log.warning("metrics: StatsD cannot be reached, going on without: %s", why, extra=told)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -51,7 +51,8 @@ def found(environ: Mapping[str, str], written: Mapping[str, Any]) -> list[Found]
     """What these variables say beyond the settings *written* in other layers; `SettingsError` for nonsense."""
     try:
         values = list(_of_opentelemetry(environ, written))
-        pairs(environ.get(RESOURCE, ""), RESOURCE)
+        if values or any(_said(written, (*each.section, f"{each.prefix}endpoint")) for each in _SIGNALS):
+            pairs(environ.get(RESOURCE, ""), RESOURCE)
     except ValueError as error:
         variable, _, words = str(error).partition(": ")
         raise SettingsError([Problem(variable, words)]) from None

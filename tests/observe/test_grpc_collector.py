@@ -1,6 +1,7 @@
 """Spans and metrics by gRPC, the other way of OTLP, to a collector made of gRPC's own server."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from proxy.observe.collector import Fate
 from proxy.observe.grpc_collector import SERVICES, GrpcCollector
+from proxy.settings import SettingsError
 from tests.conftest import GatewayFactory
 from tests.rigs.collector import attributes
 from tests.spec.wire import ask, becomes, chat
@@ -125,6 +127,16 @@ async def test_what_became_of_a_post_is_what_the_status_says_of_trying_again(
     await collector.stop()
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ([f"collector {server.endpoint} takes no spans: status {refusal.name}"] if refusal else [])
+
+
+async def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_what_to_install(
+    gateway: GatewayFactory, server: GrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await gateway()
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(SettingsError, match=r"^tracing\.otlp_endpoint: .*: pip install grpcio$"):
+        await running.reload(tracing={"otlp_endpoint": server.endpoint, "otlp_protocol": "grpc"})
+    assert (running.listener.gateway.traces, (await ask(running.port, chat())).status) == (None, 200)
 
 
 async def test_a_collector_that_is_nowhere_is_tried_again_later() -> None:

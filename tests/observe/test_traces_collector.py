@@ -263,6 +263,18 @@ def test_the_path_of_traces_is_added_where_it_is_missing(endpoint: str, posts_to
     assert f"<Collector {posts_to} " in repr(HttpCollector(ControlPlane(), endpoint, "/v1/traces", {}, "spans"))
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "posts_to"),
+    [
+        ("http://collector:4318", "http://collector:4318/"),
+        ("http://collector/otlp/v1/push", "http://collector/otlp/v1/push"),
+        ("http://collector/otlp/", "http://collector/otlp/"),
+    ],
+)
+def test_without_a_path_to_add_the_address_is_used_as_it_is(endpoint: str, posts_to: str) -> None:
+    assert f"<Collector {posts_to} " in repr(HttpCollector(ControlPlane(), endpoint, "", {}, "spans"))
+
+
 @pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://host", "http://", "http://u:p@host", "http://host:0"])
 def test_an_address_that_is_none_is_refused_before_anything_starts(endpoint: str) -> None:
     with pytest.raises(ValueError, match=r"tracing\.otlp_endpoint"):

@@ -102,7 +102,7 @@ def test_the_switch_changes_no_address_that_is_named_and_turns_it_off_with_0(
             "OTEL_EXPORTER_OTLP_HEADERS: must be name=value, with commas between several",
         ),
         (
-            {"OTEL_RESOURCE_ATTRIBUTES": "s3cret"},
+            {**ALL, "OTEL_RESOURCE_ATTRIBUTES": "s3cret"},
             "OTEL_RESOURCE_ATTRIBUTES: must be name=value, with commas between several",
         ),
         (
@@ -122,6 +122,10 @@ def test_a_value_that_makes_no_sense_is_refused_by_the_name_of_its_variable(
     with pytest.raises(SettingsError) as refused:
         configured(environ=environ)
     assert str(refused.value) == said
+
+
+def test_attributes_that_nothing_is_sent_with_are_not_looked_at(configured: Configured) -> None:
+    assert configured(environ={"OTEL_RESOURCE_ATTRIBUTES": "s3cret"}).settings.tracing.otlp_endpoint == ""
 
 
 def test_a_section_that_is_no_section_is_still_told_as_the_mistake_it_is(configured: Configured) -> None:
