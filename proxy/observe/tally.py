@@ -7,6 +7,7 @@ exchange and register nowhere.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.samples import Exemplar
@@ -96,7 +97,7 @@ def histogram(
     family = HistogramMetricFamily(name, help, labels=labels)
     for key, buckets in added.items():
         so_far = 0
-        cumulated: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        cumulated: list[Any] = []
         bounds = (*map(str, map(float, buckets.bounds)), "+Inf")
         for number, (bound, count) in enumerate(zip(bounds, buckets.counts, strict=True)):
             so_far += count
