@@ -110,9 +110,11 @@ def _loaded(
         # What follows from a problem already told is not told again, nor anything about a list that lost an entry.
         known = [problem.path.partition("[")[0] for problem in problems]
         known += [path.removesuffix("s") for path in known if path.endswith(".api_keys")]
+        places = {path_text(place): f"set by {name}" for place, name in findings.layers.found.items()}
+        places |= findings.layers.lines
         for problem in checks.problems(settings, findings.empty, providers):
             if not any(_overlap(problem.path, path) for path in known):
-                problems.append(replace(problem, where=findings.layers.lines.get(problem.path, "")))
+                problems.append(replace(problem, where=places.get(problem.path, "")))
         # Nor is there anything to warn of that was judged without what is wrong in it.
         wrong = [problem.path for problem in problems if problem.path]
         for warning in checks.warnings(settings, findings.empty, providers):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings import Settings, load
+from proxy.settings import Settings, SettingsError, load
 from proxy.settings.extras import PACKAGES, lacking
 from tests.settings.conftest import Configured, Refused
 
@@ -43,6 +43,14 @@ def test_a_setting_without_its_extra_says_what_to_install(
         path,
         f"needs the extra `{extra}`, which is not installed: pip install {packages}",
     )
+
+
+def test_where_a_variable_of_other_programs_asks_for_it_that_one_is_named(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto", None)
+    with pytest.raises(SettingsError, match=r"pip install opentelemetry-proto \(set by OTEL_EXPORTER_OTLP_ENDPOINT\)$"):
+        configured(environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "PROVIDERS_METRICS_EXPORT": "0"})
 
 
 def test_what_is_not_used_needs_no_extra(configured: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
