@@ -81,9 +81,10 @@ format: $(VENV)/installed-for-tests
 	$(BIN)/ruff format .
 
 # Files made from the code; a test compares them.
-generated: $(VENV)/installed
+generated: $(VENV)/installed-for-tests
 	$(BIN)/python -m proxy.settings.schema > config/hapax.schema.json
 	$(BIN)/python -m proxy.settings.reference > docs/configuration.md
+	$(BIN)/python -m deploy.grafana.generator
 
 # The newest versions the ranges in pyproject.toml allow.
 lock: $(VENV)/installed-for-tests

@@ -115,6 +115,13 @@ class Principals:
             if name not in self._names_of_file:
                 yield self._of_store[digests[0]]
 
+    def team_of(self, name: str) -> str:
+        """The team of the principal of that name; empty where it has none, or there is no such principal now."""
+        if name in self._names_of_file:
+            return next((each.team for each in self._of_file.values() if each.name == name), "")
+        digests = self._digests.get(name)
+        return self._of_store[digests[0]].team if digests else ""
+
     def find(self, key: str) -> Principal | None:
         """The holder of *key*; None for one that is unknown, expired or revoked."""
         digested = self._hashed.get(key) or self._hash(key)

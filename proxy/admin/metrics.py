@@ -1,5 +1,5 @@
 """
-`GET /metrics` and `/metrics/json`: the numbers of the gateway, for who may see them.
+`GET /metrics`, `/metrics/json` and `/api/metrics/summary`: the numbers of the gateway, for who may see them.
 
 It tells no more of a failure than that there was one.
 """
@@ -16,12 +16,15 @@ Page = Awaitable[tuple[bytes, str]]
 
 
 class MetricsPages:
-    """The two handlers."""
+    """The handlers."""
 
-    def __init__(self, text: Callable[[str], Page], as_json: Callable[[], Page]) -> None:
+    def __init__(
+        self, text: Callable[[str], Page], as_json: Callable[[], Page], as_summary: Callable[[], Page]
+    ) -> None:
         """*text* makes the page for an Accept header."""
         self._text = text
         self._as_json = as_json
+        self._as_summary = as_summary
 
     async def text(self, request: web.Request) -> web.StreamResponse:
         """Prometheus's text, or OpenMetrics when that is asked for."""
@@ -30,6 +33,10 @@ class MetricsPages:
     async def json(self, request: web.Request) -> web.StreamResponse:
         """The same as JSON."""
         return await self._answer(self._as_json())
+
+    async def summary(self, request: web.Request) -> web.StreamResponse:
+        """What calls amount to since the start, by provider and by model."""
+        return await self._answer(self._as_summary())
 
     async def _answer(self, page: Page) -> web.StreamResponse:
         status = 200

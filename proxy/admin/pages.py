@@ -47,7 +47,7 @@ class OperatorPages:
         self.series = SeriesPage(series, records.hand_over, peers)
         self.actions = Actions(pool, checks, feed, peers)
         self.events = Events(feed)
-        self.metrics = MetricsPages(metrics.text, metrics.json)
+        self.metrics = MetricsPages(metrics.text, metrics.json, metrics.summary)
         self.configuration = configuration
         self.cache = CachePages(cache, peers)
         self.answers = Answers(metrics, self.admin, records, feed, self.calls, self.series, self.actions, cache)

@@ -20,6 +20,7 @@ from proxy.admin.shapes import (
     KeysTold,
     KeyTold,
     MetricFamily,
+    MetricsSummaryTold,
     OwnUsageTold,
     ProvidersTold,
     UsageTold,
@@ -107,6 +108,8 @@ def admin_routes(settings: Settings, accounting: Accounting, pages: OperatorPage
         text, families = get("All metrics as Prometheus reads them", TEXT), get("All metrics", list[MetricFamily])
         routes.append(Route("/metrics", GET, pages.metrics.text, readers(settings), operations=(text,)))
         routes.append(Route("/metrics/json", GET, pages.metrics.json, readers(settings), operations=(families,)))
+        few = get("What calls amount to since the start, by provider and by model", MetricsSummaryTold)
+        routes.append(Route("/api/metrics/summary", GET, pages.metrics.summary, readers(settings), operations=(few,)))
     return routes
 
 

@@ -224,3 +224,45 @@ class MetricFamily(Shape):
     help: str
     type: str
     values: list[MetricValue]
+
+
+class CallsSummed(Shape):
+    """What calls amount to since the start."""
+
+    calls: int
+    seconds: float
+    """Their times added up."""
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+
+
+class ProviderSummed(CallsSummed):
+    """Calls that a provider answered, and what was tried there."""
+
+    provider: str
+    attempts: int
+    failed_attempts: int
+
+
+class ModelSummed(CallsSummed):
+    """Calls for a model, for which a provider was asked; and those that got a stored answer."""
+
+    model: str
+    failed: int
+    cached: int
+
+
+class SummaryOfMetrics(Shape):
+    """In all, by provider and by model."""
+
+    total: int
+    by_provider: list[ProviderSummed]
+    by_model: list[ModelSummed]
+
+
+class MetricsSummaryTold(Shape):
+    """A few numbers, all workers together."""
+
+    ok: Literal[True]
+    summary: SummaryOfMetrics

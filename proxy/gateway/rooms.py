@@ -44,6 +44,8 @@ from proxy.middleware.under_way import UnderWay
 from proxy.observe import configuration
 from proxy.observe.access import AccessLog, fields
 from proxy.observe.cached import CacheFamilies
+from proxy.observe.clients import Clients
+from proxy.observe.failures import Failures
 from proxy.observe.lag import LoopLag
 from proxy.observe.log import Logs
 from proxy.observe.metrics import Metrics
@@ -94,6 +96,7 @@ class Rooms:
         self.admission.tokens_first = not settings.cache.enabled
         self.processed = done = Processed()
         self.metrics, self.access = Metrics(pool), AccessLog(logs)
+        self.clients, self.failures = Clients(accounting.principals.team_of), Failures()
         self.trails, self.series = Trails(), Series(pool)
         self.records = records = Records(())
         self.outlets = Outlets(
@@ -128,6 +131,8 @@ class Rooms:
         registry.register(ProcessingFamilies(done))
         registry.register(CacheFamilies(self.cache))
         registry.register(configuration.Configuration(self.in_force))
+        registry.register(self.clients)
+        registry.register(self.failures)
         self.feed = Feed(lambda exchange: fields(exchange, clock.epoch()), lambda: standing(pool), peers, instance[:8])
         self.checks = Checks((), surroundings.timed(behind.probe), *probing(settings), rng)
         self.authenticator = Authenticator(accounting.principals, accounting.keyless, accounting.watch)
@@ -182,7 +187,9 @@ class Rooms:
 
     def observers(self, settings: Settings) -> list[Observer]:
         """What reads ended exchanges by these settings; spans go where the outlets in force send them."""
-        optional = self.metrics if settings.metrics.enabled else None, self.accounting.ledger, self.outlets.traces
+        outlets = self.outlets
+        counting = (self.metrics, self.clients, self.failures) if settings.metrics.enabled else ()
+        optional = *counting, self.accounting.ledger, outlets.traces, outlets.statsd
         found: list[Observer] = [self.admission, self.access, self.trails, self.series, self.feed]
         return [*found, *(each for each in optional if each is not None)]
 

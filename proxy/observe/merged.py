@@ -9,9 +9,15 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Exemplar, Sample
+
+from proxy.observe.tally import latest
 
 Snapshot = list[list[Any]]
-"""Families as plain JSON: name, help, type and the samples, each a name, labels and a value."""
+"""
+Families as plain JSON: name, help, type and the samples, each a name, labels and a value, and where it has an exemplar
+that one's labels, value and time.
+"""
 
 _COUNTED = ("counter", "histogram")
 
@@ -55,10 +61,15 @@ def snapshot(registry: CollectorRegistry) -> Snapshot:
             family.name,
             family.documentation,
             family.type,
-            [[each.name, each.labels, each.value] for each in family.samples],
+            [_told(each) for each in family.samples],
         ]
         for family in registry.collect()
     ]
+
+
+def _told(sample: Sample) -> list[Any]:
+    told = [sample.name, sample.labels, sample.value]
+    return [*told, list(sample.exemplar)] if sample.exemplar is not None else told
 
 
 class Merged:
@@ -66,6 +77,8 @@ class Merged:
 
     def __init__(self, snapshots: Iterable[Snapshot] = ()) -> None:
         self._families: dict[str, tuple[str, str, dict[tuple[Any, ...], float]]] = {}
+        self._exemplars: dict[tuple[Any, ...], Exemplar] = {}
+        """By the sample, the last one of all workers."""
         for each in snapshots:
             self.add(each)
 
@@ -77,16 +90,18 @@ class Merged:
                 continue
             _, _, values = self._families.setdefault(name, (help, kind, {}))
             together = _plus if counted else RULES.get(name, _plus)
-            for sample, labels, value in samples:
+            for sample, labels, value, *exemplars in samples:
                 key = (sample, *labels.items())
+                for each in exemplars:
+                    self._exemplars[key] = latest(self._exemplars.get(key), Exemplar(*each))
                 known = values.get(key)
                 values[key] = value if known is None else together(known, value)
 
     def snapshot(self) -> Snapshot:
         """All of it, as a worker would tell it."""
         return [
-            [name, help, kind, [[key[0], dict(key[1:]), value] for key, value in values.items()]]
-            for name, (help, kind, values) in self._families.items()
+            [family.name, family.documentation, family.type, [_told(each) for each in family.samples]]
+            for family in self.collect()
         ]
 
     def collect(self) -> Iterator[Metric]:
@@ -94,7 +109,7 @@ class Merged:
         for name, (help, kind, values) in self._families.items():
             family = Metric(name, help, kind)
             for key, value in values.items():
-                family.add_sample(key[0], dict(key[1:]), value)
+                family.add_sample(key[0], dict(key[1:]), value, exemplar=self._exemplars.get(key))
             yield family
 
 

@@ -16,7 +16,8 @@ from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Exchange, Outcome
 from proxy.observe.families import OTHER, of_genai, of_providers, of_requests
 from proxy.observe.rows import AnswersRow, AttemptsRow, RequestsRow
-from proxy.observe.tally import Histograms, Labels, counter, histogram
+from proxy.observe.tally import Buckets, Histograms, Labels, counter, histogram
+from proxy.observe.traces import recorded
 from proxy.providers.pool import Pool
 
 # A second series per child that no dashboard reads.
@@ -56,12 +57,13 @@ class Metrics(Collector):
         self._before, self._after = self._overhead.of("request"), self._overhead.of("answer")
         self._labels: dict[str, str] = {}
         self._labels_until = 0.0
+        self._epoch = clock.epoch()
         self._known: frozenset[str] = frozenset()
         registry.register(self)
 
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """Count them."""
-        now = clock.now()
+        now, self._epoch = clock.now(), clock.epoch()
         if now > self._labels_until:
             self._labels_until = now + NAMES_KEPT
             self._labels.clear()
@@ -73,6 +75,8 @@ class Metrics(Collector):
                 row = self._requests[key] = RequestsRow()
             row.count += 1
             row.seconds.observe(exchange.ended - exchange.started)
+            if exchange.trace_flags and recorded(exchange):
+                self._exemplify(row.seconds, exchange, exchange.ended)
             if not exchange.call:
                 continue
             self._outcomes[exchange.outcome] += 1
@@ -103,6 +107,10 @@ class Metrics(Collector):
             row.errors += 1
         row.seconds.observe(seconds)
         row.genai.observe(seconds)
+        traced = exchange.trace_flags and recorded(exchange)
+        if traced:
+            self._exemplify(row.seconds, exchange, exchange.ended)
+            self._exemplify(row.genai, exchange, exchange.ended)
         tokens = exchange.tokens
         if tokens is not None:
             row.prompt += tokens.prompt
@@ -145,6 +153,8 @@ class Metrics(Collector):
                     tried.emitted += exchange.emitted
         if token_at:
             row.first_token.observe(token_at - exchange.started)
+            if traced:
+                self._exemplify(row.first_token, exchange, token_at)
         if first is not None:
             # A session over a WebSocket has the status 101.
             if not first.streamed and exchange.outcome is _SUCCESS and exchange.status == 200:
@@ -154,6 +164,10 @@ class Metrics(Collector):
         sent = attempts[0].sent_at
         if sent:
             self._before.observe(sent - exchange.started - exchange.queued)
+
+    def _exemplify(self, buckets: Buckets, exchange: Exchange, until: float) -> None:
+        """What *buckets* have observed of *exchange*, from its start *until* then, leads to its trace."""
+        buckets.exemplify(until - exchange.started, exchange.trace_id, self._epoch + exchange.ended)
 
     def slow(self, route: str, seconds: float) -> tuple[int, int]:
         """Calls of *route* so far, and those that took longer than *seconds*, as finely as the buckets tell."""

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
-from proxy.observe.collector import Collector
+from proxy.observe.collector import Collector, HttpCollector
 from proxy.observe.push import MetricsPush
+from proxy.observe.resource import resource
 from proxy.observe.sentry import ErrorReports
 from proxy.observe.statsd import Statsd
 from proxy.observe.traces import Traces
+from proxy.settings.extras import lacking, modules_of
 from proxy.settings.observation import Metrics, Tracing
 from proxy.settings.providers import Provider
 from proxy.upstream.control_plane import ControlPlane
@@ -84,6 +87,11 @@ class Outlets:
         return self._in_force.exporters
 
     @property
+    def statsd(self) -> Statsd | None:
+        """Where the times of single calls go; None where they go nowhere."""
+        return self._in_force.statsd
+
+    @property
     def traces(self) -> Traces | None:
         """Where spans go; None while traces are not recorded."""
         return self._in_force.traces
@@ -108,7 +116,7 @@ class Outlets:
             statsd = self._statsd(metrics)
         if (metrics.enabled, metrics.otlp) != (before.metrics.enabled, before.metrics.otlp):
             push = self._push(metrics)
-        if (tracing.otlp_endpoint, tracing.headers) != (before.tracing.otlp_endpoint, before.tracing.headers):
+        if _where_spans_go(tracing) != _where_spans_go(before.tracing):
             traces = self._traces(tracing)
         if tracing.sentry_dsn != before.tracing.sentry_dsn:
             dsn, environment = tracing.sentry_dsn, os.environ.get("HAPAX_ENV") or "production"
@@ -155,13 +163,40 @@ class Outlets:
         rules = settings.otlp
         if not settings.enabled or not rules.endpoint:
             return None
-        headers = {name: value.get_secret_value() for name, value in rules.headers.items()}
-        collector = Collector(self._control, rules.endpoint, "/v1/metrics", headers, "metrics")
-        return MetricsPush(self._registry, self._catch_up, collector, rules.interval, self._instance, self._began)
+        to = "metrics.otlp.endpoint", rules.protocol, rules.endpoint, rules.path
+        collector = self._collector(*to, "/v1/metrics", rules.headers, "metrics")
+        return MetricsPush(self._registry, self._catch_up, collector, rules.interval, self._resource(), self._began)
 
     def _traces(self, settings: Tracing) -> Traces | None:
         if not settings.otlp_endpoint:
             return None
-        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        collector = Collector(self._control, settings.otlp_endpoint, "/v1/traces", headers, "spans")
-        return Traces(collector, self._providers, self._instance)
+        to = "tracing.otlp_endpoint", settings.otlp_protocol, settings.otlp_endpoint, settings.otlp_path
+        collector = self._collector(*to, "/v1/traces", settings.headers, "spans")
+        return Traces(collector, self._providers, self._resource())
+
+    def _resource(self) -> dict[str, str]:
+        return resource(self._instance, os.environ)
+
+    def _collector(
+        self,
+        setting: str,
+        protocol: str,
+        endpoint: str,
+        path: str,
+        usual_path: str,
+        secrets: Mapping[str, SecretStr],
+        what: str,
+    ) -> Collector:
+        """The collector that *setting* names; `ValueError` where what speaks its protocol is not installed."""
+        headers = {name: value.get_secret_value() for name, value in secrets.items()}
+        if protocol != "grpc":
+            return HttpCollector(self._control, endpoint, path, headers, what)
+        if words := lacking("otlp", *modules_of(protocol)):
+            raise ValueError(f"{setting}: {words}")
+        from proxy.observe.grpc_collector import GrpcCollector
+
+        return GrpcCollector(endpoint, usual_path, headers, what)
+
+
+def _where_spans_go(tracing: Tracing) -> tuple[object, ...]:
+    return tracing.otlp_endpoint, tracing.otlp_protocol, tracing.otlp_path, tracing.headers

@@ -1,5 +1,5 @@
 """
-The metrics of the whole gateway as they go out: Prometheus's text or OpenMetrics by negotiation, and JSON.
+The metrics of the whole gateway as they go out: Prometheus's text or OpenMetrics by negotiation, JSON, and a summary.
 
 It brings the readers of exchanges up to date, puts the workers' numbers together and formats them; who may read them is
 decided elsewhere.
@@ -14,10 +14,12 @@ from prometheus_client.exposition import choose_encoder
 
 from proxy.core.peers import METRICS, NoPeers, Peers
 from proxy.observe.merged import Merged, Snapshot, snapshot
+from proxy.observe.summary import summary
+from proxy.observe.units import Families, WithUnits
 
 
 class Pages:
-    """Both forms."""
+    """All forms."""
 
     def __init__(self, registry: CollectorRegistry, catch_up: Callable[[], None], peers: Peers) -> None:
         """*registry*: of this process. *catch_up* has every exchange counted that has ended."""
@@ -33,7 +35,8 @@ class Pages:
     async def text(self, accept: str) -> tuple[bytes, str]:
         """The page, and its content type, in the format *accept* asks for."""
         encoder, content_type = choose_encoder(accept)
-        return encoder(await self._whole()), content_type
+        # The encoders want no more of a registry than its families.
+        return encoder(cast(CollectorRegistry, WithUnits(await self._whole()))), content_type
 
     async def json(self) -> tuple[bytes, str]:
         """Every family as `{name, help, type, values: [{name, labels, value}]}`, in a list; and the content type."""
@@ -50,11 +53,15 @@ class Pages:
         # A histogram's last bucket is infinite, which JSON cannot say: its bound is a label and its count is not.
         return orjson.dumps(families), "application/json"
 
-    async def _whole(self) -> CollectorRegistry:
+    async def summary(self) -> tuple[bytes, str]:
+        """`{ok, summary}` with what calls amount to, see `observe.summary`; and the content type."""
+        whole = await self._whole()
+        return orjson.dumps({"ok": True, "summary": summary(whole.collect())}), "application/json"
+
+    async def _whole(self) -> Families:
         """Of all workers."""
         self._catch_up()
         if isinstance(self._peers, NoPeers):
             return self._registry
         mine = snapshot(self._registry)
-        # The encoders want no more of a registry than its families.
-        return cast(CollectorRegistry, Merged([mine, *await self._peers.ask(METRICS, mine)]))
+        return Merged([mine, *await self._peers.ask(METRICS, mine)])

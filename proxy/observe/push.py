@@ -6,7 +6,7 @@ the post; what it missed is in the next one.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +14,13 @@ from prometheus_client.metrics_core import Metric
 
 from proxy import __version__
 from proxy.core import tasks
+from proxy.core.headers import PSEUDONYM
 from proxy.observe.collector import Collector
+from proxy.observe.units import unit_of
+from proxy.settings.extras import lacking
+
+UNITS = {"seconds": "s", "bytes": "By", "usd": "{USD}", "ratio": "1"}
+"""OpenTelemetry's units (https://ucum.org) by those that names end in."""
 
 
 class MetricsPush:
@@ -26,16 +32,18 @@ class MetricsPush:
         catch_up: Callable[[], None],
         collector: Collector,
         interval: float,
-        instance: str,
+        resource: Mapping[str, str],
         began: int,
     ) -> None:
         """
-        *interval* in seconds; *instance* names this process among its like, which has counted since *began*, in
-        nanoseconds since 1970. `ImportError` without the package that
-        holds the messages.
+        *interval* in seconds; *resource*: what is said of this process, see `observe.resource`, which has counted since
+        *began*, in nanoseconds since 1970. `ValueError` where the protocol's messages are not installed.
         """
-        from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
-        from opentelemetry.proto.metrics.v1 import metrics_pb2
+        try:
+            from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
+            from opentelemetry.proto.metrics.v1 import metrics_pb2
+        except ImportError:
+            raise ValueError(f"metrics.otlp.endpoint: {lacking('otlp', 'opentelemetry.proto')}") from None
 
         self._request: Any = metrics_service_pb2.ExportMetricsServiceRequest
         self._messages: Any = metrics_pb2
@@ -43,7 +51,7 @@ class MetricsPush:
         self._catch_up = catch_up
         self._collector = collector
         self._interval = interval
-        self._instance = instance
+        self._resource = resource
         self._started = began
         self._tasks = tasks.Tasks()
 
@@ -55,6 +63,7 @@ class MetricsPush:
         """Post what was counted last, and no more."""
         if await self._tasks.stop():
             await self._post()
+        await self._collector.stop()
 
     async def _post(self) -> None:
         await self._collector.post(self.message())
@@ -65,14 +74,13 @@ class MetricsPush:
         now = time.time_ns()
         request = self._request()
         resource = request.resource_metrics.add()
-        _attribute(resource.resource.attributes, "service.name", "hapax")
-        _attribute(resource.resource.attributes, "service.version", __version__)
         # Each worker posts what it has counted itself.
-        _attribute(resource.resource.attributes, "service.instance.id", self._instance)
+        _attributes(resource.resource.attributes, self._resource.items())
         scope = resource.scope_metrics.add()
-        scope.scope.name = "hapax"
+        scope.scope.name, scope.scope.version = PSEUDONYM, __version__
         for family in self._registry.collect():
-            metric = scope.metrics.add(name=family.name, description=family.documentation)
+            unit = UNITS.get(unit_of(family.name), "")
+            metric = scope.metrics.add(name=family.name, description=family.documentation, unit=unit)
             if family.type == "histogram":
                 self._histogram(metric.histogram, family, now)
                 continue

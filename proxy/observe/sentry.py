@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy import __version__
 from proxy.core.headers import PSEUDONYM
+from proxy.settings.extras import lacking
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
@@ -44,9 +45,7 @@ class ErrorReports(logging.Handler):
             import sentry_sdk
             from sentry_sdk.utils import BadDsn
         except ImportError:
-            raise ValueError(
-                "tracing.sentry_dsn needs the extra `sentry`, which is not installed: pip install sentry-sdk"
-            ) from None
+            raise ValueError(f"tracing.sentry_dsn: {lacking('sentry', 'sentry_sdk')}") from None
         try:
             self._client = sentry_sdk.Client(
                 dsn=dsn,

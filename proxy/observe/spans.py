@@ -46,9 +46,8 @@ _REMEMBERED = 4096
 """Attributes kept for the next spans."""
 
 
-def new_request(instance: str) -> tuple[ExportTraceServiceRequest, ScopeSpans]:
-    """A post of this process, which is called *instance*, and where in it the spans go: each is copied but once."""
-    attributes = {"service.name": PSEUDONYM, "service.version": __version__, "service.instance.id": instance}
+def new_request(attributes: Mapping[str, str]) -> tuple[ExportTraceServiceRequest, ScopeSpans]:
+    """A post of the process with these *attributes*, and where in it the spans go: each is copied but once."""
     resource = Resource(attributes=[_key_value(name, value) for name, value in attributes.items()])
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add(resource=resource)

@@ -1,5 +1,6 @@
 """
-Metrics sent by UDP, as StatsD and its relatives read them: counters as what was added, gauges as they are.
+Metrics sent by UDP, as StatsD and its relatives read them: counters as what was added, gauges as they are, and times of
+single calls as timers.
 
 Labels follow as DogStatsD's tags, which Telegraf and Prometheus's exporter for StatsD read as well. A receiver that is
 away costs nothing: no task waits for a datagram.
@@ -9,21 +10,25 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 
 from proxy.core import tasks
+from proxy.core.exchange import Exchange
 
 PACKET = 1432
 """Bytes of a datagram: what fits into a frame of Ethernet whole."""
+MOST_TIMERS = 20_000
+"""Times that wait for the next report; beyond that the oldest make room."""
 
 _log = logging.getLogger("hapax")
 _UNSAFE = re.compile(r"[|:@#,\n]")
 
 
 class Statsd:
-    """Sends a registry's samples now and then."""
+    """Sends a registry's samples, and the times of calls that have ended, now and then; an observer."""
 
     def __init__(
         self,
@@ -48,8 +53,21 @@ class Statsd:
         self._interval = interval
         self._worker = worker
         self._before = told
+        self._timers: deque[str] = deque(maxlen=MOST_TIMERS)
+        """Lines without the prefix."""
         self._tasks = tasks.Tasks()
         self._available = True
+
+    def ended(self, exchanges: Sequence[Exchange]) -> None:
+        """Keep how long they took, and how long streams took to begin, for the next report."""
+        for exchange in exchanges:
+            tags = f"endpoint:{_UNSAFE.sub('_', exchange.route)},status:{exchange.status}"
+            self._timers.append(f"hapax_http_request_time:{_milliseconds(exchange.duration)}|ms|#{tags}\n")
+            told = next((each for each in exchange.attempts if each.first_token_at), None)
+            if told is not None:
+                seconds = told.first_token_at - exchange.started
+                tags = f"provider:{_UNSAFE.sub('_', told.provider)}"
+                self._timers.append(f"hapax_time_to_first_token:{_milliseconds(seconds)}|ms|#{tags}\n")
 
     def start(self) -> None:
         """Begin to send."""
@@ -78,7 +96,8 @@ class Statsd:
 
     def packets(self) -> list[bytes]:
         """What there is to tell since the last time, in datagrams of whole lines."""
-        packets, packet = [], b""
+        lines = [f"{self._prefix}{line}" for line in self._timers]
+        self._timers.clear()
         for family in self._registry.collect():
             for sample in family.samples:
                 tags = ",".join(f"{name}:{_UNSAFE.sub('_', value)}" for name, value in sorted(sample.labels.items()))
@@ -92,12 +111,15 @@ class Statsd:
                     self._before[key] = sample.value
                     if not value:
                         continue
-                line = f"{self._prefix}{sample.name}:{value:g}|{'c' if added else 'g'}{'|#' + tags if tags else ''}\n"
-                data = line.encode()
-                if len(packet) + len(data) > PACKET:
-                    packets.append(packet)
-                    packet = b""
-                packet += data
+                kind = "c" if added else "g"
+                lines.append(f"{self._prefix}{sample.name}:{value:g}|{kind}{'|#' + tags if tags else ''}\n")
+        packets, packet = [], b""
+        for line in lines:
+            data = line.encode()
+            if len(packet) + len(data) > PACKET:
+                packets.append(packet)
+                packet = b""
+            packet += data
         return [*packets, packet] if packet else packets
 
     def _tell(self, available: bool, why: str) -> None:
@@ -106,4 +128,9 @@ class Statsd:
             if available:
                 _log.info("metrics: StatsD can be reached again")
             else:
-                _log.warning("metrics: StatsD cannot be reached, going on without: %s", why)
+                told = {"fields": {"event": "metrics.export.error"}}
+                _log.warning("metrics: StatsD cannot be reached, going on without: %s", why, extra=told)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}"

@@ -7,8 +7,10 @@ exchange and register nowhere.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.samples import Exemplar
 
 Labels = tuple[str, ...]
 Numbers = Iterable[tuple[Labels, float]]
@@ -20,18 +22,24 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0, 3
 class Buckets:
     """One histogram's numbers for one set of labels."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("_bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         """*bounds* in rising order; what is larger than all of them counts as well."""
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+        """By the number of a bucket, the last value in it of a call whose trace is recorded."""
 
     def observe(self, value: float) -> None:
         """Count one value, in the first bucket whose bound it does not exceed."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
+
+    def exemplify(self, value: float, trace_id: str, moment: float) -> None:
+        """A value that was observed belongs to that trace; *moment* in seconds since 1970."""
+        self.exemplars[bisect_left(self._bounds, value)] = Exemplar({"trace_id": trace_id}, value, moment)
 
     def above(self, value: float) -> int:
         """How many were larger than *value*, or than the next larger bound."""
@@ -41,11 +49,18 @@ class Buckets:
         """Take in what *other*, with the same bounds, has counted."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
+        for bucket, exemplar in other.exemplars.items():
+            self.exemplars[bucket] = latest(self.exemplars.get(bucket), exemplar)
 
     @property
     def bounds(self) -> Sequence[float]:
         """The upper ends of the buckets but the last."""
         return self._bounds
+
+
+def latest(one: Exemplar | None, other: Exemplar) -> Exemplar:
+    """The later of two."""
+    return other if one is None or float(other.timestamp or 0) >= float(one.timestamp or 0) else one
 
 
 class Histograms:
@@ -81,10 +96,13 @@ def histogram(
         known.add(buckets)
     family = HistogramMetricFamily(name, help, labels=labels)
     for key, buckets in added.items():
-        so_far, cumulated = 0, []
-        for bound, count in zip((*map(str, map(float, buckets.bounds)), "+Inf"), buckets.counts, strict=True):
+        so_far = 0
+        cumulated: list[Any] = []
+        bounds = (*map(str, map(float, buckets.bounds)), "+Inf")
+        for number, (bound, count) in enumerate(zip(bounds, buckets.counts, strict=True)):
             so_far += count
-            cumulated.append((bound, so_far))
+            exemplar = buckets.exemplars.get(number)
+            cumulated.append((bound, so_far) if exemplar is None else (bound, so_far, exemplar))
         family.add_metric(key, cumulated, buckets.total)
     return family
 

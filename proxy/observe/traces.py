@@ -18,6 +18,7 @@ from proxy.core.exchange import Exchange
 from proxy.core.traceparent import SAMPLED
 from proxy.observe.collector import Collector, Fate
 from proxy.settings import Provider
+from proxy.settings.extras import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,13 @@ STOP_WITHIN = 2.0
 """Seconds `stop` may take to post what is left."""
 
 
+def recorded(exchange: Exchange) -> bool:
+    """Whether its spans are sent, so that its trace can be looked at."""
+    return bool(exchange.trace_flags & SAMPLED) and (
+        bool(exchange.parent_span_id) or not exchange.route.startswith(QUIET)
+    )
+
+
 class Traces:
     """Collects ended exchanges and posts their spans; an observer."""
 
@@ -49,22 +57,20 @@ class Traces:
         self,
         collector: Collector,
         providers: "Callable[[], Mapping[str, Provider]]",
-        instance: str,
+        resource: Mapping[str, str],
         *,
         interval: float = INTERVAL,
         capacity: int = CAPACITY,
         pause: float = PAUSE,
     ) -> None:
         """
-        *instance* names this process among its like. *interval* and *pause* in seconds, *capacity* in exchanges.
-        `ValueError` where the protocol's messages are not installed.
+        *resource*: what is said of this process, see `observe.resource`. *interval* and *pause* in seconds, *capacity*
+        in exchanges. `ValueError` where the protocol's messages are not installed.
         """
         try:
             from proxy.observe import spans
         except ImportError:
-            raise ValueError(
-                "tracing.otlp_endpoint needs the extra `otlp`, which is not installed: pip install opentelemetry-proto"
-            ) from None
+            raise ValueError(f"tracing.otlp_endpoint: {lacking('otlp', 'opentelemetry.proto')}") from None
         self._new_request = spans.new_request
         self._rejected = spans.rejected
         self._spans = spans.Spans(providers)
@@ -72,7 +78,7 @@ class Traces:
         self._interval = interval
         self._capacity = capacity
         self._pause = pause
-        self._instance = instance
+        self._resource = resource
         # The mutable state: what waits, what is being posted, and who is to be woken.
         self._waiting: deque[Exchange] = deque()
         self._spans_waiting = 0
@@ -100,7 +106,7 @@ class Traces:
         """Keep those whose trace is recorded; the oldest make room when there is none."""
         waiting = self._waiting
         for exchange in exchanges:
-            if exchange.trace_flags & SAMPLED and (exchange.parent_span_id or not exchange.route.startswith(QUIET)):
+            if recorded(exchange):
                 waiting.append(exchange)
                 self._spans_waiting += 1 + len(exchange.attempts)
         while len(waiting) > self._capacity:
@@ -117,6 +123,7 @@ class Traces:
         self._stopping.set()
         self._due.set()
         await self._tasks.finish(STOP_WITHIN)
+        await self._collector.stop()
         if left := self.waiting:
             self.dropped_total += left
             self._waiting.clear()
@@ -159,7 +166,7 @@ class Traces:
     async def _next_batch(self) -> bytes:
         """The next post, a slice at a time so that calls go on meanwhile; empty when nothing waits."""
         waiting = self._waiting
-        request, scope = self._new_request(self._instance)
+        request, scope = self._new_request(self._resource)
         # Read for each batch anew: the wall clock may have been set.
         offset = time.time_ns() - int(clock.now() * 1e9)
         while waiting and self._flying < BATCH:

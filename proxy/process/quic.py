@@ -47,5 +47,5 @@ def open_door(gateway: Gateway, connections: ClientConnections, public: socket.s
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] != "aioquic":
             raise
-        raise Unservable("server.http3 needs aioquic: pip install 'hapax[http3]'") from None
+        raise Unservable("server.http3 needs aioquic: pip install aioquic") from None
     return Door(public, secret, connections, gateway.refuse, gateway.settings.server, gateway.served)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from proxy.settings import checks, environment, legacy, numbers, variables, yamlfile
+from proxy.settings import checks, environment, exporting, legacy, numbers, variables, yamlfile
 from proxy.settings.expansion import expand_tree, names_in
 from proxy.settings.files import Digests, digest, digests, named
 from proxy.settings.layers import holds, lay, nested, without
@@ -112,9 +112,11 @@ def _loaded(
         # What follows from a problem already told is not told again, nor anything about a list that lost an entry.
         known = [problem.path.partition("[")[0] for problem in problems]
         known += [path.removesuffix("s") for path in known if path.endswith(".api_keys")]
+        places = {path_text(place): f"set by {name}" for place, name in findings.layers.found.items()}
+        places |= findings.layers.lines
         for problem in checks.problems(settings, findings.empty, providers):
             if not any(_overlap(problem.path, path) for path in known):
-                problems.append(replace(problem, where=findings.layers.lines.get(problem.path, "")))
+                problems.append(replace(problem, where=places.get(problem.path, "")))
         # Nor is there anything to warn of that was judged without what is wrong in it.
         wrong = [problem.path for problem in problems if problem.path]
         for warning in checks.warnings(settings, findings.empty, providers):
@@ -173,6 +175,11 @@ def _merged_layers(
     lay(raw, _canonical(above, findings))
     findings.layers.command_line = above
     findings.layers.variables = {name: place for name, place in origins.items() if not holds(above, place)}
+    for place, value, variable in exporting.found(environ, raw):
+        findings.layers.found[place] = variable
+        for step in reversed(place):
+            value = {step: value}
+        lay(raw, value)
     return raw
 
 
@@ -282,6 +289,7 @@ def _problem(place: Place, message: str, findings: _Findings) -> Problem:
         message += f" ({' and '.join(names)} is empty or not set)"
     variables = findings.layers.variables
     source = next((name for name, origin in variables.items() if place[: len(origin)] == origin), None)
+    source = source or findings.layers.found.get(place)
     if source is not None:
         return Problem(path, f"{message} (set by {source})")
     return Problem(path, message, findings.layers.lines.get(path, ""))

@@ -48,6 +48,16 @@ def _collector(value: str) -> str:
 
 
 CollectorAddress = Annotated[str, AfterValidator(_collector)]
+OtlpProtocol = Annotated[Literal["http/protobuf", "grpc"], BeforeValidator(_lower)]
+
+
+def _path(value: str) -> str:
+    if value and not (value.startswith("/") and value.isascii() and value.isprintable()):
+        raise ValueError("must begin with a slash, such as /v1/traces, or be empty")
+    return value
+
+
+CollectorPath = Annotated[str, AfterValidator(_path)]
 
 
 def _host_and_port(address: str) -> str:
@@ -97,10 +107,14 @@ class Statsd(Section):
 
 
 class MetricsOtlp(Section):
-    """Metrics sent by OTLP over HTTP."""
+    """Metrics sent by OTLP."""
 
     endpoint: CollectorAddress = Field(
         "", description="Address of the collector, such as http://127.0.0.1:4318; empty: off."
+    )
+    protocol: OtlpProtocol = Field("http/protobuf", description="How it is spoken to; grpc is on port 4317 as a rule.")
+    path: CollectorPath = Field(
+        "/v1/metrics", description="Added to the address unless it ends so; empty: the address as it is. Not for grpc."
     )
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="Headers for the collector.")
     interval: Duration = duration("60s", "Time between two reports.")
@@ -123,6 +137,12 @@ class Tracing(Section):
 
     otlp_endpoint: CollectorAddress = Field(
         "", description="Address of the collector, such as http://127.0.0.1:4318; empty: off."
+    )
+    otlp_protocol: OtlpProtocol = Field(
+        "http/protobuf", description="How it is spoken to; grpc is on port 4317 as a rule."
+    )
+    otlp_path: CollectorPath = Field(
+        "/v1/traces", description="Added to the address unless it ends so; empty: the address as it is. Not for grpc."
     )
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, description="Headers for the collector.")
     sample_ratio: float = Field(

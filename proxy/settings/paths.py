@@ -50,6 +50,7 @@ OWN = (
     "/ready",
     "/metrics",
     "/metrics/json",
+    "/api/metrics/summary",
     "/debug",
     "/admin/requests",
     "/admin/providers",

@@ -27,7 +27,10 @@ class Problem:
     """Such as `providers.openai.timeouts.idle` or `line 3, column 7`; empty: the configuration as a whole."""
     message: str
     where: str = ""
-    """Its place in the file, `line 3, column 7`, where that is not the path itself; empty: not known."""
+    """
+    Its place in the file, `line 3, column 7`, where that is not the path itself, or `set by` and a variable that other
+    programs share; empty: not known.
+    """
 
     def __str__(self) -> str:
         told = f"{self.path}: {self.message}" if self.path else self.message

@@ -24,7 +24,8 @@ simulator. `hapax check` reports every problem of a configuration at once.
 
 - **Precedence:** command line, environment, file, defaults. A setting's variable is `HAPAX_` and its path with two
   underscores for each dot: `HAPAX_SERVER__PORT=8081`. Lists are written `a,b` or as JSON. A dash in a provider's name
-  becomes an underscore. `HAPAX_HOST`, `HAPAX_PORT`, `LOG_LEVEL` and `LOG_FORMAT` work too.
+  becomes an underscore. `HAPAX_HOST`, `HAPAX_PORT`, `LOG_LEVEL` and `LOG_FORMAT` work too. Where spans and metrics
+  go may stand in the variables of OpenTelemetry's SDKs: see [tracing.md](tracing.md#by-variables).
 - **Variables:** `${VAR}` and `${VAR:-default}` expand in every text value, after the YAML has been parsed. A value that
   comes out empty counts as not written, so its default holds. `${file:/path}` stands for what a file holds, without the
   line break at its end.

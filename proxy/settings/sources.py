@@ -24,7 +24,7 @@ class Layers:
     variables: Mapping[str, Place] = field(default_factory=dict)
     """Which setting each variable speaks for."""
     found: dict[Place, str] = field(default_factory=dict)
-    """Providers and keys that no layer names, with what they were found by."""
+    """Values that no layer names, or that a variable shared with other programs decides, with what they come from."""
     file: str = ""
     """Its name; empty where there is none."""
     written: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +71,8 @@ def _as_written(layer: Any, folded: Place) -> Place | None:
 def _source(place: Place, layers: Layers, variables: Mapping[Place, str], lines: Mapping[str, str]) -> str:
     if holds(layers.command_line, place):
         return "command line"
+    if (found := layers.found.get(place)) is not None:
+        return found
     above = [place[: len(place) - i] for i in range(len(place))]
     for each in above:
         if (name := variables.get(_folded(each))) is not None:
@@ -83,7 +85,7 @@ def _source(place: Place, layers: Layers, variables: Mapping[Place, str], lines:
         shown = f"{layers.file}:{line[1]}" if line else layers.file
         return f"{shown} ({', '.join(references)})" if references else shown
     # What `routes` say of limits is put there by the loader.
-    return layers.found.get(place) or ("routes" if place[:2] == ("limits", "routes") and len(place) > 2 else "")
+    return "routes" if place[:2] == ("limits", "routes") and len(place) > 2 else ""
 
 
 def _written(layer: Any, place: Place) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -58,6 +59,28 @@ async def test_statsd_is_told_what_was_added_with_tags_in_datagrams_that_fit(
     await becomes(listen)
 
 
+async def test_statsd_is_told_how_long_each_request_took_and_each_stream_took_to_begin(
+    gateway: GatewayFactory, receiver: socket.socket
+) -> None:
+    address = f"127.0.0.1:{port_of(receiver)}"
+    running = await gateway({"metrics": {"statsd": {"address": address, "prefix": "gw.", "interval": "50ms"}}})
+    heard: list[bytes] = []
+
+    def timers() -> list[str]:
+        try:
+            while True:
+                heard.append(receiver.recv(65536))
+        except BlockingIOError:
+            lines = b"".join(heard).decode().splitlines()
+            return [re.sub(r":[\d.]+\|", ":N|", line) for line in lines if "|ms|" in line]
+
+    await ask(running.port, chat())
+    await ask(running.port, chat(stream=True))
+    await becomes(lambda: len(timers()) == 3)
+    whole = "gw.hapax_http_request_time:N|ms|#endpoint:/v1/chat/completions,status:200"
+    assert sorted(timers()) == [whole, whole, "gw.hapax_time_to_first_token:N|ms|#provider:sim"]
+
+
 async def test_a_statsd_that_is_nowhere_costs_no_call_and_one_line(
     gateway: GatewayFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -66,7 +89,8 @@ async def test_a_statsd_that_is_nowhere_costs_no_call_and_one_line(
     running = await gateway({"metrics": {"statsd": {"address": "255.255.255.255:8125", "interval": "10ms"}}})
     await becomes(lambda: any("StatsD cannot be reached" in record.message for record in caplog.records))
     assert (await ask(running.port, chat())).status == 200
-    assert sum("StatsD" in record.message for record in caplog.records) == 1
+    (line,) = (record for record in caplog.records if "StatsD" in record.message)
+    assert vars(line)["fields"] == {"event": "metrics.export.error"}
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ async def test_a_frozen_tracker_keeps_no_call_waiting(
 def test_a_dsn_without_the_extra_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentry_sdk", None)
     settings = Settings.model_validate({"tracing": {"sentry_dsn": "http://public@127.0.0.1:9/7"}})
-    with pytest.raises(ValueError, match=r"^tracing\.sentry_dsn .* pip install sentry-sdk$"):
+    with pytest.raises(ValueError, match=r"^tracing\.sentry_dsn: .* pip install sentry-sdk$"):
         Listener(settings)
 
 

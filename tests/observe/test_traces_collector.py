@@ -10,7 +10,7 @@ import pytest
 
 from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.observe import traces as observed
-from proxy.observe.collector import MOST_ANSWER, Collector, Fate
+from proxy.observe.collector import MOST_ANSWER, Fate, HttpCollector
 from proxy.observe.traces import BATCH, Traces
 from proxy.process.listener import Listener
 from proxy.settings import Settings
@@ -43,7 +43,14 @@ async def traces(collector: SpanCollector, control: ControlPlane) -> AsyncIterat
 
     def start(endpoint: str = collector.url, **more: float) -> Traces:
         arguments = {"interval": 0.01, "pause": 0.01, **more}
-        made.append(Traces(Collector(control, endpoint, "/v1/traces", {}, "spans"), dict, "one", **arguments))
+        made.append(
+            Traces(
+                HttpCollector(control, endpoint, "/v1/traces", {}, "spans"),
+                dict,
+                {"service.name": "hapax"},
+                **arguments,
+            )
+        )
         made[-1].start()
         return made[-1]
 
@@ -186,7 +193,9 @@ async def test_a_post_says_what_was_configured_and_reads_no_more_of_an_answer_th
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    collector = Collector(control, f"http://{host}/a b", "/v1/traces", {"user-agent": "mine", "X-Token": "t"}, "spans")
+    collector = HttpCollector(
+        control, f"http://{host}/a b", "/v1/traces", {"user-agent": "mine", "X-Token": "t"}, "spans"
+    )
     assert await collector.post(b"span") == (Fate.TAKEN, b"x" * MOST_ANSWER)
     server.close()
     await server.wait_closed()
@@ -237,7 +246,7 @@ def test_a_collector_without_the_extra_is_an_error_that_says_what_to_install(mon
     monkeypatch.delattr("proxy.observe.spans")
     monkeypatch.setitem(sys.modules, "opentelemetry.proto", None)
     settings = Settings.model_validate({"tracing": {"otlp_endpoint": "http://127.0.0.1:9"}})
-    with pytest.raises(ValueError, match=r"^tracing\.otlp_endpoint .* pip install opentelemetry-proto$"):
+    with pytest.raises(ValueError, match=r"^tracing\.otlp_endpoint: .* pip install opentelemetry-proto$"):
         Listener(settings)
 
 
@@ -251,7 +260,19 @@ def test_a_collector_without_the_extra_is_an_error_that_says_what_to_install(mon
     ],
 )
 def test_the_path_of_traces_is_added_where_it_is_missing(endpoint: str, posts_to: str) -> None:
-    assert f"<Collector {posts_to} " in repr(Collector(ControlPlane(), endpoint, "/v1/traces", {}, "spans"))
+    assert f"<Collector {posts_to} " in repr(HttpCollector(ControlPlane(), endpoint, "/v1/traces", {}, "spans"))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "posts_to"),
+    [
+        ("http://collector:4318", "http://collector:4318/"),
+        ("http://collector/otlp/v1/push", "http://collector/otlp/v1/push"),
+        ("http://collector/otlp/", "http://collector/otlp/"),
+    ],
+)
+def test_without_a_path_to_add_the_address_is_used_as_it_is(endpoint: str, posts_to: str) -> None:
+    assert f"<Collector {posts_to} " in repr(HttpCollector(ControlPlane(), endpoint, "", {}, "spans"))
 
 
 @pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://host", "http://", "http://u:p@host", "http://host:0"])

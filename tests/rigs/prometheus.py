@@ -49,15 +49,22 @@ class Server:
 
 @asynccontextmanager
 async def prometheus(
-    folder: Path, target: str, key: str, alertmanager: str = "", *, runbooks: str = "", hastened: bool = False
+    folder: Path,
+    target: str,
+    key: str,
+    alertmanager: str = "",
+    *,
+    interval: str = INTERVAL,
+    runbooks: str = "",
+    hastened: bool = False,
 ) -> AsyncIterator[Server]:
     """
-    Scrapes *target* (host:port) with *key*, evaluates the rules of deploy/, tells *alertmanager* (host:port). Alerts
-    wait for nothing, or, *hastened*, as many seconds as they should minutes, over windows of as many seconds.
-    *runbooks*: where those lie.
+    Scrapes *target* (host:port) with *key* every *interval*, which a page must not take longer than; evaluates the
+    rules of deploy/, tells *alertmanager* (host:port). Alerts wait for nothing, or, *hastened*, as many seconds as they
+    should minutes, over windows of as many seconds. *runbooks*: where those lie.
     """
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = INTERVAL
+    config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = interval
     (folder / "hapax.key").write_text(key)
     job = config["scrape_configs"][0]
     job["authorization"]["credentials_file"] = str(folder / "hapax.key")
@@ -69,7 +76,7 @@ async def prometheus(
     for name in config["rule_files"]:
         rules = yaml.safe_load((DEPLOY / "prometheus" / name).read_text())
         for group in rules["groups"]:
-            group["interval"] = INTERVAL
+            group["interval"] = interval
             for rule in group["rules"]:
                 if hastened:
                     rule["expr"] = re.sub(r"\[(\d+)[mh]\]", r"[\1s]", rule["expr"])
@@ -84,6 +91,7 @@ async def prometheus(
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
         "--log.level=warn",
     ]
     async with _running(command, folder / "prometheus.log", port, "/-/ready") as server:
