@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from proxy.admin.trails import is_call
 from proxy.core import clock, tasks
 from proxy.core.exchange import Exchange
+from proxy.core.housekeeping import is_call
 from proxy.core.peers import EVENTS, Peers
 
 _log = logging.getLogger("hapax")

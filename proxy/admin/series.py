@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import add
 
-from proxy.admin.trails import is_call
 from proxy.core import clock
 from proxy.core.exchange import Exchange, Outcome
+from proxy.core.housekeeping import is_call
 from proxy.providers.pool import Pool
 
 MINUTES = 1440

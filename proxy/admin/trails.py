@@ -8,27 +8,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from proxy.core.exchange import Exchange
+from proxy.core.housekeeping import is_call
 
 REMEMBERED = 1000
 """Calls that are kept."""
-_HOUSEKEEPING = (
-    "/admin",
-    "/health",
-    "/live",
-    "/ready",
-    "/metrics",
-    "/debug",
-    "/openapi",
-    "/ui",
-    "/v1/health",
-    "preflight",
-)
-"""Routes whose requests are no calls."""
-
-
-def is_call(exchange: Exchange) -> bool:
-    """Whether it is one that a client made for an answer, refused ones included: no probe and no operator's page."""
-    return exchange.route != "/" and not exchange.route.startswith(_HOUSEKEEPING)
 
 
 class Trails:

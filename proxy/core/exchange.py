@@ -78,6 +78,9 @@ class Exchange:
     principal: str = ""
     client_ip: str = ""
     correlation_id: str = ""
+    """What the caller's systems know the call by: a header's, else the body's, else its own id."""
+    correlated: bool = False
+    """A header gave that id."""
     user_agent: str = ""
     """What the client calls itself, as it was sent."""
     referer: str = ""
@@ -108,7 +111,7 @@ class Exchange:
     bytes_in: int = 0
     bytes_out: int = 0
     events: int = 0
-    """SSE events relayed."""
+    """Events relayed that held something generated, mostly one token each; all events of a stream of another kind."""
     cost: int | None = None
     """Micro-USD; None while the price is not known."""
     reservation: Any = None
@@ -120,6 +123,8 @@ class Exchange:
     ledger_id: str = ""
     """Its row in the usage ledger; empty for a call that has none."""
     upstream_request_id: str = ""
+    response_id: str = ""
+    """What the provider calls its answer, such as `chatcmpl-...`; empty where it gave it no name."""
     content: tuple[bytearray, bytearray] | None = None
     """Request and answer, up to `KEPT_CONTENT` bytes of each, where the operator wants them logged."""
     answered_at: float = 0.0

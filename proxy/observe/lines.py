@@ -6,7 +6,9 @@ It formats and masks; which lines there are and where they go is decided elsewhe
 
 import logging
 import os
+import re
 import socket
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -14,6 +16,11 @@ import orjson
 from proxy import __version__
 from proxy.core import clock
 from proxy.observe.redaction import without_secrets
+
+LONGEST_EVENT = 64
+"""Characters of an event that is made of a message."""
+_VARIES = re.compile(r"%[-0-9.]*[a-z]")
+_WORD = re.compile(r"[a-z0-9]+")
 
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
 
@@ -71,14 +78,31 @@ class RecordFormatter:
 
     def line(self, record: logging.LogRecord) -> bytes:
         """One line, without the text of an exception and without anything that looks like a secret."""
+        ours = record.name.partition(".")[0] == "hapax"
         fields = {
-            name: without_secrets(value) if isinstance(value, str) else value
-            for name, value in getattr(record, "fields", {}).items()
+            "event": _event(without_secrets(str(record.msg))) if ours else "library",
+            "stage": "gateway" if ours else "library",
+            **{name: _masked(value) for name, value in getattr(record, "fields", {}).items()},
         }
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = _where(record.exc_info[0], record.exc_info[2])
         message = without_secrets(record.getMessage()).replace("\n", " ")
         return self._form.line(clock.iso(clock.wall()), record.levelname.lower(), record.name, message, fields)
+
+
+@lru_cache(512)
+def _event(template: str) -> str:
+    """A name for what a message says that names none: its words, without what varies."""
+    return "_".join(_WORD.findall(_VARIES.sub(" ", template.lower())))[:LONGEST_EVENT]
+
+
+def _masked(value: Any) -> Any:
+    """*value*, which JSON can hold, without anything that looks like a secret in its texts."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {name: _masked(part) for name, part in value.items()}
+    return [_masked(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _shown(value: Any) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.core.headers import Header, value_of
-from proxy.core.usage import Tokens
 from proxy.relay import counts
+from proxy.relay.answer_id import in_object
 from proxy.relay.arrival import NOTHING, SAID, Arrival
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
@@ -85,7 +85,7 @@ class Attempt:
             self._over = True
             self._stop()
             self.record.ended = clock.now()
-            self.record.tokens = self._tokens()
+            self._take_stock()
             self._arrival = None
 
     @property
@@ -224,6 +224,7 @@ class Attempt:
                 )
             self.record.first_content_at = clock.now()
             self._exchange.bytes_out += len(body)
+            self._exchange.response_id = in_object(value)
             self._client.send(self.record.status, self._client_headers(), body)
             self._settle(Whole())
 
@@ -242,15 +243,8 @@ class Attempt:
             self._settle(Failed(code, Reach.UNANSWERED if self.record.sent_at else Reach.NEVER_SENT, reason))
             return
         stream = self._stream
-        self._settle(
-            Cut(
-                code,
-                reason,
-                streamed=stream is not None,
-                announced=stream is not None and stream.announced,
-                split=stream is not None and stream.commit.split,
-            )
-        )
+        announced, split = (stream.announced, stream.commit.split) if stream is not None else (False, False)
+        self._settle(Cut(code, reason, streamed=stream is not None, announced=announced, split=split))
 
     def _client_headers(self) -> list[Header]:
         return headers_of(self.record.provider, self._exchange, self._headers, self._stream is not None)
@@ -267,9 +261,7 @@ class Attempt:
             self.record.reach = verdict.reach.value if isinstance(verdict, Failed) else "committed"
         if self._committed:
             self._client.on_pause = self._client.on_resume = None
-            self.record.tokens = self._tokens()
-            if self._stream is not None:
-                self._exchange.events += self._stream.events
+            self._take_stock()
         # It points back here; without this only the garbage collector could free the two, and what they hold.
         self._arrival = None
         self._runner.ended(self, verdict)
@@ -281,11 +273,13 @@ class Attempt:
             # No more than a goodbye when the answer was read to its end: the connection is back in its pool.
             call.cancel()
 
-    def _tokens(self) -> Tokens | None:
-        """What the answer used of which something has reached the client."""
-        if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
-            return None
-        return self._arrival.tokens() if self._arrival is not None else None
+    def _take_stock(self) -> None:
+        """Put down what of the answer has reached the client, and what that used."""
+        arrival = self._arrival
+        if arrival is None or not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
+            return
+        self.record.tokens = arrival.tokens()
+        arrival.put_down(self._exchange)
 
     # The clocks: one timer, set again only when it fires.
 

@@ -7,6 +7,7 @@ is given.
 
 from proxy.core.masking import mask_bytes
 from proxy.core.sse import Dialect, EventTooLarge, Scanner
+from proxy.relay.answer_id import in_events
 from proxy.relay.commit import Commit
 from proxy.relay.progress import Progress
 from proxy.relay.usage_option import UsageFilter
@@ -40,6 +41,8 @@ class EventStream:
         """
         self.announced = False
         """The provider's own error event has reached the client, and its SDK raises on it."""
+        self.answer_id = ""
+        """What the provider calls the answer; empty where its first event does not say."""
         self._withhold_errors = withhold_errors
         self.scanner = Scanner(dialect)
         self.commit = Commit(self.scanner)
@@ -50,9 +53,10 @@ class EventStream:
         self._committed = False
 
     @property
-    def events(self) -> int:
-        """Events the client has been sent."""
-        return self.scanner.events - (self._filter.removed if self._filter is not None else 0)
+    def pieces(self) -> int:
+        """Events with something generated that the client has been sent; where no dialect tells of that, all events."""
+        scanner = self.scanner
+        return scanner.events if scanner.dialect is Dialect.OTHER else scanner.deltas
 
     @property
     def steps(self) -> int:
@@ -84,6 +88,7 @@ class EventStream:
             if not progress.commit():
                 return
             self._committed = True
+            self.answer_id = in_events(ready)
         if scanner.stopped:
             self._stop(ready)
         else:
