@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import backup, cache, check, doctor, keys, serve, simulate, usage
+from proxy.cli import backup, cache, check, doctor, keys, log, serve, simulate, usage
 
 app = typer.Typer(
     name="hapax",
@@ -31,6 +31,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
 app.add_typer(cache.app, name="cache")
+app.add_typer(log.app, name="log")
 
 
 @app.callback(invoke_without_command=True)

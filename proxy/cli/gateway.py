@@ -26,10 +26,19 @@ def address(settings: Settings) -> str:
     return f"{'https' if settings.server.tls else 'http'}://{host}:{settings.server.port}"
 
 
-def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: str | None, key: str | None) -> Any:
+def ask(
+    settings: Settings,
+    method: str,
+    path: str,
+    query: dict[str, str],
+    url: str | None,
+    key: str | None,
+    sent: Any = None,
+) -> Any:
     """
     The JSON that *path* answers with; ends the command with 1 where it answers with an error, or does not. *url*: where
-    the gateway is; None: where *settings* say. *key*: of the operator; None: the one in *settings*.
+    the gateway is; None: where *settings* say. *key*: of the operator; None: the one in *settings*. *sent*: the JSON
+    that is sent; None: nothing.
     """
     there = (url or address(settings)).rstrip("/")
     if urlsplit(there).scheme not in ("http", "https"):
@@ -40,7 +49,7 @@ def ask(settings: Settings, method: str, path: str, query: dict[str, str], url: 
 
     try:
         certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
-        status, body = asyncio.run(_asked(method, there + path, query, key, certificate))
+        status, body = asyncio.run(_asked(method, there + path, query, key, certificate, sent))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _silent(there, type(error).__name__) from None
     except ValueError:
@@ -57,7 +66,7 @@ def _silent(there: str, reason: str) -> typer.Exit:
 
 
 async def _asked(
-    method: str, url: str, query: dict[str, str], key: str | None, certificate: str | None
+    method: str, url: str, query: dict[str, str], key: str | None, certificate: str | None, sent: Any
 ) -> tuple[int, Any]:
     import ssl
 
@@ -74,6 +83,6 @@ async def _asked(
     timeout = aiohttp.ClientTimeout(total=WITHIN)
     async with (
         aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-        session.request(method, url, params=query, ssl=context) as answer,
+        session.request(method, url, params=query, ssl=context, json=sent) as answer,
     ):
         return answer.status, await answer.json(content_type=None)

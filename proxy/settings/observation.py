@@ -57,12 +57,13 @@ def _host_and_port(address: str) -> str:
     return address
 
 
+LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
+
+
 class Logging(Section):
     """One line per exchange, and what else there is to tell."""
 
-    level: Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)] = Field(
-        "info", description="The least important line to write."
-    )
+    level: LogLevel = Field("info", description="The least important line to write.")
     format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
         "json", description="json for machines, text for people."
     )
