@@ -49,6 +49,8 @@ class AttemptRecord:
     """Which fault it was, for the operator; never content."""
     reach: str = ""
     """How far a failed attempt got: its class."""
+    out_of_time: bool = False
+    """It failed because the time was over that the client or the path gave the call: its target is not to blame."""
     sent_at: float = 0.0
     head_at: float = 0.0
     first_content_at: float = 0.0

@@ -15,12 +15,16 @@ _HOUSEKEEPING = (
     "/debug",
     "/openapi",
     "/ui",
-    "/v1/health",
     "preflight",
 )
 """Routes whose requests are no calls."""
+_CALLED, _ALIAS = "/v1/", "/v1/health"
+"""Where nearly all that is called lies, and the one page that lies there too."""
 
 
 def is_call(exchange: Exchange) -> bool:
     """Whether it is one that a client made for an answer, refused ones included: no probe and no operator's page."""
-    return exchange.route != "/" and not exchange.route.startswith(_HOUSEKEEPING)
+    route = exchange.route
+    if route.startswith(_CALLED):
+        return route != _ALIAS
+    return route != "/" and not route.startswith(_HOUSEKEEPING)

@@ -2,7 +2,7 @@
 Why calls fail now, and what the error log is told of it: each cause once a minute, with the number of calls.
 
 A decision of records and times alone: it reads no clock and writes no line. What a client did wrong is no cause, nor is
-the end of a gateway that was told to stop.
+an answer that takes longer than its client waits, or the end of a gateway that was told to stop.
 """
 
 from dataclasses import dataclass
@@ -117,6 +117,8 @@ class Failing:
 def is_fault(exchange: Exchange) -> bool:
     """Whether a call failed by the fault of the gateway or of its providers."""
     if exchange.outcome not in (Outcome.FAILED, Outcome.CUT) or exchange.error_code == "shutting_down":
+        return False
+    if exchange.attempts and exchange.attempts[-1].out_of_time:
         return False
     kind = KINDS.get(exchange.error_code)
     # Some of what only a client can mend has a status of 5xx.

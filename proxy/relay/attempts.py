@@ -211,7 +211,8 @@ class Attempts:
         if entrant.pump is not None:
             entrant.pump.cancel()
         # Neither says anything of the target: the time was another's, the question partly our own.
-        excused = attempt.option_refused or self._ran_out_of_time(entrant, attempt, verdict, now)
+        attempt.record.out_of_time = self._ran_out_of_time(entrant, attempt, verdict, now)
+        excused = attempt.option_refused or attempt.record.out_of_time
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)

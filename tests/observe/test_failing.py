@@ -59,6 +59,13 @@ def test_causes_are_told_apart_by_code_and_by_provider() -> None:
     assert [told.count for told in failing.rest(2.0)] == [1, 1, 1, 1]
 
 
+def test_a_call_that_was_given_too_little_time_is_no_fault() -> None:
+    late = call("upstream_timeout")
+    assert is_fault(late)
+    late.attempts[-1].out_of_time = True
+    assert not is_fault(late)
+
+
 def test_a_line_says_what_a_machine_sorts_by_and_which_call_was_the_last() -> None:
     told = Failing().note(call(), 0.0)
     assert told is not None

@@ -95,7 +95,8 @@ async def test_an_outage_fills_the_error_log_with_a_line_for_each_cause_and_the_
     async with hapax(tmp_path, whole) as running:
         for _ in range(12):
             assert (await ask(running.port, chat("m", head=HEAD))).status >= 500
-        for wrong in (chat("nobody-has-it", head=HEAD), chat("sim-1", head=""), chat("sim-1", head=HEAD, n="x" * 9)):
+        impatient = chat("sim-1:silence", head=HEAD + "x-stainless-timeout: 0.05\r\n")
+        for wrong in (chat("nobody-has-it", head=HEAD), chat("sim-1"), chat("", head=HEAD), impatient):
             await ask(running.port, wrong)
         running.signal(signal.SIGTERM)
         await running.ended()
