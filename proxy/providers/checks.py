@@ -192,4 +192,6 @@ def _tell(event: str, provider: str, models: Set[str], seconds: float | None = N
         fields = {"event": "metric", "stage": "probe", "metric": metric}
         _metrics.info("model_load_duration", extra={"fields": fields})
     _log.info("Model %sed", event, extra={"fields": told})
-    _audit.info("Audit: model_%s", event, extra={"fields": {**told, "by": "gateway"}})
+    if _log.isEnabledFor(logging.INFO):
+        # Unlike what an operator changes, it is told at the log's level.
+        _audit.info("Audit: model_%s", event, extra={"fields": {**told, "by": "gateway"}})
