@@ -113,7 +113,7 @@ class Exchange:
     bytes_in: int = 0
     bytes_out: int = 0
     events: int = 0
-    """Events relayed that held something generated, mostly one token each; all events of a stream of another kind."""
+    """SSE events relayed."""
     cost: int | None = None
     """Micro-USD; None while the price is not known."""
     reservation: Any = None

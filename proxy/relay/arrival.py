@@ -7,7 +7,6 @@ targets and sets no clocks.
 
 from typing import Final
 
-from proxy.core.exchange import Exchange
 from proxy.core.headers import Header
 from proxy.core.sse import Dialect
 from proxy.core.usage import Tokens
@@ -103,13 +102,6 @@ class Arrival:
             return None
         told, size = {"usage": body.usage}, body.size if body.json else 0
         return counts.of_answer(told, size, question.prompt_tokens, question.operation.dialect, question.uses_tokens)
-
-    def put_down(self, exchange: Exchange) -> None:
-        """What has reached the client of a stream, and what its provider calls it; so far, where it is not over."""
-        stream = self.stream
-        if stream is not None:
-            exchange.events += stream.pieces
-            exchange.response_id = stream.answer_id or exchange.response_id
 
     def _read(self, chunk: bytes, now: float) -> int:
         stream = self.stream

@@ -12,8 +12,8 @@ from typing import Any
 from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.core.headers import Header, value_of
+from proxy.core.usage import Tokens
 from proxy.relay import counts
-from proxy.relay.answer_id import in_object
 from proxy.relay.arrival import NOTHING, SAID, Arrival
 from proxy.relay.client import Client
 from proxy.relay.clocks import Clocks
@@ -85,7 +85,7 @@ class Attempt:
             self._over = True
             self._stop()
             self.record.ended = clock.now()
-            self._take_stock()
+            self.record.tokens = self._tokens()
             self._arrival = None
 
     @property
@@ -190,6 +190,9 @@ class Attempt:
         if self.call is not None:
             self.call.resume()
 
+    def named(self, name: str) -> None:
+        self._exchange.response_id = name
+
     def pass_on(self, chunk: bytes) -> None:
         if self._over:
             return
@@ -224,7 +227,6 @@ class Attempt:
                 )
             self.record.first_content_at = clock.now()
             self._exchange.bytes_out += len(body)
-            self._exchange.response_id = in_object(value)
             self._client.send(self.record.status, self._client_headers(), body)
             self._settle(Whole())
 
@@ -261,7 +263,9 @@ class Attempt:
             self.record.reach = verdict.reach.value if isinstance(verdict, Failed) else "committed"
         if self._committed:
             self._client.on_pause = self._client.on_resume = None
-            self._take_stock()
+            self.record.tokens = self._tokens()
+            if self._stream is not None:
+                self._exchange.events += self._stream.events
         # It points back here; without this only the garbage collector could free the two, and what they hold.
         self._arrival = None
         self._runner.ended(self, verdict)
@@ -273,13 +277,11 @@ class Attempt:
             # No more than a goodbye when the answer was read to its end: the connection is back in its pool.
             call.cancel()
 
-    def _take_stock(self) -> None:
-        """Put down what of the answer has reached the client, and what that used."""
-        arrival = self._arrival
-        if arrival is None or not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
-            return
-        self.record.tokens = arrival.tokens()
-        arrival.put_down(self._exchange)
+    def _tokens(self) -> Tokens | None:
+        """What the answer used of which something has reached the client."""
+        if not self._committed or (isinstance(self._client, Splice) and not self._client.begun):
+            return None
+        return self._arrival.tokens() if self._arrival is not None else None
 
     # The clocks: one timer, set again only when it fires.
 

@@ -41,8 +41,6 @@ class EventStream:
         """
         self.announced = False
         """The provider's own error event has reached the client, and its SDK raises on it."""
-        self.answer_id = ""
-        """What the provider calls the answer; empty where its first event does not say."""
         self._withhold_errors = withhold_errors
         self.scanner = Scanner(dialect)
         self.commit = Commit(self.scanner)
@@ -53,10 +51,9 @@ class EventStream:
         self._committed = False
 
     @property
-    def pieces(self) -> int:
-        """Events with something generated that the client has been sent; where no dialect tells of that, all events."""
-        scanner = self.scanner
-        return scanner.events if scanner.dialect is Dialect.OTHER else scanner.deltas
+    def events(self) -> int:
+        """Events the client has been sent."""
+        return self.scanner.events - (self._filter.removed if self._filter is not None else 0)
 
     @property
     def steps(self) -> int:
@@ -88,7 +85,7 @@ class EventStream:
             if not progress.commit():
                 return
             self._committed = True
-            self.answer_id = in_events(ready)
+            progress.named(in_events(ready))
         if scanner.stopped:
             self._stop(ready)
         else:

@@ -79,9 +79,8 @@ async def test_a_line_has_the_answers_id_and_a_client_that_left_is_cancelled(
     assert first["response_id"] == whole.json["id"] != ""
     assert f'"id":"{second["response_id"]}"'.encode() in stream.body.replace(b'": "', b'":"')
     assert [each["stage"] for each in (first, second, left)] == ["finalize"] * 3
-    assert (second["emitted_count"], second["error_code"]) == (3, "")
+    assert second["error_code"] == ""
     assert (left["error_code"], left["outcome"], left["ended_by"]) == ("cancelled", "client_gone", "client")
-    assert left["emitted_count"] >= 3
     assert left["response_id"] != ""
 
 

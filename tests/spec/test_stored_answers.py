@@ -361,8 +361,8 @@ async def test_the_log_tells_a_stored_answer(gateway: GatewayFactory, streaming:
         "emitted_count",
         "provider",
     )
-    assert [first[name] for name in told] == [False, None, 200, "ok", "m", first["bytes_out"], 2, "one"]
-    assert [second[name] for name in told] == [True, None, 200, "ok", "m", first["bytes_out"], 2, ""]
+    assert [first[name] for name in told] == [False, None, 200, "ok", "m", first["bytes_out"], 3, "one"]
+    assert [second[name] for name in told] == [True, None, 200, "ok", "m", first["bytes_out"], 3, ""]
     assert (second["attempts"], second["tokens"], second["cost_micro_usd"]) == ([], None, 0)
 
 
