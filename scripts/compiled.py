@@ -24,16 +24,16 @@ HOT = {
     "admission/": "admission allowance charges held keyless",
     "api/": "openai shared",
     "cache/": "question_key recording single_flight",
-    "core/": "clock dialect error_events errors exchange finishes headers lenient peek places progress_events said sse"
-    " stream_facts traceparent usage",
+    "core/": "clock dialect error_events errors exchange finishes headers lenient peek places"
+    " progress_events said sse stream_facts traceparent usage",
     "http/": "address buffered guard head_lines inbound meant request",
     "limits/": "bucket holding holding_kinds holdings learned limit memory period policy queue redis_message"
     " redis_script",
     "middleware/": "authenticator cors front origin records route table trace under_way",
     "observe/": "access content ending lines metrics redaction rows spans tally traces",
     "providers/": "balance breaker budget choice health keys latency pool provider target",
-    "relay/": "absence arrival attempt attempts blame candidates client clocks commit counts cut endpoints entrant"
-    " event_stream first_bytes ids kept learner lesson made no_answer owners plan progress question"
+    "relay/": "absence answer_id arrival attempt attempts blame candidates client clocks commit counts cut endpoints"
+    " entrant event_stream first_bytes ids kept learner lesson made no_answer owners plan progress question"
     " relay resume runner shapes step summary timer usage_option verdict watch whole_answer",
     "upstream/": "connection connections decoding endpoint http_call lengths wire",
 }

@@ -120,10 +120,10 @@ class Keys:
         async with self._store.reading() as connection:
             return _record(await _row(connection, name))
 
-    async def rotate(self, name: str, overlap_seconds: float) -> tuple[KeyRecord, str]:
+    async def rotate(self, name: str, overlap_seconds: float) -> tuple[KeyRecord, KeyRecord, str]:
         """
-        The key called *name* with a new secret, and that; the present secret is good for *overlap_seconds* more, the
-        one before it no longer. `KeyNotFound`; `KeyRevoked`.
+        The key called *name* as it was, the same with a new secret, and that; the present secret is good for
+        *overlap_seconds* more, the one before it no longer. `KeyNotFound`; `KeyRevoked`.
         """
         secret = mint()
         async with self._store.writing() as connection:
@@ -136,17 +136,17 @@ class Keys:
             if overlap_seconds > 0:
                 until = clock.wall() + timedelta(seconds=overlap_seconds)
                 changes |= {"previous_digest": row.digest, "previous_until": _milliseconds(until)}
-            return _record(await _changed(connection, name, changes)), secret
+            return _record(row), _record(await _changed(connection, name, changes)), secret
 
-    async def revoke(self, name: str) -> KeyRecord:
-        """End the key called *name* for good; nothing where that was done. `KeyNotFound`."""
+    async def revoke(self, name: str) -> tuple[KeyRecord, KeyRecord]:
+        """End the key called *name* for good; as it was, and as it is. The same where that was done. `KeyNotFound`."""
         async with self._store.writing() as connection:
             seq = await _next_seq(connection)
-            row = await _row(connection, name)
+            before = row = await _row(connection, name)
             if row.revoked is None:
                 changes = {"revoked": _milliseconds(clock.wall()), "previous_digest": None, "previous_until": None}
                 row = await _changed(connection, name, {**changes, "seq": seq})
-            return _record(row)
+            return _record(before), _record(row)
 
     async def last_used(self, names: Sequence[str]) -> dict[str, datetime]:
         """

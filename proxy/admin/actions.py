@@ -5,7 +5,6 @@
 told in the feed; what it means for calls is decided in `proxy.providers`.
 """
 
-import logging
 import os
 from typing import Any
 
@@ -13,8 +12,10 @@ from aiohttp import web
 
 from proxy.admin.feed import Feed
 from proxy.core import clock
+from proxy.core.audit import audit
 from proxy.core.errors import ProxyError
 from proxy.core.peers import ACT, Peers
+from proxy.http.caller import caller
 from proxy.http.inbound import INBOUND
 from proxy.http.page import json_page
 from proxy.http.parameters import parameters
@@ -22,8 +23,6 @@ from proxy.providers.breaker import BreakerState
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
-
-_audit = logging.getLogger("hapax.audit")
 
 DONE = {"drain": "drained", "enable": "enabled", "reset": "reset", "ask": "asked"}
 """The actions, and what was done then."""
@@ -53,11 +52,18 @@ class Actions:
         if provider is None:
             raise ProxyError("unknown_url", "There is no provider of that name.")
         told: dict[str, Any] = {"provider": name, "action": action}
+        before = self._state(provider)
         workers = [self.own(told), *filter(None, await self._peers.ask(ACT, told))]
-        by = inbound.principal.name
-        done = {"event": f"provider_{DONE[action]}", "provider": name, "by": by, "workers": len(workers)}
-        _audit.info("provider %s %s", name, DONE[action], extra={"fields": done})
-        self._feed.tell("action", {"name": name, "action": action, "by": by})
+        audit(
+            f"provider_{DONE[action]}",
+            f"provider {name} {DONE[action]}",
+            caller(inbound),
+            before,
+            self._state(provider),
+            provider=name,
+            workers=len(workers),
+        )
+        self._feed.tell("action", {"name": name, "action": action, "by": inbound.principal.name})
         if action == "ask":
             began = clock.now()
             problem = await self._checks.ask_now(provider)
@@ -87,6 +93,16 @@ class Actions:
         if of["action"] == "ask" and provider is not None:
             self._checks.ask_now(provider)
         return self.own(of)
+
+    def _state(self, provider: Provider) -> dict[str, Any]:
+        """What an action may change of *provider* at this worker: whether it is drained, and breakers not closed."""
+        now = clock.now()
+        breakers = {
+            str(target): target.breaker.state(now).value
+            for target in self._pool.all_targets
+            if target.provider is provider and target.breaker.state(now) is not BreakerState.CLOSED
+        }
+        return {"drained": provider.drained, "breakers": breakers}
 
     def _reset(self, provider: Provider) -> list[str]:
         """Close the breakers of its targets; returns those that were not closed."""

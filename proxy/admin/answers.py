@@ -10,9 +10,10 @@ from proxy.admin.actions import Actions
 from proxy.admin.admin import Admin
 from proxy.admin.calls import Calls
 from proxy.admin.feed import Feed
+from proxy.admin.live import LivePages
 from proxy.admin.series_page import SeriesPage
 from proxy.cache.answer_cache import AnswerCache
-from proxy.core.peers import ACT, CALLS, CLEAR, EVENTS, METRICS, PROVIDERS, SERIES, TRAIL
+from proxy.core.peers import ACT, CALLS, CLEAR, EVENTS, LIVE, METRICS, PROVIDERS, SERIES, TRAIL
 from proxy.middleware.records import Records
 from proxy.observe.page import Pages
 
@@ -29,6 +30,7 @@ class Answers:
         calls: Calls,
         series: SeriesPage,
         actions: Actions,
+        live: LivePages,
         cache: AnswerCache,
     ) -> None:
         self._pages = pages
@@ -38,6 +40,7 @@ class Answers:
         self._calls = calls
         self._series = series
         self._actions = actions
+        self._live = live
         self._cache = cache
 
     def to(self, what: str, of: Any) -> Any:
@@ -59,4 +62,6 @@ class Answers:
             return self._series.own(of)
         if what == ACT:
             return self._actions.for_peer(of)
+        if what == LIVE:
+            return self._live.own(of)
         return None

@@ -10,14 +10,15 @@ from aiohttp import web
 
 from proxy.cache.answer_cache import AnswerCache
 from proxy.cache.lookup import Unreachable
+from proxy.core.audit import audit
 from proxy.core.errors import ProxyError
 from proxy.core.peers import CLEAR, Peers
+from proxy.http.caller import caller
 from proxy.http.inbound import INBOUND
 from proxy.http.page import json_page
 from proxy.http.parameters import parameters
 
 _log = logging.getLogger("hapax")
-_audit = logging.getLogger("hapax.audit")
 
 
 class CachePages:
@@ -29,7 +30,8 @@ class CachePages:
 
     async def clear(self, request: web.Request) -> web.StreamResponse:
         """Let go every stored answer, or those of the `model` and of the `key` that are named; says how many."""
-        asked = parameters(request[INBOUND].request, ("model", "key"))
+        inbound = request[INBOUND]
+        asked = parameters(inbound.request, ("model", "key"))
         empty = next((name for name, value in asked.items() if not value), None)
         if empty is not None:
             # Left empty by a script's mistake, it must not mean all.
@@ -44,6 +46,6 @@ class CachePages:
             ) from error
         theirs = await self._peers.ask(CLEAR, {"model": model, "key": key})
         cleared += sum(each for each in theirs if each is not None)
-        about = {"event": "cache_cleared", "model": model, "key": key, "answers": cleared}
-        _audit.info("%d stored answers cleared", cleared, extra={"fields": about})
+        what, gone = {"model": model, "key": key}, {"answers": cleared}
+        audit("cache_cleared", f"{cleared} stored answers cleared", caller(inbound), gone, {"answers": 0}, **what)
         return json_page({"cleared": cleared})

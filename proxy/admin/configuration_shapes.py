@@ -4,9 +4,10 @@ What the pages about the configuration answer, as the document of the API tells 
 They are made in `settings.in_force`; a test holds what comes against what is told here.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from proxy.middleware.described import Shape
+from proxy.settings.observation import LogLevel
 
 
 class ReloadTold(Shape):
@@ -36,6 +37,38 @@ class ValueTold(Shape):
     """Equal where the value is, while the process lives."""
 
 
+class LiveTold(Shape):
+    """What an operator has changed while the gateway runs; null: as configured."""
+
+    level: LogLevel | None
+    sample_ratio: float | None
+    until: str | None
+    """When it ends; null: with the gateway."""
+
+
+class Verbose(Shape):
+    """How much is told."""
+
+    level: LogLevel
+    sample_ratio: float | None
+    """Share of new traces that are recorded; null where none is."""
+
+
+class VerboseWorker(Verbose):
+    """How much a worker tells."""
+
+    pid: int
+
+
+class LoggingTold(Verbose):
+    """How much is told, and why."""
+
+    configured: Verbose
+    live: LiveTold | None
+    workers: NotRequired[list[VerboseWorker]]
+    """Those that have done as asked, where something was changed."""
+
+
 class ConfigurationTold(Shape):
     """The configuration in force."""
 
@@ -45,6 +78,8 @@ class ConfigurationTold(Shape):
     needs_restart: list[str]
     """Settings that differ and wait."""
     last_reload: ReloadTold | None
+    live: LiveTold | None
+    """What an operator has changed beside it; null where nothing is."""
     warnings: list[str]
     files: list[str]
     """What it was read from, and is watched."""

@@ -17,14 +17,15 @@ from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRecord, KeyRevoked, K
 from proxy.accounts.shown import file_key_fields, key_fields
 from proxy.accounts.store import StoreError
 from proxy.core import clock
+from proxy.core.audit import audit
 from proxy.core.errors import ProxyError
+from proxy.http.caller import caller
 from proxy.http.inbound import INBOUND, Inbound
 from proxy.http.page import json_page
 from proxy.http.parameters import parameters, refused
 from proxy.settings import ClientKey
 
 _log = logging.getLogger("hapax")
-_audit = logging.getLogger("hapax.audit")
 
 _METHODS = {"collection": ("GET", "HEAD", "POST"), "one": ("DELETE", "GET", "HEAD"), "rotate": ("POST",)}
 
@@ -72,8 +73,10 @@ class KeysAdmin:
             )
         if method == "DELETE":
             with _explained():
-                record = await self._store().revoke(name)
-            _audit.info("key %s revoked", record.name, extra={"fields": {"event": "key_revoked", "key": record.name}})
+                before, record = await self._store().revoke(name)
+            now = clock.wall()
+            was, told = key_fields(before, now, None), key_fields(record, now, None)
+            audit("key_revoked", f"key {record.name} revoked", caller(inbound), was, told, key=record.name)
             return json_page(await self._told(record))
         return await self._rotate(inbound, name)
 
@@ -102,8 +105,9 @@ class KeysAdmin:
                     "key_exists", "There is a key of that name in the configuration file already.", param="name"
                 )
             record, secret = await self._store().create(new)
-        _audit.info("key %s created", record.name, extra={"fields": {"event": "key_created", "key": record.name}})
-        return json_page({**key_fields(record, clock.wall(), None), "key": secret}, 201)
+        told = key_fields(record, clock.wall(), None)
+        audit("key_created", f"key {record.name} created", caller(inbound), None, told, key=record.name)
+        return json_page({**told, "key": secret}, 201)
 
     async def _rotate(self, inbound: Inbound, name: str) -> web.StreamResponse:
         # A body is asked for even where nothing needs saying: its content type keeps other web pages from posting here.
@@ -111,10 +115,12 @@ class KeysAdmin:
         with _explained():
             overlap = rotation(asked, clock.wall()).overlap
             # Asked before: the new secret must reach its owner, whatever happens to the store.
-            used = await self._store().last_used([name])
-            record, secret = await self._store().rotate(name, overlap)
-        _audit.info("key %s rotated", record.name, extra={"fields": {"event": "key_rotated", "key": record.name}})
-        return json_page({**key_fields(record, clock.wall(), used.get(name)), "key": secret})
+            used = (await self._store().last_used([name])).get(name)
+            before, record, secret = await self._store().rotate(name, overlap)
+        now = clock.wall()
+        was, told = key_fields(before, now, used), key_fields(record, now, used)
+        audit("key_rotated", f"key {record.name} rotated", caller(inbound), was, told, key=record.name)
+        return json_page({**told, "key": secret})
 
     def _store(self) -> Keys:
         if self._keys is None:

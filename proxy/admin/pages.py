@@ -12,6 +12,7 @@ from proxy.admin.calls import Calls
 from proxy.admin.configuration import Configuration
 from proxy.admin.events import Events
 from proxy.admin.feed import Feed
+from proxy.admin.live import LivePages
 from proxy.admin.metrics import MetricsPages
 from proxy.admin.series import Series
 from proxy.admin.series_page import SeriesPage
@@ -20,6 +21,7 @@ from proxy.cache.answer_cache import AnswerCache
 from proxy.core.peers import Peers
 from proxy.middleware.records import Records
 from proxy.observe.page import Pages
+from proxy.observe.verbosity import Verbosity
 from proxy.providers.checks import Checks
 from proxy.providers.pool import Pool
 
@@ -38,6 +40,7 @@ class OperatorPages:
         checks: Checks,
         configuration: Configuration,
         cache: AnswerCache,
+        verbosity: Verbosity,
         peers: Peers,
     ) -> None:
         """*records* bring *trails*, *series* and *feed* up to date, which are among their observers."""
@@ -50,4 +53,7 @@ class OperatorPages:
         self.metrics = MetricsPages(metrics.text, metrics.json, metrics.summary)
         self.configuration = configuration
         self.cache = CachePages(cache, peers)
-        self.answers = Answers(metrics, self.admin, records, feed, self.calls, self.series, self.actions, cache)
+        self.live = LivePages(verbosity, peers)
+        self.answers = Answers(
+            metrics, self.admin, records, feed, self.calls, self.series, self.actions, self.live, cache
+        )

@@ -5,9 +5,10 @@ from typing import Any
 from proxy.accounts.asked import NewKey, Rotation, UsageQuestion
 from proxy.admin.call_shapes import CallsTold, SeriesPageTold, TrailTold
 from proxy.admin.calls import CallsQuestion
-from proxy.admin.configuration_shapes import ConfigurationTold, ReloadTold
+from proxy.admin.configuration_shapes import ConfigurationTold, LoggingTold, ReloadTold
 from proxy.admin.keys import KeysAdmin
 from proxy.admin.left import Left
+from proxy.admin.live import LoggingAsked
 from proxy.admin.pages import OperatorPages
 from proxy.admin.series_page import SeriesQuestion
 from proxy.admin.shapes import (
@@ -96,6 +97,13 @@ def admin_routes(settings: Settings, accounting: Accounting, pages: OperatorPage
             "/admin/config",
             pages.configuration.show,
             get("The configuration in force, without its secrets", ConfigurationTold),
+        ),
+        _admin(
+            "/admin/logging",
+            pages.live.page,
+            get("How much is logged and traced", LoggingTold),
+            Operation("PUT", "Log or trace more or less, for a while", {200: LoggingTold}, body=LoggingAsked),
+            Operation("DELETE", "Log and trace as configured again", {200: LoggingTold}),
         ),
         _admin("/admin/reload", pages.configuration.reload, _post("Read the configuration again", "", ReloadTold)),
         _admin(

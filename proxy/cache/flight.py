@@ -97,6 +97,7 @@ class Flight:
         exchange.outcome, exchange.error_code = record.outcome, record.error_code
         exchange.answered_model, exchange.upstream_request_id = record.answered_model, record.upstream_request_id
         exchange.bytes_out, exchange.emitted = record.bytes_out, record.emitted
+        exchange.response_id = record.response_id
 
 
 def _own(error: Exception) -> Exception:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from proxy.cli import show
+from proxy.cli.audited import audit
 from proxy.cli.check import Config
 from proxy.cli.store import FAILED, refusal, settings_of, with_store
 
@@ -88,7 +89,10 @@ def restore(
     async def work(store: "Store", told: "Told") -> dict[str, int]:
         return await restored(store, file, merge=merge, progress=told)
 
-    show.line(show.out(), f"{_rows(_copied(config, work, makes=True))} restored from {file}.")
+    counts = {str(table): count for table, count in _copied(config, work, makes=True).items()}
+    added = {"merged": merge, "file": str(file)}
+    audit(settings_of(config), "store_restored", f"store restored from {file.name}", None, counts, **added)
+    show.line(show.out(), f"{_rows(counts)} restored from {file}.")
 
 
 def _copied(config: Path | None, work: "Callable[[Store, Told], Awaitable[T]]", *, makes: bool = False) -> T:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import backup, cache, chat, check, doctor, health, keys, serve, simulate, usage
+from proxy.cli import backup, cache, chat, check, doctor, health, keys, log, serve, simulate, usage
 from proxy.cli.top.command import top
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
 app.add_typer(cache.app, name="cache")
 app.command("top")(top)
+app.add_typer(log.app, name="log")
 
 
 @app.callback(invoke_without_command=True)

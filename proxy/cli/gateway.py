@@ -72,14 +72,17 @@ def place(settings: Settings, url: str | None, key: str | None) -> Place:
     return Place(there, key, certificate)
 
 
-def ask(there: Place, method: str, path: str, query: dict[str, str], within: float = WITHIN) -> Any:
+def ask(
+    there: Place, method: str, path: str, query: dict[str, str], sent: Any = None, *, within: float = WITHIN
+) -> Any:
     """
     The JSON that *path* answers with; ends the command with 1 where it answers with an error, or not *within* seconds.
+    *sent* goes with it as JSON.
     """
     import aiohttp
 
     try:
-        status, body = asyncio.run(_asked(there, method, path, query, within))
+        status, body = asyncio.run(_asked(there, method, path, query, sent, within))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise refusal(silent(there.url, type(error).__name__), FAILED) from None
     except ValueError:
@@ -105,13 +108,17 @@ def silent(there: str, reason: str) -> str:
     return f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url"
 
 
-async def _asked(there: Place, method: str, path: str, query: dict[str, str], within: float) -> tuple[int, Any]:
+async def _asked(
+    there: Place, method: str, path: str, query: dict[str, str], sent: Any, within: float
+) -> tuple[int, Any]:
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=within)
     async with (
         aiohttp.ClientSession(headers=there.headers, timeout=timeout) as session,
         # The key is for this address, and for none that it leads to.
-        session.request(method, there.url + path, params=query, ssl=there.context(), allow_redirects=False) as answer,
+        session.request(
+            method, there.url + path, params=query, json=sent, ssl=there.context(), allow_redirects=False
+        ) as answer,
     ):
         return answer.status, await answer.json(content_type=None)

@@ -32,5 +32,5 @@ def health(
     """
     path = "/ready" if ready else "/live"
     there = replace(gateway.place(readable(config), None, None), key=None)
-    told = gateway.ask(there, "GET", path, {}, WITHIN)
+    told = gateway.ask(there, "GET", path, {}, within=WITHIN)
     show.line(show.out(), str(told["status"]))

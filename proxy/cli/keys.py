@@ -12,6 +12,7 @@ import orjson
 import typer
 
 from proxy.cli import show
+from proxy.cli.audited import audit
 from proxy.cli.check import Config
 from proxy.cli.gateway import address
 from proxy.cli.store import FAILED, refusal, settings_of, store_exists, with_store, without_store
@@ -100,6 +101,7 @@ def create(
             f"`hapax keys rotate {name}`",
             FAILED,
         ) from None
+    _audit(settings, "created", None, record)
     _hand_over(record, secret, None, settings, json=json, quiet=quiet)
 
 
@@ -169,17 +171,18 @@ def rotate(
         raise refusal(f"--overlap {error}") from None
     _not_of_the_file(settings, name)
 
-    async def work(store: "Store") -> "tuple[KeyRecord, str, datetime | None]":
+    async def work(store: "Store") -> "tuple[KeyRecord, KeyRecord, str, datetime | None]":
         # Asked before: the new secret must reach its owner, whatever happens to the store.
         used = (await Keys(store).last_used([name])).get(name)
         return *await Keys(store).rotate(name, seconds), used
 
     try:
-        record, secret, used = with_store(settings, work)
+        before, record, secret, used = with_store(settings, work)
     except KeyRevoked:
         raise refusal(f"The key {show.plain(name)} was revoked; make one of another name", FAILED) from None
     except KeyNotFound:
         raise _unknown(name) from None
+    _audit(settings, "rotated", before, record)
     _hand_over(record, secret, used, settings, json=json, quiet=quiet)
 
 
@@ -203,13 +206,14 @@ def revoke(
     if not yes and not typer.confirm(f"Revoke {show.plain(name)} for good?", err=True):
         raise refusal("Nothing was revoked", FAILED)
 
-    async def work(store: "Store") -> "KeyRecord":
+    async def work(store: "Store") -> "tuple[KeyRecord, KeyRecord]":
         return await Keys(store).revoke(name)
 
     try:
-        with_store(settings, work)
+        before, after = with_store(settings, work)
     except KeyNotFound:
         raise _unknown(name) from None
+    _audit(settings, "revoked", before, after)
     show.line(show.err(), f"Revoked {show.plain(name)}")
 
 
@@ -226,6 +230,14 @@ def _budget(text: str) -> dict[str, Any]:
 def _not_of_the_file(settings: Settings, name: str) -> None:
     if any(key.name == name for key in settings.auth.keys):
         raise refusal(f"The key {show.plain(name)} stands in the configuration (auth.keys); change it there", FAILED)
+
+
+def _audit(settings: Settings, done: str, before: "KeyRecord | None", after: "KeyRecord") -> None:
+    from proxy.accounts.shown import key_fields
+
+    now = clock.wall()
+    was = None if before is None else key_fields(before, now, None)
+    audit(settings, f"key_{done}", f"key {after.name} {done}", was, key_fields(after, now, None), key=after.name)
 
 
 def _unknown(name: str) -> typer.Exit:

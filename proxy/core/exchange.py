@@ -51,6 +51,8 @@ class AttemptRecord:
     """Which fault it was, for the operator; never content."""
     reach: str = ""
     """How far a failed attempt got: its class."""
+    out_of_time: bool = False
+    """It failed because the time was over that the client or the path gave the call: its target is not to blame."""
     sent_at: float = 0.0
     head_at: float = 0.0
     first_content_at: float = 0.0
@@ -85,6 +87,9 @@ class Exchange:
     principal: str = ""
     client_ip: str = ""
     correlation_id: str = ""
+    """What the caller's systems know the call by: a header's, else the body's, else its own id."""
+    correlated: bool = False
+    """A header gave that id."""
     user_agent: str = ""
     """What the client calls itself, as it was sent."""
     referer: str = ""
@@ -127,6 +132,8 @@ class Exchange:
     ledger_id: str = ""
     """Its row in the usage ledger; empty for a call that has none."""
     upstream_request_id: str = ""
+    response_id: str = ""
+    """What the provider calls its answer, such as `chatcmpl-...`; empty where it gave it no name."""
     content: tuple[bytearray, bytearray] | None = None
     """Request and answer, up to `KEPT_CONTENT` bytes of each, where the operator wants them logged."""
     answered_at: float = 0.0

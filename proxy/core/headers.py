@@ -7,6 +7,7 @@ Allow-lists both ways: a header that is not listed stays outside. Nothing here b
 import os
 import re
 from collections.abc import Iterable
+from typing import Any
 
 Header = tuple[bytes, bytes]
 """A name and a value; the name in lower case where it was received."""
@@ -90,6 +91,18 @@ def request_id(offered: str | None) -> str:
     if offered is not None and _REQUEST_ID.fullmatch(offered):
         return offered
     return _new_id()
+
+
+def correlation_in(value: dict[str, Any]) -> str:
+    """
+    The `metadata.correlation_id` of a body that was read, within the bounds of the header `X-Correlation-ID`; empty
+    where there is none, or one that no header could hold.
+    """
+    metadata = value.get("metadata")
+    if type(metadata) is not dict:
+        return ""
+    offered = metadata.get("correlation_id")
+    return offered if type(offered) is str and _REQUEST_ID.fullmatch(offered) else ""
 
 
 def _new_id() -> str:

@@ -48,6 +48,8 @@ answer says how many they were.
 """
 ACT = "act"
 """Question: to do with a provider what an operator asks for, *of*: its `provider` and `action`; see `admin.actions`."""
+LIVE = "live"
+"""Command: to log and trace as an operator asks for, *of*: a `settings.live.LiveChange` as plain JSON."""
 DRAINED = "drained"
 """Question: the names of the providers that are drained; it is the supervisor that answers."""
 CALLS = "calls"

@@ -88,3 +88,17 @@ class Sampler:
         bits = _bits(192)
         digits = bits.to_bytes(24, "big").hex()
         return digits[:32], digits[32:], SAMPLED if (bits >> 64) & 0xFFFFFFFFFFFFFF >= self._threshold else 0
+
+
+class Sampling:
+    """The sampler in use, which may be changed while calls begin."""
+
+    def __init__(self, ratio: float | None) -> None:
+        """*ratio*: share of new traces that are sampled, 0 to 1; None where this gateway records none."""
+        self.sampler: Sampler | None = None
+        """None where no trace is recorded."""
+        self.set(ratio)
+
+    def set(self, ratio: float | None) -> None:
+        """Sample by *ratio* from now on."""
+        self.sampler = Sampler(ratio) if ratio is not None else None

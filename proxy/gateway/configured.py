@@ -75,7 +75,7 @@ def front_of(rooms: Rooms, settings: Settings) -> Front:
         Neighbourhood(rooms.accounting.principals, cors.allows, server.host),
         rooms.admission,
         rooms.records,
-        TraceContext(settings.tracing.sample_ratio if settings.tracing.otlp_endpoint else None),
+        TraceContext(rooms.verbosity.sampling),
         rooms.under_way,
         rooms.served,
         max_header_bytes=server.max_header_bytes,

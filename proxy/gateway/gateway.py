@@ -66,6 +66,7 @@ class Gateway(Rooms):
         self.lag.start()
         self.health.routes.start()
         self.outlets.start()
+        self.verbosity.start()
 
     async def prepare(self, settings: Settings) -> Configured:
         """
@@ -91,6 +92,7 @@ class Gateway(Rooms):
         self.settings = settings
         if self.logs is not None and made.logs is not None:
             self.logs.obey(made.logs)
+        self.verbosity.obey(settings)
         ending = self.accounting.obey(settings, made.prices)
         self.admission.obey(self.accounting.prices, self.accounting.queue)
         self.flights.obey(settings.deduplication.mode)
@@ -144,6 +146,7 @@ class Gateway(Rooms):
             ending.push_async_callback(self.control.stop)
             if self.outlets.traces is not None:
                 ending.push_async_callback(self.outlets.traces.stop)
+            ending.callback(self.access.stop)
             ending.callback(self.records.hand_over)
             ending.push_async_callback(self.cache.answers.stop)
             for stop in (self.upstreams.stop, self.reader.stop, self.health.routes.stop, self.checks.stop):
@@ -152,6 +155,7 @@ class Gateway(Rooms):
                 ending.push_async_callback(exporter.stop)
             ending.push_async_callback(self.lag.stop)
             ending.push_async_callback(self._ended)
+            ending.callback(self.verbosity.stop)
 
     def _end(self, work: Coroutine[Any, Any, None]) -> None:
         task = tasks.start(work, "end of what a reload replaced")

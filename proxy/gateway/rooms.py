@@ -54,6 +54,7 @@ from proxy.observe.page import Pages
 from proxy.observe.processing import Processing as ProcessingFamilies
 from proxy.observe.state import StateCollector
 from proxy.observe.surroundings import Surroundings
+from proxy.observe.verbosity import Verbosity
 from proxy.providers.checks import Checks
 from proxy.relay.owners import Owners
 from proxy.relay.relay import Relay
@@ -83,6 +84,7 @@ class Rooms:
         self.peers = peers
         self.in_force = in_force or InForce(Loaded(settings, "the program", None, []), clock.wall())
         self.logs = logs
+        self.verbosity = Verbosity(settings, self.in_force, logs)
         self.control = control = ControlPlane()
         self.lag, self.served, self.under_way = LoopLag(), Served(), UnderWay()
         self.upstreams = behind = Upstreams(settings, rng, control)
@@ -158,6 +160,7 @@ class Rooms:
             self.checks,
             Configuration(self.in_force, reloading),
             self.cache,
+            self.verbosity,
             peers,
         )
         self.answers = self.operators.answers

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.core import peek
+from proxy.core.headers import correlation_in
 from proxy.core.places import Places
 from proxy.core.usage import expected_prompt, most_completion
 from proxy.relay.ids import Named, named_by
@@ -30,6 +31,8 @@ class Gist:
     """What its answer may tell of."""
     places: Places
     """Where stands what may be changed in it."""
+    correlation: str
+    """The id of `metadata.correlation_id`; empty where it says none."""
 
 
 def written(method: str, path: str, query: str, body: bytes) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def written(method: str, path: str, query: str, body: bytes) -> dict[str, Any]:
         "named": named and [named.ids, named.items, named.cursors, named.deletes, named.lists],
         "told": tells(method, path, value).value,
         "places": peek.places_of(body, value),
+        "correlation": correlation_in(value),
     }
 
 
@@ -70,4 +74,4 @@ def read(told: dict[str, Any]) -> Gist:
         ids, items, cursors, deletes, lists = told["named"]
         named = Named(tuple(ids), tuple(items), tuple(cursors), deletes, lists)
     places = {name: (key, start, end) for name, (key, start, end) in told["places"].items()}
-    return Gist(told["value"], told["prompt"], told["most"], named, Tells(told["told"]), places)
+    return Gist(told["value"], told["prompt"], told["most"], named, Tells(told["told"]), places, told["correlation"])

@@ -16,7 +16,7 @@ from proxy.accounts.principals import ANYONE, Principal
 from proxy.core import clock, peek
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import Exchange
-from proxy.core.headers import Header
+from proxy.core.headers import Header, correlation_in
 from proxy.http.answer import Answer
 from proxy.http.buffered import Buffered
 from proxy.http.gist import Gist
@@ -155,7 +155,9 @@ class Inbound:
         body = await self.read_body()
         if len(body) > peek.LIGHT and peek.is_heavy(body):
             return body, await self.read_here(body)
-        return body, peek.read_json(body)
+        value = peek.read_json(body)
+        self._correlate(correlation_in(value))
+        return body, value
 
     async def read_here(self, body: bytes) -> dict[str, Any]:
         """
@@ -166,6 +168,7 @@ class Inbound:
             raise ProxyError("request_too_large", f"This path takes at most {MOST_HERE >> 20} MiB.")
         await self.reader.weigh(body)
         value: dict[str, Any] = orjson.loads(body)
+        self._correlate(correlation_in(value))
         return value
 
     async def read_call(self, path: str) -> tuple[bytes, dict[str, Any], Gist | None]:
@@ -176,8 +179,17 @@ class Inbound:
         body = await self.read_body()
         if len(body) > peek.LIGHT and peek.is_heavy(body):
             gist = await self.reader.read(self.request.method, path, self.location.query, body)
+            self._correlate(gist.correlation)
             return body, gist.value, gist
-        return body, peek.read_json(body), None
+        value = peek.read_json(body)
+        if "metadata" in value:
+            self._correlate(correlation_in(value))
+        return body, value, None
+
+    def _correlate(self, offered: str) -> None:
+        """The caller's systems know the call by *offered*, which its body says, where no header has said another."""
+        if offered and not self.exchange.correlated:
+            self.exchange.correlation_id = offered
 
     async def _collect(self, limit: int) -> bytes:
         parts = []

@@ -181,7 +181,18 @@ class Front:
                 exchange.outcome = Outcome.CLIENT_GONE
             else:
                 # The type and place only: an exception's text may quote the request.
-                _log.error("internal error in request %s: %s", exchange.id, type(fault).__name__, exc_info=fault)
+                told = {
+                    "event": "internal_error",
+                    "stage": "finalize",
+                    "error_code": "internal_error",
+                    "request_id": exchange.id,
+                    "correlation_id": exchange.correlation_id,
+                    "operation": exchange.route,
+                    "provider": exchange.provider,
+                    "model": exchange.model,
+                }
+                message = "internal error in request %s: %s"
+                _log.error(message, exchange.id, type(fault).__name__, exc_info=fault, extra={"fields": told})
                 self._refuse(exchange, answer, ProxyError("internal_error", close=True), error_body, path)
         except BaseException:
             if self._under_way.closing and not answer.gone:
@@ -212,7 +223,9 @@ class Front:
         headers = asked.headers
         exchange = Exchange(request_id(headers.get("x-request-id")), asked.method)
         correlation = headers.get("x-correlation-id")
-        exchange.correlation_id = exchange.id if correlation is None else request_id(correlation)
+        exchange.correlation_id = exchange.id
+        if correlation is not None:
+            exchange.correlation_id, exchange.correlated = request_id(correlation), True
         exchange.client_ip = self._address_of(asked.inner.remote or "", asked.every("x-forwarded-for"))
         exchange.user_agent = headers.get("user-agent", "")
         exchange.referer = headers.get("referer", "")

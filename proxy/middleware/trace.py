@@ -6,23 +6,23 @@ span and sends no header.
 """
 
 from proxy.core.exchange import Exchange
-from proxy.core.traceparent import Sampler, new_span_id, parse, parse_state
+from proxy.core.traceparent import Sampling, new_span_id, parse, parse_state
 from proxy.http.request import Request
 
 
 class TraceContext:
     """Joins exchanges to traces."""
 
-    def __init__(self, sample_ratio: float | None) -> None:
-        """*sample_ratio*: share of new traces that are recorded; None where this gateway records none."""
-        self._sampler = Sampler(sample_ratio) if sample_ratio is not None else None
+    def __init__(self, sampling: Sampling) -> None:
+        """*sampling*: which new traces are recorded, if any are."""
+        self._sampling = sampling
 
     def join(self, exchange: Exchange, request: Request) -> None:
         """
         Fill in the exchange's place in a trace. Where nothing is recorded it has no span of its own: the caller's
         headers pass to the provider as they are, and only log lines name the trace.
         """
-        sampler = self._sampler
+        sampler = self._sampling.sampler
         if "traceparent" in request.headers:
             offered = request.every("traceparent")
             parent = parse(offered[0]) if len(offered) == 1 else None

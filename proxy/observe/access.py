@@ -14,12 +14,17 @@ from proxy.core import clock
 from proxy.core.exchange import Exchange, Outcome
 from proxy.observe.content import readable, spoken
 from proxy.observe.ending import ending
+from proxy.observe.failing import Failing, Told
 from proxy.observe.lines import CALLS
 from proxy.observe.log import Logs
 from proxy.observe.redaction import without_pii, without_secrets
 
+_log = logging.getLogger("hapax")
 _exchanges = logging.getLogger(CALLS)
 _FINE = (Outcome.OK, Outcome.REFUSED)
+_AS_USUAL = (Outcome.OK, Outcome.CLIENT_GONE)
+"""How a page of operators mostly ends: one that follows what happens is left."""
+_WORDS = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning"}
 LONGEST = 200
 """Characters logged of what a client says of itself."""
 
@@ -30,28 +35,30 @@ class AccessLog:
     def __init__(self, logs: Logs | None = None) -> None:
         """*logs*: None where the embedding program owns this process's logging, and gets records."""
         self._logs = logs
+        self._failing = Failing()
 
     def ended(self, exchanges: Sequence[Exchange]) -> None:
         """Log them."""
         logs = self._logs
+        if self._failing.waiting:
+            self._tell(self._failing.due(clock.now()))
         if logs is None:
             for exchange in exchanges:
-                if not exchange.logged:
-                    continue
-                level = logging.INFO if exchange.outcome in _FINE else logging.WARNING
-                told = {"fields": fields(exchange, None)}
-                _exchanges.log(level, "%s %s", exchange.method, exchange.route, extra=told)
+                level = self._level(exchange)
+                if exchange.logged and _exchanges.isEnabledFor(level):
+                    told = {"fields": fields(exchange, None)}
+                    _exchanges.log(level, "%s %s", exchange.method, exchange.route, extra=told)
             return
         began = clock.epoch()
         lines: list[bytes] = []
         for exchange in exchanges:
-            fine = exchange.outcome in _FINE
-            if not exchange.logged or not (logs.tells_good_ends if fine else logs.tells_bad_ends):
+            level = self._level(exchange)
+            if not exchange.logged or level < logs.tells_exchanges_from:
                 continue
             lines.append(
                 logs.form.line(
                     clock.iso_of(exchange.ended + began),
-                    "info" if fine else "warning",
+                    _WORDS[level],
                     CALLS,
                     f"{exchange.method} {exchange.route}",
                     fields(exchange, began),
@@ -63,13 +70,39 @@ class AccessLog:
             for exchange in exchanges:
                 self._more(logs, exchange, began)
 
+    def stop(self) -> None:
+        """Tell of the calls that failed and of which nothing was told yet."""
+        self._tell(self._failing.rest(clock.now()))
+
+    def _level(self, exchange: Exchange) -> int:
+        """That of its line. Of a call that failed by a fault of ours or of a provider's, the error log is told here."""
+        outcome = exchange.outcome
+        if exchange.call:
+            if outcome in _FINE:
+                return logging.INFO
+            told = self._failing.note(exchange, exchange.ended)
+            if told is not None:
+                self._tell([told])
+            return logging.WARNING
+        if outcome in _AS_USUAL:
+            return logging.DEBUG
+        # A caller that was turned away from an operator's page is worth a line.
+        return logging.INFO if outcome is Outcome.REFUSED else logging.WARNING
+
+    def _tell(self, causes: Sequence[Told]) -> None:
+        for told in causes:
+            _log.error("%s", told.message, extra={"fields": told.fields()})
+
     def _more(self, logs: Logs, exchange: Exchange, epoch: float) -> None:
         if (exchange.attempts or exchange.cached) and logs.audits_calls:
             known: dict[str, str | bool] = {
+                "stage": "finalize",
                 "request_id": exchange.id,
                 "correlation_id": exchange.correlation_id,
+                "provider": exchange.provider,
                 "model": exchange.model,
                 "principal": exchange.principal,
+                "client_ip": exchange.client_ip,
                 "cached": exchange.cached,
             }
             end = "inference_complete" if exchange.outcome is Outcome.OK else "inference_error"
@@ -85,13 +118,29 @@ class AccessLog:
             }
             for name, value in figures.items():
                 if value is not None:
-                    logs.tell("metrics", name, {"metric": {"name": name, "value": value, "labels": labels}}, ended)
-        if logs.tells_content and exchange.content is not None:
+                    metric = {"name": name, "value": value, "labels": labels}
+                    logs.tell("metrics", name, {"event": "metric", "stage": "finalize", "metric": metric}, ended)
+        if logs.tells_content and exchange.content is not None and _has_content(exchange):
             mask = without_pii if logs.redacts_pii else str
             question, answer = exchange.content
             asked, answered = (mask(without_secrets(text)) for text in (readable(question), spoken(answer)))
-            content = {"event": "content", "request_id": exchange.id, "request": asked, "response": answered}
+            content = {
+                "event": "content",
+                "stage": "finalize",
+                "request_id": exchange.id,
+                "correlation_id": exchange.correlation_id,
+                "provider": exchange.provider,
+                "model": exchange.model,
+                "response_id": exchange.response_id,
+                "request": asked,
+                "response": answered,
+            }
             logs.tell("application", "content", content, clock.iso_of(exchange.ended + epoch))
+
+
+def _has_content(exchange: Exchange) -> bool:
+    """It is a call with a prompt, or an answer of a provider's; a list of models is neither."""
+    return exchange.call and bool((exchange.content and exchange.content[0]) or exchange.attempts)
 
 
 def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
@@ -108,12 +157,14 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "request_id": exchange.id,
         "correlation_id": exchange.correlation_id,
         "trace_id": exchange.trace_id,
+        "event": "call" if exchange.call else "housekeeping",
+        "stage": "finalize",
         "operation": exchange.route,
         "method": exchange.method,
         "protocol": exchange.protocol,
         "status": exchange.status,
         "outcome": exchange.outcome._value_,  # `value` is a property written in Python
-        "error_code": exchange.error_code,
+        "error_code": "cancelled" if exchange.outcome is Outcome.CLIENT_GONE else exchange.error_code,
         "ended_by": ended_by,
         "phase": phase,
         "latency_ms": _milliseconds(exchange.ended - exchange.started),
@@ -151,6 +202,7 @@ def fields(exchange: Exchange, epoch: float | None) -> dict[str, Any]:
         "emitted": exchange.emitted > 0,
         "emitted_count": exchange.emitted,
         "upstream_request_id": exchange.upstream_request_id,
+        "response_id": exchange.response_id,
     }
     if epoch is not None:
         told["start_time"] = clock.iso_of(exchange.started + epoch)

@@ -6,8 +6,10 @@ It formats and masks; which lines there are and where they go is decided elsewhe
 
 import logging
 import os
+import re
 import socket
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,6 +22,13 @@ from proxy.observe.redaction import without_secrets
 
 CALLS = "hapax.access"
 """The logger of the lines of exchanges."""
+FOR_MACHINES = ("event", "stage")
+"""Fields that say what the message says in words."""
+LONGEST_EVENT = 64
+"""Characters of an event that is made of a message."""
+_VARIES = re.compile(r"%[-0-9.]*[a-z]")
+_WORD = re.compile(r"[a-z0-9]+")
+
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
 
 
@@ -69,7 +78,9 @@ class Text:
             told = call_line(fields)
         else:
             told = on_one_line(message) + "".join(
-                f" {name}={word(value)}" for name, value in fields.items() if value not in ("", None, [], {})
+                f" {name}={word(value)}"
+                for name, value in fields.items()
+                if value not in ("", None, [], {}) and name not in FOR_MACHINES
             )
         return f"{timestamp} {shown} {told}\n".encode(errors="replace")
 
@@ -85,14 +96,31 @@ class RecordFormatter:
 
     def line(self, record: logging.LogRecord) -> bytes:
         """One line, without the text of an exception and without anything that looks like a secret."""
+        ours = record.name.partition(".")[0] == "hapax"
         fields = {
-            name: without_secrets(value) if isinstance(value, str) else value
-            for name, value in getattr(record, "fields", {}).items()
+            "event": _event(without_secrets(str(record.msg))) if ours else "library",
+            "stage": "gateway" if ours else "library",
+            **{name: _masked(value) for name, value in getattr(record, "fields", {}).items()},
         }
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = _where(record.exc_info[0], record.exc_info[2])
         message = without_secrets(record.getMessage()).replace("\n", " ")
         return self._form.line(clock.iso(clock.wall()), record.levelname.lower(), record.name, message, fields)
+
+
+@lru_cache(512)
+def _event(template: str) -> str:
+    """A name for what a message says that names none: its words, without what varies."""
+    return "_".join(_WORD.findall(_VARIES.sub(" ", template.lower())))[:LONGEST_EVENT]
+
+
+def _masked(value: Any) -> Any:
+    """*value*, which JSON can hold, without anything that looks like a secret in its texts."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {name: _masked(part) for name, part in value.items()}
+    return [_masked(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _where(kind: type[BaseException], traceback: Any) -> str:

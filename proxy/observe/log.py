@@ -17,6 +17,7 @@ from proxy.core import clock
 from proxy.observe.lines import Form, Json, RecordFormatter, Text
 from proxy.observe.sink import DirectSink, File, Sink, Stream
 from proxy.settings import Logging
+from proxy.settings.observation import LogLevel
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
@@ -41,6 +42,7 @@ class Logs:
         self._shared = shared
         self._sink_of: type[Sink] | type[DirectSink] = Sink if threads else DirectSink
         self._taken_over = False
+        self._live: LogLevel | None = None
         self._lost = 0
         """Lines dropped by sinks that are no longer in use."""
         self._sinks: Mapping[str, tuple[tuple[object, ...], Sink | DirectSink]] = {}
@@ -79,14 +81,12 @@ class Logs:
     def obey(self, opened: Opened) -> None:
         """Write there, and in that form, from now on. What waits for a destination that is left is still written."""
         settings, before = opened.settings, self._sinks
-        self.level = LEVELS[settings.level]
+        self._settings = settings
+        self.level = LEVELS[self._live or settings.level]
         self.form = form_of(settings)
         self._sinks = opened.sinks
-        shown = "access" in settings.streams
-        self.tells_good_ends = shown and self.level <= logging.INFO
-        """Calls that ended well, or were refused, have a line."""
-        self.tells_bad_ends = shown and self.level <= logging.WARNING
-        """Those that failed have one."""
+        self.tells_exchanges_from = self.level if "access" in settings.streams else logging.CRITICAL
+        """The level from which on exchanges have a line: calls have `info`, failed ones `warning`, probes `debug`."""
         self.audits_calls = settings.audit_calls and "audit" in settings.streams
         self.tells_metrics = "metrics" in settings.streams
         self.tells_content = settings.log_content and "application" in settings.streams
@@ -96,6 +96,12 @@ class Logs:
         for sink in {sink for _, sink in before.values()} - set(self._all()):
             self._lost += sink.dropped_total
             sink.retire()
+
+    def change_level(self, level: LogLevel | None) -> None:
+        """Tell from *level* on, whatever the settings say; None: as they say."""
+        if level != self._live:
+            self._live = level
+            self.obey(Opened(self._settings, self._sinks))
 
     def discard(self, opened: Opened) -> None:
         """It is not wanted after all."""
@@ -128,6 +134,8 @@ class Logs:
         root.handlers = [handler]
         root.setLevel(max(self.level, logging.WARNING))
         logging.getLogger("hapax").setLevel(self.level)
+        # Who changed what is told at any level.
+        logging.getLogger("hapax.audit").setLevel(logging.INFO)
         # How a connection to the store was let go is nothing new: the store says itself when it cannot be used.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         # Nor is what aioquic finds wrong with single packets of clients.

@@ -26,7 +26,7 @@ from proxy.process.prepared import Prepared, copies, prepared
 from proxy.process.quic import alternative, open_door
 from proxy.process.sockets import Sockets, Unservable, moves_metrics
 from proxy.process.tls import tls_of
-from proxy.settings import Settings
+from proxy.settings import Server, Settings
 from proxy.settings.in_force import InForce
 
 if TYPE_CHECKING:
@@ -92,12 +92,7 @@ class Listener:
     @property
     def url(self) -> str:
         """Where to reach it."""
-        server = self.gateway.settings.server
-        host = server.host
-        if host in ("0.0.0.0", "::"):
-            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-        scheme = "https" if server.tls else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return url_of(self.gateway.settings.server, self.port)
 
     async def start(self) -> None:
         """Begin to serve; raises `OSError` when the address cannot be had, `Unservable` when it must not be used."""
@@ -262,6 +257,14 @@ class Listener:
         for waiting in (draining, second):
             waiting.cancel()
         await self.stop()
+
+
+def url_of(server: Server, port: int) -> str:
+    """Where a gateway with these settings is reached that listens on *port*."""
+    host = server.host
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"{'https' if server.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def parsed_by_c() -> bool:

@@ -7,17 +7,17 @@ How it is put in force in a process, or in several, is handed in.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from proxy.core import clock, tasks
+from proxy.core.audit import audit
 from proxy.settings import Loaded, SettingsError
 from proxy.settings.files import Digests, digests
-from proxy.settings.in_force import By, InForce, Reload
+from proxy.settings.in_force import By, InForce, Reload, shown
 from proxy.settings.reload import accepted, changed, combined
 
 _log = logging.getLogger("hapax")
-_audit = logging.getLogger("hapax.audit")
 
 Aside = Callable[..., Awaitable[Any]]
 """Calls a function with arguments."""
@@ -46,13 +46,16 @@ class Reloader:
         self._seen: Digests = in_force.loaded.files
         """The files as they were before they were read last, whatever came of it."""
 
-    async def reload(self, by: By) -> Reload:
-        """Read the configuration and put it in force; what became of that. It goes on when who asked leaves."""
-        return await asyncio.shield(tasks.start(self._in_turn(by), "reload"))
+    async def reload(self, by: By, who: Mapping[str, str] | None = None) -> Reload:
+        """
+        Read the configuration and put it in force; what became of that. It goes on when the caller leaves. *who*: the
+        operator that asks, for the audit log; None where none did by name.
+        """
+        return await asyncio.shield(tasks.start(self._in_turn(by, who or {"by": by}), "reload"))
 
-    async def _in_turn(self, by: By) -> Reload:
+    async def _in_turn(self, by: By, who: Mapping[str, str]) -> Reload:
         async with self._turn:
-            return await self._reload(by)
+            return await self._reload(by, who)
 
     async def changed(self) -> Reload | None:
         """
@@ -61,10 +64,10 @@ class Reloader:
         """
         async with self._turn:
             if await self._aside(digests, self._in_force.files) != self._seen:
-                return await self._reload("watch")
+                return await self._reload("watch", {"by": "watch"})
             return None
 
-    async def _reload(self, by: By) -> Reload:
+    async def _reload(self, by: By, who: Mapping[str, str]) -> Reload:
         in_force, before = self._in_force, self._in_force.loaded.files
         seen = await self._aside(digests, in_force.files)
         read_from: Digests = {}
@@ -86,18 +89,31 @@ class Reloader:
             in_force.refuse(told, read_from)
             known = {**seen, **read_from}
             self._seen = {path: known[path] for path in in_force.files}
-            _log.error(REFUSED, extra={"fields": {"by": by, "problems": list(told.problems)}})
+            refused = {"event": "reload_refused", "stage": "reload", **who, "cause": by}
+            _log.error(REFUSED, extra={"fields": {**refused, "problems": list(told.problems)}})
         else:
-            differs = changed(in_force.loaded.settings, loaded.settings)
+            former, digest = in_force.loaded.settings, in_force.hash
+            differs = changed(former, loaded.settings)
             files = [path for path, digest in loaded.files.items() if before.get(path) != digest]
             told = Reload(clock.iso(now), by, "applied", (), tuple(differs), tuple(files), tuple(fixed))
             in_force.take(loaded, told, now)
             self._seen = loaded.files
             if loaded.warnings:
                 # At the start they are printed; after it the log is where an operator looks.
-                _log.warning("the new configuration has warnings", extra={"fields": {"warnings": loaded.warnings}})
-            fields = {"by": by, "source": loaded.source, "changed": differs, "files": files}
-            _audit.info("configuration reloaded", extra={"fields": {**fields, "needs_restart": fixed}})
+                warned = {"event": "reload_warnings", "stage": "reload", "warnings": loaded.warnings}
+                _log.warning("the new configuration has warnings", extra={"fields": warned})
+            audit(
+                "configuration_reloaded",
+                "configuration reloaded",
+                who,
+                {"hash": digest, **shown(former, differs)},
+                {"hash": in_force.hash, **shown(loaded.settings, differs)},
+                cause=by,
+                source=loaded.source,
+                changed=differs,
+                files=files,
+                needs_restart=fixed,
+            )
         in_force.counts[told.outcome] += 1
         return told
 

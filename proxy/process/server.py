@@ -7,7 +7,6 @@ What listens stands in `listener`. One process here; several workers are `superv
 
 import asyncio
 import gc
-import logging
 import resource
 import signal
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from proxy.core import clock, tasks
 from proxy.core.loop import Loop
 from proxy.observe.log import Logs
-from proxy.process import hangups
+from proxy.process import hangups, lifecycle
 from proxy.process.banner import banner, no_address, no_logs
 from proxy.process.listener import Listener
 from proxy.process.reloader import Reloader
@@ -24,8 +23,6 @@ from proxy.process.sockets import Unservable
 from proxy.process.watch import watch
 from proxy.settings import Loaded
 from proxy.settings.in_force import InForce
-
-_log = logging.getLogger("hapax")
 
 
 def run(loaded: Loaded, read: Callable[[], Loaded]) -> int:
@@ -77,15 +74,16 @@ async def _serve(loaded: Loaded, read: Callable[[], Loaded], logs: Logs) -> int:
         return 2
     calm_the_collector()
     print(banner(loaded, listener.gateway, listener.url), flush=True)
+    lifecycle.serves(in_force, listener.port)
     watching = tasks.start(watch(lambda: in_force.files, reloader.changed), "watch of the configuration")
     while (first := await signals.get()) is signal.SIGHUP:
         logs.reopen()
         await reloader.reload("signal")
     watching.cancel()
-    _log.info("shutting down gracefully", extra={"fields": {"signal": first.name}})
+    lifecycle.stops(first)
     delay = listener.gateway.settings.server.drain_delay
     await listener.end(delay if first is signal.SIGTERM else 0.0, _second(signals))
-    _log.info("shutdown complete")
+    lifecycle.stopped()
     return 0
 
 

@@ -11,12 +11,12 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from proxy.core import clock, tasks
 from proxy.observe.log import Logs
 from proxy.observe.merged import Snapshot
-from proxy.process import hangups
+from proxy.process import hangups, lifecycle
 from proxy.process.banner import no_address, no_logs
 from proxy.process.fork import SIGNALS, fork
 from proxy.process.ipc import packed
@@ -81,7 +81,8 @@ class Supervisor:
         self._in_force = InForce(loaded, clock.wall())
         self._sockets = sockets
         self._logs = logs
-        self._workers = Workers(self._lost, self._leaves, self._metrics, self._changed, self._reload)
+        live = self._in_force.change
+        self._workers = Workers(self._lost, self._leaves, self._metrics, self._changed, self._reload, live)
         self._together = Together(self._workers, sockets, logs)
         self._reloader = Reloader(self._in_force, read, self._apply, at_once)
         self._started = clock.now()
@@ -131,9 +132,9 @@ class Supervisor:
             first = tasks.start(self._obey(signals), "signals")
         number = await first
         watching.cancel()
-        _log.info("shutting down gracefully", extra={"fields": {"signal": number.name}})
+        lifecycle.stops(number)
         await self._end(self._settings.server.drain_delay if number is signal.SIGTERM else 0.0, signals)
-        _log.info("shutdown complete")
+        lifecycle.stopped()
         return 0
 
     @property
@@ -156,6 +157,7 @@ class Supervisor:
         if problems:
             return str(problems[0])
         print(first.ready.result(), flush=True)
+        lifecycle.serves(self._in_force, self._sockets.clients.getsockname()[1])
         return ""
 
     async def _heed(self, signals: "asyncio.Queue[signal.Signals]") -> signal.Signals:
@@ -179,12 +181,12 @@ class Supervisor:
             self._logs.reopen()
             for member in self._workers.members:
                 member.channel.say("reopen")
-            await self._reload("signal")
+            await self._reload("signal", {"by": "signal"})
 
-    async def _reload(self, by: By) -> Reload:
+    async def _reload(self, by: By, who: Mapping[str, str]) -> Reload:
         """Have every worker put the settings in force as they are now."""
         before = self._settings.server.workers
-        done = await self._reloader.reload(by)
+        done = await self._reloader.reload(by, who)
         await self._follow_up(before)
         return done
 
@@ -241,12 +243,9 @@ class Supervisor:
         """A worker has died."""
         slot, lived = member.place.slot, clock.now() - member.born
         deaths = self._deaths[slot] = 0 if lived >= STEADY else self._deaths.get(slot, 0) + 1
-        told = {"worker_pid": member.pid, "how": how, "lived_seconds": round(lived, 1), "stack": member.stack()}
+        lifecycle.died(member.pid, how, lived, member.stack(), deaths, None if self._ending else pause(deaths))
         if self._ending:
-            _log.error("a worker died", extra={"fields": told})
             return
-        told |= {"deaths_in_a_row": deaths, "replaced_in_seconds": pause(deaths)}
-        _log.error("a worker died and is replaced", extra={"fields": told})
         self._restarts += 1
         tasks.start(self._again(slot), f"worker {slot} again")
 

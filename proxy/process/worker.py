@@ -9,7 +9,7 @@ import faulthandler
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import IO, Any
@@ -183,12 +183,12 @@ class _Worker:
         """A file may have changed: whether one has, the supervisor looks, since all must come to the same."""
         self._channel.say("changed")
 
-    async def reload(self, by: By) -> Reload:
-        """Have the supervisor reload all workers."""
+    async def reload(self, by: By, who: Mapping[str, str]) -> Reload:
+        """Have the supervisor reload all workers; *who* asks for it."""
         number = next(self._numbers)
         answers: asyncio.Future[list[Any]]
         self._asked[number] = answers = asyncio.get_running_loop().create_future()
-        self._channel.say("reload", number=number, by=by)
+        self._channel.say("reload", number=number, by=by, who=who)
         for told in await self._answered(number, answers, RELOADED_WITHIN):
             return Reload(**told)
         return Reload(clock.iso(clock.wall()), by, "refused", ("the supervisor has not answered in time",))

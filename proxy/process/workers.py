@@ -8,17 +8,18 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from itertools import count
 from typing import Any
 
 from proxy.core import clock, tasks
-from proxy.core.peers import ACT, DRAINED, METRICS
+from proxy.core.peers import ACT, DRAINED, LIVE, METRICS
 from proxy.observe.merged import Merged, Snapshot
 from proxy.process.ipc import Channel
 from proxy.process.member import Birth, Member, NotStarted
 from proxy.process.worker import BEAT, Place
 from proxy.settings.in_force import By, Reload
+from proxy.settings.live import LiveChange
 
 READY_WITHIN = 60.0
 """Seconds a new worker gets until it serves."""
@@ -43,12 +44,13 @@ class Workers:
         leaves: Callable[[Member], None],
         own: Callable[[], Snapshot],
         changed: Callable[[], Coroutine[Any, Any, None]],
-        reload: Callable[[By], Awaitable[Reload]],
+        reload: Callable[[By, Mapping[str, str]], Awaitable[Reload]],
+        live: Callable[[LiveChange], None],
     ) -> None:
         """
         *lost* is told of a member that served and ended by itself, and how; *leaves* of one that asks to be replaced;
         *own* gives the supervisor's metrics. *changed* is called when a file of the configuration may have changed,
-        *reload* when an operator asks.
+        *reload* when an operator asks; *live* is told what an operator changes beside it.
         """
         self.members: list[Member] = []
         self.births: asyncio.Queue[Birth] = asyncio.Queue()
@@ -61,6 +63,7 @@ class Workers:
         self._own = own
         self._changed = changed
         self._reload = reload
+        self._live = live
         self._gone = Merged()
         self._drained: set[str] = set()
         """Providers that an operator has drained, for workers that are yet to come."""
@@ -215,7 +218,7 @@ class Workers:
         return {member: answer.result() if answer.done() else None for member, answer in answers.items()}
 
     async def _reload_for(self, member: Member, message: dict[str, Any]) -> None:
-        done = await self._reload(message["by"])
+        done = await self._reload(message["by"], message["who"])
         member.channel.say("answers", number=message["number"], found=[done.told()])
 
     async def _ask_others(self, asker: Member, message: dict[str, Any]) -> None:
@@ -228,8 +231,8 @@ class Workers:
         elif what == DRAINED:
             asker.channel.say("answers", number=message["number"], found=[sorted(self._drained)])
             return
-        elif what == ACT:
-            self._take_note(asker, message["of"])
+        elif what in (ACT, LIVE):
+            self._take_note(asker, what, message["of"])
         others = [each for each in self.members if each is not asker and each.serves]
         asked = {each: self._ask(each, what, None if what == METRICS else message["of"]) for each in others}
         if asked:
@@ -245,13 +248,17 @@ class Workers:
             del self._asked[number]
         asker.channel.say("answers", number=message["number"], found=found)
 
-    def _take_note(self, asker: Member, of: dict[str, Any]) -> None:
-        """An operator has something done with a provider: those that do not serve yet are told as well, for then."""
-        if of["action"] in ("drain", "enable"):
+    def _take_note(self, asker: Member, what: str, of: dict[str, Any]) -> None:
+        """An operator has something done that lasts: those that do not serve yet are told as well, for then."""
+        if what == LIVE:
+            self._live(LiveChange(**of))
+        elif of["action"] in ("drain", "enable"):
             (self._drained.add if of["action"] == "drain" else self._drained.discard)(of["provider"])
-            for member in self.members:
-                if member is not asker and not member.serves:
-                    member.channel.say("question", number=next(self._numbers), what=ACT, of=of)
+        else:
+            return
+        for member in self.members:
+            if member is not asker and not member.serves:
+                member.channel.say("question", number=next(self._numbers), what=what, of=of)
 
     def _ask(self, member: Member, what: str, of: Any) -> "asyncio.Future[Any]":
         number = next(self._numbers)

@@ -140,28 +140,38 @@ class Checks:
         problem = "" if failed is None else str(failed)
         if problem:
             provider.last_error = LastError(at, PROBE_FAILED, reason=problem)
+        told = {"event": "probe", "stage": "probe", "provider": provider.name}
+        if _log.isEnabledFor(logging.DEBUG):
+            took = round((now - started) * 1000, 3)
+            more = {**told, "ok": failed is None, "reason": problem, "latency_ms": took}
+            _log.debug("provider %s: probed, %s", provider.name, problem or "well", extra={"fields": more})
         if not self._judge:
             return problem
         health = provider.health
         if health.record(failed is None, now, now - started):
             if health.healthy:
-                _log.info("provider %s: healthy again", provider.name)
+                told["event"] = "provider_healthy"
+                _log.info("provider %s: healthy again", provider.name, extra={"fields": told})
             else:
-                _log.warning(
-                    "provider %s: unhealthy after %d probes: %s", provider.name, health.consecutive_fails, problem
-                )
+                # Those that an operator has drained stand in for none.
+                last = not any(each.usable for each in self._providers)
+                told |= {"event": "last_provider_lost" if last else "provider_unhealthy", "reason": problem}
+                words = "provider %s: unhealthy after %d probes: %s" + "; it was the last healthy one" * last
+                level = logging.ERROR if last else logging.WARNING
+                _log.log(level, words, provider.name, health.consecutive_fails, problem, extra={"fields": told})
         return problem
 
     def _note_listless(self, provider: str, why: str) -> None:
         """Once for each reason: being asked for a list is not its job."""
         if self._listless.get(provider) != why:
             self._listless[provider] = why
+            told = {"event": "list_missing", "stage": "probe", "provider": provider, "reason": why}
             if why.endswith("401"):
-                _log.warning(
-                    "provider %s: gives no model list (%s); its key may be bad, calls will show", provider, why
-                )
+                words = "provider %s: gives no model list (%s); its key may be bad, calls will show"
+                _log.warning(words, provider, why, extra={"fields": told})
             else:
-                _log.info("provider %s: gives no model list (%s), and is asked all the same", provider, why)
+                words = "provider %s: gives no model list (%s), and is asked all the same"
+                _log.info(words, provider, why, extra={"fields": told})
 
 
 def pause(interval: float, healthy: bool, rng: random.Random) -> float:
@@ -178,10 +188,14 @@ def _tell(event: str, provider: str, models: Set[str], seconds: float | None = N
     """
     if not models:
         return
-    told = {"provider": provider, "count": len(models), "models": heapq.nsmallest(MOST_NAMES, models)}
+    names = heapq.nsmallest(MOST_NAMES, models)
+    told = {"event": f"model_{event}", "stage": "probe", "provider": provider, "count": len(models), "models": names}
     if seconds is not None:
         told["load_duration"] = round(seconds, 6)
         metric = {"name": "model_load_duration", "value": told["load_duration"], "labels": {"provider": provider}}
-        _metrics.info("model_load_duration", extra={"fields": {"metric": metric}})
+        fields = {"event": "metric", "stage": "probe", "metric": metric}
+        _metrics.info("model_load_duration", extra={"fields": fields})
     _log.info("Model %sed", event, extra={"fields": told})
-    _audit.info("Audit: model_%s", event, extra={"fields": {"event": f"model_{event}", **told}})
+    if _log.isEnabledFor(logging.INFO):
+        # Unlike what an operator changes, it is told at the log's level.
+        _audit.info("Audit: model_%s", event, extra={"fields": {**told, "by": "gateway"}})

@@ -190,6 +190,9 @@ class Attempt:
         if self.call is not None:
             self.call.resume()
 
+    def named(self, name: str) -> None:
+        self._exchange.response_id = name
+
     def pass_on(self, chunk: bytes) -> None:
         if self._over:
             return

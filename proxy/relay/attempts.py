@@ -20,7 +20,7 @@ from proxy.providers.last_error import LastError
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
-from proxy.relay import usage_option
+from proxy.relay import steps_told, usage_option
 from proxy.relay.attempt import Attempt
 from proxy.relay.blame import blames_the_request, is_of_the_provider, judgement
 from proxy.relay.client import Client
@@ -136,6 +136,8 @@ class Attempts:
             self.recorder,
         )
         entrant = self._running[attempt] = Entrant(step, permit, key, again, clocks.total)
+        if _log.isEnabledFor(logging.DEBUG):
+            steps_told.begun(exchange, record, target, again)
         headers, body = question.headers, question.body
         if exchange.span_id:
             record.span_id = new_span_id()
@@ -193,7 +195,11 @@ class Attempts:
             target.latency = PeakEwma()
         target.latency.observe(now - attempt.record.started, now)
         if entrant.again and target.provider.unlearn_usage():
-            _log.info("provider %s: refuses stream_options, is not asked for usage any more", target.provider.name)
+            _log.info(
+                "provider %s: refuses stream_options, is not asked for usage any more",
+                target.provider.name,
+                extra={"fields": {"event": "usage_unlearned", "stage": "attempt", "provider": target.provider.name}},
+            )
         if entrant.permit is not None and entrant.permit.probe:
             # A long stream must not keep the breaker half-open: it has shown what was asked.
             target.breaker.record(entrant.permit, now, Judgement.SUCCESS, self._rng)
@@ -206,12 +212,15 @@ class Attempts:
         if entrant.pump is not None:
             entrant.pump.cancel()
         # Neither says anything of the target: the time was another's, the question partly our own.
-        excused = attempt.option_refused or self._ran_out_of_time(entrant, attempt, verdict, now)
+        attempt.record.out_of_time = self._ran_out_of_time(entrant, attempt, verdict, now)
+        excused = attempt.option_refused or attempt.record.out_of_time
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
         _log_transitions(target)
         if not excused and is_of_the_provider(verdict):
             target.provider.last_error = LastError.of(attempt.record, clock.iso(clock.wall()))
+        if _log.isEnabledFor(logging.DEBUG):
+            steps_told.ended(self._exchange, attempt.record, target)
         if isinstance(verdict, Failed) and not excused:
             learn(target, entrant.key, verdict, now, self._plan.rules.rests)
         if attempt.option_refused:
@@ -256,6 +265,8 @@ class Attempts:
         if entrant.pump is not None:
             entrant.pump.cancel()
         entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
+        if _log.isEnabledFor(logging.DEBUG):
+            steps_told.ended(self._exchange, attempt.record, entrant.step.target)
 
     def _ran_out_of_time(self, entrant: Entrant, attempt: Attempt, verdict: Verdict, now: float) -> bool:
         """
@@ -269,7 +280,20 @@ class Attempts:
 
 
 def _log_transitions(target: Target) -> None:
-    """One line for each change of a breaker, however many calls it then refuses."""
+    """One line for each change of a breaker, however many calls it then refuses; an error where it opens anew."""
     for change in target.breaker.take_transitions():
-        level = logging.INFO if change.new is BreakerState.CLOSED else logging.WARNING
-        _log.log(level, "breaker %s: %s -> %s, %s", target, change.old, change.new, change.detail)
+        level = logging.INFO
+        if change.new is BreakerState.OPEN:
+            # From half-open it only stays what it was.
+            level = logging.ERROR if change.old is BreakerState.CLOSED else logging.WARNING
+        told = {
+            "event": "breaker",
+            "stage": "attempt",
+            "provider": target.provider.name,
+            "model": target.model or "",
+            "was": change.old.value,
+            "state": change.new.value,
+            "cause": change.cause.value,
+        }
+        message = "breaker %s: %s -> %s, %s"
+        _log.log(level, message, target, change.old, change.new, change.detail, extra={"fields": told})

@@ -7,6 +7,7 @@ is given.
 
 from proxy.core.masking import mask_bytes
 from proxy.core.sse import Dialect, EventTooLarge, Scanner
+from proxy.relay.answer_id import in_events
 from proxy.relay.commit import Commit
 from proxy.relay.progress import Progress
 from proxy.relay.usage_option import UsageFilter
@@ -86,6 +87,7 @@ class EventStream:
             if not progress.commit():
                 return
             self._committed = True
+            progress.named(in_events(ready))
         if scanner.stopped:
             self._stop(ready)
         else:

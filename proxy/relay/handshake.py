@@ -6,6 +6,7 @@ What a provider answers instead is judged as any answer of it is. It relays no m
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 
@@ -19,6 +20,7 @@ from proxy.providers.last_error import LastError
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
+from proxy.relay import steps_told
 from proxy.relay.blame import is_of_the_provider, judgement
 from proxy.relay.lesson import learn
 from proxy.relay.plan import OF_A_KEY
@@ -26,6 +28,8 @@ from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, 
 from proxy.relay.verdict import Failed, Reach, judge
 from proxy.upstream.control_plane import ControlPlane, FetchError, NoUpgrade
 from proxy.upstream.endpoint import Endpoint
+
+_log = logging.getLogger("hapax")
 
 OPENING = 20.0
 """Seconds a provider has to open a session; it is a handshake, no model is asked yet."""
@@ -114,6 +118,8 @@ class Handshakes:
         for place, name in enumerate(models):
             after = [each for each in models[place + 1 :] if each is not None]
             choice = self._pool.choose(name, clock.now(), not exchange.attempts, after)
+            if _log.isEnabledFor(logging.DEBUG):
+                steps_told.planned(exchange, name, choice, None)
             despite = despite or (choice.despite and not exchange.attempts)
             exchange.skipped.update((str(target), reason) for target, reason in choice.skipped)
             for target in choice.available:
@@ -160,6 +166,8 @@ class Handshakes:
         permit, key = target.begin(now)
         record = AttemptRecord(target.provider.name, target.model or "", now)
         exchange.attempts.append(record)
+        if _log.isEnabledFor(logging.DEBUG):
+            steps_told.begun(exchange, record, target)
         told = Judgement.EXCLUDED
         try:
             found = await self._ask(target, path(target.model), lines, offered, key, exchange.id, record)
@@ -178,6 +186,8 @@ class Handshakes:
             if not record.head_at:
                 record.ended = clock.now()
                 target.end(permit, told, clock.now(), self._rng)
+                if _log.isEnabledFor(logging.DEBUG):
+                    steps_told.ended(exchange, record, target)
         if permit is not None and permit.probe:
             target.breaker.record(permit, clock.now(), Judgement.SUCCESS, self._rng)
             permit = target.breaker.allow(clock.now())

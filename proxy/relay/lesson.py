@@ -28,6 +28,15 @@ def learn(target: Target, key: int, failed: Failed, now: float, rests: Rests = D
                 target.provider.name,
                 key + 1,
                 "has no money left" if spent else f"was refused ({failed.reason})",
+                extra={
+                    "fields": {
+                        "event": "key_parked",
+                        "stage": "attempt",
+                        "provider": target.provider.name,
+                        "model": target.model or "",
+                        "error_code": failed.code,
+                    }
+                },
             )
         target.provider.park(key, now + (PARK_SPENT if spent else PARK_REFUSED), spent)
     elif failed.code == "rate_limit_exceeded" or (failed.reach is Reach.REFUSED and failed.retry_after is not None):

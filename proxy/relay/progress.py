@@ -15,6 +15,9 @@ class Progress(Protocol):
     def commit(self) -> bool:
         """The first content is here: begin the client's answer. False when another attempt was faster."""
 
+    def named(self, name: str) -> None:
+        """The provider calls its answer so; empty where it gave it no name."""
+
     def pass_on(self, chunk: bytes) -> None:
         """These bytes go to the client."""
 

@@ -5,6 +5,7 @@ What comes next is decided in `plan` and done in `attempts`; what an answer amou
 `whole_answer` and `no_answer`. Here they meet, and the client learns the end of it.
 """
 
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from proxy.providers.choice import Choice
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
+from proxy.relay import steps_told
 from proxy.relay.attempts import Attempts
 from proxy.relay.candidates import Account, accounts_for
 from proxy.relay.client import Client
@@ -32,6 +34,8 @@ from proxy.relay.summary import UNREACHED, answer_headers, back_in, none_asked, 
 from proxy.relay.verdict import Cut, Failed, Reach, Refused, Verdict, Whole
 from proxy.relay.watch import STREAM_OVER
 from proxy.upstream.endpoint import Endpoint
+
+_log = logging.getLogger("hapax")
 
 HEDGE_SHARE = 0.05
 """Hedges as a share of all calls (The Tail at Scale: a few percent buy most of the tail)."""
@@ -204,6 +208,7 @@ class Relay:
 
         fallbacks = [name for name in entry.fallbacks if question.may_use(name)]
         rules = self._rules
+        told: list[Choice] = []
 
         def choose(model: str | None, now: float) -> Choice:
             # A fallback goes on to those named after it.
@@ -211,6 +216,9 @@ class Relay:
             choice = self._pool.choose(model, now, not exchange.attempts, after, wait_untold=rules.retries > 0)
             for target, reason in choice.skipped:
                 exchange.skipped[str(target)] = reason
+            if _log.isEnabledFor(logging.DEBUG):
+                steps_told.planned(exchange, model, choice, told[-1] if told else None)
+                told.append(choice)
             return choice
 
         def may_repeat(failed: Failed) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.core.headers import Header, value_of
 from proxy.core.lenient import value_in
+from proxy.relay.answer_id import in_object
 from proxy.relay.counts import TAIL, usage_in
 from proxy.relay.progress import Progress
 from proxy.relay.shapes import error_in, is_errors
@@ -88,6 +89,7 @@ class WholeAnswer:
         elif not delimited and parsed is None and not body.lstrip().startswith(b"["):
             progress.broke("upstream_truncated", "ended without a mark")
         else:
+            progress.named(in_object(parsed))
             progress.send(body, parsed)
 
     def _may_be(self, value: Any, body: bytes) -> bool:

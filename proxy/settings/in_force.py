@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
+from proxy.settings.live import NONE, LiveChange
 from proxy.settings.load import Loaded
 from proxy.settings.problems import path_text
 from proxy.settings.values import leaves
+from proxy.settings.whole import Settings
 
 By = Literal["watch", "signal", "admin", "program"]
 """What asked for a reload: a file that changed, SIGHUP, `POST /admin/reload`, or the program that has the gateway."""
@@ -69,6 +71,8 @@ class InForce:
     """Tries so far, by what became of them; counted where they are decided."""
     missed: tuple[str, ...] = ()
     """Files that the configuration which was refused last was read from."""
+    live: LiveChange = NONE
+    """What an operator has changed beside it; it may have ended, see `LiveChange.at`."""
 
     @property
     def files(self) -> list[str]:
@@ -87,10 +91,19 @@ class InForce:
     def follow(self, other: "InForce") -> None:
         """The same as *other*, where that is decided; what is counted there is not counted here."""
         self.loaded, self.since, self.last, self.missed = other.loaded, other.since, other.last, other.missed
-        self.needs_restart = other.needs_restart
+        self.needs_restart, self.live = other.needs_restart, other.live
+
+    def change(self, live: LiveChange) -> None:
+        """An operator has changed something beside the configuration."""
+        self.live = live
+
+    @property
+    def hash(self) -> str:
+        """Equal where the settings are, while the process lives."""
+        return str(self.told()["hash"])
 
     def told(self) -> dict[str, Any]:
-        """All of it as plain JSON, secrets as stars. Hashes can be compared with those of this process's life alone."""
+        """The configuration as plain JSON, secrets as stars. Hashes can be compared with those of this life alone."""
         values = {
             path_text(place): _shown(value, self.loaded.sources.get(path_text(place), "default"))
             for place, value in leaves(self.loaded.settings)
@@ -105,6 +118,22 @@ class InForce:
             "files": self.files,
             "values": values,
         }
+
+
+def shown(settings: Settings, paths: Iterable[str]) -> dict[str, Any]:
+    """
+    The values at these *paths*, by path, as a line of the log tells them: of a secret stars, and the hash by which it
+    differs from another. What *settings* do not hold is left out.
+    """
+    wanted = frozenset(paths)
+    found = ((path_text(place), value) for place, value in leaves(settings))
+    return {path: _told(value) for path, value in found if path in wanted}
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return f"{value} {_hash(_secret(value))}"
+    return [_told(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _shown(value: Any, source: str) -> dict[str, Any]:

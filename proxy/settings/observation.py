@@ -67,12 +67,13 @@ def _host_and_port(address: str) -> str:
     return address
 
 
+LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
+
+
 class Logging(Section):
     """One line per exchange, and what else there is to tell."""
 
-    level: Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)] = Field(
-        "info", description="The least important line to write."
-    )
+    level: LogLevel = Field("info", description="The least important line to write.")
     format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = Field(
         "auto", description="json for machines, text for people; auto: text on a terminal, json anywhere else."
     )

@@ -107,7 +107,7 @@ async def test_two_keys_never_have_one_secret(keys: Keys, store: Store) -> None:
 
 async def test_rotating_gives_a_new_secret_and_keeps_the_old_one_for_a_while(keys: Keys) -> None:
     made, old = await keys.create(NewKey(name="web", budget=BUDGET))
-    rotated, new = await keys.rotate("web", 3600)
+    _, rotated, new = await keys.rotate("web", 3600)
     assert new != old
     assert (rotated.digest, rotated.previous_digest) == (digest(new), digest(old))
     assert rotated.prefix == new[:10]
@@ -118,22 +118,22 @@ async def test_rotating_gives_a_new_secret_and_keeps_the_old_one_for_a_while(key
 
 async def test_rotating_twice_ends_the_first_secret(keys: Keys) -> None:
     await keys.create(NewKey(name="web"))
-    _, second = await keys.rotate("web", 3600)
-    rotated, _ = await keys.rotate("web", 3600)
+    *_, second = await keys.rotate("web", 3600)
+    _, rotated, _ = await keys.rotate("web", 3600)
     assert rotated.previous_digest == digest(second)
 
 
 async def test_rotating_without_overlap_ends_the_old_secret_at_once(keys: Keys) -> None:
     await keys.create(NewKey(name="web"))
     await keys.rotate("web", 3600)
-    rotated, _ = await keys.rotate("web", 0)
+    _, rotated, _ = await keys.rotate("web", 0)
     assert (rotated.previous_digest, rotated.previous_expires) == (None, None)
 
 
 async def test_rotations_at_once_are_made_one_after_the_other(keys: Keys) -> None:
     await keys.create(NewKey(name="web"))
     rotated = await asyncio.gather(*(keys.rotate("web", 60) for _ in range(10)))
-    in_order = sorted((record for record, _ in rotated), key=lambda record: record.seq)
+    in_order = sorted((record for _, record, _ in rotated), key=lambda record: record.seq)
     assert [record.seq for record in in_order] == list(range(2, 12))
     for earlier, later in itertools.pairwise(in_order):
         assert later.previous_digest == earlier.digest
@@ -142,10 +142,10 @@ async def test_rotations_at_once_are_made_one_after_the_other(keys: Keys) -> Non
 async def test_revoking_ends_a_key_for_good(keys: Keys) -> None:
     await keys.create(NewKey(name="web"))
     await keys.rotate("web", 3600)
-    revoked = await keys.revoke("web")
+    _, revoked = await keys.revoke("web")
     assert close_to_now(revoked.revoked)
     assert (revoked.previous_digest, revoked.previous_expires) == (None, None)
-    again = await keys.revoke("web")
+    _, again = await keys.revoke("web")
     assert (again.revoked, again.seq) == (revoked.revoked, revoked.seq)
     with pytest.raises(KeyRevoked):
         await keys.rotate("web", 0)
@@ -223,7 +223,7 @@ async def test_a_secret_is_in_no_row_no_file_no_log_and_no_text(
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         record, first = await keys.create(NewKey(name="web"))
-        rotated, second = await keys.rotate("web", 60)
+        _, rotated, second = await keys.rotate("web", 60)
         with pytest.raises(KeyExists):
             await keys.create(NewKey(name="web"))
     async with store.reading() as connection:

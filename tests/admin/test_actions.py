@@ -176,7 +176,8 @@ async def test_an_action_is_told_in_the_feed_and_written_to_the_audit_log(
         "provider": {"name": "a", "state": "drained", "was": "healthy"},
     }
     (line,) = (record for record in caplog.records if record.name == "hapax.audit" and "a drained" in record.message)
-    assert line.__dict__["fields"] == {"event": "provider_drained", "provider": "a", "by": "admin", "workers": 1}
+    fields = {"event": "provider_drained", "provider": "a", "by": "admin", "workers": 1}
+    assert fields.items() <= line.__dict__["fields"].items()
 
 
 async def test_what_a_peer_is_asked_it_does_and_waits_for_no_probe(

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,6 +35,13 @@ def configure(settings: dict[str, object]) -> None:
     Path("hapax.yaml").write_text(yaml.safe_dump({"store": {"url": "sqlite:///hapax.db"}, **settings}))
 
 
+def audited(result: Result) -> dict[str, Any]:
+    """The line of the audit log, where there is no directory for it and nothing else was said."""
+    (line,) = result.stderr.splitlines()
+    told: dict[str, Any] = json.loads(line)
+    return told
+
+
 def listed(keys: Keys) -> dict[str, dict[str, object]]:
     result = keys("list", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -50,9 +58,9 @@ def test_create_prints_the_secret_alone_and_says_the_rest_beside_it(keys: Keys) 
     assert "http://127.0.0.1:8080/v1/models" in result.stderr
 
 
-def test_create_with_quiet_says_nothing_but_the_secret(keys: Keys) -> None:
+def test_create_with_quiet_says_nothing_but_the_secret_and_who_made_it(keys: Keys) -> None:
     result = keys("create", "web-app", "--quiet")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, audited(result)["key"]) == (0, "web-app")
     assert looks_minted(result.stdout.strip())
 
 
@@ -74,7 +82,7 @@ def test_create_takes_everything_a_key_can_be_given(keys: Keys) -> None:
         *("--requests-per-minute", "600", "--tokens-per-minute", "0", "--budget", "2.5usd/week"),
         *("--expires", "2099-01-31"),
     )
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, audited(result)["after"]["team"]) == (0, "shop")
     made = json.loads(result.stdout)
     assert looks_minted(made.pop("key"))
     assert made == listed(keys)["web-app"]
@@ -181,7 +189,7 @@ def test_rotate_gives_another_secret_and_says_until_when_the_old_one_works(keys:
 def test_rotate_without_overlap_ends_the_old_secret(keys: Keys) -> None:
     keys("create", "web-app")
     result = keys("rotate", "web-app", "--overlap", "0s", "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, audited(result)["event"]) == (0, "key_rotated")
     rotated = json.loads(result.stdout)
     assert looks_minted(rotated["key"])
     assert (rotated["status"], rotated["previous_expires"]) == ("active", None)
@@ -199,7 +207,9 @@ def test_revoke_ends_a_key_and_can_be_said_twice(keys: Keys) -> None:
     keys("create", "web-app")
     for _ in range(2):
         result = keys("revoke", "web-app", "--yes")
-        assert (result.exit_code, result.stdout, result.stderr) == (0, "", "Revoked web-app\n")
+        assert (result.exit_code, result.stdout) == (0, "")
+        line, _, rest = result.stderr.partition("\n")
+        assert (json.loads(line)["event"], rest) == ("key_revoked", "Revoked web-app\n")
     assert listed(keys)["web-app"]["status"] == "revoked"
     again = keys("rotate", "web-app")
     assert (again.exit_code, again.stdout) == (1, "")

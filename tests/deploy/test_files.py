@@ -126,7 +126,9 @@ def braces_match(text: str) -> bool:
 def sorted_by_logstash(line: dict[str, Any]) -> dict[str, Any]:
     """What deploy/elk/logstash.conf makes of a line, step by step: an equivalent, since there is no Logstash here."""
     event = {**line, "tags": []}
-    if event["logger"] == "hapax.access":
+    if event["logger"] == "hapax.access" and event["event"] == "housekeeping":
+        event["event_type"] = "housekeeping"
+    elif event["logger"] == "hapax.access":
         event["event_type"] = "inference"
         if "latency_ms" in event:
             latency = event["latency_ms"]
@@ -143,12 +145,14 @@ def test_the_log_pipeline_reads_the_fields_our_lines_have() -> None:
     assert braces_match(pipeline)
     documented = set(re.findall(r"`(\w+)`", (DEPLOY.parent / "docs" / "logs.md").read_text()))
     fields = set(re.findall(r"\[(\w+)\]", pipeline)) - {"fields", "service"}
-    assert fields == {"logger", "latency_ms", "level"}
+    assert fields == {"logger", "event", "latency_ms", "level"}
     assert fields | {"timestamp"} <= documented
-    slow = {"logger": "hapax.access", "level": "info", "latency_ms": 10001.5}
+    slow = {"logger": "hapax.access", "level": "info", "event": "call", "latency_ms": 10001.5}
     assert sorted_by_logstash(slow) == {**slow, "event_type": "inference", "performance": "slow", "tags": []}
     assert sorted_by_logstash({**slow, "latency_ms": 5001})["performance"] == "medium"
     assert sorted_by_logstash({**slow, "latency_ms": 12})["performance"] == "fast"
+    probe = sorted_by_logstash({**slow, "event": "housekeeping"})
+    assert (probe["event_type"], "performance" in probe) == ("housekeeping", False)
     failed = sorted_by_logstash({"logger": "hapax", "level": "error"})
     assert (failed["tags"], "event_type" in failed) == (["error"], False)
     shipped = yaml.safe_load((DEPLOY / "elk" / "filebeat.yml").read_text())

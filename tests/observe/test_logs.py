@@ -98,7 +98,11 @@ async def test_each_call_has_one_line_that_says_how_it_ended_and_by_whom(simulat
     assert {"service", "version", "env", "hostname", "pid", "timestamp", "level", "logger", "message"} <= first.keys()
     assert first["timestamp"].endswith("Z")
     assert [each["message"] for each in lines(tmp_path, "application")][-1] == "shutdown complete"
-    assert lines(tmp_path, "error") == []
+    # Those that failed by the provider's fault, and none of a client's.
+    assert [(each["event"], each["error_code"]) for each in lines(tmp_path, "error")] == [
+        ("calls_failed", told[2]["error_code"]),
+        ("calls_failed", told[3]["error_code"]),
+    ]
 
 
 @pytest.mark.parametrize("told", [{}, {"status": 200}, {"status": 200, "nested": {"a": [1, None]}}])

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from proxy.core.exchange import Exchange
-from proxy.core.traceparent import header_lines, parse
+from proxy.core.traceparent import Sampling, header_lines, parse
 from proxy.http.request import Request
 from proxy.middleware.trace import TraceContext
 from tests.conftest import GatewayFactory, RunningGateway, provider
@@ -296,7 +296,7 @@ def test_no_header_keeps_a_request_from_its_place_in_a_trace(
     headers: list[tuple[str, str]], ratio: float | None
 ) -> None:
     exchange = Exchange("id")
-    TraceContext(ratio).join(exchange, Request(make_mocked_request("GET", "/", CIMultiDict(headers))))
+    TraceContext(Sampling(ratio)).join(exchange, Request(make_mocked_request("GET", "/", CIMultiDict(headers))))
     if ratio is None:
         assert exchange.span_id == exchange.trace_state == ""
     else:

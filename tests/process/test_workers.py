@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,12 +13,13 @@ import orjson
 import pytest
 
 from proxy.core import tasks
-from proxy.core.peers import ACT, DRAINED
+from proxy.core.peers import ACT, DRAINED, LIVE
 from proxy.process.member import Member, NotStarted
 from proxy.process.sockets import Sockets
 from proxy.process.worker import Place
 from proxy.process.workers import Workers
 from proxy.settings.in_force import By, InForce, Reload
+from proxy.settings.live import LiveChange
 from tests.spec.loop import until
 
 
@@ -51,14 +52,20 @@ class Playing:
         self.members: list[Member] = []
         self.played: list[Played] = []
         self.reloaded: list[By] = []
+        self.changed: list[LiveChange] = []
         self.workers = Workers(
-            lambda member, how: self.lost.append((member, how)), lambda member: None, list, self._changed, self._reload
+            lambda member, how: self.lost.append((member, how)),
+            lambda member: None,
+            list,
+            self._changed,
+            self._reload,
+            self.changed.append,
         )
 
     async def _changed(self) -> None:
         self.reloaded.append("watch")
 
-    async def _reload(self, by: By) -> Reload:
+    async def _reload(self, by: By, who: Mapping[str, str]) -> Reload:
         self.reloaded.append(by)
         return Reload("2026-11-30T12:00:00.000Z", by, "refused", ("server.port: must be at most 65535",))
 
@@ -143,7 +150,7 @@ async def test_a_worker_may_ask_for_a_reload_and_hears_what_became_of_it() -> No
         _, played = await play.one(0)
         played.says("changed")
         await until(lambda: play.reloaded == ["watch"])
-        played.says("reload", number=7, by="admin")
+        played.says("reload", number=7, by="admin", who={"by": "admin"})
         answer = await played.hears()
         assert (answer["kind"], answer["number"]) == ("answers", 7)
         assert Reload(**answer["found"][0]).problems == ["server.port: must be at most 65535"]
@@ -167,6 +174,23 @@ async def test_what_an_operator_has_done_reaches_those_that_serve_and_those_that
         other.says("answer", number=question["number"], found={"pid": 2})
         # Its answer is not waited for: it may take a while until it serves.
         assert await asker.hears() == {"kind": "answers", "number": 7, "found": [{"pid": 2}]}
+        young.says("ready", banner="here")
+        await starting
+
+
+async def test_a_live_change_reaches_those_that_serve_and_those_that_are_about_to_and_is_kept_for_later_ones() -> None:
+    live = {"what": LIVE, "of": {"level": "debug", "sample_ratio": None, "until": 1e10}}
+    async with playing() as play:
+        _, asker = await play.one(0)
+        _, other = await play.one(1)
+        starting, young = await play.unborn(2)
+        asker.says("ask", number=7, **live)
+        for each in (young, other):
+            question = await each.hears()
+            assert question | {"number": 0} == {"kind": "question", "number": 0, **live}
+        other.says("answer", number=question["number"], found={"pid": 2})
+        assert await asker.hears() == {"kind": "answers", "number": 7, "found": [{"pid": 2}]}
+        assert play.changed == [LiveChange("debug", None, 1e10)]
         young.says("ready", banner="here")
         await starting
 

@@ -108,7 +108,7 @@ async def test_one_good_probe_brings_it_back_and_each_change_is_one_line(
     await script.through(p=6)
     assert provider.health.healthy
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "provider p: unhealthy after 2 probes: status 500"),
+        ("ERROR", "provider p: unhealthy after 2 probes: status 500; it was the last healthy one"),
         ("INFO", "provider p: gives no model list (GET /models: status 404), and is asked all the same"),
         ("INFO", "provider p: healthy again"),
     ]

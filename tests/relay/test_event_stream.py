@@ -30,6 +30,10 @@ class Told:
         self.committed = True
         return True
 
+    def named(self, name: str) -> None:
+        assert self.committed
+        assert not self.passed
+
     def pass_on(self, chunk: bytes) -> None:
         assert self.committed
         assert not self.end

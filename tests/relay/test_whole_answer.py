@@ -40,6 +40,9 @@ class Told:
     def commit(self) -> bool:
         return True
 
+    def named(self, name: str) -> None:
+        assert not self.ends
+
     def pass_on(self, chunk: bytes) -> None:
         self.passed += chunk
 

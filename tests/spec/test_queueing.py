@@ -159,7 +159,10 @@ async def test_the_size_survives_a_restart_and_a_reload_changes_it(simulator: Si
         running.signal(signal.SIGHUP)
         await becomes(lambda: saved().get("max_size") == 9)
         running.signal(signal.SIGTERM)
-        assert await running.ended() == (0, b"")
+        code, told = await running.ended()
+        assert code == 0
+        # The reload stands in the audit log, whatever the level, and there is nothing else.
+        assert [json.loads(line)["event"] for line in told.splitlines()] == ["configuration_reloaded"]
     assert saved().keys() == {"max_size", "queue_length", "last_saved"}
     settings["queue"]["initial_size"] = 3  # type: ignore[index]
     async with hapax(tmp_path, settings) as again:
