@@ -5,12 +5,14 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import watchfiles
 
 from proxy.core import tasks
 from proxy.process import watch as watching
-from proxy.process.watch import folders, watch
+from proxy.process.watch import names, paths, watch
 from proxy.settings.files import digests
 from tests.spec.loop import until
 
@@ -33,21 +35,30 @@ def test_the_folder_of_a_file_is_watched_and_that_of_every_link_on_the_way(tmp_p
     config_map(mounted, 1, "a")
     (elsewhere / "real").write_text("a")
     (plain / "linked").symlink_to(elsewhere / "real")
-    assert folders([str(plain / "hapax.yaml")]) == [str(plain)]
-    assert folders([str(plain / "linked")]) == [str(elsewhere), str(plain)]
-    assert folders([str(mounted / "hapax.yaml")]) == [str(mounted), str(mounted / "..version_1")]
+    assert names([str(plain / "hapax.yaml")]) == {str(plain): {"hapax.yaml"}}
+    assert names([str(plain / "linked")]) == {str(elsewhere): {"real"}, str(plain): {"linked"}}
+    version_1 = {str(mounted): {"hapax.yaml", "..data"}, str(mounted / "..version_1"): {"hapax.yaml"}}
+    assert names([str(mounted / "hapax.yaml")]) == version_1
     config_map(mounted, 2, "b")
-    assert folders([str(mounted / "hapax.yaml")]) == [str(mounted), str(mounted / "..version_2")]
+    version_2 = {str(mounted): {"hapax.yaml", "..data"}, str(mounted / "..version_2"): {"hapax.yaml"}}
+    assert names([str(mounted / "hapax.yaml")]) == version_2
 
 
 def test_of_a_folder_that_is_missing_the_one_above_is_watched(tmp_path: Path) -> None:
-    assert folders([str(tmp_path / "not" / "there" / "hapax.yaml")]) == [str(tmp_path)]
+    assert names([str(tmp_path / "not" / "there" / "hapax.yaml")]) == {str(tmp_path): {"not"}}
 
 
 def test_links_that_lead_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    assert folders([str(tmp_path / "a")]) == [str(tmp_path)]
+    assert names([str(tmp_path / "a")]) == {str(tmp_path): {"a", "b"}}
+
+
+def test_in_a_busy_folder_the_files_are_watched_themselves(tmp_path: Path) -> None:
+    (tmp_path / "hapax.yaml").write_text("a")
+    watched = {str(tmp_path): {"hapax.yaml", "missing.yaml"}}
+    assert paths(watched, ()) == [str(tmp_path)]
+    assert paths(watched, {str(tmp_path)}) == [str(tmp_path / "hapax.yaml")]
 
 
 @asynccontextmanager
@@ -135,3 +146,35 @@ async def test_where_the_system_tells_nothing_a_look_finds_it(tmp_path: Path, mo
     async with seen(file) as changes:
         file.write_text("b")
         await until(lambda: changes() == 1)
+
+
+@pytest.mark.parametrize("replaced", [in_place, renamed_over, removed_and_written, touched_as_before])
+async def test_beside_a_file_that_is_written_all_the_time_a_change_is_seen_and_the_writes_do_not_wake_the_process(
+    replaced: Callable[[Path, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    real = watchfiles.watch
+
+    def noted(*paths: str, **options: Any) -> Any:
+        asked.append(paths)
+        return real(*paths, **options)
+
+    monkeypatch.setattr(watchfiles, "watch", noted)
+    monkeypatch.setattr(watching, "LATEST", 0.1)
+    monkeypatch.setattr(watching, "LOOK", 0.5)
+    file, ledger = tmp_path / "hapax.yaml", tmp_path / "hapax.db-wal"
+    file.write_text("a")
+
+    async def write() -> None:
+        while True:
+            ledger.write_text("x")
+            await asyncio.sleep(0.01)
+
+    async with seen(file) as changes:
+        writing = tasks.start(write(), "ledger")
+        await until(lambda: asked[-1] == (str(file),))
+        assert changes() == 0
+        for number in range(3):
+            replaced(file, f"{number}")
+            await until(lambda number=number: changes() > number)
+        writing.cancel()
