@@ -212,6 +212,7 @@ def test_audit_lines_are_written_at_any_level(tmp_path: Path) -> None:
 
 def test_a_page_and_a_call_are_told_apart_by_their_event() -> None:
     page, call = Exchange("a", "GET"), Exchange("b", "POST")
-    page.route, call.route, call.outcome = "/ready", "/v1/chat/completions", Outcome.CLIENT_GONE
+    page.route, page.call = "/ready", False
+    call.route, call.outcome = "/v1/chat/completions", Outcome.CLIENT_GONE
     assert fields(page, None)["event"] == "housekeeping"
     assert (fields(call, None)["event"], fields(call, None)["error_code"]) == ("call", "cancelled")
