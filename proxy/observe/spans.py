@@ -144,7 +144,8 @@ def _steps_of(exchange: Exchange, offset: int) -> list[Span.Event]:
             events.append(_event(_name_of_turn(before, attempt, told), attempt.started, offset, turn))
         if attempt.first_content_at and not told:
             told = attempt.first_content_at
-            events.append(_event("gen_ai.first_token", told, offset))
+            if attempt.first_token_at:
+                events.append(_event("gen_ai.first_token", attempt.first_token_at, offset))
         before = attempt
     events.sort(key=lambda event: event.time_unix_nano)
     return events
@@ -186,8 +187,8 @@ def _client_span(
         add(_common("server.port", port))
     if attempt.status:
         add(_common("http.response.status_code", attempt.status))
-    if attempt.first_content_at:
-        add(_key_value("gen_ai.response.time_to_first_chunk", attempt.first_content_at - attempt.started))
+    if attempt.first_token_at:
+        add(_key_value("gen_ai.response.time_to_first_chunk", attempt.first_token_at - attempt.started))
     tokens = attempt.tokens
     if tokens is not None:
         add(_key_value("gen_ai.usage.input_tokens", tokens.prompt))
@@ -217,7 +218,7 @@ def _client_span(
         for name, at in (
             ("hapax.request_sent", attempt.sent_at),
             ("hapax.response_head", attempt.head_at),
-            ("gen_ai.first_token", attempt.first_content_at),
+            ("gen_ai.first_token", attempt.first_token_at),
         )
         if at
     ]
