@@ -196,7 +196,7 @@ class Accounting:
         from proxy.limits.redis import RedisLimits
 
         try:
-            return RedisLimits(url, self._spent)
+            return RedisLimits(url, self._spent, ledger=self.ledger is not None)
         except ValueError as error:
             raise ValueError(f"state.url: {error}") from None
 

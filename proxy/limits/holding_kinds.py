@@ -35,7 +35,7 @@ class BucketHolding(Holding):
 
     def fields(self, stamp: float) -> list[Field]:
         change, self.change = self.change, 0
-        return ["b", self.limit.capacity, self.limit.rate, 0, change, -1, 0]
+        return ["b", self.limit.capacity, self.limit.rate, 0, change, -1, 0, 0]
 
     def answered(self, left: float, spent: int, now: float) -> None:
         super().answered(left, spent, now)
@@ -101,7 +101,7 @@ class PlaceHolding(Holding):
 
     def fields(self, stamp: float) -> list[Field]:
         self.told = self.reserved
-        return ["p", self.limit.capacity, 0, self.reserved, 0, -1, 0]
+        return ["p", self.limit.capacity, 0, self.reserved, 0, -1, 0, 0]
 
     @property
     def tight(self) -> bool:
@@ -125,7 +125,7 @@ class PlaceHolding(Holding):
 class SpendHolding(Holding):
     """Of a budget in one period. What calls hold stands beside what was spent, until it is spent."""
 
-    __slots__ = ("_sent", "began", "end", "known", "missing", "seeded")
+    __slots__ = ("_sent", "began", "doubted", "end", "known", "missing", "of_ledger", "seeded")
 
     def __init__(self, limit: Limit, key: str, ends: float, began: datetime, end: datetime) -> None:
         """*began* and *end*: the period, in UTC."""
@@ -136,6 +136,10 @@ class SpendHolding(Holding):
         """What was spent in the period by all workers, as far as this one knows, by itself up to now; None: no idea."""
         self.seeded = False
         """`known` is good enough to tell Redis, should it not know."""
+        self.of_ledger = False
+        """The ledger has told `known`, as it may have told others."""
+        self.doubted = False
+        """Redis has lost its data since some of `change` was spent: another worker may have told it of that."""
         self.missing = False
         """Redis has said that it does not know what was spent, or not whether this worker's part is in it."""
         self._sent = 0
@@ -151,23 +155,28 @@ class SpendHolding(Holding):
         self.told = self.reserved
         # The script adds what was spent since the last message by itself.
         seed = max(0, self.known - spent) if self.missing and self.seeded and self.known is not None else -1
-        began = int(self.began.timestamp())
-        return ["s", self.limit.capacity, self.end.timestamp() - stamp, self.reserved, spent, seed, began]
+        within = self.doubted if seed < 0 else self.of_ledger
+        rest = (self.reserved, spent, seed, int(self.began.timestamp()), int(within))
+        return ["s", self.limit.capacity, self.end.timestamp() - stamp, *rest]
 
     def answered(self, left: float, spent: int, now: float) -> None:
         super().answered(left, spent, now)
         self.missing = spent < 0
         if spent >= 0:
             self.known = spent + self.change
-            self.seeded = False
+            self.seeded = self.doubted = False
         else:
             self.change += self._sent
 
     def outdated(self, now: float) -> bool:
         return super().outdated(now) and (now >= self.ends or now - self.touched > BUDGET_REMEMBERED)
 
-    def learn(self, spent: int | None) -> None:
-        """What the ledger says was spent; what this worker knows better stays."""
+    def learn(self, spent: int | None, of_ledger: bool) -> None:
+        """
+        What was spent before as the ledger says, or, where there is none, as far as is known; what this worker knows
+        better stays.
+        """
+        self.of_ledger = of_ledger and spent is not None
         if spent is not None:
             self.known = max(spent, self.known or 0)
         self.seeded = self.known is not None

@@ -176,7 +176,7 @@ class Holdings:
         if len(numbers) < verdicts or len(blocked) != len(message.asks):
             raise ValueError("not an answer to this message")
         self.workers = max(1, int(numbers[0]))
-        self._born = int(numbers[1])
+        self._note_loss(int(numbers[1]))
         for at, holding in enumerate(message.holdings):
             holding.answered(numbers[2 + 2 * at], int(numbers[3 + 2 * at]), now)
         decisions = [
@@ -186,6 +186,14 @@ class Holdings:
             # Calls have ended since it was written.
             self.note(holding)
         return decisions
+
+    def _note_loss(self, born: int) -> None:
+        """Redis has its data since *born*: what is to be told from before that, it may have been told by others."""
+        if born != self._born:
+            self._born = born
+            for holding in self._holdings.values():
+                if isinstance(holding, SpendHolding) and holding.change:
+                    holding.doubted = True
 
     def sweep(self, now: float) -> None:
         """Forget what was not used for long, a part in each tick: those seen and kept go to the end."""

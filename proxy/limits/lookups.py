@@ -15,8 +15,10 @@ from proxy.limits.limit import Spent
 class Lookups:
     """The questions under way."""
 
-    def __init__(self, spent: Spent, holdings: Holdings) -> None:
+    def __init__(self, spent: Spent, ledger: bool, holdings: Holdings) -> None:
+        """*ledger*: *spent* is what a ledger says."""
         self._spent = spent
+        self._ledger = ledger
         self._holdings = holdings
         self._asking: dict[SpendHolding, asyncio.Task[None]] = {}
         self._tasks = tasks.Tasks()
@@ -40,5 +42,5 @@ class Lookups:
 
     async def _look_up(self, holding: SpendHolding) -> None:
         limit = holding.limit
-        holding.learn(await self._spent(limit.holder, limit.unit, holding.began))
+        holding.learn(await self._spent(limit.holder, limit.unit, holding.began), self._ledger)
         self._holdings.note(holding)

@@ -63,6 +63,7 @@ class RedisLimits:
         url: str,
         spent: Spent,
         *,
+        ledger: bool = True,
         prefix: str = "{hapax}",
         ttl: float = 5.0,
         patience: float = PATIENCE,
@@ -70,7 +71,8 @@ class RedisLimits:
         wall: Callable[[], datetime] = clock.wall,
     ) -> None:
         """
-        *url* as redis-py reads it, else `ValueError`. *spent* is asked about budgets that Redis has lost. *prefix*
+        *url* as redis-py reads it, else `ValueError`. *spent* is asked about budgets that Redis has lost; *ledger*: it
+        is a ledger that answers, which all workers write to. *prefix*
         begins every key. In seconds: *ttl*, after which a dead worker's places are free; *patience*, for which a call
         waits for Redis; *probe_interval*, between two attempts while it does not answer. *wall* is the time in UTC that
         periods go by.
@@ -80,7 +82,7 @@ class RedisLimits:
         self._patience = patience
         self._probe_interval = probe_interval
         self._holdings = Holdings("w" + secrets.token_hex(8), prefix, ttl, wall)
-        self._lookups = Lookups(spent, self._holdings)
+        self._lookups = Lookups(spent, ledger, self._holdings)
         self._outbox = Outbox(self._link, self._holdings, self._lookups)
         self._waiting: deque[Ask] = deque()
         self._wanted = asyncio.Event()

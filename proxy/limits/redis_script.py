@@ -6,7 +6,7 @@ Text only; `holdings` writes the messages and reads the answers, `redis_link` ca
 Keys: the workers and until when each is believed alive, since when Redis has its data, the last answer to this worker,
 and one for each limit. Arguments: the worker's name, the message's number, the seconds a silent worker is believed
 alive, the mode (0, 1 to join, 2 to leave), since when Redis has its data as the worker was told last (0: never), the
-number of limits, seven fields for each, the number of calls, and for each call the number of its claims and their pairs
+number of limits, eight fields for each, the number of calls, and for each call the number of its claims and their pairs
 of a limit's index and an amount. The fields of a limit:
 
     kind       b(ucket), p(laces) or s(pending)
@@ -16,10 +16,12 @@ of a limit's index and an amount. The fields of a limit:
     change     units that come back to a bucket, negative for a debt; what was spent
     seed       what was spent before the change, told where Redis has said that it does not know; else -1
     began      when the period began, in seconds since 1970
+    within     1 where the change may be part of what Redis knows by now; of a seed: where it is the ledger's
 
 Where Redis has lost its data, and what was spent is known again from another worker's seed, a change from before the
 loss may be in that already: it is not added, and its worker is told that what was spent is not known. The seed it then
-sends counts together with its change, where that is more than what is known.
+sends counts together with its change, where that is more than what is known; without a ledger, which the other worker
+would have had to read, its change is added after all.
 
 The answer begins with the number of live workers and since when Redis has its data. For each limit follow what is
 left, and what was spent (-1: not known). For each call follows 0 when it is admitted, or the index of the limit in its
@@ -31,7 +33,7 @@ whether it arrived, is answered as before and takes nothing twice.
 
 from hashlib import sha1
 
-FIELDS = 7
+FIELDS = 8
 """Arguments for each limit."""
 JOIN, LEAVE = 1, 2
 """Modes: what this worker holds is told again; all of it is free."""
@@ -86,7 +88,7 @@ end
 
 local limits = {}
 for i = 1, count do
-  local at = 6 + (i - 1) * 7
+  local at = 6 + (i - 1) * 8
   local limit = {
     key = KEYS[3 + i], kind = ARGV[at + 1], capacity = tonumber(ARGV[at + 2]), rate = tonumber(ARGV[at + 3]),
     held = tonumber(ARGV[at + 4]), spent = 0,
@@ -112,10 +114,12 @@ for i = 1, count do
     if limit.kind == 's' then
       local seed, began = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
       if not level and seed < 0 and began > tonumber(born) then level = 0 end
+      local within = ARGV[at + 8] == '1'
       if seed >= 0 then
-        limit.spent = math.max(level or 0, seed + change)
+        if level and not within then limit.spent = level + change
+        else limit.spent = math.max(level or 0, seed + change) end
         limit.changed = true
-      elseif level and not (lost and change ~= 0) then
+      elseif level and not ((lost or within) and change ~= 0) then
         limit.spent = level + change
         limit.changed = change ~= 0
       else
@@ -128,7 +132,7 @@ for i = 1, count do
 end
 
 local verdicts = {}
-local at = 6 + count * 7 + 1
+local at = 6 + count * 8 + 1
 for _ = 1, tonumber(ARGV[at]) do
   local claims = tonumber(ARGV[at + 1])
   local blocking, longest, rank = nil, nil, nil

@@ -241,7 +241,7 @@ def test_what_the_first_worker_tells_an_empty_redis_is_not_added_to_by_one_whose
             assert isinstance(holding, SpendHolding)
             worker.send(worker.holdings.message((), 0.0))
             assert holding.missing
-            holding.learn(350)
+            holding.learn(350, True)
             worker.holdings.note(holding)
             worker.send(worker.holdings.message((), 0.0))
             assert int(client.hget(SPENDING, "level") or 0) == 350
@@ -252,6 +252,48 @@ def test_what_the_first_worker_tells_an_empty_redis_is_not_added_to_by_one_whose
             worker.holdings.note(holding)
             worker.send(worker.holdings.message((), 0.0))
         assert int(client.hget(SPENDING, "level") or 0) == 370
+
+
+def test_without_a_ledger_an_empty_redis_is_told_what_every_worker_has_spent(server: RedisServer) -> None:
+    with redis.Redis(port=server.port) as client:
+        client.flushall()
+        workers = one, other = Worker(client, "wa"), Worker(client, "wb")
+        client.flushall()
+        client.set("{t}:born", 2)
+        for worker, cost in ((one, 300), (other, 50)):
+            holding = worker.holdings.holding(BUDGET, 0.0)
+            assert isinstance(holding, SpendHolding)
+            holding.known, holding.change = 100 + cost, cost
+            worker.holdings.note(holding)
+        for worker in workers:
+            worker.send(worker.holdings.message((), 0.0))
+            holding = worker.holdings.holding(BUDGET, 0.0)
+            assert isinstance(holding, SpendHolding)
+            holding.learn(0, False)
+            worker.holdings.note(holding)
+            worker.send(worker.holdings.message((), 0.0))
+        assert int(client.hget(SPENDING, "level") or 0) == 450
+
+
+def test_what_is_told_later_than_the_first_message_after_a_loss_is_not_added_blindly_either(
+    server: RedisServer,
+) -> None:
+    with redis.Redis(port=server.port) as client:
+        client.flushall()
+        one = Worker(client, "wa")
+        client.flushall()
+        # Another worker has told what the ledger knows, this one's 50 among it.
+        client.set("{t}:born", 2)
+        client.hset(SPENDING, "level", 350)
+        holding = one.holdings.holding(BUDGET, 0.0)
+        assert isinstance(holding, SpendHolding)
+        holding.change = 50
+        # More is to be told than fits into a message: this comes after the one that shows the loss.
+        one.send(one.holdings.message((), 0.0))
+        one.holdings.note(holding)
+        one.send(one.holdings.message((), 0.0))
+        assert holding.missing
+        assert int(client.hget(SPENDING, "level") or 0) == 350
 
 
 def test_every_kind_of_holding_tells_as_many_fields_as_the_script_reads() -> None:

@@ -123,7 +123,8 @@ def check(answer: Response, status: int, code: str) -> None:
 def told(records: list[logging.LogRecord]) -> str:
     """What an operator gets to read of *records*, in both formats; `model` is a field by contract."""
     for record in records:
-        record.__dict__.get("fields", {}).pop("model", None)
+        if "model" in record.__dict__.get("fields", {}):
+            record.__dict__["fields"]["model"] = ""
     return "\n".join(RecordFormatter(form).line(record).decode() for record in records for form in (Json(), Text()))
 
 
