@@ -29,7 +29,7 @@ TEMPLATES = {file.name: file.read_text() for file in sorted((CHART / "templates"
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path.home() / "go" / "bin"))
 SWITCHES = ("autoscaling", "podDisruptionBudget", "serviceMonitor", "ingress", "networkPolicy", "backup")
 
-with_helm = pytest.mark.skipif(HELM is None, reason="helm is not installed: neither Debian nor PyPI has it, see this file's docstring")
+with_helm = pytest.mark.skipif(HELM is None, reason="no helm, which neither Debian nor PyPI has: go install it")
 
 
 def actions() -> list[tuple[str, str]]:
