@@ -9,4 +9,4 @@ uv --upgrade pyproject.toml --group build --output-file requirements/runtime.loc
 # What the image has in it: the same, and the extras.
 uv --upgrade pyproject.toml --group build --extra otlp --extra sentry --extra http3 --constraint requirements/runtime.lock --output-file requirements/image.lock
 uv --upgrade pyproject.toml --group build --group compile --constraint requirements/runtime.lock --output-file requirements/compile.lock
-uv --upgrade pyproject.toml --group build --group compile --group test --group lint --group lock --constraint requirements/runtime.lock --output-file requirements/test.lock
+uv --upgrade pyproject.toml --group build --group compile --group test --group lint --group lock --constraint requirements/runtime.lock --constraint requirements/image.lock --output-file requirements/test.lock

@@ -24,6 +24,8 @@ need npm npm
 need prometheus prometheus
 need prometheus-alertmanager prometheus-alertmanager
 need redis-server redis-server
+# It verifies the units of deploy/systemd; the package has every other program of systemd that the tests call.
+need systemd-analyze systemd
 # Debian keeps the programs of each version in a folder of its own, which is on no user's path.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 # To compile the gateway, beside the compiler: Debian ships Python without its headers.

@@ -29,7 +29,7 @@ TEMPLATES = {file.name: file.read_text() for file in sorted((CHART / "templates"
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path.home() / "go" / "bin"))
 SWITCHES = ("autoscaling", "podDisruptionBudget", "serviceMonitor", "ingress", "networkPolicy", "backup")
 
-with_helm = pytest.mark.skipif(HELM is None, reason="helm is not installed")
+with_helm = pytest.mark.skipif(HELM is None, reason="no helm, which neither Debian nor PyPI has: go install it")
 
 
 def actions() -> list[tuple[str, str]]:
@@ -86,6 +86,12 @@ def test_its_values_keep_to_their_schema() -> None:
         {"backup": {"keep": 0}},
         {"ingress": {"hosts": ["a"]}},
         {"config": {"server": {"host": "127.0.0.1", "port": 8080}, "metrics": {"host": "0.0.0.0", "port": 9090}}},
+        {
+            "config": {
+                "server": {"host": "0.0.0.0", "port": 8080, "tls": {"cert_file": "a", "key_file": "b"}},
+                "metrics": {"host": "0.0.0.0", "port": 9090},
+            }
+        },
         {"config": {"server": {"host": "0.0.0.0", "port": 80}, "metrics": {"host": "0.0.0.0", "port": 9090}}},
     ],
     ids=str,
@@ -186,7 +192,7 @@ def test_helm_finds_no_fault_with_it() -> None:
         (),
         ("--set", "replicas=1"),
         ("--set", "service.type=LoadBalancer", "--set", "image.tag=0.1.0-1"),
-        ("--set", "config.server.tls.cert_file=/tls/tls.crt", "--set", "config.server.tls.key_file=/tls/tls.key"),
+        ("--set", "tlsSecret=hapax-certificate", "--set", "service.port=443"),
         ("--set", "ingress.tlsSecret=", "--set", "backup.storageClass=fast", "--set", "podAnnotations.team=llm"),
     ],
     ids=str,
@@ -238,16 +244,48 @@ def test_the_pods_are_reached_by_what_looks_for_them() -> None:
     assert rendered("--set", "replicas=5")[-1]["spec"]["replicas"] == 5
 
 
-@with_helm
-def test_tls_of_the_gateway_takes_the_probes_along() -> None:
-    def schemes(*arguments: str) -> set[str]:
-        (deployment,) = (each for each in rendered(*arguments) if each["kind"] == "Deployment")
-        (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        probes = (container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness"))
-        return {probe["scheme"] for probe in probes}
+def pod(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The pods of a deployment, or of the job that makes backups."""
+    whole = manifest["spec"] if manifest["kind"] == "Deployment" else manifest["spec"]["jobTemplate"]["spec"]
+    return dict(whole["template"]["spec"])
 
-    assert schemes() == {"HTTP"}
-    assert schemes("--set", "config.server.tls.cert_file=a", "--set", "config.server.tls.key_file=b") == {"HTTPS"}
+
+@with_helm
+def test_a_certificate_is_mounted_where_the_configuration_says_it_is_and_takes_the_probes_along() -> None:
+    found = {each["kind"]: each for each in everything("--set", "tlsSecret=hapax-certificate")}
+    config = yaml.safe_load(found["ConfigMap"]["data"]["config.yaml"])
+    assert config["server"].pop("tls") == {"cert_file": "/tls/tls.crt", "key_file": "/tls/tls.key"}
+    assert config == VALUES["config"]
+    # `hapax backup` reads the same configuration, which is refused where the files are not there.
+    for kind in ("Deployment", "CronJob"):
+        (container,) = pod(found[kind])["containers"]
+        assert {"name": "tls", "mountPath": "/tls", "readOnly": True} in container["volumeMounts"]
+        assert {"name": "tls", "secret": {"secretName": "hapax-certificate"}} in pod(found[kind])["volumes"]
+    assert schemes(found["Deployment"]) == {"HTTPS"}
+
+
+@with_helm
+def test_without_a_certificate_the_pods_speak_http() -> None:
+    found = {each["kind"]: each for each in everything()}
+    assert schemes(found["Deployment"]) == {"HTTP"}
+    assert yaml.safe_load(found["ConfigMap"]["data"]["config.yaml"]) == VALUES["config"]
+    for kind in ("Deployment", "CronJob"):
+        assert "tls" not in {volume["name"] for volume in pod(found[kind])["volumes"]}
+
+
+def schemes(deployment: dict[str, Any]) -> set[str]:
+    (container,) = pod(deployment)["containers"]
+    return {container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "liveness", "readiness")}
+
+
+def test_the_notes_tell_the_scheme_that_the_pods_speak() -> None:
+    assert 'answers at {{ include "hapax.scheme" . | lower }}://' in TEMPLATES["NOTES.txt"]
+
+
+@with_helm
+def test_the_backups_outlive_the_installation() -> None:
+    (claim,) = (each for each in everything() if each["kind"] == "PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
 @with_helm

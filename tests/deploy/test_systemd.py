@@ -28,7 +28,7 @@ UNITS = DEPLOY / "systemd"
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 COMMANDS = re.search(r"## A service of systemd\n\n```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()  # type: ignore[index]
 
-systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd: run scripts/setup-tests.sh")
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -129,7 +129,7 @@ def test_the_timer_comes_every_hour() -> None:
     assert timer["Persistent"] == "true"
 
 
-@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd is not installed")
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="no systemd: run scripts/setup-tests.sh")
 def test_the_user_is_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(UNITS / "hapax.sysusers")], check=True)

@@ -36,5 +36,5 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{- define "hapax.scheme" -}}
-{{ if get .Values.config.server "tls" }}HTTPS{{ else }}HTTP{{ end }}
+{{ if .Values.tlsSecret }}HTTPS{{ else }}HTTP{{ end }}
 {{- end }}
