@@ -240,7 +240,7 @@ def open_folder() -> Iterator[Path]:
 
 async def test_a_file_that_must_not_be_written_is_an_error_in_words_and_can_be_read(open_folder: Path) -> None:
     script = """
-        import asyncio, os, sys
+        import asyncio, concurrent.futures.thread, os, sys  # libraries that `nobody` may not be able to read
         from sqlalchemy import text
         from proxy.accounts import engines, schema
         from proxy.accounts.store import Store, StoreError
