@@ -28,9 +28,11 @@ class Dated:
     counts: dict[str, int]
     """How many rows each table in it has."""
     kept: int
-    """Backups in the folder now, this one included."""
+    """Backups in the folder now, this one included, as far as the folder can be read."""
     removed: int
     """Older ones that had to go."""
+    unremovable: str
+    """A file that had to go and is still there, or the folder, and why; empty where there is none."""
 
 
 def name_at(moment: datetime) -> str:
@@ -50,13 +52,14 @@ def surplus(names: Iterable[str], made: str, keep: int) -> list[str]:
 async def back_up_dated(store: Store, folder: Path, keep: int, progress: Progress | None = None) -> Dated:
     """
     Write the state the store has now to a new file in *folder*, then remove all but the newest *keep* of such files. No
-    backup is removed for one that could not be made. `BackupError`, `StoreError`.
+    backup is removed for one that could not be made, and one that cannot be removed is no failure of the new one.
+    `BackupError`, `StoreError`.
     """
     _refuse_what_is_no_folder(folder)
     made = name_at(clock.wall())
     counts = await back_up(store, folder / made, progress=progress)
-    kept, removed = _thinned(folder, made, keep)
-    return Dated(folder / made, counts, kept, removed)
+    kept, removed, unremovable = _thinned(folder, made, keep)
+    return Dated(folder / made, counts, kept, removed, unremovable)
 
 
 def _refuse_what_is_no_folder(folder: Path) -> None:
@@ -64,16 +67,26 @@ def _refuse_what_is_no_folder(folder: Path) -> None:
         raise BackupError(f"{folder} is no folder that is there; make it (mkdir -p {folder}), or correct the path")
 
 
-def _thinned(folder: Path, made: str, keep: int) -> tuple[int, int]:
-    """Remove what is too many beside *made*; how many backups are left, and how many are gone."""
+def _thinned(folder: Path, made: str, keep: int) -> tuple[int, int, str]:
+    """
+    Remove what is too many beside *made*; how many backups are left, how many are gone, and why not all are that had
+    to go.
+    """
     try:
         names = os.listdir(folder)
-        old = surplus(names, made, keep)
-        for name in [*old, *(name for name in names if _is_abandoned(folder / name))]:
-            (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise BackupError(f"{folder / made} is made, and an older one cannot be removed: {error.strerror}") from error
-    return sum(_NAME.fullmatch(name) is not None for name in names) - len(old), len(old)
+        # A disk that fails now has taken the backup before.
+        return 1, 0, f"{folder}: {error.strerror}"
+    old = surplus(names, made, keep)
+    removed, unremovable = 0, ""
+    for name in names:
+        try:
+            if name in old or _is_abandoned(folder / name):
+                (folder / name).unlink(missing_ok=True)
+                removed += name in old
+        except OSError as error:
+            unremovable = f"{name}: {error.strerror}"
+    return sum(_NAME.fullmatch(name) is not None for name in names) - removed, removed, unremovable
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -34,7 +34,8 @@ def backup(
 ) -> None:
     """
     Write keys and usage to FILE, or to a dated file in DIR, while the gateway runs. Exits 0 when the backup is whole, 1
-    when none was made or an old one cannot be removed, 2 for arguments or a configuration that cannot be used.
+    when none was made, 2 for arguments or a configuration that cannot be used. An older one that cannot be removed is a
+    warning.
 
     The file is a SQLite database, also when the store is PostgreSQL; for recovery to a moment use PostgreSQL's own
     tools (pg_basebackup, pg_dump).
@@ -67,6 +68,9 @@ def backup(
     made = _copied(config, one_more)
     gone = f", {_count(made.removed, 'older one')} removed" if made.removed else ""
     _say(made.file, made.counts, f"{_count(made.kept, 'backup')} kept{gone}. Keep them as safe as the store.")
+    if made.unremovable:
+        # With an exit code that says no, a CronJob would make another one at once, until the disk is full.
+        show.warnings(show.err(), [f"older backups in {target} cannot be removed ({made.unremovable})"])
 
 
 def _say(file: Path, counts: dict[str, int], more: str) -> None:

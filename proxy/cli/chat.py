@@ -54,15 +54,13 @@ def chat(
     """
     settings = readable(config)
     place = gateway.place(settings, url, admin_key)
+    gateway.refuse_what_is_no_key("--key", key)
     if question is None and not sys.stdin.isatty():
         question = typer.get_text_stream("stdin", errors="replace").read().rstrip("\n")
     if question is not None and not question.strip():
         raise refusal('There is no question; give one, such as hapax chat MODEL "Hello", or start it at a terminal')
     if key is None and settings.auth.keys:
         key = settings.auth.keys[0].key.get_secret_value()
-    for name, value in (("--key", key), ("--admin-key", place.key)):
-        if value is not None and not (value.isascii() and value.isprintable()):
-            raise refusal(f"{name} holds what no key does, such as the end of a line")
     # Imported here: other commands need no HTTP client.
     from proxy.cli.chat_client import Client
 

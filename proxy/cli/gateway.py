@@ -2,7 +2,7 @@
 The gateway a configuration is of, while it runs: where it is, and one question put to it.
 
 It finds none by itself and starts none. Where the configuration says where it is, its certificate must be that of the
-configuration, whatever name that is for; anywhere else it is judged as any client judges it.
+configuration, whatever name and time that is for; anywhere else it is judged as any client judges it.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WITHIN = 70.0
 """Seconds it may take to answer."""
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL's X509_VERIFY_PARAM_set_flags(3), for which `ssl` has no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Place:
         # It is reached by an address of this machine, and its certificate is for another name.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        # Nor is a gateway another one, or dead, since its certificate has expired: an alert tells of that.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
         context.load_verify_locations(self.certificate)
         return context
 
@@ -60,16 +63,22 @@ def address(settings: Settings) -> str:
 
 def place(settings: Settings, url: str | None, key: str | None) -> Place:
     """
-    Where the gateway is; ends the command with 2 where *url* is none. *url*: None: where *settings* say. *key*: of the
-    operator; None: the one in *settings*.
+    Where the gateway is; ends the command with 2 where *url* or *key* is none. *url*: None: where *settings* say.
+    *key*: of the operator; None: the one in *settings*.
     """
-    there = (url or address(settings)).rstrip("/")
-    if urlsplit(there).scheme not in ("http", "https"):
+    if url and not _is_url(url):
         raise refusal("--url must be a URL such as http://127.0.0.1:8080")
+    refuse_what_is_no_key("--admin-key", key)
     if key is None and settings.auth.admin_key is not None:
         key = settings.auth.admin_key.get_secret_value()
     certificate = settings.server.tls.cert_file if url is None and settings.server.tls is not None else None
-    return Place(there, key, certificate)
+    return Place((url or address(settings)).rstrip("/"), key, certificate)
+
+
+def refuse_what_is_no_key(name: str, key: str | None) -> None:
+    """Ends the command with 2 where *key*, given with the option *name*, cannot be sent as one."""
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise refusal(f"{name} holds what no key does, such as the end of a line")
 
 
 def ask(
@@ -106,6 +115,15 @@ def words(body: Any) -> str:
 def silent(there: str, reason: str) -> str:
     """That no gateway answers there, as a sentence."""
     return f"There is no gateway that answers at {there} ({reason}); start it, or name it with --url"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        # To read the port is to check it.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 async def _asked(

@@ -1,5 +1,6 @@
 """A folder of dated backups: which are kept, and what never counts as one."""
 
+import errno
 import os
 import time
 from datetime import UTC, datetime
@@ -69,6 +70,20 @@ async def test_half_of_a_file_is_removed_once_no_process_can_be_writing_it(sqlit
     assert (made.kept, made.removed) == (1, 0)
     assert young.exists()
     assert not old.exists()
+    await store.close()
+
+
+async def test_a_folder_that_cannot_be_listed_afterwards_is_told_with_the_backup_that_was_made(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path) -> list[str]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    store = Store(sqlite_url)
+    monkeypatch.setattr(os, "listdir", broken)
+    made = await back_up_dated(store, tmp_path, 1)
+    assert (made.kept, made.removed, made.unremovable) == (1, 0, f"{tmp_path}: Input/output error")
+    assert made.file.read_bytes().startswith(b"SQLite format 3")
     await store.close()
 
 

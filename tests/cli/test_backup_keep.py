@@ -56,6 +56,21 @@ def test_the_newest_are_kept_and_each_run_says_so(hapax: Hapax) -> None:
     assert hapax("restore", told[3][1], "--config", "other.yaml").exit_code == 0
 
 
+def test_an_older_one_that_cannot_be_removed_is_a_warning_and_the_others_go(hapax: Hapax) -> None:
+    first, second, third = (f"hapax-2020010{day}T000000.000Z.db" for day in (1, 2, 3))
+    # No file: what is in it keeps it there, for root too.
+    Path("backups", first).mkdir()
+    for name in (second, third):
+        Path("backups", name).write_bytes(b"older")
+    result = hapax("backup", "--keep", "2", "backups")
+    said = SAID.fullmatch(result.stdout)
+    assert said is not None, result.output
+    assert (result.exit_code, said[3], said[4]) == (0, "3", "1")
+    told = f"Warning: older backups in backups cannot be removed ({first}: Is a directory)"
+    assert " ".join(result.stderr.split()) == told
+    assert sorted(os.listdir("backups")) == [first, third, Path(said[1]).name]
+
+
 def test_the_store_is_one_file_after_a_backup_of_a_gateway_that_does_not_run(hapax: Hapax) -> None:
     assert hapax("backup", "--keep", "2", "backups").exit_code == 0
     assert sorted(os.listdir()) == ["backups", "hapax.db", "hapax.yaml"]

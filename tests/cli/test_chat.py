@@ -15,8 +15,8 @@ from proxy.simulator.completion import TEXT
 from tests.conftest import GatewayFactory, RunningGateway
 from tests.rigs.gated import DONE, HEAD, STREAM, Gated, framed
 from tests.rigs.process import Finished
-from tests.rigs.pseudo_terminal import END_OF_FILE, INTERRUPT, Terminal, environment, terminal
 from tests.rigs.simulator import Simulator
+from tests.rigs.terminal import END_OF_FILE, INTERRUPT, Terminal, environment, in_terminal
 
 KEY, ADMIN = "hapax-client-4b1e9d7730aa65c2", "hapax-admin-9f2b6c1de04a7788"
 AUTH = {"keys": [{"name": "web", "key": KEY}], "admin_key": ADMIN}
@@ -55,9 +55,9 @@ async def once(
 @asynccontextmanager
 async def chatting(running: RunningGateway, folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Terminal]:
     """A terminal at which it waits for the first question."""
-    async with terminal(*command(running, *arguments), cwd=folder, env=environment(**variables)) as shown:
-        await shown.shows("/help says what can be typed; Ctrl-D ends.")
-        await shown.shows("> ")
+    async with in_terminal(*command(running, *arguments), cwd=folder, env=environment(**variables), width=120) as shown:
+        await shown.writes("/help says what can be typed; Ctrl-D ends.")
+        await shown.writes("> ")
         yield shown
 
 
@@ -208,10 +208,10 @@ async def test_a_program_gets_an_answer_as_it_is_and_a_terminal_nothing_it_would
         piped = await once(running, tmp_path, "m", "Hello?")
         assert (piped.code, piped.stdout) == (0, "\x1b[2J\x9b31m\x07red\n".encode())
         async with chatting(running, tmp_path, "m") as shown:
-            shown.types("Hello?\r")
-            await shown.shows("Hello?")
-            assert (await shown.shows("red")).lstrip("\r\n").endswith("\ufffd[2J\ufffd31m\ufffdred")
-            await shown.shows("1 attempt")
+            shown.press("Hello?\r")
+            await shown.writes("Hello?")
+            assert (await shown.writes("red")).lstrip("\r\n").endswith("\ufffd[2J\ufffd31m\ufffdred")
+            await shown.writes("1 attempt")
 
 
 async def test_a_conversation_streams_remembers_what_was_said_and_obeys(
@@ -220,31 +220,31 @@ async def test_a_conversation_streams_remembers_what_was_said_and_obeys(
     async with Gated(STREAM) as provider:
         running = await gateway({"providers": {"p": provider.settings()}})
         async with chatting(running, tmp_path, "m") as shown:
-            shown.types("Hello?\r")
+            shown.press("Hello?\r")
             provider.let(0)
             # The rest is not said yet.
-            await shown.shows("Good ")
+            await shown.writes("Good ")
             provider.let(1)
-            await shown.shows("day")
+            await shown.writes("day")
             provider.let(2)
-            await shown.shows("p, 1 attempt")
-            shown.types("/system Be short.\r")
-            await shown.shows("the model is told that")
-            shown.types("/model another\r")
-            await shown.shows("another's")
-            shown.types("And now?\r")
-            await shown.shows("p, 1 attempt")
-            shown.types("/new\r")
-            await shown.shows("forgotten")
-            shown.types("/system\r")
-            await shown.shows("told nothing")
-            shown.types(" /etc/passwd?\r")
-            await shown.shows("p, 1 attempt")
-            shown.types("/etc/passwd\r")
-            await shown.shows("There is no /etc/passwd; /help says what there is.")
-            shown.types("/help\r")
-            await shown.shows("/model NAME")
-            shown.types("/exit\r")
+            await shown.writes("p, 1 attempt")
+            shown.press("/system Be short.\r")
+            await shown.writes("the model is told that")
+            shown.press("/model another\r")
+            await shown.writes("another's")
+            shown.press("And now?\r")
+            await shown.writes("p, 1 attempt")
+            shown.press("/new\r")
+            await shown.writes("forgotten")
+            shown.press("/system\r")
+            await shown.writes("told nothing")
+            shown.press(" /etc/passwd?\r")
+            await shown.writes("p, 1 attempt")
+            shown.press("/etc/passwd\r")
+            await shown.writes("There is no /etc/passwd; /help says what there is.")
+            shown.press("/help\r")
+            await shown.writes("/model NAME")
+            shown.press("/exit\r")
             assert await shown.ended() == 0
         assert said(provider) == [
             [("user", "Hello?")],
@@ -259,22 +259,22 @@ async def test_ctrl_c_stops_an_answer_and_a_second_one_the_program(gateway: Gate
     async with Gated(STREAM, open_pieces=1) as provider:
         running = await gateway({"providers": {"p": provider.settings()}})
         async with chatting(running, tmp_path, "m") as shown:
-            shown.types("Hello?\r")
-            await shown.shows("Good ")
-            shown.types(INTERRUPT)
-            await shown.shows("Stopped. Ctrl-C again")
-            await shown.shows("> ")
+            shown.press("Hello?\r")
+            await shown.writes("Good ")
+            shown.press(INTERRUPT)
+            await shown.writes("Stopped. Ctrl-C again")
+            await shown.writes("> ")
             async with asyncio.timeout(30):
                 while provider.left < 1:  # noqa: ASYNC110 - a look now and then is all there is
                     await asyncio.sleep(0.01)
             # It goes on where it was stopped.
-            shown.types("Go on.\r")
-            await shown.shows("Good ")
-            shown.types(INTERRUPT)
-            await shown.shows("> ")
+            shown.press("Go on.\r")
+            await shown.writes("Good ")
+            shown.press(INTERRUPT)
+            await shown.writes("> ")
             await shown.interrupts(shown.ended)
             assert await shown.ended() == 0
-            assert "Traceback" not in shown.shown
+            assert "Traceback" not in shown.written
         assert said(provider)[1] == [("user", "Hello?"), ("assistant", "Good "), ("user", "Go on.")]
 
 
@@ -283,21 +283,21 @@ async def test_the_end_of_the_input_ends_the_program_and_one_ctrl_c_at_the_promp
 ) -> None:
     running = await gateway()
     async with chatting(running, tmp_path) as shown:
-        assert f"sim-1, the first of 6 models at {running.url}" in shown.shown
-        shown.types("half a question")
-        await shown.interrupts(lambda: shown.shows("Ctrl-C again, Ctrl-D or /exit ends the program."))
-        shown.types("/model sim-echo\r")
-        await shown.shows("sim-echo's")
-        shown.types("Hello?\r")
-        await shown.shows("sim, 1 attempt")
-        shown.types("/model sim-nothing\r/model\r")
-        await shown.shows("sim-fault")
-        shown.types("Hello?\r")
-        await shown.shows("The gateway answered 404: ")
-        await shown.shows("> ")
-        shown.types(END_OF_FILE)
+        assert f"sim-1, the first of 6 models at {running.url}" in shown.written
+        shown.press("half a question")
+        await shown.interrupts(lambda: shown.writes("Ctrl-C again, Ctrl-D or /exit ends the program."))
+        shown.press("/model sim-echo\r")
+        await shown.writes("sim-echo's")
+        shown.press("Hello?\r")
+        await shown.writes("sim, 1 attempt")
+        shown.press("/model sim-nothing\r/model\r")
+        await shown.writes("sim-fault")
+        shown.press("Hello?\r")
+        await shown.writes("The gateway answered 404: ")
+        await shown.writes("> ")
+        shown.press(END_OF_FILE)
         assert await shown.ended() == 0
-        assert "Traceback" not in shown.shown
+        assert "Traceback" not in shown.written
 
 
 async def test_no_colour_is_shown_where_none_is_wanted(
@@ -306,9 +306,9 @@ async def test_no_colour_is_shown_where_none_is_wanted(
     running = await gateway()
     for variables, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         async with chatting(running, tmp_path, "sim-echo", **variables) as shown:
-            shown.types("Hello?\r")
-            await shown.shows("sim, 1 attempt")
-            await shown.shows("> ")
-            assert ("\x1b[2m" in shown.shown) is coloured
-            shown.types(END_OF_FILE)
+            shown.press("Hello?\r")
+            await shown.writes("sim, 1 attempt")
+            await shown.writes("> ")
+            assert ("\x1b[2m" in shown.written) is coloured
+            shown.press(END_OF_FILE)
             assert await shown.ended() == 0

@@ -15,8 +15,8 @@ from proxy.core.usage import Tokens
 from proxy.observe.access import fields
 from proxy.observe.call_line import call_line, word
 from proxy.observe.lines import Text
-from tests.rigs.pseudo_terminal import INTERRUPT, environment, terminal
 from tests.rigs.simulator import Simulator
+from tests.rigs.terminal import INTERRUPT, environment, in_terminal
 from tests.spec.wire import ask, chat, target
 
 AT = "2026-11-30T14:03:22.123Z"
@@ -117,15 +117,15 @@ async def serves_at_a_terminal(simulator: Simulator, folder: Path, logging: dict
     settings = {"providers": {"sim": target(simulator)}, "store": {"url": ""}, "logging": logging}
     (folder / "hapax.yaml").write_text(yaml.safe_dump(settings))
     command = (sys.executable, "-m", "proxy", "serve", "--port", "0")
-    async with terminal(*command, cwd=folder, env=environment(**variables)) as shown:
-        port = int(re.findall(r"listens on http://127\.0\.0\.1:(\d+)", await shown.shows("Stop with Ctrl-C."))[0])
-        assert f"Look at it: http://127.0.0.1:{port}/ui" in shown.shown
+    async with in_terminal(*command, cwd=folder, env=environment(**variables), width=120) as shown:
+        port = int(re.findall(r"listens on http://127\.0\.0\.1:(\d+)", await shown.writes("Stop with Ctrl-C."))[0])
+        assert f"Look at it: http://127.0.0.1:{port}/ui" in shown.written
         await ask(port, chat("sim-fast"))
         await ask(port, chat("sim\x1b[2J"))
-        await shown.shows("model_not_found")
-        shown.types(INTERRUPT)
+        await shown.writes("model_not_found")
+        shown.press(INTERRUPT)
         assert await shown.ended() == 0
-    return shown.shown.partition("Stop with Ctrl-C.")[2]
+    return shown.written.partition("Stop with Ctrl-C.")[2]
 
 
 async def test_at_a_terminal_the_log_is_text_for_people_in_colours(simulator: Simulator, tmp_path: Path) -> None:

@@ -18,3 +18,10 @@ def issue(folder: Path, name: str) -> None:
     )
     for kind in ("key", "pem"):
         (folder / f"new.{kind}").rename(folder / f"server.{kind}")
+
+
+def expire(folder: Path) -> None:
+    """Make of `server.pem` in *folder* a certificate of the same key that was good until yesterday."""
+    # Its beginning is today, so that it is good at no time.
+    command = ("openssl", "x509", "-in", "server.pem", "-signkey", "server.key", "-days", "-1", "-out", "server.pem")
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)

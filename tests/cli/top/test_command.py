@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +20,7 @@ from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.built import python_path
 from tests.rigs.ports import free_port
 from tests.rigs.simulator import Simulator
-from tests.rigs.terminal import ALTERNATE, HIDDEN, NORMAL, SHOWN, Terminal, in_terminal
+from tests.rigs.terminal import ALTERNATE, HIDDEN, INTERRUPT, NORMAL, SHOWN, Terminal, environment, in_terminal
 from tests.spec.test_tls import served
 from tests.spec.wire import ask, becomes, chat
 
@@ -35,10 +34,9 @@ async def top(
     url: str, folder: Path, *more: str, width: int = 80, height: int = 24, **env: str
 ) -> AsyncIterator[Terminal]:
     """The command in a terminal; *env*: variables beside those it needs."""
-    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
-    variables = {**kept, "PYTHONPATH": python_path(), "HAPAX_ADMIN_KEY": ADMIN, **env}
     command = (sys.executable, "-m", "proxy", "top", "--url", url, *more)
-    async with in_terminal(*command, env=variables, width=width, height=height, cwd=str(folder)) as terminal:
+    variables = environment(**{"HAPAX_ADMIN_KEY": ADMIN, **env})
+    async with in_terminal(*command, env=variables, width=width, height=height, cwd=folder) as terminal:
         yield terminal
 
 
@@ -164,7 +162,7 @@ async def test_a_signal_leaves_the_terminal_as_it_was(
         before = terminal.modes
         await terminal.shows("live")
         if number is signal.SIGINT:
-            terminal.press("\x03")
+            terminal.press(INTERRUPT)
         else:
             terminal.process.send_signal(number)
         assert await terminal.ended() == code
