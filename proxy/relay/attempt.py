@@ -32,7 +32,6 @@ from proxy.upstream.wire import Call, Loss
 
 DRAIN_AFTER_DONE = 1.0
 """Seconds a provider gets to end its answer after `[DONE]`, so that the connection can serve again."""
-
 _ABOUT_THE_ACCOUNT = (401, 402, 429)
 """Statuses that speak of no field, whatever is named beside."""
 
@@ -249,10 +248,8 @@ class Attempt:
             self._settle(Failed(code, Reach.UNANSWERED if self.record.sent_at else Reach.NEVER_SENT, reason))
             return
         stream = self._stream
-        if stream is None:
-            self._settle(Cut(code, reason))
-        else:
-            self._settle(Cut(code, reason, streamed=True, announced=stream.announced, split=stream.commit.split))
+        announced, split = (stream.announced, stream.commit.split) if stream is not None else (False, False)
+        self._settle(Cut(code, reason, streamed=stream is not None, announced=announced, split=split))
 
     def _client_headers(self) -> list[Header]:
         return headers_of(self.record.provider, self._exchange, self._headers, self._stream is not None)

@@ -215,7 +215,7 @@ async def test_what_a_client_calls_itself_is_text_in_the_log(
 ) -> None:
     running = await gateway()
     with caplog.at_level(logging.INFO, "hapax.access"):
-        await ask(running.port, get("/live").replace(b"\r\n\r\n", b"\r\nUser-Agent: " + sent + b"\r\n\r\n", 1))
+        await ask(running.port, chat().replace(b"\r\n\r\n", b"\r\nUser-Agent: " + sent + b"\r\n\r\n", 1))
         running.caught_up()
     fields: list[Any] = [record.__dict__["fields"] for record in caplog.records if record.name == "hapax.access"]
     assert [each["user_agent"] for each in fields] == [logged]

@@ -1,6 +1,7 @@
 """What the protocol tests share: a gateway in a process of its own, and a loop for tests that are plain functions."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -59,4 +60,5 @@ async def served(simulator: Simulator, tmp_path: Path, clean_environment: dict[s
         async with asyncio.timeout(4 * PATIENCE):
             _, errors = await process.communicate()
     assert process.returncode == 0
-    assert errors == b""
+    # Calls that fail by a provider's fault are all that may be told.
+    assert {json.loads(line)["event"] for line in errors.splitlines()} <= {"calls_failed"}
