@@ -64,6 +64,15 @@ def test_a_name_is_bound_by_one_kind_of_exception_in_a_function(module: str) -> 
                 assert bound.setdefault(handler.name, kind) == kind, f"{module}:{handler.lineno}"
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_no_coroutine_has_a_function_within(module: str) -> None:
+    # Compiled, it is held by what it knows, and holds it: a circle for the garbage collector with each call.
+    for outer in ast.walk(ast.parse((ROOT / "proxy" / f"{module}.py").read_text())):
+        if isinstance(outer, ast.AsyncFunctionDef):
+            within = [each for each in ast.walk(outer) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+            assert within == [outer], f"{module}:{within[-1].lineno}"
+
+
 def test_no_class_of_the_hot_path_has_heirs_outside_of_it() -> None:
     """A class of Python below one of C raises where it is made."""
     bases: dict[str, bool] = {}

@@ -5,6 +5,7 @@ Reads `model` and `stream` and no more.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,13 +34,15 @@ from proxy.http.request import Request
 from proxy.http.upload import receive
 from proxy.relay.client import Client
 from proxy.relay.endpoints import Operation, operation
-from proxy.relay.ids import named_by
+from proxy.relay.ids import Named, named_by
 from proxy.relay.learner import Learner
 from proxy.relay.made import Tells, tells, updates
-from proxy.relay.owners import Owners
+from proxy.relay.owners import Owners, Pin
 from proxy.relay.question import Question, Upload
 from proxy.relay.relay import Relay
 from proxy.settings.server import Server
+
+Learning = Callable[[Exchange, Client], Learner]
 
 RELAYED = "/v1/*"
 """The route of every path that has none of its own."""
@@ -193,36 +196,55 @@ class OpenAI:
             not updates(request.method, path),
         )
 
-        def learning(asking: Exchange, client: Client) -> Client:
-            """*client*, or what stands before it where the answer to *asking* may tell of an object."""
-            if told is Tells.NOTHING:
-                return client
-            made = partial(self._owners.made, asking, named, pin, who, team)
-            return Learner(client, told, made, holds=not asked.generates)
-
+        learning: Learning | None = None
+        if told is not Tells.NOTHING:
+            learning = partial(self._learner, told, named, pin, who, team, not asked.generates)
         if key is not None or sought is not None:
-
-            async def ask(asking: Exchange, client: Client) -> None:
-                if sought is None:
-                    await self._relay.relay(asking, question, learning(asking, client))
-                else:
-                    relaying = partial(self._relay.relay, asking, question)
-                    await self._stored.cache.ask(sought, asking, client, relaying)
-
+            ask = partial(self._put, question, sought, learning)
             if key is None:
                 await ask(exchange, inbound.answer)
             else:
                 await self._shared.flights.answer(key, exchange, inbound.answer, ask)
             return
-        client = learning(exchange, inbound.answer)
-        await self._relay.relay(exchange, question, client)
-        learner = client if isinstance(client, Learner) else None
+        learner = None if learning is None else learning(exchange, inbound.answer)
+        await self._relay.relay(exchange, question, inbound.answer if learner is None else learner)
         if named is not None and (exchange.status < 300 or (learner is not None and learner.holds)):
             self._owners.answered(exchange, named, pin)
         if learner is not None and learner.holds:
             # Its reader may name what it tells at once, and to another process.
             await self._owners.settled()
             learner.hand_over()
+
+    # No functions within `_ask`: compiled, they would hold what it knows and be held by it, and each call would leave a
+    # circle with its body in it to the garbage collector.
+
+    def _learner(
+        self,
+        told: Tells,
+        named: Named | None,
+        pin: Pin | None,
+        who: str,
+        team: str,
+        holds: bool,
+        asking: Exchange,
+        client: Client,
+    ) -> Learner:
+        """What stands before *client* where the answer to *asking* may tell of an object."""
+        return Learner(client, told, partial(self._owners.made, asking, named, pin, who, team), holds=holds)
+
+    async def _put(
+        self,
+        question: Question,
+        sought: CacheQuestion | None,
+        learning: "Learning | None",
+        asking: Exchange,
+        client: Client,
+    ) -> None:
+        """Have *question* answered for all who share the answer, or that it may be stored."""
+        if sought is None:
+            await self._relay.relay(asking, question, client if learning is None else learning(asking, client))
+        else:
+            await self._stored.cache.ask(sought, asking, client, partial(self._relay.relay, asking, question))
 
 
 def _judge(inbound: Inbound, models: list[str]) -> None:
