@@ -53,7 +53,12 @@ class Collector(ABC):
     async def post(self, body: bytes) -> tuple[Fate, bytes]:
         """Send *body*; returns what became of it and, where it was taken, the answer. Takes `TIMEOUT` s at most."""
         self.retry_after = None
-        fate, answer, why = await self._sent(body)
+        try:
+            fate, answer, why = await self._sent(body)
+        except Exception as error:
+            # Whoever posts goes on: what cannot be sent is lost, and what comes later may be sent. Its type alone, since
+            # its text may quote a header.
+            fate, answer, why = Fate.NEVER, b"", type(error).__name__
         available = fate is Fate.TAKEN
         if available is not self.available:
             self.available = available
