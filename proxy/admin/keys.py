@@ -74,9 +74,10 @@ class KeysAdmin:
         if method == "DELETE":
             with _explained():
                 before, record = await self._store().revoke(name)
-            now = clock.wall()
-            was, told = key_fields(before, now, None), key_fields(record, now, None)
-            audit("key_revoked", f"key {record.name} revoked", caller(inbound), was, told, key=record.name)
+            if before.revoked is None:
+                now = clock.wall()
+                was, told = key_fields(before, now, None), key_fields(record, now, None)
+                audit("key_revoked", f"key {record.name} revoked", caller(inbound), was, told, key=record.name)
             return json_page(await self._told(record))
         return await self._rotate(inbound, name)
 
