@@ -73,9 +73,7 @@ async def test_when_all_are_down_a_session_gets_503_with_retry_after(play: Play)
     assert 1 <= int(got.header("retry-after") or 0) <= 10
 
 
-async def test_a_breaker_that_a_session_opens_is_told_in_the_log(
-    play: Play, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_breaker_that_a_session_opens_is_told_in_the_log(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     configuration = {**one(), "circuit_breaker": {"failure_threshold": 1}}
     await play(configuration, {"a": opens()}, [{"provider": "a", "from_now_on": "refuses connections"}, talk()])
     told = [record for record in caplog.records if record.getMessage().startswith("breaker a")]

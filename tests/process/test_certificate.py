@@ -46,9 +46,7 @@ def test_a_file_without_a_certificate_tells_nothing() -> None:
     assert expiry("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n") is None
 
 
-@pytest.mark.parametrize(
-    "date", [b"\x17\x0b2612312359Z", b"\x17\x0d261331235959Z", b"\x17\x01\xff", b"\x17", b""]
-)
+@pytest.mark.parametrize("date", [b"\x17\x0b2612312359Z", b"\x17\x0d261331235959Z", b"\x17\x01\xff", b"\x17", b""])
 def test_a_date_that_cannot_be_read_tells_nothing_and_stops_no_start(date: bytes) -> None:
     def within(tag: int, content: bytes) -> bytes:
         return bytes((tag, len(content))) + content
