@@ -197,8 +197,8 @@ class Keys:
 @lru_cache(ASKED_TOGETHER)
 def _last_used(number: int) -> TextClause:
     """
-    The question for the last use of `:name0`, `:name1` and so on, *number* names in all; rows of place and moment. Written
-    out, and once: to put it together of objects takes 5 ms each time. Grouped by name it would read every row.
+    The question for the last use of `:name0`, `:name1` and so on, *number* names in all; rows of place and moment.
+    Written out, and once: to put it together of objects takes 5 ms each time. Grouped by name it would read every row.
     """
     asked = (f"SELECT {place}, max(started) FROM usage WHERE principal = :name{place}" for place in range(number))
     return text(" UNION ALL ".join(asked))

@@ -56,8 +56,7 @@ class Collector(ABC):
         try:
             fate, answer, why = await self._sent(body)
         except Exception as error:
-            # Whoever posts goes on: what cannot be sent is lost, and what comes later may be sent. Its type alone, since
-            # its text may quote a header.
+            # What cannot be sent is lost, and its sender goes on. Told by its type, since its text may quote a header.
             fate, answer, why = Fate.NEVER, b"", type(error).__name__
         available = fate is Fate.TAKEN
         if available is not self.available:

@@ -33,8 +33,7 @@ def expiries(server: Server) -> dict[str, float]:
 def expiry(text: str) -> float | None:
     """
     The end of validity of the first certificate in PEM *text*, which is the server's own, in seconds since 1970
-    (RFC 5280 sections 4.1 and 4.1.2.5); None where there is none, or its date is none that these sections allow: OpenSSL
-    takes others as well.
+    (RFC 5280 sections 4.1 and 4.1.2.5); None where there is none, or where its date is not as these sections have it.
     """
     pem = _PEM.search(text)
     if pem is None:

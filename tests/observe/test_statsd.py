@@ -1,7 +1,6 @@
 """What a report to StatsD has in which order, and what becomes of it when the system has no room for a datagram."""
 
 import asyncio
-import socket
 from typing import Any
 
 import pytest
