@@ -82,7 +82,8 @@ class Principals:
         self._may_be_open = may_be_open
         self._store_may_hold_keys = has_store
         self._of_file: dict[bytes, Principal] = {}
-        self._names_of_file: frozenset[str] = frozenset()
+        self._file_by_name: dict[str, Principal] = {}
+        """Of keys of one name, the first."""
         self._of_store: dict[bytes, Principal] = {}
         self._until: dict[bytes, float] = {}
         """When digests of the store end, in seconds of the wall clock; most are not in it, since they do not."""
@@ -112,13 +113,13 @@ class Principals:
         """Every principal that holds a key."""
         yield from self._of_file.values()
         for name, digests in self._digests.items():
-            if name not in self._names_of_file:
+            if name not in self._file_by_name:
                 yield self._of_store[digests[0]]
 
     def team_of(self, name: str) -> str:
         """The team of the principal of that name; empty where it has none, or there is no such principal now."""
-        if name in self._names_of_file:
-            return next((each.team for each in self._of_file.values() if each.name == name), "")
+        if name in self._file_by_name:
+            return self._file_by_name[name].team
         digests = self._digests.get(name)
         return self._of_store[digests[0]].team if digests else ""
 
@@ -129,7 +130,7 @@ class Principals:
         if principal is not None:
             return principal
         principal = self._of_store.get(digested)
-        if principal is None or principal.name in self._names_of_file:
+        if principal is None or principal.name in self._file_by_name:
             return None
         if self._until:
             until = self._until.get(digested)
@@ -175,7 +176,7 @@ class Principals:
             )
             for key in file_keys
         }
-        self._names_of_file = frozenset(key.name for key in file_keys)
+        self._file_by_name = {each.name: each for each in reversed(self._of_file.values())}
         self._decide()
 
     def _know(self, record: KeyRecord) -> None:

@@ -5,6 +5,7 @@ A secret is in the answer that made it and nowhere else. Who may come here is th
 configuration file are shown and never changed.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.accounts.asked import AskedWrongly, new_key, rotation
-from proxy.accounts.keys import KeyExists, KeyNotFound, KeyRecord, KeyRevoked, Keys
+from proxy.accounts.keys import READ_TOGETHER, KeyExists, KeyNotFound, KeyRecord, KeyRevoked, Keys
 from proxy.accounts.shown import file_key_fields, key_fields
 from proxy.accounts.store import StoreError
 from proxy.core import clock
@@ -53,7 +54,9 @@ class KeysAdmin:
             stored = await self._store().list()
             used = await self._store().last_used([*filed, *(key.name for key in stored)])
         shown = [file_key_fields(key, used.get(key.name)) for key in filed.values()]
-        shown += [key_fields(key, now, used.get(key.name)) for key in stored]
+        for first in range(0, len(stored), READ_TOGETHER):
+            shown += [key_fields(key, now, used.get(key.name)) for key in stored[first : first + READ_TOGETHER]]
+            await asyncio.sleep(0)
         return json_page({"keys": sorted(shown, key=lambda key: str(key["name"]))})
 
     async def one(self, request: web.Request) -> web.StreamResponse:
@@ -74,9 +77,10 @@ class KeysAdmin:
         if method == "DELETE":
             with _explained():
                 before, record = await self._store().revoke(name)
-            now = clock.wall()
-            was, told = key_fields(before, now, None), key_fields(record, now, None)
-            audit("key_revoked", f"key {record.name} revoked", caller(inbound), was, told, key=record.name)
+            if before.revoked is None:
+                now = clock.wall()
+                was, told = key_fields(before, now, None), key_fields(record, now, None)
+                audit("key_revoked", f"key {record.name} revoked", caller(inbound), was, told, key=record.name)
             return json_page(await self._told(record))
         return await self._rotate(inbound, name)
 

@@ -104,8 +104,11 @@ class Front:
             answer.extra_lines = self._cors.lines(asked.headers.get("origin")) + self._served.alternative
             location = check(asked, self._max_header_bytes)
             path = location.path
-            self._neighbourhood.check(asked, path, location.host)
             route = self.routes.find(path)
+            if route is not None:
+                # What is refused from here on may be a probe's, and no call.
+                exchange.call = route.calls(asked.method)
+            self._neighbourhood.check(asked, path, location.host)
             if route is not None and not route.cors:
                 answer.extra_lines = self._served.alternative
             elif self._cors.enabled and self._cors.is_preflight(asked):
@@ -115,7 +118,6 @@ class Front:
             if route is None:
                 raise unknown_url(path)
             exchange.route, exchange.logged = route.template, route.logged
-            exchange.call = route.calls(asked.method)
             error_body = route.error_body
             request[INBOUND] = inbound = Inbound(
                 asked,

@@ -53,7 +53,11 @@ class Collector(ABC):
     async def post(self, body: bytes) -> tuple[Fate, bytes]:
         """Send *body*; returns what became of it and, where it was taken, the answer. Takes `TIMEOUT` s at most."""
         self.retry_after = None
-        fate, answer, why = await self._sent(body)
+        try:
+            fate, answer, why = await self._sent(body)
+        except Exception as error:
+            # What cannot be sent is lost, and its sender goes on. Told by its type, since its text may quote a header.
+            fate, answer, why = Fate.NEVER, b"", type(error).__name__
         available = fate is Fate.TAKEN
         if available is not self.available:
             self.available = available

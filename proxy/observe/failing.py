@@ -60,6 +60,10 @@ class Told:
         }
 
 
+_TOLD = ("shutting_down", "internal_error")
+"""Codes of which a line of its own is written where they arise."""
+
+
 class _Standing:
     """What is known of one cause."""
 
@@ -116,7 +120,10 @@ class Failing:
 
 def is_fault(exchange: Exchange) -> bool:
     """Whether a call failed by the fault of the gateway or of its providers."""
-    if exchange.outcome not in (Outcome.FAILED, Outcome.CUT) or exchange.error_code == "shutting_down":
+    if exchange.outcome not in (Outcome.FAILED, Outcome.CUT) or exchange.error_code in _TOLD:
+        return False
+    if exchange.shared:
+        # The call that pays for the answer knows who was asked and why it failed, and stands for all that shared it.
         return False
     if exchange.attempts and exchange.attempts[-1].out_of_time:
         return False

@@ -12,7 +12,10 @@ from proxy.observe.rows import AnswersRow, AttemptsRow, RequestsRow
 from proxy.observe.tally import counter, histogram
 
 OTHER = "other"
-"""The label of every model that is neither configured nor in a provider's list, and of every other operation."""
+"""The label of every model neither configured nor in a provider's list, and of every other operation and method."""
+
+METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
+"""Methods told by their name (RFC 9110 and RFC 5789); clients must not choose what series and spans there are."""
 
 OPERATIONS = {
     "/v1/chat/completions": "chat",

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from proxy.core import clock
 from proxy.core.exchange import AttemptRecord, Exchange, Outcome
-from proxy.observe.families import OTHER, of_genai, of_providers, of_requests
+from proxy.observe.families import METHODS, OTHER, of_genai, of_providers, of_requests
 from proxy.observe.rows import AnswersRow, AttemptsRow, RequestsRow
 from proxy.observe.tally import Buckets, Histograms, Labels, counter, histogram
 from proxy.observe.traces import recorded
@@ -69,7 +69,8 @@ class Metrics(Collector):
             self._labels.clear()
             self._known = frozenset(entry["id"] for entry in self._pool.listing())
         for exchange in exchanges:
-            key = (exchange.method, exchange.route, exchange.status)
+            method = exchange.method if exchange.method in METHODS else OTHER
+            key = (method, exchange.route, exchange.status)
             row = self._requests.get(key)
             if row is None:
                 row = self._requests[key] = RequestsRow()

@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 from proxy import __version__
 from proxy.core.exchange import AttemptRecord, Exchange, Outcome
 from proxy.core.headers import PSEUDONYM
-from proxy.observe.families import OPERATIONS
+from proxy.observe.families import METHODS, OPERATIONS
 from proxy.settings import Provider
 
 Value = str | bool | int | float
@@ -38,8 +38,6 @@ SYSTEMS = {
 }
 """`gen_ai.provider.name` by provider type; the others go by their name in the settings."""
 
-_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
-"""Any other is `_OTHER`, as the conventions have it: clients must not choose what spans are called."""
 _LOCAL, _REMOTE = 0x100, 0x300
 """OTLP's flags: the parent is known to be in this process, or known to be in another."""
 _REMEMBERED = 4096
@@ -81,7 +79,8 @@ class Spans:
 
 def _server_span(exchange: Exchange, operation: str | None, offset: int) -> Span:
     status = exchange.status
-    known = exchange.method in _METHODS
+    # Any other is `_OTHER`, as the conventions have it.
+    known = exchange.method in METHODS
     attributes = [
         _common("http.request.method", exchange.method if known else "_OTHER"),
         _common("http.route", exchange.route),

@@ -4,6 +4,7 @@ The state between calls as an operator sees it: limits, queue, keys and ledger, 
 Numbers their owners keep anyway; it counts nothing itself.
 """
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -22,6 +23,8 @@ from proxy.observe.tally import Labels, gauge
 
 Counted = tuple[Limits, Principals, KeyWatch | None, Ledger | None, Queue | None, QueueFile | None, Objects]
 """The rooms whose numbers are told."""
+MOST_BUDGETS = 1000
+"""Series of budgets: a page must not grow with each key that is made."""
 
 
 class StateCollector(Collector):
@@ -49,14 +52,16 @@ class StateCollector(Collector):
         yield from _waiting(queue, file)
 
 
-def _budgets(limits: Limits, principals: Principals) -> Iterator[tuple[Labels, float]]:
-    """The share that is spent, of each budget of which that is known."""
+def _budgets(limits: Limits, principals: Principals) -> list[tuple[Labels, float]]:
+    """The share that is spent, of each budget of which that is known; of the fullest `MOST_BUDGETS` alone."""
+    shares: list[tuple[Labels, float]] = []
     for principal in principals.all():
         if principal.budget is not None:
             budget = budget_limit(principal.name, principal.budget)
             spent = limits.spent(budget)
             if spent is not None:
-                yield (principal.name,), spent / max(1, budget.capacity)
+                shares.append(((principal.name,), spent / max(1, budget.capacity)))
+    return heapq.nlargest(MOST_BUDGETS, shares, key=lambda each: each[1])
 
 
 def _shared(limits: Limits) -> Iterator[Metric]:

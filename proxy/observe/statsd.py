@@ -12,6 +12,7 @@ import re
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -22,6 +23,10 @@ PACKET = 1432
 """Bytes of a datagram: what fits into a frame of Ethernet whole."""
 MOST_TIMERS = 20_000
 """Times that wait for the next report; beyond that the oldest make room."""
+AT_ONCE = 32
+"""Datagrams between which nothing else has its turn."""
+TRIES, PAUSE = 20, 0.01
+"""How often a datagram is offered that the system has no room for, and seconds between two times."""
 
 _log = logging.getLogger("hapax")
 _UNSAFE = re.compile(r"[|:@#,\n]")
@@ -87,8 +92,10 @@ class Statsd:
             family, kind, protocol, _, where = found[0]
             with socket.socket(family, kind, protocol) as sending:
                 sending.setblocking(False)
-                for packet in packets:
-                    sending.sendto(packet, where)
+                for number, packet in enumerate(packets, 1):
+                    await _hand_over(sending, packet, where)
+                    if number % AT_ONCE == 0:
+                        await asyncio.sleep(0)
         except OSError as error:
             self._tell(False, error.strerror or type(error).__name__)
         else:
@@ -96,8 +103,7 @@ class Statsd:
 
     def packets(self) -> list[bytes]:
         """What there is to tell since the last time, in datagrams of whole lines."""
-        lines = [f"{self._prefix}{line}" for line in self._timers]
-        self._timers.clear()
+        lines: list[str] = []
         for family in self._registry.collect():
             for sample in family.samples:
                 tags = ",".join(f"{name}:{_UNSAFE.sub('_', value)}" for name, value in sorted(sample.labels.items()))
@@ -113,6 +119,9 @@ class Statsd:
                         continue
                 kind = "c" if added else "g"
                 lines.append(f"{self._prefix}{sample.name}:{value:g}|{kind}{'|#' + tags if tags else ''}\n")
+        # A timer that is lost is one of many; what a counter has added is never told again.
+        lines += [f"{self._prefix}{line}" for line in self._timers]
+        self._timers.clear()
         packets, packet = [], b""
         for line in lines:
             data = line.encode()
@@ -130,6 +139,18 @@ class Statsd:
             else:
                 told = {"fields": {"event": "metrics.export.error"}}
                 _log.warning("metrics: StatsD cannot be reached, going on without: %s", why, extra=told)
+
+
+async def _hand_over(sending: socket.socket, packet: bytes, where: tuple[Any, ...]) -> None:
+    """Send one datagram, as soon as the system has room for it; `OSError` when it has none for long."""
+    for _ in range(TRIES):
+        try:
+            sending.sendto(packet, where)
+        except BlockingIOError:
+            await asyncio.sleep(PAUSE)
+        else:
+            return
+    sending.sendto(packet, where)
 
 
 def _milliseconds(seconds: float) -> str:

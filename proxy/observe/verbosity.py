@@ -72,12 +72,20 @@ class Verbosity:
         return {"level": self._settings.logging.level, "sample_ratio": ratio}
 
     def start(self) -> None:
-        """Wait for the end of what an operator has changed, where it has one."""
+        """
+        Wait for the end of what an operator has changed, where it has one. Of one that has ended already, before this
+        process began or heard of it, nothing is told: it has never held here.
+        """
         self.stop()
         until = self._in_force.live.until
-        if until is not None:
-            left = max(0.0, until - clock.wall().timestamp())
+        if until is None:
+            return
+        left = until - clock.wall().timestamp()
+        if left > 0:
             self._waiting.append(asyncio.get_running_loop().call_later(left, self._look))
+        else:
+            self._in_force.live = NONE
+            self.obey(self._settings)
 
     def stop(self) -> None:
         """Wait no more."""

@@ -33,12 +33,18 @@ def expiries(server: Server) -> dict[str, float]:
 def expiry(text: str) -> float | None:
     """
     The end of validity of the first certificate in PEM *text*, which is the server's own, in seconds since 1970
-    (RFC 5280 sections 4.1 and 4.1.2.5); None where there is none.
+    (RFC 5280 sections 4.1 and 4.1.2.5); None where there is none, or where its date is not as these sections have it.
     """
     pem = _PEM.search(text)
     if pem is None:
         return None
-    der = ssl.PEM_cert_to_DER_cert(pem.group())
+    try:
+        return _not_after(ssl.PEM_cert_to_DER_cert(pem.group()))
+    except (ValueError, IndexError):
+        return None
+
+
+def _not_after(der: bytes) -> float:
     # Certificate, TBSCertificate: its version, serial number, signature and issuer lie before the validity.
     at = _inside(der, _inside(der, 0))
     for _ in range(4 if der[at] == _VERSION else 3):
@@ -47,6 +53,8 @@ def expiry(text: str) -> float | None:
     date = der[_inside(der, not_after) : _behind(der, not_after)].decode("ascii")
     if der[not_after] == _UTC_TIME:
         date = ("19" if date >= "50" else "20") + date
+    if len(date) != len("YYYYMMDDHHMMSSZ"):
+        raise ValueError("a date without seconds, or with parts of them, which `strptime` would read as another")
     return datetime.strptime(date, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 

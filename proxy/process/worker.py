@@ -245,7 +245,10 @@ class _Worker:
             elif kind == "order":
                 tasks.start(self._obey(message), f"order to {message['what']}")
             elif kind == "in force":
+                known = self._in_force.live
                 self._in_force.follow(unpacked(message["record"]))
+                if self._in_force.live != known:
+                    self._gateway.verbosity.change(self._in_force.live)
             elif kind == "reopen":
                 reopen()
             elif kind == "answers":

@@ -234,7 +234,15 @@ class Workers:
         elif what in (ACT, LIVE):
             self._take_note(asker, what, message["of"])
         others = [each for each in self.members if each is not asker and each.serves]
-        asked = {each: self._ask(each, what, None if what == METRICS else message["of"]) for each in others}
+        asked: dict[Member, asyncio.Future[Any]] = {}
+        for each in others:
+            if clock.now() - each.beat < 4 * BEAT:
+                asked[each] = self._ask(each, what, None if what == METRICS else message["of"])
+            elif what == METRICS:
+                found.append(each.told)
+            elif what in (ACT, LIVE):
+                # It lasts, so a worker that is slow does it later; its answer is not waited for.
+                each.channel.say("question", number=next(self._numbers), what=what, of=message["of"])
         if asked:
             await asyncio.wait(asked.values(), timeout=ANSWER_WITHIN)
         for each, answer in asked.items():
@@ -263,9 +271,8 @@ class Workers:
     def _ask(self, member: Member, what: str, of: Any) -> "asyncio.Future[Any]":
         number = next(self._numbers)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if clock.now() - member.beat < 4 * BEAT:
-            member.channel.say("question", number=number, what=what, of=of)
-            self._asked[number] = answer
+        member.channel.say("question", number=number, what=what, of=of)
+        self._asked[number] = answer
         return answer
 
 

@@ -153,8 +153,8 @@ class Checks:
                 told["event"] = "provider_healthy"
                 _log.info("provider %s: healthy again", provider.name, extra={"fields": told})
             else:
-                # Those that an operator has drained stand in for none.
-                last = not any(each.usable for each in self._providers)
+                # Those that an operator has drained stand in for none, and are not lost.
+                last = not provider.drained and not any(each.usable for each in self._providers)
                 told |= {"event": "last_provider_lost" if last else "provider_unhealthy", "reason": problem}
                 words = "provider %s: unhealthy after %d probes: %s" + "; it was the last healthy one" * last
                 level = logging.ERROR if last else logging.WARNING

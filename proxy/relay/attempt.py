@@ -190,7 +190,8 @@ class Attempt:
             self.call.resume()
 
     def named(self, name: str) -> None:
-        self._exchange.response_id = name
+        # What continues an answer has a name of its own, which the client never sees.
+        self._exchange.response_id = self._exchange.response_id or name
 
     def pass_on(self, chunk: bytes) -> None:
         if self._over:
@@ -246,10 +247,10 @@ class Attempt:
             return
         if not self._committed:
             self._settle(Failed(code, Reach.UNANSWERED if self.record.sent_at else Reach.NEVER_SENT, reason))
-            return
-        stream = self._stream
-        announced, split = (stream.announced, stream.commit.split) if stream is not None else (False, False)
-        self._settle(Cut(code, reason, streamed=stream is not None, announced=announced, split=split))
+        elif (stream := self._stream) is None:
+            self._settle(Cut(code, reason))
+        else:
+            self._settle(Cut(code, reason, streamed=True, announced=stream.announced, split=stream.commit.split))
 
     def _client_headers(self) -> list[Header]:
         return headers_of(self.record.provider, self._exchange, self._headers, self._stream is not None)
@@ -261,8 +262,7 @@ class Attempt:
         self._stop()
         self.record.ended = clock.now()
         if isinstance(verdict, Failed | Cut):
-            self.record.failure = verdict.code
-            self.record.reason = verdict.reason
+            self.record.failure, self.record.reason = verdict.code, verdict.reason
             self.record.reach = verdict.reach.value if isinstance(verdict, Failed) else "committed"
         if self._committed:
             self._client.on_pause = self._client.on_resume = None
@@ -291,8 +291,7 @@ class Attempt:
 
     def _tick(self) -> None:
         now, watch = clock.now(), self._watch
-        overdue = watch.overdue(now, self._client.paused, self._runner.has_alternative)
-        if overdue:
+        if overdue := watch.overdue(now, self._client.paused, self._runner.has_alternative):
             self.broke("upstream_timeout", overdue)
             return
         if watch.loses_patience(now):

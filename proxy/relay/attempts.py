@@ -15,12 +15,12 @@ from proxy.core.exchange import AttemptRecord, Exchange
 from proxy.core.peek import model_edit, usage_edit
 from proxy.core.places import Edit, edited
 from proxy.core.traceparent import header_lines, new_span_id
-from proxy.providers.breaker import BreakerState, Judgement
+from proxy.providers.breaker import Judgement
 from proxy.providers.last_error import LastError
 from proxy.providers.latency import PeakEwma
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
-from proxy.relay import steps_told, usage_option
+from proxy.relay import steps_told, transitions, usage_option
 from proxy.relay.attempt import Attempt
 from proxy.relay.blame import blames_the_request, is_of_the_provider, judgement
 from proxy.relay.client import Client
@@ -204,6 +204,7 @@ class Attempts:
             # A long stream must not keep the breaker half-open: it has shown what was asked.
             target.breaker.record(entrant.permit, now, Judgement.SUCCESS, self._rng)
             entrant.permit = target.breaker.allow(now)
+            transitions.tell(target)
         return True
 
     def ended(self, attempt: Attempt, verdict: Verdict) -> None:
@@ -216,7 +217,7 @@ class Attempts:
         excused = attempt.option_refused or attempt.record.out_of_time
         blamed = Judgement.EXCLUDED if excused else judgement(verdict, self.searching)
         target.end(entrant.permit, blamed, now, self._rng)
-        _log_transitions(target)
+        transitions.tell(target)
         if not excused and is_of_the_provider(verdict):
             target.provider.last_error = LastError.of(attempt.record, clock.iso(clock.wall()))
         if _log.isEnabledFor(logging.DEBUG):
@@ -265,6 +266,7 @@ class Attempts:
         if entrant.pump is not None:
             entrant.pump.cancel()
         entrant.step.target.end(entrant.permit, Judgement.EXCLUDED, clock.now(), self._rng)
+        transitions.tell(entrant.step.target)
         if _log.isEnabledFor(logging.DEBUG):
             steps_told.ended(self._exchange, attempt.record, entrant.step.target)
 
@@ -277,23 +279,3 @@ class Attempts:
             return False
         full = self._clocks[entrant.step.target.provider]
         return entrant.total <= now - attempt.record.started < min(full.first_token, full.total)
-
-
-def _log_transitions(target: Target) -> None:
-    """One line for each change of a breaker, however many calls it then refuses; an error where it opens anew."""
-    for change in target.breaker.take_transitions():
-        level = logging.INFO
-        if change.new is BreakerState.OPEN:
-            # From half-open it only stays what it was.
-            level = logging.ERROR if change.old is BreakerState.CLOSED else logging.WARNING
-        told = {
-            "event": "breaker",
-            "stage": "attempt",
-            "provider": target.provider.name,
-            "model": target.model or "",
-            "was": change.old.value,
-            "state": change.new.value,
-            "cause": change.cause.value,
-        }
-        message = "breaker %s: %s -> %s, %s"
-        _log.log(level, message, target, change.old, change.new, change.detail, extra={"fields": told})

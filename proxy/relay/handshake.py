@@ -20,7 +20,7 @@ from proxy.providers.last_error import LastError
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
 from proxy.providers.target import Target
-from proxy.relay import steps_told
+from proxy.relay import steps_told, transitions
 from proxy.relay.blame import is_of_the_provider, judgement
 from proxy.relay.lesson import learn
 from proxy.relay.plan import OF_A_KEY
@@ -186,11 +186,13 @@ class Handshakes:
             if not record.head_at:
                 record.ended = clock.now()
                 target.end(permit, told, clock.now(), self._rng)
+                transitions.tell(target)
                 if _log.isEnabledFor(logging.DEBUG):
                     steps_told.ended(exchange, record, target)
         if permit is not None and permit.probe:
             target.breaker.record(permit, clock.now(), Judgement.SUCCESS, self._rng)
             permit = target.breaker.allow(clock.now())
+            transitions.tell(target)
         return Opened(found, target, key, permit, record)
 
     async def _ask(

@@ -22,6 +22,7 @@ from proxy.providers.breaker import Judgement
 from proxy.providers.last_error import LastError
 from proxy.providers.pool import Pool
 from proxy.providers.provider import Provider
+from proxy.relay import transitions
 from proxy.relay.handshake import Handshakes, Opened
 from proxy.relay.lesson import learn
 from proxy.relay.plan import OF_A_KEY
@@ -160,6 +161,7 @@ class Sessions:
             if record.failure:
                 target.provider.last_error = LastError.of(record, clock.iso(clock.wall()))
             target.end(opened.permit, judgement, clock.now(), self._rng)
+            transitions.tell(target)
             for task in (*sides, waiting):
                 task.cancel()
             await asyncio.gather(*sides, waiting, return_exceptions=True)

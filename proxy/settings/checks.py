@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from proxy.settings import addresses, extras, paths, served
+from proxy.settings import addresses, collectors, extras, paths, served
 from proxy.settings.placeholders import owner, placeholder
 from proxy.settings.problems import Problem
 from proxy.settings.providers import PRESETS, Provider, key_variable
@@ -55,6 +55,7 @@ def problems(settings: Settings, empty: Empty, providers: Collection[str]) -> It
     yield from _http3(settings)
     yield from _spool(settings)
     yield from extras.problems(settings)
+    yield from collectors.problems(settings)
 
 
 def warnings(settings: Settings, empty: Empty, providers: Collection[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ async def test_the_list_holds_the_keys_of_file_and_store_and_no_secret(running: 
         assert secret[10:].encode() not in answer.body
 
 
-async def test_rotating_and_revoking_are_told(running: RunningGateway) -> None:
+async def test_rotating_and_revoking_are_told(running: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     made = (await send(running, "POST", "", {"name": "web"})).json
     rotated = (await send(running, "POST", "/web/rotate", {"overlap": "1h"})).json
     assert rotated["key"] != made["key"]
@@ -79,6 +81,8 @@ async def test_rotating_and_revoking_are_told(running: RunningGateway) -> None:
         answer = await send(running, "DELETE", "/web")
         assert (answer.status, answer.json["status"]) == (200, "revoked")
         assert "key" not in answer.json
+    # The second time changed nothing.
+    assert [record.getMessage() for record in caplog.records].count("key web revoked") == 1
     assert refusal(await send(running, "POST", "/web/rotate", {})) == (404, "key_not_found", None)
     assert refusal(await send(running, "POST", "", {"name": "web"})) == (409, "key_exists", "name")
 

@@ -73,6 +73,15 @@ async def test_when_all_are_down_a_session_gets_503_with_retry_after(play: Play)
     assert 1 <= int(got.header("retry-after") or 0) <= 10
 
 
+async def test_a_breaker_that_a_session_opens_is_told_in_the_log(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    configuration = {**one(), "circuit_breaker": {"failure_threshold": 1}}
+    await play(configuration, {"a": opens()}, [{"provider": "a", "from_now_on": "refuses connections"}, talk()])
+    told = [record for record in caplog.records if record.getMessage().startswith("breaker a")]
+    assert [(record.levelname, record.getMessage().partition(",")[0]) for record in told] == [
+        ("ERROR", "breaker a/m: closed -> open")
+    ]
+
+
 async def test_a_session_goes_to_a_fallback_model_under_its_own_name(play: Play) -> None:
     providers = {
         "a": refuses(503),

@@ -66,6 +66,14 @@ def test_a_call_that_was_given_too_little_time_is_no_fault() -> None:
     assert not is_fault(late)
 
 
+def test_of_calls_that_shared_an_answer_the_one_that_paid_for_it_counts() -> None:
+    failing, follower = Failing(), call(provider="")
+    follower.shared = "one"
+    assert failing.note(follower, 0.0) is None
+    assert failing.note(call(), 0.0) is not None
+    assert failing.waiting == 0
+
+
 def test_a_line_says_what_a_machine_sorts_by_and_which_call_was_the_last() -> None:
     told = Failing().note(call(), 0.0)
     assert told is not None
@@ -88,7 +96,8 @@ def test_a_line_says_what_a_machine_sorts_by_and_which_call_was_the_last() -> No
         ("upstream_connect_error", Outcome.FAILED, True),
         ("upstream_truncated", Outcome.CUT, True),
         ("rate_limit_exceeded", Outcome.FAILED, True),
-        ("internal_error", Outcome.FAILED, True),
+        # That has a line of its own already.
+        ("internal_error", Outcome.FAILED, False),
         ("queue_full", Outcome.FAILED, True),
         ("invalid_json", Outcome.REFUSED, False),
         ("rate_limit_exceeded", Outcome.REFUSED, False),

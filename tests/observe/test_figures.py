@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.health.checkup import Check, Checkup, Found
+from proxy.observe import state
 from proxy.observe.access import fields
 from proxy.providers.budget import RetryBudget
 from proxy.relay import event_stream
@@ -240,6 +241,18 @@ async def test_a_key_shows_which_share_of_its_budget_is_spent(gateway: GatewayFa
     assert (await ask(running.port, chat("sim-1:tokens=98", head=HEAD))).json["usage"]["total_tokens"] == 100
     running.listener.gateway.admission.settle_all()
     assert all_of(running, "hapax_key_budget_spent_ratio") == {"web": 0.1}
+
+
+async def test_of_many_budgets_the_fullest_are_told(gateway: GatewayFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MOST_BUDGETS", 1)
+    names = ("light", "heavy", "medium")
+    keys = [{"name": name, "key": f"hpx_of_{name}", "budget": {"tokens": 1000, "per": "month"}} for name in names]
+    running = await gateway({"auth": {"keys": keys}})
+    for name, tokens in zip(names, (8, 498, 98), strict=True):
+        head = f"Authorization: Bearer hpx_of_{name}\r\n"
+        assert (await ask(running.port, chat(f"sim-1:tokens={tokens}", head=head))).status == 200
+    running.listener.gateway.admission.settle_all()
+    assert all_of(running, "hapax_key_budget_spent_ratio") == {"heavy": 0.5}
 
 
 async def test_whether_calls_may_be_sent_here_is_a_figure(gateway: GatewayFactory) -> None:

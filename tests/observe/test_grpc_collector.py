@@ -150,3 +150,14 @@ async def test_one_that_was_never_posted_to_has_nothing_to_close() -> None:
     collector = GrpcCollector("https://collector.example", "/v1/traces", {}, "spans")
     assert repr(collector) == "<Collector https://collector.example:4317 available>"
     await collector.stop()
+
+
+@pytest.mark.parametrize("headers", [{"X!": "a"}, {"x": "\u00e9"}, {"token-bin": "abc"}])
+async def test_a_header_that_cannot_be_sent_loses_the_post_and_ends_no_one_who_posts(
+    server: GrpcServer, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+) -> None:
+    collector = GrpcCollector(server.endpoint, "/v1/traces", headers, "spans")
+    assert await collector.post(b"") == (Fate.NEVER, b"")
+    assert server.taken == []
+    assert [record.levelname for record in caplog.records if record.name == "hapax"] == ["WARNING"]
+    await collector.stop()

@@ -37,7 +37,9 @@ async def test_probes_and_pages_have_no_line_at_info_and_one_at_debug_that_is_to
     for level, shown in (("info", 0), ("debug", len(HOUSEKEEPING))):
         folder = tmp_path / level
         folder.mkdir()
-        async with hapax(folder, settings(simulator, level=level)) as running:
+        # Where providers are probed, it is ready only after the first answer.
+        unprobed = {**settings(simulator, level=level), "health_check": {"enabled": False}}
+        async with hapax(folder, unprobed) as running:
             for path in HOUSEKEEPING:
                 assert (await ask(running.port, get(path))).status == 200, path
             await ask(running.port, chat(head=HEAD))
@@ -123,6 +125,27 @@ async def test_the_loss_of_the_last_healthy_provider_is_an_error(
     lost = [record for record in caplog.records if "unhealthy" in record.message]
     assert [record.levelname for record in lost] == ["WARNING", "ERROR"]
     assert [record.__dict__["fields"]["event"] for record in lost] == ["provider_unhealthy", "last_provider_lost"]
+
+
+async def test_a_provider_that_an_operator_has_drained_is_not_lost(
+    gateway: GatewayFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hapax")
+    gone = {"type": "compatible", "base_url": "http://127.0.0.1:1/v1", "models": ["x"]}
+    rules = {"interval": "20ms", "failure_threshold": 3}
+    running = await gateway({"providers": {"a": gone}, "health_check": rules})
+    running.listener.gateway.pool.drain("a", True)
+    await until(lambda: any("unhealthy" in record.message for record in caplog.records))
+    (found,) = [record for record in caplog.records if "unhealthy" in record.message]
+    assert (found.levelname, found.__dict__["fields"]["event"]) == ("WARNING", "provider_unhealthy")
+
+
+async def test_a_page_that_is_refused_for_its_origin_is_no_call(gateway: GatewayFactory) -> None:
+    running = await gateway()
+    for path in ("/metrics", "/v1/models"):
+        head = "Origin: http://elsewhere.example\r\n"
+        assert (await ask(running.port, get(path, head=head))).status == 403
+    assert running.metric("hapax_exchanges_total", outcome="refused") == 0
 
 
 async def test_debug_tells_the_plan_who_was_passed_over_each_attempt_and_each_probe(

@@ -11,7 +11,7 @@ from proxy.observe.tally import Buckets, histogram
 from tests.conftest import GatewayFactory
 from tests.rigs.clock import at_most
 from tests.rigs.simulator import Simulator
-from tests.spec.wire import ask, becomes, chat, connect, target
+from tests.spec.wire import ask, becomes, chat, connect, request, target
 
 
 async def test_open_streams_show_while_they_are_open(gateway: GatewayFactory) -> None:
@@ -70,6 +70,15 @@ async def test_a_stream_that_breaks_off_is_no_success_though_it_began_with_200(
     assert running.metric("hapax_retries_total", provider="backup") == 1
     labels = {"type": "inference_error", "component": "llm_router", "severity": "error"}
     assert running.metric("llm_router_errors_total", **labels) == 1
+
+
+async def test_a_method_that_a_client_has_made_up_is_no_label(gateway: GatewayFactory) -> None:
+    running = await gateway()
+    for method in ("PROPFIND", "REPORT"):
+        assert (await ask(running.port, request("/health", method=method))).status == 405
+    labels = {"route": "/health", "status_code": "405"}
+    assert running.metric("llm_router_http_requests_total", method="other", **labels) == 2
+    assert running.metric("llm_router_http_requests_total", method="PROPFIND", **labels) == 0
 
 
 async def test_a_loop_that_is_held_up_shows_how_late_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """When a certificate expires, as its file says, and as the figure of a gateway that shows it does."""
 
+import ssl
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,16 @@ def test_it_may_stand_behind_its_key_and_before_those_of_its_chain(tmp_path: Pat
 
 def test_a_file_without_a_certificate_tells_nothing() -> None:
     assert expiry("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n") is None
+
+
+@pytest.mark.parametrize("date", [b"\x17\x0b2612312359Z", b"\x17\x0d261331235959Z", b"\x17\x01\xff", b"\x17", b""])
+def test_a_date_that_cannot_be_read_tells_nothing_and_stops_no_start(date: bytes) -> None:
+    def within(tag: int, content: bytes) -> bytes:
+        return bytes((tag, len(content))) + content
+
+    fields = within(0x02, b"\x01") + within(0x30, b"") + within(0x30, b"")
+    der = within(0x30, within(0x30, fields + within(0x30, within(0x17, b"260101000000Z") + date)))
+    assert expiry(ssl.DER_cert_to_PEM_cert(der)) is None
 
 
 async def test_a_gateway_shows_the_end_of_the_certificate_in_use(gateway: GatewayFactory, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,8 +12,11 @@ import pytest
 from proxy.core import tasks
 from proxy.core.peers import METRICS
 from proxy.process import worker
+from proxy.process.ipc import packed
 from proxy.process.listener import Listener
+from proxy.settings import load
 from proxy.settings.in_force import InForce
+from proxy.settings.live import NONE, LiveChange
 from tests.spec.loop import until
 
 
@@ -22,7 +26,11 @@ class Gateway:
     def __init__(self) -> None:
         self.records = SimpleNamespace(handed_over_total=0)
         self.collected = 0
-        self.answers = self
+        self.answers = self.verbosity = self
+        self.obeyed: list[LiveChange] = []
+
+    def change(self, live: LiveChange) -> None:
+        self.obeyed.append(live)
 
     def to(self, what: str, of: Any) -> Any:
         assert what == METRICS
@@ -89,6 +97,20 @@ async def test_what_a_page_has_shown_is_not_told_again() -> None:
     one._tell_counts()
     assert channel.said == ["answer", "ask", "counted"]
     listening.cancel()
+
+
+@pytest.mark.parametrize("live", [LiveChange("debug", None, 1e10), NONE])
+async def test_a_live_change_that_the_supervisor_knows_of_is_obeyed(live: LiveChange) -> None:
+    one, gateway, channel = place()
+    loaded = load(None, {})
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    one._in_force = InForce(loaded, now)
+    listening = tasks.start(one._listen(lambda: None), "orders")
+    channel.heard.put_nowait({"kind": "in force", "record": packed(InForce(loaded, now, live=live))})
+    await until(lambda: one._in_force.since is not now)
+    listening.cancel()
+    # One that holds already is not begun anew.
+    assert gateway.obeyed == [live] * (live is not NONE)
 
 
 class Preparing:

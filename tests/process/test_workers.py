@@ -195,6 +195,18 @@ async def test_a_live_change_reaches_those_that_serve_and_those_that_are_about_t
         await starting
 
 
+async def test_a_worker_that_is_slow_is_told_of_a_live_change_as_well_and_not_waited_for() -> None:
+    live = {"what": LIVE, "of": {"level": "debug", "sample_ratio": None, "until": 1e10}}
+    async with playing() as play:
+        _, asker = await play.one(0)
+        late, other = await play.one(1)
+        late.beat -= 60.0
+        asker.says("ask", number=7, **live)
+        assert await asker.hears() == {"kind": "answers", "number": 7, "found": []}
+        question = await other.hears()
+        assert question | {"number": 0} == {"kind": "question", "number": 0, **live}
+
+
 async def test_a_new_worker_learns_from_the_supervisor_which_providers_are_drained() -> None:
     births = []
     async with playing() as play:

@@ -1,6 +1,7 @@
 """A stream that dies after its first content is continued by the next target, where that is provably safe."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,6 +14,7 @@ from proxy.relay.resume import events_of
 from tests.conftest import GatewayFactory, RunningGateway, provider
 from tests.rigs.clock import at_most
 from tests.rigs.simulator import Fin, Hold, Reset, Send, Simulator
+from tests.spec.wire import becomes
 
 ROLE = {"role": "assistant", "content": ""}
 
@@ -118,6 +120,23 @@ async def test_a_target_that_prefills_continues_the_delivered_text(
     ]
     assert up.metric("hapax_resumes_total") == 1
     assert up.metric("hapax_exchanges_total", outcome="ok") == 1
+
+
+async def test_a_continued_answer_is_logged_under_the_name_that_the_client_has_seen(
+    gateway: GatewayFactory, simulator: Simulator, second: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hapax.access")
+    simulator.script(DIES, match="sim-fast")
+    second.script(whole(event("b", ROLE), event("b", {"content": " three."}, "stop")), match="sim-fast")
+    body, _ = await ask(await running(gateway, simulator, second, prefill=True))
+    assert text(body) == "One two three."
+
+    def told() -> list[str]:
+        calls = [record for record in caplog.records if record.name == "hapax.access"]
+        return [vars(record)["fields"]["response_id"] for record in calls if vars(record)["fields"]["event"] == "call"]
+
+    await becomes(told)
+    assert told() == ["a"]
 
 
 async def test_an_answer_to_a_long_question_is_continued_like_any_other(
