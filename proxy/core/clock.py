@@ -39,7 +39,7 @@ def iso_of(seconds: float) -> str:
 
 def epoch() -> float:
     """The date at which the monotonic clock was 0, in seconds since 1970."""
-    return wall().timestamp() - now()
+    return time.time() - now()
 
 
 def span(seconds: float) -> str:
