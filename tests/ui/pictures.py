@@ -21,17 +21,21 @@ from aiohttp import ClientSession
 from sqlalchemy import insert
 
 from proxy.accounts import tables
-from proxy.process.server import Listener
+from proxy.process.listener import Listener
 from proxy.settings import Settings
-from proxy.simulator import Delay, Send, Simulator, Step
+from proxy.simulator.script import Delay, Send, Step
 from tests.rigs.devtools import Tab, chromium, tab
+from tests.rigs.simulator import Simulator
 
 from .conftest import choose
 
 DOCUMENTS = Path(__file__).parent.parent.parent / "docs" / "pictures"
 ADMIN = "hapax-admin-5c1e0f7ab2d94836"
 WEB, BATCH = "hapax-web-71d0c2f49ab3e658", "hapax-batch-08a6b3f1d2c7e459"
-DOCUMENTED = {("playground", False), ("playground", True), ("live", False), ("trail", False), ("usage", False)}
+DOCUMENTED = {
+    *(("playground", False), ("playground", True), ("live", False), ("trail", False)),
+    *(("providers", False), ("usage", False)),
+}
 """What the documents show, by view and whether it is dark."""
 VIEWS = ("playground", "compare", "live", "trail", "providers", "keys", "usage", "usage-model", "config")
 PRICES = {
