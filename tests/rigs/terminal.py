@@ -152,8 +152,8 @@ async def in_terminal(
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (height, width))
     process = await asyncio.create_subprocess_exec(
-        # A session of its own, whose terminal this is: only so does Ctrl-C reach the program, which must not ignore it as
-        # what is started in the background does.
+        # A session of its own, whose terminal this is: only so does Ctrl-C reach the program, which must not ignore it,
+        # as what is started in the background does.
         *("setsid", "--ctty", "env", "--default-signal=INT", *command),
         cwd=cwd,
         env=dict(env),
