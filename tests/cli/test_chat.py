@@ -285,6 +285,8 @@ async def test_the_end_of_the_input_ends_the_program_and_one_ctrl_c_at_the_promp
     async with chatting(running, tmp_path) as shown:
         assert f"sim-1, the first of 6 models at {running.url}" in shown.written
         shown.press("half a question")
+        # Read by the program: Ctrl-C takes away what was not, for which readline would wait on.
+        await shown.writes("half a question")
         await shown.interrupts(lambda: shown.writes("Ctrl-C again, Ctrl-D or /exit ends the program."))
         shown.press("/model sim-echo\r")
         await shown.writes("sim-echo's")

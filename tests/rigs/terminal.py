@@ -103,12 +103,13 @@ class Terminal:
         Press Ctrl-C at a prompt of Python's `input`, until what it does *comes*. One that is pressed between the prompt
         and the wait for a line is noticed with the next one only; both together are one then.
         """
-        while True:
+        for _ in range(5):
             self.press(INTERRUPT)
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE / 5):
                     await comes()
                     return
+        raise AssertionError(f"no Ctrl-C is obeyed: {self.written!r}")
 
     def leave(self) -> None:
         """Look no more."""
