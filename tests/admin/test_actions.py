@@ -95,6 +95,7 @@ async def test_where_every_target_of_a_model_is_drained_the_call_is_refused_unle
         "spare": {"targets": ["b/sim-fast"]},
     }
     running = await gateway(two(simulator, models=models))
+    await running.listener.gateway.checks.known.wait()
     await do(running, "drain")
     refused = await ask(running.port, chat("alone", head=KEYED))
     assert (refused.status, refused.code, refused.header("x-hapax-attempts")) == (503, "provider_drained", "0")
@@ -102,7 +103,6 @@ async def test_where_every_target_of_a_model_is_drained_the_call_is_refused_unle
     assert await answered_by(running, model="with") == "b"
     assert (await ask(running.port, get("/ready"))).status == 200
     await do(running, "drain", "b")
-    running.listener.gateway.checks.known.set()
     checks = (await about(running, "/health/ready"))["checks"]
     assert checks["models_available"]["healthy"] is False
 

@@ -52,6 +52,7 @@ def moved(running: RunningGateway) -> dict[str, list[tuple[dict[str, str], float
 async def test_calls_that_all_fail_are_not_lost_among_probes_and_pages(gateway: GatewayFactory) -> None:
     models = {"broken": {"targets": ["sim/sim-fault:status=503"]}}
     running = await gateway({"auth": AUTH, "models": models, "failover": {"retries": 0}})
+    await running.listener.gateway.checks.known.wait()
     for _ in range(3):
         assert (await ask(running.port, chat("broken", head=HEAD))).status == 503
         for path in HOUSEKEEPING:
