@@ -20,12 +20,16 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A connection, idle or serving exactly one request."""
 
-    def __init__(self, released: Callable[["Connection", bool], None]) -> None:
-        """*released* is called with the connection and whether it may serve another request."""
+    def __init__(self, released: Callable[["Connection", bool], None], buffer: memoryview) -> None:
+        """
+        *released* is called with the connection and whether it may serve another request. *buffer* is where a read
+        goes, and so the most that one read brings; what was read is parsed at once, so connections may share it.
+        """
         self._released = released
+        self._buffer = buffer
         self._parser = self._make_parser()
         self._sink: Sink | None = None
         self._write_paused: asyncio.Future[None] | None = None
@@ -143,7 +147,10 @@ class Connection(asyncio.Protocol):
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._sink is None:
             # Bytes that were not asked for: whatever they are, they belong to no request.
             self.spoke_unasked = True
@@ -151,6 +158,7 @@ class Connection(asyncio.Protocol):
             return
         self._received = True
         in_head = not self._head_done
+        data = self._buffer[:nbytes]
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -166,7 +174,7 @@ class Connection(asyncio.Protocol):
         if in_head and not self._complete:
             if not self._head_done:
                 self._kept += data
-            self._head_bytes += len(data)
+            self._head_bytes += nbytes
             if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
                 self._fault = self._fault or "head too large"
         if self._fault:
@@ -174,7 +182,7 @@ class Connection(asyncio.Protocol):
         elif self._complete:
             self._end()
 
-    def _mend(self, data: bytes) -> bool:
+    def _mend(self, data: memoryview) -> bool:
         """
         Whether the head that ends with *data*, which the parser has refused, can be read all the same, or may be when
         the rest of it has come. The parser refuses all that follows, so each further read comes here as well.

@@ -25,7 +25,9 @@ from proxy.upstream.wire import Sink
 KEEP_ALIVE = 15.0
 """Seconds an idle connection may wait, shortened at random by up to a third so that they do not all end at once."""
 RECEIVE_BUFFER = 128 * 1024
-"""Bytes the kernel may hold of an answer: one read is no larger, and that is what a slow client makes us hold."""
+"""Bytes the kernel is asked to hold of an answer, besides those that have been read; Linux takes twice as many."""
+READ_SIZE = 64 * 1024
+"""Bytes one read brings at most: what a client that does not read makes us hold, beside its own write buffer."""
 DNS_TTL = 60.0
 """Seconds an answer of the resolver is used; when the resolver fails, the last answer serves on."""
 HAPPY_EYEBALLS_DELAY = 0.25
@@ -66,6 +68,7 @@ class Connections:
         self._connecting: set[HttpCall] = set()
         self._open: set[Connection] = set()
         self._opened_total = 0
+        self._read_buffer = memoryview(bytearray(READ_SIZE))
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
         self._resolved_at = 0.0
         self._sweep: asyncio.TimerHandle | None = None
@@ -163,7 +166,7 @@ class Connections:
                 if self._forward_proxy is not None:
                     await self._forward_proxy.open(sock, self._host, self._port)
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._released),
+                    lambda: Connection(self._released, self._read_buffer),
                     sock=sock,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,

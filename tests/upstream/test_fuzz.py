@@ -106,7 +106,8 @@ class Strict:
 def received(message: bytes, at: list[int]) -> tuple[Strict, bool]:
     """What comes of *message*, cut in those places, and whether the connection would be used again."""
     reusable: list[bool] = []
-    connection = Connection(lambda _, again: reusable.append(again))
+    buffer = memoryview(bytearray(len(message) or 1))
+    connection = Connection(lambda _, again: reusable.append(again), buffer)
     transport, sink = Transport(), Strict()
     connection.connection_made(cast(asyncio.BaseTransport, cast(Any, transport)))
     connection.begin(sink, b"GET / HTTP/1.1\r\n\r\n", complete=True)
@@ -115,7 +116,8 @@ def received(message: bytes, at: list[int]) -> tuple[Strict, bool]:
         part = message[start:end]
         start = max(start, end)
         if part and not transport.closed:
-            connection.data_received(part)
+            connection.get_buffer(-1)[: len(part)] = part
+            connection.buffer_updated(len(part))
     connection.connection_lost(None)
     assert len(sink.ends) == 1
     return sink, bool(reusable and reusable[0] and not transport.closed)
