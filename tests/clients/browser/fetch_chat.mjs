@@ -21,6 +21,8 @@ export default async function ({ base_url, api_key, model, read_all = true }) {
     if (done) break;
     if (!read_all && text.includes("\n\n")) {
       await reader.cancel();
+      // The browser ends with the page, and has told the gateway by the time this is answered.
+      await fetch(`${base_url}/models`, { headers: { authorization: `Bearer ${api_key}` } });
       break;
     }
   }
