@@ -27,7 +27,7 @@ class MetricsPages:
         self._as_summary = as_summary
 
     async def text(self, request: web.Request) -> web.StreamResponse:
-        """Prometheus's text, or OpenMetrics when that is asked for."""
+        """Prometheus's text, or OpenMetrics or protobuf when that is asked for."""
         return await self._answer(self._text(request.headers.get("Accept", "")))
 
     async def json(self, request: web.Request) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from proxy.middleware.provider_shapes import LastErrorTold
 
 CSV = Media("text/csv")
 EVENTS = Media("text/event-stream")
-TEXT = (Media("text/plain"), Media("application/openmetrics-text"))
+TEXT = tuple(map(Media, ("text/plain", "application/openmetrics-text", "application/vnd.google.protobuf")))
 """Metrics, in the format that was asked for."""
 
 BreakerState = Literal["closed", "open", "half-open"]

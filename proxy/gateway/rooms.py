@@ -149,7 +149,9 @@ class Rooms:
         )
         registry.register(Readiness(self.health))
         self.debug = Debug(self.health, registry)
-        self.pages = Pages(registry, records.hand_over, peers)
+        self.pages = Pages(
+            registry, records.hand_over, peers, lambda: self.settings.metrics.prometheus.native_histograms
+        )
         self.operators = OperatorPages(
             records,
             self.trails,

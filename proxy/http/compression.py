@@ -15,8 +15,8 @@ WORTHWHILE = 1024
 _CODING = re.compile(
     r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:;[ \t]*[qQ]=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)[ \t]*)?"
 )
-_TEXTS = ("application/json", "application/openmetrics-text")
-"""Types that are text without saying so."""
+_OTHERS = ("application/json", "application/openmetrics-text", "application/vnd.google.protobuf")
+"""Types that get much smaller, besides those that say they are text."""
 
 
 def compress_where_asked(page: web.StreamResponse, accepted: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ def compress_where_asked(page: web.StreamResponse, accepted: Sequence[str]) -> N
     if not isinstance(page, web.Response) or not isinstance(page.body, bytes) or "Content-Encoding" in page.headers:
         return
     kind = page.content_type
-    if not (kind.startswith("text/") or kind in _TEXTS) or kind == "text/event-stream":
+    if not (kind.startswith("text/") or kind in _OTHERS) or kind == "text/event-stream":
         return
     others = page.headers.get("Vary")
     page.headers["Vary"] = f"{others}, Accept-Encoding" if others else "Accept-Encoding"

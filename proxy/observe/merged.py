@@ -11,15 +11,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar, Sample
 
+from proxy.observe.native import Native, NativeHistogram
 from proxy.observe.tally import latest
 
 Snapshot = list[list[Any]]
 """
-Families as plain JSON: name, help, type and the samples, each a name, labels and a value, and where it has an exemplar
-that one's labels, value and time.
+Families as plain JSON: name, help, type, the samples, each a name, labels and a value, and where it has an exemplar
+that one's labels, value and time; last the native buckets of a histogram, labels and pairs of number and count.
 """
 
 _COUNTED = ("counter", "histogram")
+_Labels = tuple[tuple[str, str], ...]
 
 RULES: dict[str, Callable[[float, float], float]] = {
     # What any worker finds amiss is amiss.
@@ -56,15 +58,24 @@ RULES: dict[str, Callable[[float, float], float]] = {
 
 def snapshot(registry: CollectorRegistry) -> Snapshot:
     """What *registry* shows now."""
+    return _snapshot(registry.collect())
+
+
+def _snapshot(families: Iterable[Metric]) -> Snapshot:
     return [
         [
             family.name,
             family.documentation,
             family.type,
             [_told(each) for each in family.samples],
+            [[labels, list(native.items())] for labels, native in _native_of(family).items()],
         ]
-        for family in registry.collect()
+        for family in families
     ]
+
+
+def _native_of(family: Metric) -> dict[_Labels, Native]:
+    return family.native if isinstance(family, NativeHistogram) else {}
 
 
 def _told(sample: Sample) -> list[Any]:
@@ -79,12 +90,14 @@ class Merged:
         self._families: dict[str, tuple[str, str, dict[tuple[Any, ...], float]]] = {}
         self._exemplars: dict[tuple[Any, ...], Exemplar] = {}
         """By the sample, the last one of all workers."""
+        self._native: dict[str, dict[_Labels, Native]] = {}
+        """By the family's name."""
         for each in snapshots:
             self.add(each)
 
     def add(self, told: Snapshot, *, gone: bool = False) -> None:
         """Take in what a worker told. One that is *gone* has counted, and measures nothing any more."""
-        for name, help, kind, samples in told:
+        for name, help, kind, samples, natives in told:
             counted = kind in _COUNTED
             if gone and not counted:
                 continue
@@ -96,18 +109,22 @@ class Merged:
                     self._exemplars[key] = latest(self._exemplars.get(key), Exemplar(*each))
                 known = values.get(key)
                 values[key] = value if known is None else together(known, value)
+            for labels, native in natives:
+                so_far = self._native.setdefault(name, {}).setdefault(tuple(map(tuple, labels)), {})
+                for number, count in native:
+                    so_far[number] = so_far.get(number, 0) + count
 
     def snapshot(self) -> Snapshot:
         """All of it, as a worker would tell it."""
-        return [
-            [family.name, family.documentation, family.type, [_told(each) for each in family.samples]]
-            for family in self.collect()
-        ]
+        return _snapshot(self.collect())
 
     def collect(self) -> Iterator[Metric]:
         """The families."""
         for name, (help, kind, values) in self._families.items():
             family = Metric(name, help, kind)
+            if name in self._native:
+                family = NativeHistogram(name, help)
+                family.native = self._native[name]
             for key, value in values.items():
                 family.add_sample(key[0], dict(key[1:]), value, exemplar=self._exemplars.get(key))
             yield family

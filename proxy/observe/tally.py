@@ -7,10 +7,13 @@ exchange and register nowhere.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil, log2
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.samples import Exemplar
+
+from proxy.observe.native import PER_DOUBLING, ZERO, NativeHistogram
 
 Labels = tuple[str, ...]
 Numbers = Iterable[tuple[Labels, float]]
@@ -22,7 +25,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0, 3
 class Buckets:
     """One histogram's numbers for one set of labels."""
 
-    __slots__ = ("_bounds", "counts", "exemplars", "total")
+    __slots__ = ("_bounds", "counts", "exemplars", "native", "total")
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         """*bounds* in rising order; what is larger than all of them counts as well."""
@@ -31,10 +34,14 @@ class Buckets:
         self.total = 0.0
         self.exemplars: dict[int, Exemplar] = {}
         """By the number of a bucket, the last value in it of a call whose trace is recorded."""
+        self.native: dict[int, int] = {}
+        """The same values in the buckets of a native histogram, by the number of each that has any."""
 
     def observe(self, value: float) -> None:
         """Count one value, in the first bucket whose bound it does not exceed."""
         self.counts[bisect_left(self._bounds, value)] += 1
+        number = ceil(log2(value) * PER_DOUBLING) if value > 0 else ZERO
+        self.native[number] = self.native.get(number, 0) + 1
         self.total += value
 
     def exemplify(self, value: float, trace_id: str, moment: float) -> None:
@@ -49,6 +56,8 @@ class Buckets:
         """Take in what *other*, with the same bounds, has counted."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
+        for number, count in other.native.items():
+            self.native[number] = self.native.get(number, 0) + count
         for bucket, exemplar in other.exemplars.items():
             self.exemplars[bucket] = latest(self.exemplars.get(bucket), exemplar)
 
@@ -79,14 +88,14 @@ class Histograms:
             found = self.by_labels[labels] = Buckets(self.bounds)
         return found
 
-    def family(self, name: str | None = None, help: str | None = None) -> HistogramMetricFamily:
+    def family(self, name: str | None = None, help: str | None = None) -> NativeHistogram:
         """All of it in Prometheus's form, perhaps by another name."""
         return histogram(name or self.name, help or self.help, self.labels, self.by_labels.items())
 
 
 def histogram(
     name: str, help: str, labels: Sequence[str], numbers: Iterable[tuple[Labels, Buckets]]
-) -> HistogramMetricFamily:
+) -> NativeHistogram:
     """A family of *numbers*; those with the same labels are added up."""
     added: dict[Labels, Buckets] = {}
     for key, buckets in numbers:
@@ -94,7 +103,7 @@ def histogram(
         if known is None:
             known = added[key] = Buckets(buckets.bounds)
         known.add(buckets)
-    family = HistogramMetricFamily(name, help, labels=labels)
+    family = NativeHistogram(name, help, labels=labels)
     for key, buckets in added.items():
         so_far = 0
         cumulated: list[Any] = []
@@ -104,6 +113,7 @@ def histogram(
             exemplar = buckets.exemplars.get(number)
             cumulated.append((bound, so_far) if exemplar is None else (bound, so_far, exemplar))
         family.add_metric(key, cumulated, buckets.total)
+        family.native[tuple(zip(labels, key, strict=True))] = buckets.native
     return family
 
 

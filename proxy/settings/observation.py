@@ -97,6 +97,9 @@ class Prometheus(Section):
     """The /metrics page."""
 
     enabled: bool = Field(True, description="Serve /metrics.")
+    native_histograms: bool = Field(
+        False, description="Serve it as protobuf, with native histograms, to a Prometheus that asks for that."
+    )
 
 
 class Statsd(Section):

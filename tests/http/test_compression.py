@@ -106,6 +106,7 @@ def test_any_bytes_of_a_client_have_a_meaning(accepted: str) -> None:
         "text/csv; charset=utf-8",
         "text/plain; version=0.0.4",
         "application/openmetrics-text; version=1",
+        "application/vnd.google.protobuf; encoding=delimited",
     ],
 )
 def test_texts_are_compressed_and_depend_on_what_was_accepted(kind: str) -> None:

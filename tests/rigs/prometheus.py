@@ -57,11 +57,12 @@ async def prometheus(
     interval: str = INTERVAL,
     runbooks: str = "",
     hastened: bool = False,
+    features: str = "exemplar-storage",
 ) -> AsyncIterator[Server]:
     """
     Scrapes *target* (host:port) with *key* every *interval*, which a page must not take longer than; evaluates the
     rules of deploy/, tells *alertmanager* (host:port). Alerts wait for nothing, or, *hastened*, as many seconds as they
-    should minutes, over windows of as many seconds. *runbooks*: where those lie.
+    should minutes, over windows of as many seconds. *runbooks*: where those lie. *features*: those it is started with.
     """
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = interval
@@ -91,7 +92,7 @@ async def prometheus(
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        "--enable-feature=exemplar-storage",
+        f"--enable-feature={features}",
         "--log.level=warn",
     ]
     async with _running(command, folder / "prometheus.log", port, "/-/ready") as server:
