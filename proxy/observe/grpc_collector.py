@@ -5,8 +5,10 @@ The messages are those that go by HTTP, sent as the bytes they are. When to try 
 Source: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
 """
 
+import ssl
 from collections.abc import Awaitable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
@@ -73,7 +75,7 @@ class GrpcCollector(Collector):
             ("grpc.enable_http_proxy", 0),
         ]
         if self._secure:
-            return grpc.aio.secure_channel(self._target, grpc.ssl_channel_credentials(), options)
+            return grpc.aio.secure_channel(self._target, grpc.ssl_channel_credentials(_roots()), options)
         return grpc.aio.insecure_channel(self._target, options)
 
     @cached_property
@@ -87,3 +89,9 @@ class GrpcCollector(Collector):
             code = error.code()
             return Fate.LATER if code in _PASSING else Fate.NEVER, b"", f"status {code.name}"
         return Fate.TAKEN, answer, ""
+
+
+def _roots() -> bytes | None:
+    """The authorities that are trusted elsewhere too: those of SSL_CERT_FILE or of the machine; None: gRPC's own."""
+    file = ssl.get_default_verify_paths().cafile
+    return Path(file).read_bytes() if file else None

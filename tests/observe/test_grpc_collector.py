@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from proxy.observe.collector import Fate
 from proxy.observe.grpc_collector import SERVICES, GrpcCollector
 from proxy.settings import SettingsError
 from tests.conftest import GatewayFactory
+from tests.rigs.certificates import issue
 from tests.rigs.collector import attributes
 from tests.spec.wire import ask, becomes, chat
 
@@ -55,10 +57,16 @@ class _Handlers(grpc.GenericRpcHandler):
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[GrpcServer]:
+async def listening(certificates: Path | None = None) -> AsyncIterator[GrpcServer]:
+    """Over TLS with those in the folder *certificates*."""
     running, server = GrpcServer(), grpc.aio.server()
     server.add_generic_rpc_handlers((_Handlers(running),))
-    running.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if certificates is None:
+        running.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        pair = (certificates / "server.key").read_bytes(), (certificates / "server.pem").read_bytes()
+        credentials = grpc.ssl_server_credentials([pair])
+        running.endpoint = f"https://localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
     await server.start()
     try:
         yield running
@@ -127,6 +135,22 @@ async def test_what_became_of_a_post_is_what_the_status_says_of_trying_again(
     await collector.stop()
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ([f"collector {server.endpoint} takes no spans: status {refusal.name}"] if refusal else [])
+
+
+async def test_over_tls_a_collector_is_believed_by_the_authorities_that_providers_are_believed_by(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    issue(tmp_path, "collector")
+    async with listening(tmp_path) as server:
+        stranger = GrpcCollector(server.endpoint, "/v1/traces", {}, "spans")
+        assert await stranger.post(b"") == (Fate.LATER, b"")
+        await stranger.stop()
+        assert server.taken == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+        known = GrpcCollector(server.endpoint, "/v1/traces", {"x-token": "open"}, "spans")
+        assert await known.post(b"") == (Fate.TAKEN, b"")
+        await known.stop()
+        assert [metadata["x-token"] for *_, metadata in server.taken] == ["open"]
 
 
 async def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_what_to_install(
