@@ -14,6 +14,7 @@ from proxy.admission.admission import Admission
 from proxy.core import clock
 from proxy.core.errors import ProxyError
 from proxy.core.exchange import AttemptRecord, Exchange, Outcome
+from proxy.core.headers import correlation_in
 from proxy.core.usage import Tokens, estimate, most_completion
 from proxy.http.inbound import Inbound
 from proxy.middleware.records import Records
@@ -40,12 +41,16 @@ class Responses:
 
     async def begin(self, data: bytes, event: dict[str, Any]) -> None:
         """The client asks for one by *event*, which is *data*; `ProxyError` where its limits do not allow that."""
-        exchange = self._new()
+        whole, exchange = self._session.exchange, self._new()
         exchange.bytes_in = len(data)
         described = event.get("response")
-        most = most_completion(described if type(described) is dict else event)
+        if type(described) is not dict:
+            described = event
+        if not whole.correlated:
+            exchange.correlation_id = correlation_in(described) or exchange.correlation_id
+        most = most_completion(described)
         if not self._handed_over(exchange):
-            whole, inbound = self._session.exchange, self._session.beside(exchange)
+            inbound = self._session.beside(exchange)
             try:
                 await self._admission.admit(inbound, self._asked, estimate(len(data)), most, whole)
             except ProxyError as error:

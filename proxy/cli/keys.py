@@ -213,6 +213,9 @@ def revoke(
         before, after = with_store(settings, work)
     except KeyNotFound:
         raise _unknown(name) from None
+    if before.revoked is not None:
+        show.line(show.err(), f"{show.plain(name)} was revoked before; nothing has changed")
+        return
     _audit(settings, "revoked", before, after)
     show.line(show.err(), f"Revoked {show.plain(name)}")
 

@@ -331,3 +331,30 @@ async def test_limits_in_redis_charge_a_response_that_its_provider_began(served:
         await session.close()
         await play.client.close()
         await play.running.listener.stop()
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        '{"type":"response.create","model":"sim-m","metadata":{"correlation_id":"order-7"}}',
+        '{"type":"response.create","response":{"model":"sim-m","metadata":{"correlation_id":"order-7"}}}',
+    ],
+    ids=["Responses API", "Realtime API"],
+)
+@pytest.mark.parametrize(("header", "known_as"), [({}, "order-7"), ({"X-Correlation-ID": "visit-1"}, "visit-1")])
+async def test_a_response_is_known_by_its_own_metadata_unless_the_session_said_an_id(
+    served: Any, asks: str, header: dict[str, str], known_as: str
+) -> None:
+    play: Served = await served({})
+    seen = play.running.observed()
+    play.client.headers.update(header)
+    session = await play.opens()
+    await play.responds(session)
+    await session.send_str(asks)
+    await session.send_str("go")
+    assert (await hears(session))["type"] == "response.done"
+    await session.close()
+    await until(lambda: len(seen) == 3)
+    first, second, _ = (each.correlation_id for each in seen)
+    assert second == known_as
+    assert first == header.get("X-Correlation-ID", seen[2].id)
