@@ -16,8 +16,9 @@ from proxy.observe.tally import latest
 
 Snapshot = list[list[Any]]
 """
-Families as plain JSON: name, help, type, the samples, each a name, labels and a value, and where it has an exemplar
-that one's labels, value and time; last the native buckets of a histogram, labels and pairs of number and count.
+Families as plain JSON: name, help, type and the samples, each a name, labels and a value, and where it has an exemplar
+that one's labels, value and time. For a histogram then all native buckets that have the same labels: those, and pairs
+of number and count.
 """
 
 _COUNTED = ("counter", "histogram")
@@ -68,7 +69,7 @@ def _snapshot(families: Iterable[Metric]) -> Snapshot:
             family.documentation,
             family.type,
             [_told(each) for each in family.samples],
-            [[labels, list(native.items())] for labels, native in _native_of(family).items()],
+            *([labels, list(native.items())] for labels, native in _native_of(family).items()),
         ]
         for family in families
     ]
@@ -97,7 +98,7 @@ class Merged:
 
     def add(self, told: Snapshot, *, gone: bool = False) -> None:
         """Take in what a worker told. One that is *gone* has counted, and measures nothing any more."""
-        for name, help, kind, samples, natives in told:
+        for name, help, kind, samples, *natives in told:
             counted = kind in _COUNTED
             if gone and not counted:
                 continue

@@ -12,9 +12,10 @@ from proxy.observe.native import ZERO
 from proxy.observe.protobuf_page import CONTENT_TYPE, is_preferred, written
 from proxy.observe.tally import Buckets, histogram
 from tests.conftest import GatewayFactory
+from tests.rigs.hapax import hapax
 from tests.rigs.prometheus import prometheus
 from tests.rigs.simulator import Simulator
-from tests.spec.wire import ask, chat, get
+from tests.spec.wire import ask, chat, get, target
 
 KEY, ADMIN = "hpx_client_4be19d0c77aa21", "hpx_admin_0f2d9be1c5a877"
 AUTH = {"keys": [{"name": "web", "key": KEY}], "admin_key": ADMIN}
@@ -134,3 +135,14 @@ async def test_prometheus_reads_native_histograms_and_all_the_rest_from_it(
         found = {each["metric"]["__name__"] for each in await server.query('{__name__=~".+",job="hapax"}')}
     of_prometheus = {name for name in found if name == "up" or name.startswith("scrape_") or ":" in name}
     assert found - of_prometheus == {name for name in families if re.search(rf"^{name}(_bucket)?[ {{]", text, re.M)}
+
+
+async def test_several_workers_write_one_page(simulator: Simulator, tmp_path: Path) -> None:
+    settings = {"server": {"workers": 2}, "providers": {"sim": target(simulator)}, "metrics": NATIVE}
+    async with hapax(tmp_path, settings) as running:
+        for _ in range(20):
+            assert (await ask(running.port, chat())).status == 200
+        page = await ask(running.port, get("/metrics", head=f"Accept: {PROTOBUF}\r\n"))
+        assert page.header("content-type") == CONTENT_TYPE
+        assert b"\x0a\x0d\x0a\x07outcome\x12\x02ok\x1a\x09\x09\0\0\0\0\0\0\x34\x40" in page.body  # 20.0
+        assert b"\x28\x06\x31\0\0\0\0\0\0\xf0\x37\x38" in page.body  # schema 3
