@@ -6,6 +6,7 @@ server would hide that setting by turning it on itself.
 """
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,28 @@ class RunningGateway:
         """The value of one series; 0 while it does not exist."""
         self.caught_up()
         return self.listener.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+LONG = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("spec/test_drain", "spec/test_workers", "spec/test_faults_of_state", "spec/test_slow_readers"),
+        *("spec/test_reload_files", "spec/test_reload_sections", "spec/test_books", "bench/test_bench"),
+        *("accounts/test_ledger_killed", "deploy/test_outage", "accounts/test_watch", "spec/test_shared_limits"),
+    )
+)
+"""Files of few tests that take long. They begin first, so that in the end no process of tests waits for another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """As they were collected, but for the long ones."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of tests and what they import out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
