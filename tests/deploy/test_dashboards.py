@@ -19,49 +19,21 @@ import yaml
 from deploy.grafana.generator.__main__ import FOLDER, files
 from tests.rigs.hapax import Hapax, hapax
 from tests.rigs.prometheus import DEPLOY, Server, prometheus
-from tests.spec.wire import ask, chat, connect, get, request
+from tests.spec.wire import ask, connect, get, request
 
-ADMIN, KEY, POOR = "hpx_admin_5b1e77d0c2a94f", "hpx_client_90c3f1aa7be2d4", "hpx_client_poor_1c84e0f9"
-AGAIN = "hpx_client_again_7d25b0e613"
+from .traffic import ADMIN, PRICES, SETTINGS, traffic
+
 DEADLINE = 60.0
 INTERVAL = "1s"
 """Between two scrapes: what a page may take on a machine with other work."""
-BUSY: dict[str, Any] = {
-    "server": {"drain_delay": "0s"},
-    "providers": {
-        name: {"type": "simulator", "timeouts": {"first_token": "200ms"}, "models": ["sim-*"]}
-        for name in ("one", "two")
-    },
-    "models": {
-        "flaky": {"targets": ["one/sim-fault:status=503", "two/sim-fast"]},
-        "late": {"targets": ["one/sim-fault:stall@1", "two/sim-fast"]},
-        "away": {"targets": ["one/sim-fault:status=500"], "fallbacks": ["sim-fast"]},
-        "broken": {"targets": ["one/sim-1:tokens=9,rst@4"]},
-    },
-    "circuit_breaker": {"failure_threshold": 3},
-    "health_check": {"interval": "500ms"},
-    "queue": {"enabled": True, "max_running": 2},
-    "cache": {"enabled": True},
-    "auth": {
-        "admin_key": ADMIN,
-        "keys": [
-            {"name": "web", "key": KEY, "team": "shop", "budget": {"usd": 9, "per": "day"}, "cache": False},
-            {"name": "poor", "key": POOR, "limits": {"requests_per_minute": 1}, "cache": False},
-            {"name": "again", "key": AGAIN},
-        ],
-    },
-    "store": {"url": "sqlite:///hapax.db", "prices": "prices.yaml"},
-    # No collector is there: spans wait, and traces have their ids all the same.
-    "tracing": {"otlp_endpoint": "http://127.0.0.1:9"},
-}
+# No collector is there: spans wait, and traces have their ids all the same.
+BUSY: dict[str, Any] = {**SETTINGS, "tracing": {"otlp_endpoint": "http://127.0.0.1:9"}}
 IDLE: dict[str, Any] = {
     "providers": {"one": {"type": "simulator"}},
     "health_check": {"interval": "500ms"},
     "auth": {"admin_key": ADMIN},
     "store": {"url": ""},
 }
-PRICES = {"ours": {"source": "this test", "as_of": "2026-11-25", "models": {"sim-*": {"input": 1, "output": 2}}}}
-
 STILL_EMPTY = {("hapax-providers", "Probes that fail"), ("hapax-system", "Certificates expire in")}
 """Panels that have nothing to show under the traffic of these tests, and say why."""
 
@@ -71,19 +43,6 @@ class World:
 
     gateway: Hapax
     prometheus: Server
-
-    async def traffic(self) -> None:
-        """Calls of every kind, each ending another way."""
-        port, head = self.gateway.port, f"X-API-Key: {KEY}\r\n"
-        calls = [
-            chat(model, head=head, stream=stream) for stream in (True, False) for model in ("sim-1:tokens=9", "flaky")
-        ]
-        calls += [chat(model, head=head, stream=True) for model in ("late", "away", "broken", "nobody-has-it")]
-        calls += [chat(head=f"X-API-Key: {POOR}\r\n")] * 2
-        calls.append(chat("sim-fast", head=f"X-API-Key: {AGAIN}\r\n"))
-        calls += [get("/v1/models", head=head), get("/ready"), get("/nowhere", head=head)]
-        # One of them breaks its connection.
-        await asyncio.gather(*(ask(port, call) for call in calls), return_exceptions=True)
 
 
 @asynccontextmanager
@@ -101,7 +60,7 @@ async def world_of(folder: Path, settings: dict[str, Any], *, busy: bool) -> Asy
             # A rate needs two samples of a series, the second one larger.
             while not await world.prometheus.query('count_over_time(hapax_build_info{job="hapax"}[5m]) >= 4'):
                 if busy:
-                    await world.traffic()
+                    await traffic(world.gateway.port)
                 await asyncio.sleep(0.3)
             if busy:
                 file, head = folder / "hapax.yaml", f"X-API-Key: {ADMIN}\r\n"
