@@ -10,6 +10,7 @@ import typer
 
 from proxy.cli import gateway, show
 from proxy.cli.check import Config
+from proxy.cli.gateway import AdminKey, Url
 from proxy.cli.store import readable
 
 app = typer.Typer(
@@ -32,13 +33,8 @@ def cache() -> None:
 def clear(
     model: Annotated[str | None, typer.Option(help="Only answers of this public model.")] = None,
     key: Annotated[str | None, typer.Option(metavar="NAME", help="Only answers this key asked for first.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Where the gateway is; omitted: where the configuration says.")
-    ] = None,
-    admin_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", envvar="HAPAX_ADMIN_KEY", show_envvar=True, help="Omitted: auth.admin_key."),
-    ] = None,
+    url: Url = None,
+    admin_key: AdminKey = None,
     config: Config = None,
 ) -> None:
     """

@@ -13,6 +13,7 @@ import typer
 
 from proxy.cli import gateway, show
 from proxy.cli.check import Config
+from proxy.cli.gateway import Url
 from proxy.cli.store import FAILED, readable, refusal
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def chat(
     question: Annotated[
         str | None, typer.Argument(metavar="QUESTION", help="Ask this alone and exit; else it is read.")
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Where the gateway is; omitted: where the configuration says.")
-    ] = None,
+    url: Url = None,
     key: Annotated[
         str | None,
         typer.Option(

@@ -7,8 +7,10 @@ configuration, whatever name and time that is for; anywhere else it is judged as
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
+
+import typer
 
 from proxy.cli import show
 from proxy.cli.store import FAILED, refusal
@@ -16,6 +18,12 @@ from proxy.settings import Settings
 
 if TYPE_CHECKING:
     import ssl
+
+Url = Annotated[str | None, typer.Option(help="Where the gateway is; omitted: where the configuration says.")]
+AdminKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", envvar="HAPAX_ADMIN_KEY", show_envvar=True, help="Omitted: auth.admin_key."),
+]
 
 WITHIN = 70.0
 """Seconds it may take to answer."""

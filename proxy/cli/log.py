@@ -10,6 +10,7 @@ import typer
 
 from proxy.cli import gateway, show
 from proxy.cli.check import Config
+from proxy.cli.gateway import AdminKey, Url
 from proxy.cli.store import readable
 
 PATH = "/admin/logging"
@@ -20,11 +21,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Url = Annotated[str | None, typer.Option(help="Where the gateway is; omitted: where the configuration says.")]
-AdminKey = Annotated[
-    str | None,
-    typer.Option(metavar="KEY", envvar="HAPAX_ADMIN_KEY", show_envvar=True, help="Omitted: auth.admin_key."),
-]
 While = Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Such as 15m; omitted: until changed.")]
 
 

@@ -15,6 +15,7 @@ import typer
 
 from proxy.cli import gateway, show
 from proxy.cli.check import Config
+from proxy.cli.gateway import AdminKey, Url
 from proxy.cli.store import FAILED, readable, refusal
 
 if TYPE_CHECKING:
@@ -28,13 +29,8 @@ ROWS = 20
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print one snapshot and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --once: print JSON.")] = False,
-    url: Annotated[
-        str | None, typer.Option(help="Where the gateway is; omitted: where the configuration says.")
-    ] = None,
-    admin_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", envvar="HAPAX_ADMIN_KEY", show_envvar=True, help="Omitted: auth.admin_key."),
-    ] = None,
+    url: Url = None,
+    admin_key: AdminKey = None,
     config: Config = None,
 ) -> None:
     """
