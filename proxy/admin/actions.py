@@ -53,7 +53,9 @@ class Actions:
             raise ProxyError("unknown_url", "There is no provider of that name.")
         told: dict[str, Any] = {"provider": name, "action": action}
         before = self._state(provider)
-        workers = [self.own(told), *filter(None, await self._peers.ask(ACT, told))]
+        workers = [found for found in (self.own(told), *await self._peers.ask(ACT, told)) if found is not None]
+        # Each worker has breakers of its own, and the states before and after are this worker's.
+        closed = sorted({target for worker in workers for target in worker["reset"]})
         audit(
             f"provider_{DONE[action]}",
             f"provider {name} {DONE[action]}",
@@ -62,6 +64,7 @@ class Actions:
             self._state(provider),
             provider=name,
             workers=len(workers),
+            **({"reset": closed} if action == "reset" else {}),
         )
         self._feed.tell("action", {"name": name, "action": action, "by": inbound.principal.name})
         if action == "ask":

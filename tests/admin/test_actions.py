@@ -135,6 +135,26 @@ async def test_a_reset_closes_the_breakers_of_a_provider_and_tells_which_were_no
     assert (await do(running, "reset")).json["workers"][0]["reset"] == []
 
 
+async def test_a_reset_is_written_down_with_every_breaker_that_was_not_closed_at_some_worker(
+    simulator: Simulator, gateway: GatewayFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Peers:
+        async def ask(self, what: str, of: object) -> list[dict[str, object] | None]:
+            return [
+                {"pid": 1, "drained": False, "reset": ["a/two", "a/one"]},
+                {"pid": 2, "drained": False, "reset": ["a/one"]},
+                None,
+            ]
+
+    running = await gateway(two(simulator))
+    monkeypatch.setattr(running.listener.gateway.operators.actions, "_peers", Peers())
+    with caplog.at_level(logging.INFO, "hapax.audit"):
+        assert (await do(running, "reset")).status == 200
+    (line,) = (record for record in caplog.records if record.name == "hapax.audit" and "a reset" in record.message)
+    fields: dict[str, object] = vars(line)["fields"]
+    assert (fields["reset"], fields["workers"]) == (["a/one", "a/two"], 3)
+
+
 async def test_a_probe_is_sent_at_once_and_its_end_told(gateway: GatewayFactory) -> None:
     asked = asyncio.Queue[bytes]()
     answers = [b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", b"", b""]
