@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A process of tests a core and one more, since a third of the time they wait for others; four at most, as each has servers
 # of its own. The tests of one file stay together, and the files that take longest begin first (tests/conftest.py).
-SIDE_BY_SIDE := --numprocesses=$(shell expr $$(nproc) + 1) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses=$(shell expr $$(nproc || getconf _NPROCESSORS_ONLN) + 1) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: demo test ready compiled test-compiled soak bench peers profile perf faults suites pictures lint format lock generated clean
 

@@ -35,7 +35,7 @@ HOT = {
     "relay/": "absence answer_id arrival attempt attempts blame candidates client clocks commit counts cut endpoints"
     " entrant event_stream first_bytes ids kept learner lesson made no_answer owners plan progress question"
     " relay resume runner shapes step summary timer usage_option verdict watch whole_answer",
-    "upstream/": "connection connections decoding endpoint http_call lengths wire",
+    "upstream/": "connection connections decoding endpoint http_call lengths reading wire",
 }
 """What every request passes through, and what that inherits from; whatever else there is costs no request anything."""
 MODULES = [room + name for room, names in HOT.items() for name in names.split()]

@@ -5,6 +5,7 @@ The messages are those that go by HTTP, sent as the bytes they are. When to try 
 Source: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
 """
 
+import os
 import ssl
 from collections.abc import Awaitable, Mapping
 from functools import cached_property
@@ -25,6 +26,8 @@ SERVICES = {
 """The method that does what posting to a path of OTLP over HTTP does."""
 PORT = 4317
 """Where a collector listens for gRPC when its address names no port."""
+OWN_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+"""The variable by which gRPC is told which authorities to trust."""
 _PASSING = frozenset(
     (
         grpc.StatusCode.CANCELLED,
@@ -92,6 +95,6 @@ class GrpcCollector(Collector):
 
 
 def _roots() -> bytes | None:
-    """The authorities that are trusted elsewhere too: those of SSL_CERT_FILE or of the machine; None: gRPC's own."""
+    """The authorities in the file of SSL_CERT_FILE, else in that of the machine; None: those that gRPC itself finds."""
     file = ssl.get_default_verify_paths().cafile
-    return Path(file).read_bytes() if file else None
+    return Path(file).read_bytes() if file and OWN_ROOTS not in os.environ else None

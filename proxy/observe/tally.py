@@ -39,8 +39,8 @@ class Buckets:
 
     def observe(self, value: float) -> None:
         """Count one value, in the first bucket whose bound it does not exceed."""
-        self.counts[bisect_left(self._bounds, value)] += 1
         number = ceil(log2(value) * PER_DOUBLING) if value > 0 else ZERO
+        self.counts[bisect_left(self._bounds, value)] += 1
         self.native[number] = self.native.get(number, 0) + 1
         self.total += value
 

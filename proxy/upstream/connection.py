@@ -13,6 +13,7 @@ import httptools
 
 from proxy.core.headers import Header
 from proxy.upstream.lengths import are_told_twice, told_once
+from proxy.upstream.reading import Reading
 from proxy.upstream.wire import Loss, Sink
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -25,15 +26,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, released: Callable[["Connection", bool], None], buffer: memoryview) -> None:
         """
-        *released* is called with the connection and whether it may serve another request. *buffer* is where a read
-        goes, and so the most that one read brings; what was read is parsed at once, so connections may share it.
+        *released* is called with the connection and whether it may serve another request. *buffer* is where reads go,
+        see `Reading`; what was read is parsed at once, so connections may share it.
         """
         self._released = released
-        self._buffer = buffer
+        self._reading = Reading(buffer)
         self._parser = self._make_parser()
         self._sink: Sink | None = None
         self._write_paused: asyncio.Future[None] | None = None
-        self._read_paused = False
         self._head_bytes = 0
         self._header_bytes = 0
         self._headers: list[Header] = []
@@ -104,15 +104,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause(self) -> None:
         """Read no further for now."""
-        if self.transport is not None and not self._read_paused:
-            self._read_paused = True
-            self.transport.pause_reading()
+        self._reading.pause()
 
     def resume(self) -> None:
         """Read on."""
-        if self.transport is not None and self._read_paused:
-            self._read_paused = False
-            self.transport.resume_reading()
+        self._reading.resume()
 
     def abandon(self) -> None:
         """Close at once; the sink hears nothing more."""
@@ -124,9 +120,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._reading.connected(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        self._reading.lost()
         if self._write_paused is not None and not self._write_paused.done():
             self._write_paused.set_result(None)
         sink, self._sink = self._sink, None
@@ -148,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
             waiting.set_result(None)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._reading.room(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._sink is None:
@@ -158,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._received = True
         in_head = not self._head_done
-        data = self._buffer[:nbytes]
+        data = self._reading.taken(nbytes)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

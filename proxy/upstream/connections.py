@@ -27,7 +27,9 @@ KEEP_ALIVE = 15.0
 RECEIVE_BUFFER = 128 * 1024
 """Bytes the kernel is asked to hold of an answer, besides those that have been read; Linux takes twice as many."""
 READ_SIZE = 64 * 1024
-"""Bytes one read brings at most: what a client that does not read makes us hold, beside its own write buffer."""
+"""
+Bytes one read brings at most without TLS: what a client that does not read makes us hold, beside its own write buffer.
+"""
 DNS_TTL = 60.0
 """Seconds an answer of the resolver is used; when the resolver fails, the last answer serves on."""
 HAPPY_EYEBALLS_DELAY = 0.25

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from proxy.observe.collector import Fate
-from proxy.observe.grpc_collector import SERVICES, GrpcCollector
+from proxy.observe.grpc_collector import OWN_ROOTS, SERVICES, GrpcCollector
 from proxy.settings import SettingsError
 from tests.conftest import GatewayFactory
 from tests.rigs.certificates import issue
@@ -137,7 +137,7 @@ async def test_what_became_of_a_post_is_what_the_status_says_of_trying_again(
     assert lines == ([f"collector {server.endpoint} takes no spans: status {refusal.name}"] if refusal else [])
 
 
-async def test_over_tls_a_collector_is_believed_by_the_authorities_that_providers_are_believed_by(
+async def test_over_tls_a_collector_is_believed_by_the_authorities_in_the_file_that_is_named_for_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     issue(tmp_path, "collector")
@@ -146,6 +146,7 @@ async def test_over_tls_a_collector_is_believed_by_the_authorities_that_provider
         assert await stranger.post(b"") == (Fate.LATER, b"")
         await stranger.stop()
         assert server.taken == []
+        monkeypatch.delenv(OWN_ROOTS, raising=False)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
         known = GrpcCollector(server.endpoint, "/v1/traces", {"x-token": "open"}, "spans")
         assert await known.post(b"") == (Fate.TAKEN, b"")

@@ -70,6 +70,8 @@ class Transport:
 
     def resume_reading(self) -> None: ...
 
+    def get_extra_info(self, name: str) -> None: ...
+
 
 class Strict:
     """A sink that holds the connection to its word."""
