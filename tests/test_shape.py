@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG
+
 PACKAGE = Path(__file__).parent.parent / "proxy"
 
 FLOORS = {
@@ -148,3 +150,8 @@ def test_no_field_is_none_until_its_object_is_started(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_file_outgrows_one_noun(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    """One that was renamed would come last, alone."""
+    assert [name for name in LONG if not (PACKAGE.parent / name).is_file()] == []
