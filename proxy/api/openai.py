@@ -43,6 +43,7 @@ from proxy.relay.relay import Relay
 from proxy.settings.server import Server
 
 Learning = Callable[[Exchange, Client], Learner]
+"""What stands before a client to learn from the answer to an exchange."""
 
 RELAYED = "/v1/*"
 """The route of every path that has none of its own."""
@@ -236,7 +237,7 @@ class OpenAI:
         self,
         question: Question,
         sought: CacheQuestion | None,
-        learning: "Learning | None",
+        learning: Learning | None,
         asking: Exchange,
         client: Client,
     ) -> None:

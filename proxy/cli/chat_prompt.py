@@ -75,7 +75,7 @@ class Talk:
         """Read questions and commands until the user has no more."""
         # Moving in the line and calling back earlier ones; there is none on some systems.
         with contextlib.suppress(ImportError):
-            import readline  # noqa: F401
+            import readline  # noqa: F401 - `input` finds it
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")
         interrupted = False

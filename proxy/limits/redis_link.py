@@ -112,8 +112,7 @@ class RedisLink:
     async def _ask(self, arguments: Iterable[Any]) -> object:
         connection = self._connection
         if connection is None:
-            # The library left it without annotations.
-            self._connection = connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            self._connection = connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # it is untyped
             await connection.connect()
         self.round_trips_total += 1
         await connection.send_packed_command(hiredis.pack_command(("EVALSHA", SHA, *arguments)), check_health=False)

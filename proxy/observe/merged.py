@@ -4,6 +4,7 @@ The metrics of several workers as one page: what was counted is added up, what i
 It works on families as they are exposed and knows no worker; who asks whom is `supervisor`'s.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar, Sample
 
-from proxy.observe.native import Native, NativeHistogram
+from proxy.observe.native import Native, NativeHistogram, Pairs, native_of
 from proxy.observe.tally import latest
 
 Snapshot = list[list[Any]]
@@ -22,7 +23,6 @@ of number and count.
 """
 
 _COUNTED = ("counter", "histogram")
-_Labels = tuple[tuple[str, str], ...]
 
 RULES: dict[str, Callable[[float, float], float]] = {
     # What any worker finds amiss is amiss.
@@ -69,14 +69,10 @@ def _snapshot(families: Iterable[Metric]) -> Snapshot:
             family.documentation,
             family.type,
             [_told(each) for each in family.samples],
-            *([labels, list(native.items())] for labels, native in _native_of(family).items()),
+            *([labels, list(native.items())] for labels, native in native_of(family).items()),
         ]
         for family in families
     ]
-
-
-def _native_of(family: Metric) -> dict[_Labels, Native]:
-    return family.native if isinstance(family, NativeHistogram) else {}
 
 
 def _told(sample: Sample) -> list[Any]:
@@ -91,7 +87,7 @@ class Merged:
         self._families: dict[str, tuple[str, str, dict[tuple[Any, ...], float]]] = {}
         self._exemplars: dict[tuple[Any, ...], Exemplar] = {}
         """By the sample, the last one of all workers."""
-        self._native: dict[str, dict[_Labels, Native]] = {}
+        self._native: dict[str, dict[Pairs, Native]] = {}
         """By the family's name."""
         for each in snapshots:
             self.add(each)
@@ -111,9 +107,10 @@ class Merged:
                 known = values.get(key)
                 values[key] = value if known is None else together(known, value)
             for labels, native in natives:
-                so_far = self._native.setdefault(name, {}).setdefault(tuple(map(tuple, labels)), {})
+                by_labels = self._native.setdefault(name, {})
+                so_far = by_labels.setdefault(tuple(map(tuple, labels)), defaultdict(int))
                 for number, count in native:
-                    so_far[number] = so_far.get(number, 0) + count
+                    so_far[number] += count
 
     def snapshot(self) -> Snapshot:
         """All of it, as a worker would tell it."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar, Sample
 
-from proxy.observe.native import SCHEMA, ZERO, Native, NativeHistogram
+from proxy.observe.native import SCHEMA, ZERO, Native, Pairs, native_of
 from proxy.observe.units import Families
 
 _MEDIA_TYPE, _MESSAGE, _ENCODING = "application/vnd.google.protobuf", "io.prometheus.client.MetricFamily", "delimited"
@@ -68,11 +68,11 @@ def _family(family: Metric, name: str, kind: int, metrics: Iterable[bytes]) -> b
 
 
 def _histograms(family: Metric) -> Iterator[bytes]:
-    found: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
+    found: dict[Pairs, list[Sample]] = {}
     for sample in family.samples:
         labels = tuple(label for label in sample.labels.items() if label[0] != "le")
         found.setdefault(labels, []).append(sample)
-    native = family.native if isinstance(family, NativeHistogram) else {}
+    native = native_of(family)
     for labels, samples in found.items():
         yield _labels(labels) + _bytes(7, _histogram(family.name, samples, native.get(labels)))
 

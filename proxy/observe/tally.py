@@ -6,14 +6,14 @@ exchange and register nowhere.
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil, log2
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.samples import Exemplar
 
-from proxy.observe.native import PER_DOUBLING, ZERO, NativeHistogram
+from proxy.observe.native import BOUNDS, ZERO, Native, NativeHistogram
 
 Labels = tuple[str, ...]
 Numbers = Iterable[tuple[Labels, float]]
@@ -34,14 +34,13 @@ class Buckets:
         self.total = 0.0
         self.exemplars: dict[int, Exemplar] = {}
         """By the number of a bucket, the last value in it of a call whose trace is recorded."""
-        self.native: dict[int, int] = {}
+        self.native: Native = defaultdict(int)
         """The same values in the buckets of a native histogram, by the number of each that has any."""
 
     def observe(self, value: float) -> None:
         """Count one value, in the first bucket whose bound it does not exceed."""
-        number = ceil(log2(value) * PER_DOUBLING) if value > 0 else ZERO
         self.counts[bisect_left(self._bounds, value)] += 1
-        self.native[number] = self.native.get(number, 0) + 1
+        self.native[bisect_left(BOUNDS, value) + ZERO] += 1
         self.total += value
 
     def exemplify(self, value: float, trace_id: str, moment: float) -> None:
@@ -57,7 +56,7 @@ class Buckets:
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
         for number, count in other.native.items():
-            self.native[number] = self.native.get(number, 0) + count
+            self.native[number] += count
         for bucket, exemplar in other.exemplars.items():
             self.exemplars[bucket] = latest(self.exemplars.get(bucket), exemplar)
 

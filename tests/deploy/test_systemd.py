@@ -28,8 +28,6 @@ UNITS = DEPLOY / "systemd"
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 COMMANDS = re.search(r"## A service of systemd\n\n```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()  # type: ignore[index]
 
-systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd: run scripts/setup-tests.sh")
-
 
 def unit(name: str) -> configparser.ConfigParser:
     read = configparser.ConfigParser(interpolation=None, strict=False)
@@ -91,7 +89,6 @@ def test_a_second_installation_keeps_the_configuration(tmp_path: Path) -> None:
     assert [(tmp_path / "etc/hapax" / name).read_text() for name in ("hapax.yaml", "environment")] == ["mine", "mine"]
 
 
-@systemd
 @pytest.mark.parametrize("name", ["hapax.service", "hapax-backup.service", "hapax-backup.timer"])
 def test_systemd_finds_no_fault_with_a_unit(root: Path, name: str) -> None:
     checked = subprocess.run(
@@ -104,7 +101,6 @@ def test_systemd_finds_no_fault_with_a_unit(root: Path, name: str) -> None:
     assert (checked.returncode, told) == (0, []), checked.stderr
 
 
-@systemd
 def test_the_last_command_enables_both(root: Path) -> None:
     command = shlex.split(COMMANDS[3])
     assert command[:4] == ["sudo", "systemctl", "enable", "--now"]
@@ -119,7 +115,6 @@ def test_the_last_command_enables_both(root: Path) -> None:
         shutil.rmtree(link)
 
 
-@systemd
 def test_the_timer_comes_every_hour() -> None:
     timer = unit("hapax-backup.timer")["Timer"]
     told = subprocess.run(
@@ -129,7 +124,6 @@ def test_the_timer_comes_every_hour() -> None:
     assert timer["Persistent"] == "true"
 
 
-@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="no systemd: run scripts/setup-tests.sh")
 def test_the_user_is_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(UNITS / "hapax.sysusers")], check=True)

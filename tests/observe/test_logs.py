@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -252,8 +251,6 @@ def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path, monkeypatch: 
 
 
 def test_a_full_disk_is_counted_and_survived() -> None:
-    if sys.platform != "linux":
-        pytest.skip("/dev/full is Linux's")
     descriptor = os.open("/dev/full", os.O_WRONLY)
     sink = Sink(Stream(descriptor))
     sink.put(b"one\ntwo\n", 2)

@@ -1,12 +1,10 @@
 """Certificates on disk, and configurations no operator would write: refused or loaded, never a crash."""
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +12,6 @@ from hypothesis import strategies as st
 from proxy.settings import Loaded, Settings, SettingsError, load
 from proxy.settings.shape import every_field
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 TLS = "server: {tls: {cert_file: cert.pem, key_file: key.pem}}"
 
 
@@ -38,14 +35,12 @@ def _make_pair(directory: Path, *, passphrase: str = "") -> None:
     subprocess.run([*command, *protection], cwd=directory, check=True, capture_output=True)
 
 
-@needs_openssl
 def test_a_certificate_with_its_key_is_accepted(configured, tmp_path: Path) -> None:
     _make_pair(tmp_path)
     tls = configured(TLS).settings.server.tls
     assert (tls.cert_file, tls.key_file) == ("cert.pem", "key.pem")
 
 
-@needs_openssl
 def test_a_key_with_a_passphrase_is_refused_without_asking_for_it(refused, tmp_path: Path) -> None:
     _make_pair(tmp_path, passphrase="hidden")
     assert "passphrase" in refused(TLS)[0].message
@@ -59,14 +54,12 @@ def test_a_file_that_is_no_certificate_is_refused(refused, tmp_path: Path) -> No
     assert "PEM" in problem.message
 
 
-@needs_openssl
 def test_http3_needs_a_certificate_of_its_own(configured, tmp_path: Path) -> None:
     _make_pair(tmp_path)
     loaded = configured("server: {http3: {enabled: true, tls_cert_file: cert.pem, tls_key_file: key.pem}}")
     assert loaded.settings.server.http3.enabled
 
 
-@needs_openssl
 def test_http3_takes_three_streams_for_itself(refused, tmp_path: Path) -> None:
     _make_pair(tmp_path)
     files = "tls_cert_file: cert.pem, tls_key_file: key.pem"
